@@ -1,0 +1,237 @@
+from dataclasses import replace
+from typing import Any, Literal
+
+from haystack import Document, component, default_from_dict, default_to_dict
+from haystack.utils import ComponentDevice, Secret
+from haystack.utils.hf import deserialize_hf_model_kwargs, serialize_hf_model_kwargs
+
+from rrra_haystack.documents import CODES_KEY, text_to_embed
+from rrra_haystack.model import DEFAULT_MODEL, RRRAModel
+
+
+@component
+class RRRADocumentEmbedder:
+    """
+    Embeds documents and makes their token codes, both from one forward pass of the encoder.
+
+    The embedding goes into the document's `embedding`, the codes as text into `meta["rrra_codes"]`, so that every
+    document store keeps them. `RRRAAdapterRanker` reranks from the codes without running the encoder again.
+
+    ### Usage example
+
+    ```python
+    from haystack import Document
+    from rrra_haystack import RRRADocumentEmbedder
+
+    embedder = RRRADocumentEmbedder()
+    documents = embedder.run([Document(content="The Danube rises in the Black Forest.")])["documents"]
+    print(len(documents[0].embedding), len(documents[0].meta["rrra_codes"]))
+    ```
+    """
+
+    def __init__(
+        self,
+        model: str = DEFAULT_MODEL,
+        *,
+        device: ComponentDevice | None = None,
+        token: Secret | None = Secret.from_env_var(["HF_API_TOKEN", "HF_TOKEN"], strict=False),  # noqa: B008
+        prefix: str | None = None,
+        suffix: str = "",
+        tokens_per_batch: int = 4096,
+        progress_bar: bool = True,
+        normalize_embeddings: bool = False,
+        meta_fields_to_embed: list[str] | None = None,
+        embedding_separator: str = "\n",
+        code: Literal["1bit", "int8"] | None = None,
+        trust_remote_code: bool = False,
+        local_files_only: bool = False,
+        truncate_dim: int | None = None,
+        model_kwargs: dict[str, Any] | None = None,
+        tokenizer_kwargs: dict[str, Any] | None = None,
+        config_kwargs: dict[str, Any] | None = None,
+        revision: str | None = None,
+    ) -> None:
+        """
+        Creates an RRRADocumentEmbedder component.
+
+        :param model:
+            A directory, a Hugging Face model id, the name of a bundled adapter, or any sentence-transformers encoder.
+        :param device:
+            The device on which the model is loaded. If `None`, the default device is automatically selected.
+        :param token:
+            The API token to download private models from Hugging Face.
+        :param prefix:
+            A string to add at the beginning of each document. If `None`, the encoder's own document prompt is used,
+            if it has one.
+        :param suffix:
+            A string to add at the end of each document.
+        :param tokens_per_batch:
+            The largest number of tokens, padding included, of one forward pass. Takes the place of `batch_size`:
+            documents of like length are batched together.
+        :param progress_bar:
+            If `True`, shows a progress bar when embedding documents.
+        :param normalize_embeddings:
+            If `True`, the embeddings are scaled to length 1.
+        :param meta_fields_to_embed:
+            List of metadata fields to embed along with the document text.
+        :param embedding_separator:
+            Separator used to concatenate the metadata fields to the document text.
+        :param code:
+            Kind of the token codes: `1bit` (one bit a dimension) or `int8` (eight times the size, slightly better).
+            If `None`, the model's own kind.
+        :param trust_remote_code:
+            If `False`, allows only Hugging Face verified model architectures.
+            If `True`, allows custom models and scripts.
+        :param local_files_only:
+            If `True`, does not attempt to download the model from Hugging Face Hub and only looks at local files.
+        :param truncate_dim:
+            The dimension to truncate the embeddings to. `None` does no truncation.
+        :param model_kwargs:
+            Additional keyword arguments for sentence-transformers when loading the model.
+        :param tokenizer_kwargs:
+            Additional keyword arguments for the tokenizer when loading the model.
+        :param config_kwargs:
+            Additional keyword arguments for the configuration when loading the model.
+        :param revision:
+            The specific model version to use: a branch name, a tag name, or a commit id.
+
+        :raises ValueError:
+            If `tokens_per_batch` is not > 0, or `code` is unknown.
+        """
+        if tokens_per_batch <= 0:
+            msg = f"tokens_per_batch must be > 0, but got {tokens_per_batch}"
+            raise ValueError(msg)
+        if code not in (None, "1bit", "int8"):
+            msg = f"code must be '1bit', 'int8' or None, but got {code!r}"
+            raise ValueError(msg)
+        self.model = model
+        self.device = device
+        self.token = token
+        self.prefix = prefix
+        self.suffix = suffix
+        self.tokens_per_batch = tokens_per_batch
+        self.progress_bar = progress_bar
+        self.normalize_embeddings = normalize_embeddings
+        self.meta_fields_to_embed = meta_fields_to_embed or []
+        self.embedding_separator = embedding_separator
+        self.code = code
+        self.trust_remote_code = trust_remote_code
+        self.local_files_only = local_files_only
+        self.truncate_dim = truncate_dim
+        self.model_kwargs = model_kwargs
+        self.tokenizer_kwargs = tokenizer_kwargs
+        self.config_kwargs = config_kwargs
+        self.revision = revision
+        self._model: RRRAModel | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """
+        Serializes the component to a dictionary.
+
+        :returns:
+            Dictionary with serialized data.
+        """
+        data = default_to_dict(
+            self,
+            model=self.model,
+            device=self.device,
+            token=self.token,
+            prefix=self.prefix,
+            suffix=self.suffix,
+            tokens_per_batch=self.tokens_per_batch,
+            progress_bar=self.progress_bar,
+            normalize_embeddings=self.normalize_embeddings,
+            meta_fields_to_embed=self.meta_fields_to_embed,
+            embedding_separator=self.embedding_separator,
+            code=self.code,
+            trust_remote_code=self.trust_remote_code,
+            local_files_only=self.local_files_only,
+            truncate_dim=self.truncate_dim,
+            model_kwargs=dict(self.model_kwargs) if self.model_kwargs is not None else None,
+            tokenizer_kwargs=self.tokenizer_kwargs,
+            config_kwargs=self.config_kwargs,
+            revision=self.revision,
+        )
+        if data["init_parameters"]["model_kwargs"] is not None:
+            serialize_hf_model_kwargs(data["init_parameters"]["model_kwargs"])
+        return data
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "RRRADocumentEmbedder":
+        """
+        Deserializes the component from a dictionary.
+
+        :param data:
+            Dictionary to deserialize from.
+        :returns:
+            Deserialized component.
+        """
+        if data["init_parameters"].get("model_kwargs") is not None:
+            deserialize_hf_model_kwargs(data["init_parameters"]["model_kwargs"])
+        return default_from_dict(cls, data)
+
+    def warm_up(self) -> None:
+        """
+        Loads the model, unless another component of this process has loaded it already.
+        """
+        if self._model is None:
+            self._model = RRRAModel.shared(
+                self.model,
+                device=self.device.to_torch_str() if self.device is not None else None,
+                token=self.token.resolve_value() if self.token is not None else None,
+                revision=self.revision,
+                trust_remote_code=self.trust_remote_code,
+                local_files_only=self.local_files_only,
+                truncate_dim=self.truncate_dim,
+                model_kwargs=self.model_kwargs,
+                tokenizer_kwargs=self.tokenizer_kwargs,
+                config_kwargs=self.config_kwargs,
+            )
+
+    def close(self) -> None:
+        """
+        Releases the model; it is unloaded when no other component uses it.
+        """
+        self._model = None
+
+    @component.output_types(documents=list[Document])
+    def run(self, documents: list[Document]) -> dict[str, list[Document]]:
+        """
+        Embeds documents and makes their token codes.
+
+        :param documents:
+            Documents to embed.
+        :returns:
+            A dictionary with the following keys:
+            - `documents`: The documents with embeddings, and with token codes in `meta["rrra_codes"]`.
+
+        :raises TypeError:
+            If `documents` is not a list of Documents.
+        """
+        if not isinstance(documents, list) or (documents and not isinstance(documents[0], Document)):
+            msg = (
+                "RRRADocumentEmbedder expects a list of Documents as input. "
+                "In case you want to embed a string, please use the RRRAEmbedder."
+            )
+            raise TypeError(msg)
+        if not documents:
+            return {"documents": []}
+        self.warm_up()
+        assert self._model is not None
+        texts = [
+            text_to_embed(document, self.meta_fields_to_embed, self.embedding_separator) + self.suffix
+            for document in documents
+        ]
+        embeddings, codes = self._model.encode_documents(
+            texts,
+            code=self.code,
+            prompt=self.prefix,
+            normalize_embeddings=self.normalize_embeddings,
+            tokens_per_batch=self.tokens_per_batch,
+            show_progress_bar=self.progress_bar,
+        )
+        embedded = [
+            replace(document, embedding=embedding, meta={**document.meta, CODES_KEY: code})
+            for document, embedding, code in zip(documents, embeddings.tolist(), codes, strict=True)
+        ]
+        return {"documents": embedded}

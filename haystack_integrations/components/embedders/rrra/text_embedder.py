@@ -1,0 +1,184 @@
+from typing import Any
+
+from haystack import component, default_from_dict, default_to_dict
+from haystack.utils import ComponentDevice, Secret
+from haystack.utils.hf import deserialize_hf_model_kwargs, serialize_hf_model_kwargs
+
+from rrra_haystack.model import DEFAULT_MODEL, RRRAModel
+
+
+@component
+class RRRAEmbedder:
+    """
+    Embeds a query with an RRRA model.
+
+    The embedding is the one that the model's encoder gives in sentence-transformers; any store that was filled by
+    `RRRADocumentEmbedder`, or by another embedder with the same encoder, can be searched with it. An
+    `RRRAAdapterRanker` in the same process reuses the query's encoding.
+
+    ### Usage example
+
+    ```python
+    from rrra_haystack import RRRAEmbedder
+
+    embedder = RRRAEmbedder()
+    result = embedder.run("Where does the Danube begin?")
+    print(len(result["embedding"]))
+    ```
+    """
+
+    def __init__(
+        self,
+        model: str = DEFAULT_MODEL,
+        *,
+        device: ComponentDevice | None = None,
+        token: Secret | None = Secret.from_env_var(["HF_API_TOKEN", "HF_TOKEN"], strict=False),  # noqa: B008
+        prefix: str | None = None,
+        suffix: str = "",
+        normalize_embeddings: bool = False,
+        trust_remote_code: bool = False,
+        local_files_only: bool = False,
+        truncate_dim: int | None = None,
+        model_kwargs: dict[str, Any] | None = None,
+        tokenizer_kwargs: dict[str, Any] | None = None,
+        config_kwargs: dict[str, Any] | None = None,
+        revision: str | None = None,
+    ) -> None:
+        """
+        Creates an RRRAEmbedder component.
+
+        :param model:
+            A directory, a Hugging Face model id, the name of a bundled adapter, or any sentence-transformers encoder.
+        :param device:
+            The device on which the model is loaded. If `None`, the default device is automatically selected.
+        :param token:
+            The API token to download private models from Hugging Face.
+        :param prefix:
+            A string to add at the beginning of the query. If `None`, the encoder's own query prompt is used, if it
+            has one.
+        :param suffix:
+            A string to add at the end of the query.
+        :param normalize_embeddings:
+            If `True`, the embedding is scaled to length 1.
+        :param trust_remote_code:
+            If `False`, allows only Hugging Face verified model architectures.
+            If `True`, allows custom models and scripts.
+        :param local_files_only:
+            If `True`, does not attempt to download the model from Hugging Face Hub and only looks at local files.
+        :param truncate_dim:
+            The dimension to truncate the embedding to. `None` does no truncation.
+        :param model_kwargs:
+            Additional keyword arguments for sentence-transformers when loading the model.
+        :param tokenizer_kwargs:
+            Additional keyword arguments for the tokenizer when loading the model.
+        :param config_kwargs:
+            Additional keyword arguments for the configuration when loading the model.
+        :param revision:
+            The specific model version to use: a branch name, a tag name, or a commit id.
+        """
+        self.model = model
+        self.device = device
+        self.token = token
+        self.prefix = prefix
+        self.suffix = suffix
+        self.normalize_embeddings = normalize_embeddings
+        self.trust_remote_code = trust_remote_code
+        self.local_files_only = local_files_only
+        self.truncate_dim = truncate_dim
+        self.model_kwargs = model_kwargs
+        self.tokenizer_kwargs = tokenizer_kwargs
+        self.config_kwargs = config_kwargs
+        self.revision = revision
+        self._model: RRRAModel | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """
+        Serializes the component to a dictionary.
+
+        :returns:
+            Dictionary with serialized data.
+        """
+        data = default_to_dict(
+            self,
+            model=self.model,
+            device=self.device,
+            token=self.token,
+            prefix=self.prefix,
+            suffix=self.suffix,
+            normalize_embeddings=self.normalize_embeddings,
+            trust_remote_code=self.trust_remote_code,
+            local_files_only=self.local_files_only,
+            truncate_dim=self.truncate_dim,
+            model_kwargs=dict(self.model_kwargs) if self.model_kwargs is not None else None,
+            tokenizer_kwargs=self.tokenizer_kwargs,
+            config_kwargs=self.config_kwargs,
+            revision=self.revision,
+        )
+        if data["init_parameters"]["model_kwargs"] is not None:
+            serialize_hf_model_kwargs(data["init_parameters"]["model_kwargs"])
+        return data
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "RRRAEmbedder":
+        """
+        Deserializes the component from a dictionary.
+
+        :param data:
+            Dictionary to deserialize from.
+        :returns:
+            Deserialized component.
+        """
+        if data["init_parameters"].get("model_kwargs") is not None:
+            deserialize_hf_model_kwargs(data["init_parameters"]["model_kwargs"])
+        return default_from_dict(cls, data)
+
+    def warm_up(self) -> None:
+        """
+        Loads the model, unless another component of this process has loaded it already.
+        """
+        if self._model is None:
+            self._model = RRRAModel.shared(
+                self.model,
+                device=self.device.to_torch_str() if self.device is not None else None,
+                token=self.token.resolve_value() if self.token is not None else None,
+                revision=self.revision,
+                trust_remote_code=self.trust_remote_code,
+                local_files_only=self.local_files_only,
+                truncate_dim=self.truncate_dim,
+                model_kwargs=self.model_kwargs,
+                tokenizer_kwargs=self.tokenizer_kwargs,
+                config_kwargs=self.config_kwargs,
+            )
+
+    def close(self) -> None:
+        """
+        Releases the model; it is unloaded when no other component uses it.
+        """
+        self._model = None
+
+    @component.output_types(embedding=list[float])
+    def run(self, text: str) -> dict[str, list[float]]:
+        """
+        Embeds a query.
+
+        :param text:
+            The query.
+        :returns:
+            A dictionary with the following keys:
+            - `embedding`: The embedding of the query.
+
+        :raises TypeError:
+            If `text` is not a string.
+        """
+        if not isinstance(text, str):
+            msg = (
+                "RRRAEmbedder expects a string as input. "
+                "In case you want to embed a list of Documents, please use the RRRADocumentEmbedder."
+            )
+            raise TypeError(msg)
+        self.warm_up()
+        assert self._model is not None
+        embedding = self._model.encode_query(text + self.suffix, prompt=self.prefix).embedding
+        if self.normalize_embeddings:
+            embedding = embedding / embedding.norm().clamp_min(1e-12)
+        return {"embedding": embedding.tolist()}

@@ -1,0 +1,313 @@
+from dataclasses import replace
+from typing import Any
+
+from haystack import Document, component, default_from_dict, default_to_dict, logging
+from haystack.utils import ComponentDevice, Secret
+from haystack.utils.hf import deserialize_hf_model_kwargs, serialize_hf_model_kwargs
+from haystack.utils.misc import _deduplicate_documents
+
+from rrra_haystack.codes import kind_of
+from rrra_haystack.documents import CODES_KEY, SCORES_KEY, text_to_embed
+from rrra_haystack.model import DEFAULT_MODEL, RRRAModel
+from rrra_haystack.scoring import check_fusion_weight
+
+logger = logging.getLogger(__name__)
+
+
+@component
+class RRRAAdapterRanker:
+    """
+    Reranks documents from any retriever of any document store with an RRRA adapter.
+
+    The adapter reads the token codes that `RRRADocumentEmbedder` left in `meta["rrra_codes"]`, so a hundred documents
+    are reranked in a few milliseconds. Documents without codes are encoded on the fly.
+
+    Each returned document carries in `meta["rrra"]` its `base_score` (the encoder's), its `adapter_score` and its
+    `relevance_probability`; its `score` is the reranking score, and the codes are taken out.
+
+    ### Usage example
+
+    ```python
+    from haystack import Document
+    from rrra_haystack import RRRAAdapterRanker
+
+    documents = [Document(content="Bread needs yeast."), Document(content="The Danube rises in the Black Forest.")]
+    ranker = RRRAAdapterRanker(top_k=1)
+    result = ranker.run(query="Where does the Danube begin?", documents=documents)
+    print(result["documents"][0].content, result["documents"][0].meta["rrra"])
+    ```
+    """
+
+    def __init__(
+        self,
+        model: str = DEFAULT_MODEL,
+        *,
+        device: ComponentDevice | None = None,
+        token: Secret | None = Secret.from_env_var(["HF_API_TOKEN", "HF_TOKEN"], strict=False),  # noqa: B008
+        top_k: int = 10,
+        fusion_weight: float | None = None,
+        query_prefix: str | None = None,
+        query_suffix: str = "",
+        document_prefix: str | None = None,
+        document_suffix: str = "",
+        meta_fields_to_embed: list[str] | None = None,
+        embedding_separator: str = "\n",
+        scale_score: bool = False,
+        score_threshold: float | None = None,
+        trust_remote_code: bool = False,
+        local_files_only: bool = False,
+        truncate_dim: int | None = None,
+        model_kwargs: dict[str, Any] | None = None,
+        tokenizer_kwargs: dict[str, Any] | None = None,
+        config_kwargs: dict[str, Any] | None = None,
+        revision: str | None = None,
+    ) -> None:
+        """
+        Creates an RRRAAdapterRanker component.
+
+        :param model:
+            The model that made the codes: a directory, a Hugging Face model id, the name of a bundled adapter, or any
+            sentence-transformers encoder.
+        :param device:
+            The device on which the model is loaded. If `None`, the default device is automatically selected.
+        :param token:
+            The API token to download private models from Hugging Face.
+        :param top_k:
+            The maximum number of documents to return per query.
+        :param fusion_weight:
+            How much the adapter counts beside the encoder: the exponent in
+            `s_base * s_adapter ** fusion_weight`. 0 keeps the encoder's order. If `None`, the model's own.
+        :param query_prefix:
+            A string to add at the beginning of the query. If `None`, the encoder's own query prompt is used, if it
+            has one.
+        :param query_suffix:
+            A string to add at the end of the query.
+        :param document_prefix:
+            A string to add at the beginning of each document without codes. If `None`, the encoder's own document
+            prompt is used, if it has one.
+        :param document_suffix:
+            A string to add at the end of each document without codes.
+        :param meta_fields_to_embed:
+            List of metadata fields to embed with each document without codes.
+        :param embedding_separator:
+            Separator to concatenate metadata fields to such a document.
+        :param scale_score:
+            If `True`, scores are reranking scores brought between 0 and 1 by the model's calibration.
+            If `False`, they are reranking scores on the scale of the encoder's cosines. The order is the same.
+        :param score_threshold:
+            Use it to return documents with a score above this threshold only.
+        :param trust_remote_code:
+            If `False`, allows only Hugging Face verified model architectures.
+            If `True`, allows custom models and scripts.
+        :param local_files_only:
+            If `True`, does not attempt to download the model from Hugging Face Hub and only looks at local files.
+        :param truncate_dim:
+            The dimension that the embeddings were truncated to when the codes were made.
+        :param model_kwargs:
+            Additional keyword arguments for sentence-transformers when loading the model.
+        :param tokenizer_kwargs:
+            Additional keyword arguments for the tokenizer when loading the model.
+        :param config_kwargs:
+            Additional keyword arguments for the configuration when loading the model.
+        :param revision:
+            The specific model version to use: a branch name, a tag name, or a commit id.
+
+        :raises ValueError:
+            If `top_k` is not > 0, or `fusion_weight` is negative.
+        """
+        if top_k <= 0:
+            msg = f"top_k must be > 0, but got {top_k}"
+            raise ValueError(msg)
+        if fusion_weight is not None:
+            check_fusion_weight(fusion_weight)
+        self.model = model
+        self.device = device
+        self.token = token
+        self.top_k = top_k
+        self.fusion_weight = fusion_weight
+        self.query_prefix = query_prefix
+        self.query_suffix = query_suffix
+        self.document_prefix = document_prefix
+        self.document_suffix = document_suffix
+        self.meta_fields_to_embed = meta_fields_to_embed or []
+        self.embedding_separator = embedding_separator
+        self.scale_score = scale_score
+        self.score_threshold = score_threshold
+        self.trust_remote_code = trust_remote_code
+        self.local_files_only = local_files_only
+        self.truncate_dim = truncate_dim
+        self.model_kwargs = model_kwargs
+        self.tokenizer_kwargs = tokenizer_kwargs
+        self.config_kwargs = config_kwargs
+        self.revision = revision
+        self._model: RRRAModel | None = None
+        self._warned_of_missing_codes = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """
+        Serializes the component to a dictionary.
+
+        :returns:
+            Dictionary with serialized data.
+        """
+        data = default_to_dict(
+            self,
+            model=self.model,
+            device=self.device,
+            token=self.token,
+            top_k=self.top_k,
+            fusion_weight=self.fusion_weight,
+            query_prefix=self.query_prefix,
+            query_suffix=self.query_suffix,
+            document_prefix=self.document_prefix,
+            document_suffix=self.document_suffix,
+            meta_fields_to_embed=self.meta_fields_to_embed,
+            embedding_separator=self.embedding_separator,
+            scale_score=self.scale_score,
+            score_threshold=self.score_threshold,
+            trust_remote_code=self.trust_remote_code,
+            local_files_only=self.local_files_only,
+            truncate_dim=self.truncate_dim,
+            model_kwargs=dict(self.model_kwargs) if self.model_kwargs is not None else None,
+            tokenizer_kwargs=self.tokenizer_kwargs,
+            config_kwargs=self.config_kwargs,
+            revision=self.revision,
+        )
+        if data["init_parameters"]["model_kwargs"] is not None:
+            serialize_hf_model_kwargs(data["init_parameters"]["model_kwargs"])
+        return data
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "RRRAAdapterRanker":
+        """
+        Deserializes the component from a dictionary.
+
+        :param data:
+            Dictionary to deserialize from.
+        :returns:
+            Deserialized component.
+        """
+        if data["init_parameters"].get("model_kwargs") is not None:
+            deserialize_hf_model_kwargs(data["init_parameters"]["model_kwargs"])
+        return default_from_dict(cls, data)
+
+    def warm_up(self) -> None:
+        """
+        Loads the model, unless another component of this process has loaded it already.
+        """
+        if self._model is None:
+            self._model = RRRAModel.shared(
+                self.model,
+                device=self.device.to_torch_str() if self.device is not None else None,
+                token=self.token.resolve_value() if self.token is not None else None,
+                revision=self.revision,
+                trust_remote_code=self.trust_remote_code,
+                local_files_only=self.local_files_only,
+                truncate_dim=self.truncate_dim,
+                model_kwargs=self.model_kwargs,
+                tokenizer_kwargs=self.tokenizer_kwargs,
+                config_kwargs=self.config_kwargs,
+            )
+
+    def close(self) -> None:
+        """
+        Releases the model; it is unloaded when no other component uses it.
+        """
+        self._model = None
+
+    @component.output_types(documents=list[Document])
+    def run(
+        self,
+        *,
+        query: str,
+        documents: list[Document],
+        top_k: int | None = None,
+        fusion_weight: float | None = None,
+        scale_score: bool | None = None,
+        score_threshold: float | None = None,
+    ) -> dict[str, list[Document]]:
+        """
+        Reranks documents.
+
+        Before ranking, documents are deduplicated by their id, retaining only the document with the highest score
+        if a score is present.
+
+        :param query:
+            The query.
+        :param documents:
+            The documents to be reranked.
+        :param top_k:
+            The maximum number of documents to return. If set, overrides the value set at initialization.
+        :param fusion_weight:
+            How much the adapter counts. If set, overrides the value set at initialization.
+        :param scale_score:
+            Whether scores are brought between 0 and 1. If set, overrides the value set at initialization.
+        :param score_threshold:
+            Use it to return documents only with a score above this threshold.
+            If set, overrides the value set at initialization.
+        :returns:
+            A dictionary with the following keys:
+            - `documents`: The documents, from the most to the least relevant.
+
+        :raises ValueError:
+            If `top_k` is not > 0, `fusion_weight` is negative, or the token codes of a document are damaged or were
+            made by another model.
+        """
+        if top_k is not None and top_k <= 0:
+            msg = f"top_k must be > 0, but got {top_k}"
+            raise ValueError(msg)
+        if not documents:
+            return {"documents": []}
+        self.warm_up()
+        assert self._model is not None
+        top_k = self.top_k if top_k is None else top_k
+        fusion_weight = self.fusion_weight if fusion_weight is None else fusion_weight
+        scale_score = self.scale_score if scale_score is None else scale_score
+        score_threshold = self.score_threshold if score_threshold is None else score_threshold
+
+        documents = _deduplicate_documents(documents)
+        codes = self._codes(documents, self._model)
+        encoding = self._model.encode_query(query + self.query_suffix, prompt=self.query_prefix)
+        batch = self._model.read_codes(codes, names=[document.id for document in documents])
+        scores = self._model.score(encoding, batch, fusion_weight=fusion_weight)
+
+        reported = scores.scaled if scale_score else scores.fused
+        # A stable sort of equal scores keeps the retriever's order.
+        order = (-scores.fused).argsort(kind="stable")
+        if score_threshold is not None:
+            order = order[reported[order] >= score_threshold]
+        ranked = []
+        for i in order[:top_k].tolist():
+            meta = {key: value for key, value in documents[i].meta.items() if key != CODES_KEY}
+            meta[SCORES_KEY] = {
+                "base_score": float(scores.base[i]),
+                "adapter_score": float(scores.adapter[i]),
+                "relevance_probability": float(scores.relevance[i]),
+            }
+            ranked.append(replace(documents[i], score=float(reported[i]), meta=meta))
+        return {"documents": ranked}
+
+    def _codes(self, documents: list[Document], model: RRRAModel) -> list[str]:
+        """The documents' token codes; those that have none are encoded now."""
+        codes = [document.meta.get(CODES_KEY) for document in documents]
+        missing = [i for i, code in enumerate(codes) if code is None]
+        if not missing:
+            return codes  # type: ignore[return-value]
+        if not self._warned_of_missing_codes:
+            self._warned_of_missing_codes = True
+            logger.warning(
+                "{missing} of {total} documents have no token codes and are encoded now, which takes time at every "
+                "query. Index them with RRRADocumentEmbedder to avoid it.",
+                missing=len(missing),
+                total=len(documents),
+            )
+        texts = [
+            text_to_embed(documents[i], self.meta_fields_to_embed, self.embedding_separator) + self.document_suffix
+            for i in missing
+        ]
+        kinds = {kind_of(code) for code in codes if isinstance(code, str)}
+        kind = kinds.pop() if len(kinds) == 1 else None
+        _, made = model.encode_documents(texts, code=kind, prompt=self.document_prefix)
+        for i, code in zip(missing, made, strict=True):
+            codes[i] = code
+        return codes  # type: ignore[return-value]

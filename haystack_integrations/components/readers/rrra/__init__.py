@@ -1,0 +1,3 @@
+from haystack_integrations.components.readers.rrra.reader import RRRAReader
+
+__all__ = ["RRRAReader"]

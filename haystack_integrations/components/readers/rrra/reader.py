@@ -1,0 +1,239 @@
+from typing import TYPE_CHECKING, Any
+
+from haystack import Document, ExtractedAnswer, component, default_from_dict, default_to_dict
+from haystack.utils import ComponentDevice, Secret
+from haystack.utils.hf import deserialize_hf_model_kwargs, serialize_hf_model_kwargs
+
+from rrra_haystack.pretrained import bundled
+from rrra_haystack.reader import DEFAULT_READER, load_reader
+
+if TYPE_CHECKING:
+    from haystack_integrations.components.readers.transformers import TransformersExtractiveReader
+
+
+@component
+class RRRAReader:
+    """
+    Extracts answers from the reranked documents.
+
+    Delegates to Haystack's `TransformersExtractiveReader`, and resolves the bundled reader by its name: a low-rank
+    difference to all-MiniLM-L6-v2, merged at loading.
+
+    ### Usage example
+
+    ```python
+    from haystack import Document
+    from rrra_haystack import RRRAReader
+
+    reader = RRRAReader(top_k=1, no_answer=False)
+    documents = [Document(content="The Danube rises in the Black Forest and flows into the Black Sea.")]
+    result = reader.run(query="Where does the Danube rise?", documents=documents)
+    print(result["answers"][0].data)
+    ```
+    """
+
+    def __init__(
+        self,
+        model: str = DEFAULT_READER,
+        device: ComponentDevice | None = None,
+        token: Secret | None = Secret.from_env_var(["HF_API_TOKEN", "HF_TOKEN"], strict=False),  # noqa: B008
+        top_k: int = 20,
+        score_threshold: float | None = None,
+        max_seq_length: int = 384,
+        stride: int = 128,
+        max_batch_size: int | None = None,
+        answers_per_seq: int | None = None,
+        no_answer: bool = True,
+        calibration_factor: float = 0.1,
+        overlap_threshold: float | None = 0.01,
+        model_kwargs: dict[str, Any] | None = None,
+    ) -> None:
+        """
+        Creates an RRRAReader component.
+
+        :param model:
+            The name of a bundled reader, or any question answering model: a directory or a Hugging Face model id.
+        :param device:
+            The device on which the model is loaded. If `None`, the default device is automatically selected.
+        :param token:
+            The API token used to download private models from Hugging Face.
+        :param top_k:
+            Number of answers to return per query.
+        :param score_threshold:
+            Returns only answers with the probability score above this threshold.
+        :param max_seq_length:
+            Maximum number of tokens. If a sequence exceeds it, the sequence is split.
+        :param stride:
+            Number of tokens that overlap when sequence is split because it exceeds max_seq_length.
+        :param max_batch_size:
+            Maximum number of samples that are fed through the model at the same time.
+        :param answers_per_seq:
+            Number of answer candidates to consider per sequence.
+        :param no_answer:
+            Whether to return an additional `no answer` with an empty text and a score representing the probability
+            that the other top_k answers are incorrect.
+        :param calibration_factor:
+            Factor used for calibrating probabilities.
+        :param overlap_threshold:
+            If set this will remove duplicate answers if they have an overlap larger than the supplied threshold.
+        :param model_kwargs:
+            Additional keyword arguments passed to `AutoModelForQuestionAnswering.from_pretrained`.
+        """
+        self.model = model
+        self.device = device
+        self.token = token
+        self.top_k = top_k
+        self.score_threshold = score_threshold
+        self.max_seq_length = max_seq_length
+        self.stride = stride
+        self.max_batch_size = max_batch_size
+        self.answers_per_seq = answers_per_seq
+        self.no_answer = no_answer
+        self.calibration_factor = calibration_factor
+        self.overlap_threshold = overlap_threshold
+        self.model_kwargs = model_kwargs
+        self._reader: TransformersExtractiveReader | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """
+        Serializes the component to a dictionary.
+
+        :returns:
+            Dictionary with serialized data.
+        """
+        data = default_to_dict(
+            self,
+            model=self.model,
+            device=self.device,
+            token=self.token,
+            top_k=self.top_k,
+            score_threshold=self.score_threshold,
+            max_seq_length=self.max_seq_length,
+            stride=self.stride,
+            max_batch_size=self.max_batch_size,
+            answers_per_seq=self.answers_per_seq,
+            no_answer=self.no_answer,
+            calibration_factor=self.calibration_factor,
+            overlap_threshold=self.overlap_threshold,
+            model_kwargs=dict(self.model_kwargs) if self.model_kwargs is not None else None,
+        )
+        if data["init_parameters"]["model_kwargs"] is not None:
+            serialize_hf_model_kwargs(data["init_parameters"]["model_kwargs"])
+        return data
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "RRRAReader":
+        """
+        Deserializes the component from a dictionary.
+
+        :param data:
+            Dictionary to deserialize from.
+        :returns:
+            Deserialized component.
+        """
+        if data["init_parameters"].get("model_kwargs") is not None:
+            deserialize_hf_model_kwargs(data["init_parameters"]["model_kwargs"])
+        return default_from_dict(cls, data)
+
+    def warm_up(self) -> None:
+        """
+        Loads the model.
+
+        :raises ImportError:
+            If the extra `reader` is not installed.
+        """
+        if self._reader is not None:
+            return
+        try:
+            from haystack_integrations.components.readers.transformers import (  # noqa: PLC0415
+                TransformersExtractiveReader,
+            )
+        except ImportError as error:
+            msg = "RRRAReader needs the extra 'reader'. Install it with: pip install 'rrra-haystack[reader]'"
+            raise ImportError(msg) from error
+        reader = TransformersExtractiveReader(
+            model=self.model,
+            device=self.device,
+            token=self.token,
+            top_k=self.top_k,
+            score_threshold=self.score_threshold,
+            max_seq_length=self.max_seq_length,
+            stride=self.stride,
+            max_batch_size=self.max_batch_size,
+            answers_per_seq=self.answers_per_seq,
+            no_answer=self.no_answer,
+            calibration_factor=self.calibration_factor,
+            overlap_threshold=self.overlap_threshold,
+            model_kwargs=self.model_kwargs,
+        )
+        if (directory := bundled(self.model)) is not None:
+            # With a model in place the delegate loads none.
+            device = ComponentDevice.resolve_device(self.device)
+            reader.model, reader.tokenizer = load_reader(directory, device.to_torch_str())
+            reader.device = device
+        reader.warm_up()
+        self._reader = reader
+
+    def close(self) -> None:
+        """
+        Releases the model.
+        """
+        self._reader = None
+
+    @component.output_types(answers=list[ExtractedAnswer])
+    def run(
+        self,
+        query: str,
+        documents: list[Document],
+        top_k: int | None = None,
+        score_threshold: float | None = None,
+        max_seq_length: int | None = None,
+        stride: int | None = None,
+        max_batch_size: int | None = None,
+        answers_per_seq: int | None = None,
+        no_answer: bool | None = None,
+        overlap_threshold: float | None = None,
+    ) -> dict[str, list[ExtractedAnswer]]:
+        """
+        Extracts answers from the documents.
+
+        :param query:
+            The question.
+        :param documents:
+            The documents in which to look for answers.
+        :param top_k:
+            Number of answers to return.
+        :param score_threshold:
+            Returns only answers with the probability score above this threshold.
+        :param max_seq_length:
+            Maximum number of tokens. If a sequence exceeds it, the sequence is split.
+        :param stride:
+            Number of tokens that overlap when a sequence is split.
+        :param max_batch_size:
+            Maximum number of samples that are fed through the model at the same time.
+        :param answers_per_seq:
+            Number of answer candidates to consider per sequence.
+        :param no_answer:
+            Whether to return an additional `no answer`.
+        :param overlap_threshold:
+            If set this will remove duplicate answers if they have an overlap larger than the supplied threshold.
+        :returns:
+            A dictionary with the following keys:
+            - `answers`: The answers, from the most to the least probable.
+        """
+        if not documents:
+            return {"answers": []}
+        self.warm_up()
+        assert self._reader is not None
+        return self._reader.run(
+            query=query,
+            documents=documents,
+            top_k=top_k,
+            score_threshold=score_threshold,
+            max_seq_length=max_seq_length,
+            stride=stride,
+            max_batch_size=max_batch_size,
+            answers_per_seq=answers_per_seq,
+            no_answer=no_answer,
+            overlap_threshold=overlap_threshold,
+        )

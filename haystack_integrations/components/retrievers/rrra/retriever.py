@@ -1,0 +1,439 @@
+import asyncio
+from typing import Any
+
+from haystack import Document, component, default_from_dict, default_to_dict
+from haystack.document_stores.types import FilterPolicy
+from haystack.document_stores.types.filter_policy import apply_filter_policy
+from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
+from haystack_integrations.document_stores.qdrant.converters import DENSE_VECTORS_NAME
+from haystack_integrations.document_stores.qdrant.filters import convert_filters_to_qdrant
+from pydantic import ValidationError
+from qdrant_client import AsyncQdrantClient, QdrantClient
+from qdrant_client.http import models
+
+_DEFAULT_GROUP_SIZE = 3
+_DOCUMENT_FIELDS = frozenset({"id", "content", "blob", "score"})
+
+
+@component
+class RRRARetriever:
+    """
+    Retrieves the candidates for an `RRRAAdapterRanker` from a `QdrantDocumentStore`.
+
+    Takes all that `QdrantEmbeddingRetriever` takes, and Qdrant's `search_params`. It never creates, changes or empties
+    a collection, and says what is wrong where Qdrant would return nothing or a raw error.
+
+    ### Usage example
+
+    ```python
+    from haystack import Document
+    from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
+    from rrra_haystack import RRRADocumentEmbedder, RRRAEmbedder, RRRARetriever
+
+    store = QdrantDocumentStore(":memory:", embedding_dim=384)
+    documents = [Document(content="The Danube rises in the Black Forest."), Document(content="Bread needs yeast.")]
+    store.write_documents(RRRADocumentEmbedder(progress_bar=False).run(documents)["documents"])
+
+    retriever = RRRARetriever(store, top_k=1)
+    embedding = RRRAEmbedder().run("Where does the Danube begin?")["embedding"]
+    print(retriever.run(query_embedding=embedding)["documents"][0].content)
+    ```
+    """
+
+    def __init__(
+        self,
+        document_store: QdrantDocumentStore,
+        filters: dict[str, Any] | models.Filter | None = None,
+        top_k: int = 100,
+        scale_score: bool = False,
+        return_embedding: bool = False,
+        filter_policy: str | FilterPolicy = FilterPolicy.REPLACE,
+        score_threshold: float | None = None,
+        group_by: str | None = None,
+        group_size: int | None = None,
+        search_params: dict[str, Any] | None = None,
+    ) -> None:
+        """
+        Creates an RRRARetriever component.
+
+        :param document_store:
+            An instance of QdrantDocumentStore.
+        :param filters:
+            A dictionary with filters to narrow down the search space.
+        :param top_k:
+            The maximum number of documents to retrieve, the candidates of the ranker. If using `group_by` parameters,
+            maximum number of groups to return.
+        :param scale_score:
+            Whether to scale the scores of the retrieved documents or not.
+        :param return_embedding:
+            Whether to return the embedding of the retrieved Documents. The ranker does not need it.
+        :param filter_policy:
+            Policy to determine how filters are applied.
+        :param score_threshold:
+            A minimal score threshold for the result.
+        :param group_by:
+            Payload field to group by, must be a string or number field.
+        :param group_size:
+            Maximum amount of points to return per group. Default is 3.
+        :param search_params:
+            Qdrant's search parameters, as `{"hnsw_ef": 128}`, `{"exact": True}` or
+            `{"quantization": {"rescore": True, "oversampling": 2.0}}`.
+
+        :raises ValueError:
+            If `document_store` is not a QdrantDocumentStore, `top_k` is not > 0, or `search_params` are unknown to
+            Qdrant.
+        """
+        if not isinstance(document_store, QdrantDocumentStore):
+            msg = "document_store must be an instance of QdrantDocumentStore"
+            raise ValueError(msg)
+        _check_top_k(top_k)
+        _search_params(search_params)
+        self.document_store = document_store
+        self.filters = filters
+        self.top_k = top_k
+        self.scale_score = scale_score
+        self.return_embedding = return_embedding
+        self.filter_policy = (
+            filter_policy if isinstance(filter_policy, FilterPolicy) else FilterPolicy.from_str(filter_policy)
+        )
+        self.score_threshold = score_threshold
+        self.group_by = group_by
+        self.group_size = group_size
+        self.search_params = search_params
+        self._checked_client: QdrantClient | AsyncQdrantClient | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """
+        Serializes the component to a dictionary.
+
+        :returns:
+            Dictionary with serialized data.
+        """
+        return default_to_dict(
+            self,
+            document_store=self.document_store.to_dict(),
+            filters=self.filters,
+            top_k=self.top_k,
+            scale_score=self.scale_score,
+            return_embedding=self.return_embedding,
+            filter_policy=self.filter_policy.value,
+            score_threshold=self.score_threshold,
+            group_by=self.group_by,
+            group_size=self.group_size,
+            search_params=self.search_params,
+        )
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "RRRARetriever":
+        """
+        Deserializes the component from a dictionary.
+
+        :param data:
+            Dictionary to deserialize from.
+        :returns:
+            Deserialized component.
+        """
+        parameters = data["init_parameters"]
+        if isinstance(parameters.get("document_store"), dict):
+            parameters["document_store"] = QdrantDocumentStore.from_dict(parameters["document_store"])
+        return default_from_dict(cls, data)
+
+    def close(self) -> None:
+        """
+        Releases the synchronous resources of the document store.
+        """
+        self._checked_client = None
+        self.document_store.close()
+
+    async def close_async(self) -> None:
+        """
+        Releases the resources of the document store, which is opened synchronously if it is embedded.
+        """
+        self._checked_client = None
+        await self.document_store.close_async()
+        if self._is_embedded():
+            self.document_store.close()
+
+    @component.output_types(documents=list[Document])
+    def run(
+        self,
+        query_embedding: list[float],
+        filters: dict[str, Any] | models.Filter | None = None,
+        top_k: int | None = None,
+        scale_score: bool | None = None,
+        return_embedding: bool | None = None,
+        score_threshold: float | None = None,
+        group_by: str | None = None,
+        group_size: int | None = None,
+        search_params: dict[str, Any] | None = None,
+    ) -> dict[str, list[Document]]:
+        """
+        Retrieves documents.
+
+        :param query_embedding:
+            Embedding of the query.
+        :param filters:
+            A dictionary with filters to narrow down the search space.
+        :param top_k:
+            The maximum number of documents to return.
+        :param scale_score:
+            Whether to scale the scores of the retrieved documents or not.
+        :param return_embedding:
+            Whether to return the embedding of the retrieved Documents.
+        :param score_threshold:
+            A minimal score threshold for the result.
+        :param group_by:
+            Payload field to group by, must be a string or number field.
+        :param group_size:
+            Maximum amount of points to return per group.
+        :param search_params:
+            Qdrant's search parameters.
+        :returns:
+            A dictionary with the following keys:
+            - `documents`: The retrieved documents.
+
+        :raises ValueError:
+            If the collection does not exist, is empty, or has another dimension than the embedding; if a filter names
+            a field without `meta.`; or if `filter_policy` is MERGE and `filters` is a native Qdrant filter.
+        """
+        request = self._request(
+            query_embedding, filters, top_k, return_embedding, score_threshold, group_by, group_size, search_params
+        )
+        client = self._client(len(query_embedding))
+        if "group_by" in request:
+            documents = self.document_store._process_group_results(client.query_points_groups(**request).groups)
+        else:
+            points = client.query_points(**request).points
+            documents = self.document_store._process_query_point_results(points, scale_score=self._scale(scale_score))
+        if not documents and client.count(self.document_store.index, exact=False).count == 0:
+            raise ValueError(self._empty_message())
+        return {"documents": documents}
+
+    @component.output_types(documents=list[Document])
+    async def run_async(
+        self,
+        query_embedding: list[float],
+        filters: dict[str, Any] | models.Filter | None = None,
+        top_k: int | None = None,
+        scale_score: bool | None = None,
+        return_embedding: bool | None = None,
+        score_threshold: float | None = None,
+        group_by: str | None = None,
+        group_size: int | None = None,
+        search_params: dict[str, Any] | None = None,
+    ) -> dict[str, list[Document]]:
+        """
+        Retrieves documents without blocking the event loop.
+
+        An embedded Qdrant (`path` or `:memory:`) belongs to one client, so its search runs in a thread with the
+        synchronous client, which sees what was written.
+
+        :param query_embedding:
+            Embedding of the query.
+        :param filters:
+            A dictionary with filters to narrow down the search space.
+        :param top_k:
+            The maximum number of documents to return.
+        :param scale_score:
+            Whether to scale the scores of the retrieved documents or not.
+        :param return_embedding:
+            Whether to return the embedding of the retrieved Documents.
+        :param score_threshold:
+            A minimal score threshold for the result.
+        :param group_by:
+            Payload field to group by, must be a string or number field.
+        :param group_size:
+            Maximum amount of points to return per group.
+        :param search_params:
+            Qdrant's search parameters.
+        :returns:
+            A dictionary with the following keys:
+            - `documents`: The retrieved documents.
+
+        :raises ValueError:
+            As `run`.
+        """
+        if self._is_embedded():
+            return await asyncio.to_thread(
+                self.run,
+                query_embedding,
+                filters,
+                top_k,
+                scale_score,
+                return_embedding,
+                score_threshold,
+                group_by,
+                group_size,
+                search_params,
+            )
+        request = self._request(
+            query_embedding, filters, top_k, return_embedding, score_threshold, group_by, group_size, search_params
+        )
+        client = await self._client_async(len(query_embedding))
+        if "group_by" in request:
+            groups = (await client.query_points_groups(**request)).groups
+            documents = self.document_store._process_group_results(groups)
+        else:
+            points = (await client.query_points(**request)).points
+            documents = self.document_store._process_query_point_results(points, scale_score=self._scale(scale_score))
+        if not documents and (await client.count(self.document_store.index, exact=False)).count == 0:
+            raise ValueError(self._empty_message())
+        return {"documents": documents}
+
+    def _request(
+        self,
+        query_embedding: list[float],
+        filters: dict[str, Any] | models.Filter | None,
+        top_k: int | None,
+        return_embedding: bool | None,
+        score_threshold: float | None,
+        group_by: str | None,
+        group_size: int | None,
+        search_params: dict[str, Any] | None,
+    ) -> dict[str, Any]:
+        """The arguments of Qdrant's query, run-time values before those of the initialization."""
+        top_k = self.top_k if top_k is None else top_k
+        _check_top_k(top_k)
+        native = isinstance(self.filters, models.Filter) or isinstance(filters, models.Filter)
+        if self.filter_policy == FilterPolicy.MERGE and native:
+            msg = (
+                "Native Qdrant filters cannot be used with filter_policy set to MERGE. "
+                "Set filter_policy to REPLACE or use Haystack filters instead."
+            )
+            raise ValueError(msg)
+        applied = apply_filter_policy(self.filter_policy, self.filters, filters)  # type: ignore[arg-type]
+        if isinstance(applied, dict):
+            _check_filter_fields(applied)
+        group_by = self.group_by if group_by is None else group_by
+        group_size = self.group_size if group_size is None else group_size
+        request = {
+            "collection_name": self.document_store.index,
+            "query": query_embedding,
+            "using": DENSE_VECTORS_NAME if self.document_store.use_sparse_embeddings else None,
+            "query_filter": convert_filters_to_qdrant(applied),
+            "search_params": _search_params(self.search_params if search_params is None else search_params),
+            "limit": top_k,
+            "with_vectors": self.return_embedding if return_embedding is None else return_embedding,
+            "score_threshold": self.score_threshold if score_threshold is None else score_threshold,
+        }
+        if group_by is not None:
+            request |= {
+                "group_by": group_by,
+                "group_size": _DEFAULT_GROUP_SIZE if group_size is None else group_size,
+            }
+        return request
+
+    def _scale(self, scale_score: bool | None) -> bool:
+        return self.scale_score if scale_score is None else scale_score
+
+    def _is_embedded(self) -> bool:
+        return self.document_store.path is not None or self.document_store.location == ":memory:"
+
+    # The store's own initialization would create a missing collection and, with recreate_index, empty a full one.
+    # A retriever opens the client itself and only looks.
+
+    def _client(self, dimension: int) -> QdrantClient:
+        store = self.document_store
+        if store._client is None:
+            try:
+                store._client = QdrantClient(**store._prepare_client_params())
+            except RuntimeError as error:
+                if "already accessed" not in str(error):
+                    raise
+                msg = (
+                    f"The Qdrant folder {store.path} is open in another document store or process. Close that one "
+                    "first (document_store.close()), or run a Qdrant server and give its url."
+                )
+                raise ValueError(msg) from error
+        client = store._client
+        if self._checked_client is not client:
+            if not client.collection_exists(store.index):
+                names = [collection.name for collection in client.get_collections().collections]
+                raise ValueError(self._missing_message(names))
+            self._check_vectors(client.get_collection(store.index), dimension)
+            self._checked_client = client
+        self._check_dimension(dimension)
+        return client
+
+    async def _client_async(self, dimension: int) -> AsyncQdrantClient:
+        store = self.document_store
+        if store._async_client is None:
+            store._async_client = AsyncQdrantClient(**store._prepare_client_params())
+        client = store._async_client
+        if self._checked_client is not client:
+            if not await client.collection_exists(store.index):
+                names = [collection.name for collection in (await client.get_collections()).collections]
+                raise ValueError(self._missing_message(names))
+            self._check_vectors(await client.get_collection(store.index), dimension)
+            self._checked_client = client
+        self._check_dimension(dimension)
+        return client
+
+    def _check_vectors(self, collection: models.CollectionInfo, dimension: int) -> None:
+        """Remember the collection's dimension, and refuse a collection that Haystack did not make."""
+        vectors = collection.config.params.vectors
+        if isinstance(vectors, dict) != self.document_store.use_sparse_embeddings:
+            msg = (
+                f"The collection '{self.document_store.index}' was "
+                f"{'made' if isinstance(vectors, dict) else 'not made'} with sparse embeddings. "
+                f"Set use_sparse_embeddings={isinstance(vectors, dict)} at the QdrantDocumentStore."
+            )
+            raise ValueError(msg)
+        dense = vectors.get(DENSE_VECTORS_NAME) if isinstance(vectors, dict) else vectors
+        self._dimension = dense.size if dense is not None else dimension
+
+    def _check_dimension(self, dimension: int) -> None:
+        if dimension != self._dimension:
+            msg = (
+                f"The query embedding has {dimension} dimensions, but the collection '{self.document_store.index}' "
+                f"holds embeddings of {self._dimension}. Use the model that the documents were embedded with, or embed "
+                f"them again into a QdrantDocumentStore with embedding_dim={dimension}."
+            )
+            raise ValueError(msg)
+
+    def _missing_message(self, names: list[str]) -> str:
+        found = f"It has: {', '.join(sorted(names))}." if names else "It has no collections at all."
+        return (
+            f"The Qdrant database at {self._where()} has no collection '{self.document_store.index}'. {found} "
+            "Correct `index` at the QdrantDocumentStore, or write documents first."
+        )
+
+    def _empty_message(self) -> str:
+        return (
+            f"The collection '{self.document_store.index}' at {self._where()} is empty. Write documents with "
+            "embeddings first, with RRRADocumentEmbedder and DocumentWriter."
+        )
+
+    def _where(self) -> str:
+        store = self.document_store
+        return str(store.path or store.url or store.host or store.location or "localhost")
+
+
+def _check_top_k(top_k: int) -> None:
+    if top_k <= 0:
+        msg = f"top_k must be > 0, but got {top_k}"
+        raise ValueError(msg)
+
+
+def _search_params(search_params: dict[str, Any] | None) -> models.SearchParams | None:
+    if search_params is None:
+        return None
+    try:
+        return models.SearchParams.model_validate(search_params)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        msg = (
+            f"search_params: {name}: {first['msg']}. Qdrant knows: "
+            f"{', '.join(sorted(models.SearchParams.model_fields))}."
+        )
+        raise ValueError(msg) from None
+
+
+def _check_filter_fields(condition: dict[str, Any]) -> None:
+    for nested in condition.get("conditions", []):
+        _check_filter_fields(nested)
+    field = condition.get("field")
+    if isinstance(field, str) and not field.startswith("meta.") and field not in _DOCUMENT_FIELDS:
+        msg = f"The filter field '{field}' would match nothing in Qdrant. Write 'meta.{field}'."
+        raise ValueError(msg)

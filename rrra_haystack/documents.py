@@ -1,0 +1,26 @@
+"""Where RRRA keeps its things in a document's metadata, and what text of a document is embedded."""
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+CODES_KEY = "rrra_codes"
+SCORES_KEY = "rrra"
+
+
+class HasContent(Protocol):
+    """What is read of a document."""
+
+    content: str | None
+    meta: dict[str, Any]
+
+
+def text_to_embed(document: HasContent, meta_fields_to_embed: Iterable[str], embedding_separator: str) -> str:
+    """
+    The text of a document that is embedded: metadata fields and content, joined.
+
+    :param document: The document; fields that it lacks are left out.
+    :param meta_fields_to_embed: Names of the metadata fields, in order.
+    :param embedding_separator: Put between the parts.
+    """
+    fields = [str(document.meta[key]) for key in meta_fields_to_embed if document.meta.get(key) is not None]
+    return embedding_separator.join([*fields, document.content or ""])

@@ -1,0 +1,49 @@
+"""Write whole directories and files or nothing."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def atomic_directory(path: str | Path) -> Iterator[Path]:
+    """
+    Fill a temporary directory beside `path` and move it there in one step when the block ends without an error.
+
+    A directory that stands at `path` is replaced. On an error the temporary directory is removed and `path` is as
+    before.
+
+    :param path: Where the directory is to stand.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
+    try:
+        yield work
+        work.chmod(0o755)
+        if target.exists():
+            replaced = work.with_suffix(".replaced")
+            target.rename(replaced)
+            work.rename(target)
+            shutil.rmtree(replaced)
+        else:
+            work.rename(target)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def atomic_write(path: str | Path, text: str) -> None:
+    """Write a text file in one step, making its directory if it is missing."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, work = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(work).chmod(0o644)
+        Path(work).replace(target)
+    finally:
+        Path(work).unlink(missing_ok=True)

