@@ -61,7 +61,7 @@ class RRRAConfig(BaseModel):
     code: CodeKind = "1bit"
     # Untrained values, chosen and fitted on the dev splits of four sets; docs/untrained.md says how.
     fusion_weight: float = Field(3.0, ge=0)
-    calibration: Calibration = Calibration(slope=14.2, intercept=-11.2)
+    calibration: Calibration = Calibration(slope=5.6, gap_slope=14.9, intercept=-4.2)
     adapter: AdapterConfig
 
 

@@ -1,6 +1,9 @@
 """The bundled extractive reader: a low-rank difference to an encoder and a span head, merged at loading."""
 
 import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +33,28 @@ def load_reader(directory: str | Path, device: str = "cpu") -> tuple[Any, Any]:
         raise ImportError(msg) from error
     config = json.loads((Path(directory) / "adapter_config.json").read_text(encoding="utf-8"))
     base = resolve_encoder(config["base_model_name_or_path"])
-    model = AutoModelForQuestionAnswering.from_pretrained(base)
-    model = PeftModel.from_pretrained(model, str(directory)).merge_and_unload().eval().to(device)
+    with _quiet_loading():  # The span head is missing from the base: it comes with the difference.
+        model = AutoModelForQuestionAnswering.from_pretrained(base)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # between peft and transformers, nothing to do with a user
+            model = PeftModel.from_pretrained(model, str(directory)).merge_and_unload()
+    model = model.eval().to(device)
     # Spans are compared by small differences of their logits: the head computes in float32.
     model.base_model.to(native_dtype(torch.device(device)))
     model.qa_outputs.float().register_forward_pre_hook(_to_float32)
     return model, AutoTokenizer.from_pretrained(base)
+
+
+@contextmanager
+def _quiet_loading() -> Iterator[None]:
+    from transformers.utils import logging  # noqa: PLC0415
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
 
 
 def _to_float32(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

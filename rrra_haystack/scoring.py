@@ -10,20 +10,27 @@ from torch import Tensor
 
 class Calibration(BaseModel):
     """
-    Platt scaling of reranking scores to probabilities of relevance.
+    Platt scaling of the reranking scores of a candidate list to probabilities of relevance.
+
+    A score means more in a list where nothing scores higher: the log-odds are
+    ``slope * score + gap_slope * (score - best score of the list) + intercept``.
 
     :param slope: Log-odds per unit of the reranking score.
-    :param intercept: Log-odds at score 0.
+    :param gap_slope: Log-odds per unit that a score lies below the best of its list.
+    :param intercept: Log-odds of a best score of 0.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     slope: float = Field(gt=0)
+    gap_slope: float = Field(ge=0)
     intercept: float
 
-    def probability(self, score: Tensor) -> Tensor:
-        """Probability of relevance at each reranking score, same shape."""
-        return torch.sigmoid(self.slope * score + self.intercept)
+    def probability(self, scores: Tensor) -> Tensor:
+        """Probability of relevance of each candidate of one list, from scores of shape ``[n]``; increasing in them."""
+        if len(scores) == 0:
+            return scores
+        return torch.sigmoid(self.slope * scores + self.gap_slope * (scores - scores.max()) + self.intercept)
 
 
 def check_fusion_weight(fusion_weight: Any) -> float:

@@ -7,15 +7,15 @@ same article, and the softmax runs over the tokens of both (shared normalisation
 that the scores of spans from different passages can be compared, as they are when a pipeline reads the top passages.
 """
 
-import argparse
 import json
 import random
 import shutil
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+import typer
 import yaml
 from datasets import Dataset
 from peft import LoraConfig, get_peft_model
@@ -26,6 +26,7 @@ from transformers import AutoModelForQuestionAnswering, AutoTokenizer, Trainer, 
 from transformers.trainer_utils import get_last_checkpoint
 
 from rrra_haystack.pretrained import resolve_encoder
+from rrra_haystack.reader import DEFAULT_READER
 from rrra_training.beir import BeirDataset
 
 
@@ -220,16 +221,34 @@ def _write_reader(model: Any, recipe: ReaderRecipe, output: Path) -> None:
     partial.rename(output)
 
 
-def main() -> None:
-    """Command line of ``python -m rrra_training.reader``."""
-    parser = argparse.ArgumentParser(description="Train an extractive reader.")
-    parser.add_argument("recipe", type=Path)
-    parser.add_argument("--data", type=Path, required=True, help="SQuAD in the BEIR layout, with answers")
-    parser.add_argument("--output", type=Path, required=True, help="where the reader is written")
-    arguments = parser.parse_args()
-    recipe = ReaderRecipe.model_validate(yaml.safe_load(arguments.recipe.read_text()))
-    train_reader(recipe, arguments.data, arguments.output)
+app = typer.Typer(help="Train and measure the extractive reader.", no_args_is_help=True, add_completion=False)
+
+Data = Annotated[Path, typer.Option(exists=True, file_okay=False, help="SQuAD in the BEIR layout, with answers.")]
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A recipe YAML.")],
+    data: Data,
+    output: Annotated[Path, typer.Option(help="Where the reader is written.")],
+) -> None:
+    """Train a reader; continues from the last checkpoint."""
+    train_reader(ReaderRecipe.model_validate(yaml.safe_load(recipe.read_text())), data, output)
+
+
+@app.command()
+def evaluate(
+    data: Data,
+    model: Annotated[str, typer.Option(help="A bundled name, a directory or a hub id.")] = DEFAULT_READER,
+    split: Annotated[str, typer.Option(help="Which questions.")] = "test",
+    limit: Annotated[int, typer.Option(min=1, help="Draw this many questions.")] = 2000,
+    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+) -> None:
+    """Measure a reader on questions with their right passage."""
+    from rrra_training.reading import evaluate_reader  # noqa: PLC0415
+
+    typer.echo(json.dumps(evaluate_reader(data, model=model, split=split, limit=limit, seed=seed), indent=2))
 
 
 if __name__ == "__main__":
-    main()
+    app()

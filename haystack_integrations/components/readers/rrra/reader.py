@@ -1,10 +1,11 @@
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from haystack import Document, ExtractedAnswer, component, default_from_dict, default_to_dict
 from haystack.utils import ComponentDevice, Secret
 from haystack.utils.hf import deserialize_hf_model_kwargs, serialize_hf_model_kwargs
 
-from rrra_haystack.pretrained import bundled
+from rrra_haystack.pretrained import bundled, bundled_names
 from rrra_haystack.reader import DEFAULT_READER, load_reader
 
 if TYPE_CHECKING:
@@ -141,9 +142,18 @@ class RRRAReader:
 
         :raises ImportError:
             If the extra `reader` is not installed.
+        :raises FileNotFoundError:
+            If `model` is no directory, no hub id, and no bundled name.
         """
         if self._reader is not None:
             return
+        directory = bundled(self.model)
+        if directory is None and "/" not in self.model and not Path(self.model).is_dir():
+            msg = (
+                f"There is no reader {self.model!r}: it is no directory, no hub id (owner/name), and no bundled name "
+                f"({', '.join(bundled_names())})."
+            )
+            raise FileNotFoundError(msg)
         try:
             from haystack_integrations.components.readers.transformers import (  # noqa: PLC0415
                 TransformersExtractiveReader,
@@ -166,7 +176,7 @@ class RRRAReader:
             overlap_threshold=self.overlap_threshold,
             model_kwargs=self.model_kwargs,
         )
-        if (directory := bundled(self.model)) is not None:
+        if directory is not None:
             # With a model in place the delegate loads none.
             device = ComponentDevice.resolve_device(self.device)
             reader.model, reader.tokenizer = load_reader(directory, device.to_torch_str())

@@ -1,4 +1,5 @@
 import asyncio
+from pathlib import Path
 from typing import Any
 
 from haystack import Document, component, default_from_dict, default_to_dict
@@ -335,6 +336,8 @@ class RRRARetriever:
     def _client(self, dimension: int) -> QdrantClient:
         store = self.document_store
         if store._client is None:
+            if store.path is not None and not Path(store.path).exists():
+                raise ValueError(self._missing_message([]))
             try:
                 store._client = QdrantClient(**store._prepare_client_params())
             except RuntimeError as error:

@@ -1,0 +1,44 @@
+"""The command line ``rrra``: one file a command, each a thin caller."""
+
+import os
+
+# Before Haystack is imported, which would otherwise write to the home directory.
+os.environ.setdefault("HAYSTACK_TELEMETRY_ENABLED", "False")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from rrra_haystack.cli import ask, demo, evaluate, index, info, init
+
+app = typer.Typer(
+    name="rrra",
+    help="Rerank what a bi-encoder retrieves, with a light adapter over its own token states.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    rich_markup_mode="rich",
+)
+for module in (index, ask, init, demo, info, evaluate):
+    app.command(module.__name__.rpartition(".")[2])(module.command)
+
+
+def main() -> None:
+    """Run the command line; what a user can mend is told in one sentence, without a traceback."""
+    try:
+        app()
+    except Exception as error:
+        cause = _cause(error)
+        if os.environ.get("RRRA_DEBUG") or not isinstance(cause, ValueError | OSError | ImportError | RuntimeError):
+            raise
+        Console(stderr=True).print(f"[bold red]Error:[/] {escape(str(cause))}", highlight=False)
+        raise SystemExit(1) from None
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What went wrong in a component, out of the layers that Haystack wraps it in."""
+    while type(error).__module__.startswith("haystack.") and error.__cause__ is not None:
+        error = error.__cause__
+    return error

@@ -1,0 +1,29 @@
+"""``rrra ask``: ask a question of what was indexed."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+
+def command(
+    question: Annotated[str, typer.Argument(help="The question.")],
+    store: Annotated[str | None, typer.Option(help="Folder or URL of the Qdrant that holds the documents.")] = None,
+    pipeline: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Pipeline YAML to ask.")] = None,
+    top_k: Annotated[int, typer.Option(min=1, help="Passages to show.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Ask a question of what was indexed, and see what the adapter changed."""
+    from rrra_haystack.cli.asking import ask  # noqa: PLC0415
+    from rrra_haystack.cli.pipelines import opened, read_pipeline  # noqa: PLC0415
+    from rrra_haystack.cli.rendering import show  # noqa: PLC0415
+
+    with opened(read_pipeline(pipeline, "qa.yaml", store)) as loaded:
+        loaded.warm_up()
+        asked = ask(loaded, question)
+    if as_json:
+        typer.echo(json.dumps(asked.as_json(), indent=2, ensure_ascii=False))
+    else:
+        show(Console(), asked, passages=top_k)

@@ -1,0 +1,43 @@
+"""``rrra demo``: the project's own documentation, indexed and asked."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+QUESTIONS = (
+    "Where are the token codes of a document stored?",
+    "What happens to documents that have no token codes?",
+    "How many bytes does a token take in a 1bit code?",
+    "Which fusion weight keeps the order of the encoder?",
+    "Why are the components defined under haystack_integrations?",
+)
+
+
+def command(
+    store: Annotated[str, typer.Option(help="Folder of the Qdrant to fill.")] = ".rrra/demo",
+) -> None:
+    """Index this project's documentation into embedded Qdrant, and ask it five questions."""
+    from rrra_haystack.cli.asking import ask  # noqa: PLC0415
+    from rrra_haystack.cli.indexing import index  # noqa: PLC0415
+    from rrra_haystack.cli.pipelines import opened, read_pipeline  # noqa: PLC0415
+    from rrra_haystack.cli.rendering import show  # noqa: PLC0415
+    from rrra_haystack.resources import resource_directory  # noqa: PLC0415
+
+    console = Console()
+    docs = resource_directory("docs")
+    console.print(f"[bold]1.[/] Indexing the documentation in {docs} with pipelines/indexing.yaml")
+    report = index([docs], read_pipeline(None, "indexing.yaml", store), show_progress=True)
+    console.print(f"   {report.passages} passages in {Path(store)}\n")
+    console.print("[bold]2.[/] Asking pipelines/qa.yaml: retrieve 100, rerank with the adapter, read\n")
+    with opened(read_pipeline(None, "qa.yaml", store)) as pipeline:
+        pipeline.warm_up()
+        asked = [ask(pipeline, question) for question in QUESTIONS]
+    for each in asked:
+        show(console, each)
+    moved = sum(each.passages[0].before != 1 for each in asked if each.passages)
+    console.print(
+        f"The adapter put another passage first in {moved} of {len(asked)} questions. "
+        'Ask your own: [bold]rrra ask "..." --store ' + store + "[/]"
+    )

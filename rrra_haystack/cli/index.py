@@ -1,0 +1,25 @@
+"""``rrra index``: bring an index up to date with files."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+
+def command(
+    paths: Annotated[list[Path], typer.Argument(exists=True, help="Files and folders: txt, md, pdf, html.")],
+    store: Annotated[str | None, typer.Option(help="Folder or URL of the Qdrant to fill.")] = None,
+    pipeline: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Indexing pipeline YAML.")] = None,
+) -> None:
+    """Index files: new ones are added, changed ones replaced, deleted ones removed, others skipped."""
+    from rrra_haystack.cli.indexing import index  # noqa: PLC0415
+    from rrra_haystack.cli.pipelines import read_pipeline  # noqa: PLC0415
+
+    report = index(paths, read_pipeline(pipeline, "indexing.yaml", store), show_progress=True)
+    Console().print(
+        f"{report.added} files added, {report.changed} changed, {report.removed} removed, "
+        f"{report.unchanged} unchanged. The index holds {report.passages} passages."
+    )
+    for path, reason in report.skipped:
+        Console(stderr=True).print(f"[yellow]Skipped[/] {path}: {reason}", highlight=False)

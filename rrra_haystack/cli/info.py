@@ -1,0 +1,55 @@
+"""``rrra info``: what would run here."""
+
+import json
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+_PACKAGES = ("haystack-ai", "qdrant-haystack", "qdrant-client", "sentence-transformers", "transformers", "torch")
+
+
+def command(
+    model: Annotated[str | None, typer.Option(help="Model to look at; the default one if not given.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show the model, device, number format and versions."""
+    import torch  # noqa: PLC0415
+
+    from rrra_haystack import __version__  # noqa: PLC0415
+    from rrra_haystack.model import DEFAULT_MODEL, RRRAModel  # noqa: PLC0415
+    from rrra_haystack.pretrained import bundled_names  # noqa: PLC0415
+
+    loaded = RRRAModel.load(model or DEFAULT_MODEL)
+    codec = loaded.codec()
+    facts: dict[str, Any] = {
+        "rrra-haystack": __version__,
+        "model": model or DEFAULT_MODEL,
+        "encoder": loaded.encoder.name,
+        "device": str(loaded.encoder.device),
+        "dtype": str(loaded.encoder.dtype).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+        "embedding dimensions": loaded.encoder.dimension,
+        "token codes": f"{codec.kind}, {codec.token_dim} dimensions, {codec.row_bytes} bytes a token",
+        "fusion weight": loaded.config.fusion_weight,
+        "bundled": ", ".join(bundled_names()),
+        "python": platform.python_version(),
+        **{name: _version(name) for name in _PACKAGES},
+    }
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    table = Table(box=None, show_header=False)
+    for name, value in facts.items():
+        table.add_row(f"[bold]{name}[/]", str(value))
+    Console().print(table)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

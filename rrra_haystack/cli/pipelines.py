@@ -1,0 +1,81 @@
+"""Load a pipeline YAML, point it at a store, and ask it a question whatever its components are called."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from haystack import Pipeline
+
+from rrra_haystack.resources import resource_directory
+
+DEFAULT_STORE = ".rrra/store"
+
+_QDRANT = "haystack_integrations.document_stores.qdrant.document_store.QdrantDocumentStore"
+_QUESTION_SOCKETS = frozenset({"text", "query", "question"})
+
+
+def read_pipeline(pipeline: Path | None, name: str, store: str | None) -> dict[str, Any]:
+    """
+    Read a pipeline YAML.
+
+    :param pipeline: The user's file; the bundled one called `name` if `None`.
+    :param name: File name of the bundled pipeline.
+    :param store: Folder or URL of the Qdrant to use instead of the one that the YAML names.
+    :raises ValueError: If the file is not a pipeline.
+    """
+    path = pipeline or resource_directory("pipelines") / name
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        msg = f"{path} is not valid YAML: {error}"
+        raise ValueError(msg) from None
+    if not isinstance(data, dict) or not isinstance(data.get("components"), dict):
+        msg = f"{path} is not a Haystack pipeline: it has no 'components'."
+        raise ValueError(msg)
+    if store is not None:
+        for parameters in store_parameters(data):
+            parameters.pop("path", None)
+            parameters.pop("url", None)
+            parameters["url" if "://" in store else "path"] = store
+    return data
+
+
+def store_parameters(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The init parameters of each QdrantDocumentStore in a pipeline, to be read or changed."""
+    for component in data["components"].values():
+        store = component.get("init_parameters", {}).get("document_store")
+        if isinstance(store, dict) and store.get("type") == _QDRANT:
+            yield store["init_parameters"]
+
+
+@contextmanager
+def opened(data: dict[str, Any]) -> Iterator[Pipeline]:
+    """Build a pipeline, and close it and its stores at the end."""
+    pipeline = Pipeline.from_dict(data)
+    try:
+        yield pipeline
+    finally:
+        pipeline.close()
+
+
+def question_inputs(pipeline: Pipeline, question: str) -> dict[str, dict[str, Any]]:
+    """
+    The run inputs that bring a question to every component that waits for one.
+
+    :raises ValueError: If none does.
+    """
+    inputs = {
+        name: {
+            socket: question
+            for socket, about in sockets.items()
+            if socket in _QUESTION_SOCKETS and about.get("is_mandatory", False)
+        }
+        for name, sockets in pipeline.inputs().items()
+    }
+    inputs = {name: sockets for name, sockets in inputs.items() if sockets}
+    if not inputs:
+        msg = "This pipeline takes no question: no component waits for 'text', 'query' or 'question'."
+        raise ValueError(msg)
+    return inputs

@@ -1,0 +1,92 @@
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from haystack import Pipeline
+
+PIPELINES = Path(__file__).parents[2] / "pipelines"
+
+TXT = """The Danube rises in the Black Forest and flows for 2,850 kilometres to the Black Sea.
+
+The Rhine rises in the Swiss Alps and flows through Basel, Strasbourg and Cologne to the North Sea."""
+
+MD = """# Baking
+
+Bread rises because yeast turns sugar into **carbon dioxide**.
+
+Sourdough is leavened by wild yeast and lactic acid bacteria.
+
+# Tea
+
+Green tea is steeped at 75 degrees Celsius, because boiling water makes it bitter.
+"""
+
+HTML = """<html><head><title>Moons</title></head><body><article>
+<h1>Moons</h1>
+<p>Ganymede is the largest moon of Jupiter and of the whole Solar System, with a diameter of 5,268 kilometres.</p>
+<p>Titan, the largest moon of Saturn, has a dense atmosphere of nitrogen and methane, and lakes of liquid methane.</p>
+</article></body></html>"""
+
+
+def pdf(text: str) -> bytes:
+    stream = f"BT /F1 12 Tf 72 720 Td ({text}) Tj ET".encode()
+    objects = [
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Contents 4 0 R /Resources <</Font <</F1 5 0 R>>>>>>",
+        b"<< /Length %d >>\nstream\n%s\nendstream" % (len(stream), stream),
+        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+    ]
+    body = b"%PDF-1.4\n"
+    offsets = []
+    for number, content in enumerate(objects, start=1):
+        offsets.append(len(body))
+        body += b"%d 0 obj\n%s\nendobj\n" % (number, content)
+    table = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
+    start = len(body)
+    return body + b"xref\n0 6\n0000000000 65535 f \n%strailer << /Size 6 /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (
+        table,
+        start,
+    )
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "rivers.txt").write_text(TXT)
+    (folder / "kitchen.md").write_text(MD)
+    (folder / "moons.html").write_text(HTML)
+    (folder / "bridge.pdf").write_bytes(pdf("The Golden Gate Bridge in San Francisco was opened in May 1937."))
+    return folder
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project folder with a copy of the pipelines, as the current folder."""
+    folder = tmp_path / "project"
+    shutil.copytree(PIPELINES, folder / "pipelines")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def load(name: str) -> Pipeline:
+    with Path("pipelines", name).open() as file:
+        return Pipeline.load(file)
+
+
+@pytest.fixture
+def indexed(workspace: Path, files: Path) -> Path:
+    """A project whose store was filled by indexing.yaml."""
+    pipeline = load("indexing.yaml")
+    pipeline.run({"router": {"sources": sorted(map(str, files.iterdir()))}})
+    pipeline.close()
+    return workspace
+
+
+def edit(name: str, component: str, **parameters: object) -> None:
+    path = Path("pipelines", name)
+    data = yaml.safe_load(path.read_text())
+    data["components"][component]["init_parameters"] |= parameters
+    path.write_text(yaml.safe_dump(data))

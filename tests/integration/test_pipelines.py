@@ -1,0 +1,157 @@
+import asyncio
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from conftest import edit, load
+from fastapi.testclient import TestClient
+from hayhooks import create_app
+
+QUESTION = "When was the Golden Gate Bridge opened?"
+QA_INPUT = {"embedder": {"text": QUESTION}, "ranker": {"query": QUESTION}, "reader": {"query": QUESTION}}
+SEARCH_INPUT = {"embedder": {"text": QUESTION}, "ranker": {"query": QUESTION}}
+
+
+def test_indexing_reads_every_kind_of_file(indexed: Path) -> None:
+    pipeline = load("indexing.yaml")
+    documents = pipeline.get_component("writer").document_store.filter_documents()
+    pipeline.close()
+    assert {Path(document.meta["file_path"]).suffix for document in documents} == {".txt", ".md", ".html", ".pdf"}
+    assert all(document.meta["rrra_codes"] for document in documents)
+
+
+def test_search_puts_the_answer_first(indexed: Path) -> None:
+    pipeline = load("search.yaml")
+    documents = pipeline.run(SEARCH_INPUT)["ranker"]["documents"]
+    pipeline.close()
+    assert "Golden Gate" in documents[0].content
+    scores = [document.score for document in documents]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_search_loads_and_runs_twice_in_one_process(indexed: Path) -> None:
+    found = []
+    for _ in range(2):
+        pipeline = load("search.yaml")
+        found.append([document.id for document in pipeline.run(SEARCH_INPUT)["ranker"]["documents"]])
+        pipeline.close()
+    assert found[0] == found[1]
+
+
+def test_qa_answers_from_the_reranked_passages(indexed: Path) -> None:
+    pipeline = load("qa.yaml")
+    output = pipeline.run(QA_INPUT, include_outputs_from={"ranker"})
+    pipeline.close()
+    answer = output["reader"]["answers"][0]
+    assert "1937" in answer.data
+    assert answer.document.id in {document.id for document in output["ranker"]["documents"]}
+    assert "rrra_codes" not in answer.document.meta
+
+
+def test_qa_async_equals_sync(indexed: Path) -> None:
+    pipeline = load("qa.yaml")
+    answers = pipeline.run(QA_INPUT)["reader"]["answers"]
+
+    async def ask() -> list[dict]:
+        return await asyncio.gather(*(pipeline.run_async(QA_INPUT) for _ in range(3)))
+
+    outputs = asyncio.run(ask())
+    pipeline.close()
+    for output in outputs:
+        assert [answer.data for answer in output["reader"]["answers"]] == [answer.data for answer in answers]
+
+
+def test_one_pipeline_serves_two_threads(indexed: Path) -> None:
+    pipeline = load("search.yaml")
+    questions = [QUESTION, "What makes bread rise?", "Which moon is the largest?", "Where does the Rhine rise?"] * 3
+
+    def ask(question: str) -> list[str]:
+        output = pipeline.run({"embedder": {"text": question}, "ranker": {"query": question}})
+        return [document.id for document in output["ranker"]["documents"]]
+
+    serial = [ask(question) for question in questions]
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(ask, questions)) == serial
+    pipeline.close()
+
+
+class ChatServer(BaseHTTPRequestHandler):
+    """Speaks the chat completions API; answers with the first passage of the prompt."""
+
+    requests: ClassVar[list[dict]] = []
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        type(self).requests.append({"path": self.path, "key": self.headers["Authorization"], **body})
+        passage = body["messages"][-1]["content"].split("[1]")[1].split("[2]")[0].strip()
+        message = {"role": "assistant", "content": f"{passage} [1]"}
+        reply = {
+            "id": "1",
+            "object": "chat.completion",
+            "created": 0,
+            "model": body["model"],
+            "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+            "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
+        }
+        data = json.dumps(reply).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def chat_server() -> str:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), ChatServer)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    ChatServer.requests.clear()
+    yield f"http://127.0.0.1:{server.server_port}/v1"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_rag_answers_with_the_documents_used(
+    indexed: Path, chat_server: str, monkeypatch: pytest.MonkeyPatch, asynchronous: bool
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "unused")
+    edit("rag.yaml", "generator", api_base_url=chat_server)
+    pipeline = load("rag.yaml")
+    inputs = {
+        "embedder": {"text": QUESTION},
+        "ranker": {"query": QUESTION},
+        "prompt_builder": {"question": QUESTION},
+        "answer_builder": {"query": QUESTION},
+    }
+    output = asyncio.run(pipeline.run_async(inputs)) if asynchronous else pipeline.run(inputs)
+    pipeline.close()
+    (answer,) = output["answer_builder"]["answers"]
+    assert "1937" in answer.data
+    assert answer.query == QUESTION
+    referenced = [document.meta["referenced"] for document in answer.documents]
+    assert referenced == [True] + [False] * (len(referenced) - 1)
+    assert len(referenced) > 1
+    (request,) = ChatServer.requests
+    assert request["path"] == "/v1/chat/completions"
+    assert request["model"] == "llama3.2"
+    prompt = request["messages"][-1]["content"]
+    assert QUESTION in prompt
+    assert prompt.index("Golden Gate") < prompt.index("[2]")
+
+
+def test_hayhooks_serves_the_pipelines(indexed: Path) -> None:
+    # Hayhooks deploys what lies in pipelines/ of the current folder.
+    with TestClient(create_app()) as client:
+        assert set(client.get("/status").json()["pipelines"]) == {"indexing", "search", "qa", "rag"}
+        response = client.post("/qa/run", json={"question": QUESTION})
+        assert response.status_code == 200, response.text
+        assert "1937" in response.json()["result"]["reader"]["answers"][0]["data"]
