@@ -1,15 +1,18 @@
 import asyncio
 import json
+import socket
+import subprocess
+import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 
+import httpx
 import pytest
 from conftest import edit, load
-from fastapi.testclient import TestClient
-from hayhooks import create_app
 
 QUESTION = "When was the Golden Gate Bridge opened?"
 QA_INPUT = {"embedder": {"text": QUESTION}, "ranker": {"query": QUESTION}, "reader": {"query": QUESTION}}
@@ -148,10 +151,31 @@ def test_rag_answers_with_the_documents_used(
     assert prompt.index("Golden Gate") < prompt.index("[2]")
 
 
-def test_hayhooks_serves_the_pipelines(indexed: Path) -> None:
-    # Hayhooks deploys what lies in pipelines/ of the current folder.
-    with TestClient(create_app()) as client:
-        assert set(client.get("/status").json()["pipelines"]) == {"indexing", "search", "qa", "rag"}
-        response = client.post("/qa/run", json={"question": QUESTION})
-        assert response.status_code == 200, response.text
-        assert "1937" in response.json()["result"]["reader"]["answers"][0]["data"]
+@pytest.fixture
+def hayhooks_server(indexed: Path) -> str:
+    """A Hayhooks server started in the project's folder, whose pipelines it deploys."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [Path(sys.executable).with_name("hayhooks"), "run", "--host", "127.0.0.1", "--port", str(port)]
+    server = subprocess.Popen(command, cwd=indexed, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    address = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            httpx.get(f"{address}/status")
+            break
+        except httpx.ConnectError:
+            assert server.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+    yield address
+    server.terminate()
+    server.wait(timeout=30)
+
+
+def test_hayhooks_serves_the_pipelines(hayhooks_server: str) -> None:
+    assert set(httpx.get(f"{hayhooks_server}/status").json()["pipelines"]) == {"indexing", "search", "qa", "rag"}
+    response = httpx.post(f"{hayhooks_server}/qa/run", json={"question": QUESTION}, timeout=60)
+    assert response.status_code == 200, response.text
+    assert "1937" in response.json()["result"]["reader"]["answers"][0]["data"]
