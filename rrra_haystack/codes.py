@@ -156,11 +156,11 @@ class TokenCodec:
         """
         if not records:
             return CodeBatch(self, np.zeros((0, self.row_bytes), np.uint8), np.zeros(0, _HEAD), np.zeros(0, np.int64))
-        sizes = np.fromiter(map(len, records), dtype=np.int64, count=len(records))
         try:
+            sizes = np.fromiter(map(len, records), dtype=np.int64, count=len(records))
             buffer = pybase64.b64decode_as_bytearray("".join(records), validate=True)
         except (TypeError, ValueError):
-            buffer = bytearray()
+            self._reject(records, names)
         sizes = sizes // 4 * 3
         smallest = -(-_HEAD.itemsize // _ALIGNMENT) * _ALIGNMENT
         if len(buffer) != sizes.sum() or (sizes % _ALIGNMENT).any() or (sizes < smallest).any():
@@ -218,7 +218,7 @@ class TokenCodec:
         if len(data) != size:
             return f"are {'truncated' if len(data) < size else 'damaged'}: {len(data)} bytes where {size} are expected"
         words = np.frombuffer(data, dtype=np.uint64)
-        if words.sum(dtype=np.uint64) - head["checksum"] != head["checksum"]:
+        if (int(words.sum(dtype=np.uint64)) - int(head["checksum"])) % 2**64 != int(head["checksum"]):
             return "are damaged: their check sum is wrong"
         if head["fingerprint"] != self.fingerprint:
             return "were made by another model or with other weights"

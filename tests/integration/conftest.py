@@ -2,8 +2,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-import yaml
-from haystack import Pipeline
+from projects import load
 
 PIPELINES = Path(__file__).parents[2] / "pipelines"
 
@@ -71,11 +70,6 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def load(name: str) -> Pipeline:
-    with Path("pipelines", name).open() as file:
-        return Pipeline.load(file)
-
-
 @pytest.fixture
 def indexed(workspace: Path, files: Path) -> Path:
     """A project whose store was filled by indexing.yaml."""
@@ -83,10 +77,3 @@ def indexed(workspace: Path, files: Path) -> Path:
     pipeline.run({"router": {"sources": sorted(map(str, files.iterdir()))}})
     pipeline.close()
     return workspace
-
-
-def edit(name: str, component: str, **parameters: object) -> None:
-    path = Path("pipelines", name)
-    data = yaml.safe_load(path.read_text())
-    data["components"][component]["init_parameters"] |= parameters
-    path.write_text(yaml.safe_dump(data))

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import httpx
 import pytest
-from conftest import edit, load
+from projects import edit, load
 
 QUESTION = "When was the Golden Gate Bridge opened?"
 QA_INPUT = {"embedder": {"text": QUESTION}, "ranker": {"query": QUESTION}, "reader": {"query": QUESTION}}

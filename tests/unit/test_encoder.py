@@ -1,0 +1,109 @@
+import numpy as np
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+
+from rrra_haystack.encoder import Encoder, native_dtype
+from rrra_haystack.pretrained import resolve_encoder
+
+MINILM = "all-MiniLM-L6-v2"
+TEXTS = [
+    "Where does the Danube begin?",
+    "Yeast.",
+    "The Danube rises in the Black Forest and flows for 2,850 kilometres to the Black Sea. " * 30,
+    "",
+    "Green tea is steeped at 75 degrees Celsius, because boiling water makes it bitter.",
+]
+
+
+@pytest.fixture(scope="module")
+def exact() -> Encoder:
+    return Encoder(MINILM, model_kwargs={"dtype": torch.float32})
+
+
+@pytest.fixture(scope="module")
+def reference() -> SentenceTransformer:
+    return SentenceTransformer(resolve_encoder(MINILM))
+
+
+def collect(encoder: Encoder, texts: list[str], **options: object) -> tuple[np.ndarray, list[torch.Tensor]]:
+    pooled, states = {}, {}
+    for batch in encoder.encode(texts, task="document", **options):
+        for index, own, tokens in zip(
+            batch.indices.tolist(), batch.pooled, batch.states.split(batch.lengths.tolist()), strict=True
+        ):
+            pooled[index], states[index] = own.numpy(), tokens
+    assert sorted(pooled) == list(range(len(texts)))
+    return np.stack([pooled[i] for i in range(len(texts))]), [states[i] for i in range(len(texts))]
+
+
+def test_pooled_equals_sentence_transformers(exact: Encoder, reference: SentenceTransformer) -> None:
+    assert collect(exact, TEXTS)[0] == pytest.approx(reference.encode(TEXTS), abs=1e-5)
+
+
+def test_prompt_equals_sentence_transformers(exact: Encoder, reference: SentenceTransformer) -> None:
+    expected = reference.encode(TEXTS, prompt="passage: ")
+    assert collect(exact, TEXTS, prompt="passage: ")[0] == pytest.approx(expected, abs=1e-5)
+
+
+def test_truncation_and_normalisation_equal_sentence_transformers() -> None:
+    encoder = Encoder(MINILM, truncate_dim=128, model_kwargs={"dtype": torch.float32})
+    expected = SentenceTransformer(resolve_encoder(MINILM), truncate_dim=128).encode(TEXTS, normalize_embeddings=True)
+    assert encoder.dimension == 128
+    assert collect(encoder, TEXTS, normalize_embeddings=True)[0] == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_native_format_is_near(reference: SentenceTransformer) -> None:
+    encoder = Encoder(MINILM)
+    assert encoder.dtype == native_dtype(encoder.device)
+    cosines = (collect(encoder, TEXTS)[0] * reference.encode(TEXTS)).sum(axis=1)
+    assert cosines.min() > 0.999
+
+
+@pytest.mark.parametrize("budget", [1, 64, 100_000])
+def test_batches_make_no_difference(exact: Encoder, budget: int) -> None:
+    pooled, states = collect(exact, TEXTS)
+    again, states_again = collect(exact, TEXTS, tokens_per_batch=budget)
+    assert again == pytest.approx(pooled, abs=1e-5)
+    for one, other in zip(states, states_again, strict=True):
+        assert torch.allclose(one, other, atol=1e-4)
+
+
+def test_states_are_those_of_the_words(exact: Encoder, reference: SentenceTransformer) -> None:
+    _, states = collect(exact, TEXTS)
+    tokenizer = reference.tokenizer
+    expected = [len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in TEXTS]
+    assert [len(own) for own in states] == [min(count, reference.max_seq_length - 2) for count in expected]
+    own = reference.encode([TEXTS[1]], output_value="token_embeddings")[0]
+    assert torch.allclose(states[1], own[1:-1], atol=1e-4)
+
+
+def test_the_prompts_tokens_are_dropped(exact: Encoder) -> None:
+    _, plain = collect(exact, TEXTS[:2])
+    _, prompted = collect(exact, TEXTS[:2], prompt="passage: ")
+    assert [len(own) for own in plain] == [len(own) for own in prompted]
+
+
+def test_another_layer_gives_other_states_and_the_same_pooled(exact: Encoder) -> None:
+    earlier = Encoder(MINILM, layer=-3, model_kwargs={"dtype": torch.float32})
+    pooled, states = collect(earlier, TEXTS[:2])
+    assert pooled == pytest.approx(collect(exact, TEXTS[:2])[0], abs=1e-5)
+    assert not torch.allclose(states[0], collect(exact, TEXTS[:2])[1][0], atol=0.1)
+
+
+def test_no_texts_no_batches(exact: Encoder) -> None:
+    assert list(exact.encode([], task="query")) == []
+
+
+def test_static_embeddings_have_no_token_states(tmp_path, reference: SentenceTransformer) -> None:
+    static = StaticEmbedding(reference.tokenizer, embedding_dim=16)
+    SentenceTransformer(modules=[static]).save(str(tmp_path / "static"))
+    with pytest.raises(ValueError, match="has no token states to observe"):
+        Encoder(tmp_path / "static")
+
+
+def test_saved_weights_are_not_rounded(tmp_path, reference: SentenceTransformer) -> None:
+    Encoder(MINILM).save(tmp_path / "saved")
+    again = SentenceTransformer(str(tmp_path / "saved"))
+    assert again.encode(TEXTS[:2]) == pytest.approx(reference.encode(TEXTS[:2]), abs=1e-6)
