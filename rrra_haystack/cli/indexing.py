@@ -92,7 +92,8 @@ def _collect(paths: Iterable[Path]) -> tuple[list[Path], IndexReport]:
     for path in paths:
         if path.is_dir():
             found = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix.lower() in _SUFFIXES)
-            files |= dict.fromkeys(p.resolve() for p in found if not any(part.startswith(".") for part in p.parts[1:]))
+            visible = (p for p in found if not any(part.startswith(".") for part in p.relative_to(path).parts))
+            files |= dict.fromkeys(p.resolve() for p in visible)
         elif path.suffix.lower() in _SUFFIXES:
             files[path.resolve()] = None
         else:

@@ -80,6 +80,14 @@ def test_index_goes_on_after_a_kill(workspace: Path, tmp_path: Path) -> None:
     assert interrupted.split("holds")[1] == whole.split("holds")[1]
 
 
+def test_index_leaves_hidden_folders_out_but_not_folders_below_one(workspace: Path) -> None:
+    notes = workspace / ".hidden" / "notes"
+    (notes / ".git").mkdir(parents=True)
+    (notes / "seen.txt").write_text("The Danube rises in the Black Forest.")
+    (notes / ".git" / "unseen.txt").write_text("Not meant to be read.")
+    assert "1 files added" in run("index", str(notes))
+
+
 def test_index_skips_what_it_cannot_read_and_says_so(workspace: Path, files: Path) -> None:
     (files / "empty.txt").write_text("")
     picture = files / "picture.png"

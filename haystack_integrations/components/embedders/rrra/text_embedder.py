@@ -4,6 +4,7 @@ from haystack import component, default_from_dict, default_to_dict
 from haystack.utils import ComponentDevice, Secret
 from haystack.utils.hf import deserialize_hf_model_kwargs, serialize_hf_model_kwargs
 
+from haystack_integrations.common.rrra import shared_model
 from rrra_haystack.model import DEFAULT_MODEL, RRRAModel
 
 
@@ -137,18 +138,7 @@ class RRRAEmbedder:
         Loads the model, unless another component of this process has loaded it already.
         """
         if self._model is None:
-            self._model = RRRAModel.shared(
-                self.model,
-                device=self.device.to_torch_str() if self.device is not None else None,
-                token=self.token.resolve_value() if self.token is not None else None,
-                revision=self.revision,
-                trust_remote_code=self.trust_remote_code,
-                local_files_only=self.local_files_only,
-                truncate_dim=self.truncate_dim,
-                model_kwargs=self.model_kwargs,
-                tokenizer_kwargs=self.tokenizer_kwargs,
-                config_kwargs=self.config_kwargs,
-            )
+            self._model = shared_model(self)
 
     def close(self) -> None:
         """

@@ -6,6 +6,7 @@ from haystack.utils import ComponentDevice, Secret
 from haystack.utils.hf import deserialize_hf_model_kwargs, serialize_hf_model_kwargs
 from haystack.utils.misc import _deduplicate_documents
 
+from haystack_integrations.common.rrra import shared_model
 from rrra_haystack.codes import kind_of
 from rrra_haystack.documents import CODES_KEY, SCORES_KEY, text_to_embed
 from rrra_haystack.model import DEFAULT_MODEL, RRRAModel
@@ -196,18 +197,7 @@ class RRRAAdapterRanker:
         Loads the model, unless another component of this process has loaded it already.
         """
         if self._model is None:
-            self._model = RRRAModel.shared(
-                self.model,
-                device=self.device.to_torch_str() if self.device is not None else None,
-                token=self.token.resolve_value() if self.token is not None else None,
-                revision=self.revision,
-                trust_remote_code=self.trust_remote_code,
-                local_files_only=self.local_files_only,
-                truncate_dim=self.truncate_dim,
-                model_kwargs=self.model_kwargs,
-                tokenizer_kwargs=self.tokenizer_kwargs,
-                config_kwargs=self.config_kwargs,
-            )
+            self._model = shared_model(self)
 
     def close(self) -> None:
         """

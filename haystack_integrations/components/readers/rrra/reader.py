@@ -1,3 +1,4 @@
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +95,8 @@ class RRRAReader:
         self.overlap_threshold = overlap_threshold
         self.model_kwargs = model_kwargs
         self._reader: TransformersExtractiveReader | None = None
+        # Fast tokenizers cannot be used by two threads at once.
+        self._lock = threading.Lock()
 
     def to_dict(self) -> dict[str, Any]:
         """
@@ -235,15 +238,16 @@ class RRRAReader:
             return {"answers": []}
         self.warm_up()
         assert self._reader is not None
-        return self._reader.run(
-            query=query,
-            documents=documents,
-            top_k=top_k,
-            score_threshold=score_threshold,
-            max_seq_length=max_seq_length,
-            stride=stride,
-            max_batch_size=max_batch_size,
-            answers_per_seq=answers_per_seq,
-            no_answer=no_answer,
-            overlap_threshold=overlap_threshold,
-        )
+        with self._lock:
+            return self._reader.run(
+                query=query,
+                documents=documents,
+                top_k=top_k,
+                score_threshold=score_threshold,
+                max_seq_length=max_seq_length,
+                stride=stride,
+                max_batch_size=max_batch_size,
+                answers_per_seq=answers_per_seq,
+                no_answer=no_answer,
+                overlap_threshold=overlap_threshold,
+            )

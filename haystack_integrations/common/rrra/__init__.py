@@ -1,0 +1,3 @@
+from haystack_integrations.common.rrra.loading import shared_model
+
+__all__ = ["shared_model"]
