@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+from sentence_transformers.base.modules import Dense, Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling, StaticEmbedding
+from transformers import AutoTokenizer, BertConfig, BertModel, LlamaConfig, LlamaModel
 
 from rrra_haystack.encoder import Encoder, native_dtype
 from rrra_haystack.pretrained import resolve_encoder
@@ -107,3 +109,39 @@ def test_saved_weights_are_not_rounded(tmp_path, reference: SentenceTransformer)
     Encoder(MINILM).save(tmp_path / "saved")
     again = SentenceTransformer(str(tmp_path / "saved"))
     assert again.encode(TEXTS[:2]) == pytest.approx(reference.encode(TEXTS[:2]), abs=1e-6)
+
+
+def tiny(folder, pooling: str, padding_side: str) -> SentenceTransformer:
+    """A small transformer with random weights, made as others make theirs: own pooling, a dense layer, prompts."""
+    torch.manual_seed(0)
+    tokenizer = AutoTokenizer.from_pretrained(resolve_encoder(MINILM), padding_side=padding_side)
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    # Padding on the left goes with relative positions.
+    network = BertModel(BertConfig(**shape)) if padding_side == "right" else LlamaModel(LlamaConfig(**shape))
+    network.resize_token_embeddings(len(tokenizer))
+    network.save_pretrained(folder / "network")
+    tokenizer.save_pretrained(folder / "network")
+    modules = [
+        Transformer(str(folder / "network"), max_seq_length=64),
+        Pooling(32, pooling_mode=pooling, include_prompt=False),
+        Dense(32, 16),
+    ]
+    model = SentenceTransformer(modules=modules, prompts={"query": "query: ", "document": "passage: "}, device="cpu")
+    model.save(str(folder / "model"))
+    return SentenceTransformer(str(folder / "model"))
+
+
+@pytest.mark.parametrize(
+    ("pooling", "side"), [("cls", "right"), ("mean", "right"), ("mean", "left"), ("lasttoken", "left")]
+)
+def test_other_poolings_paddings_and_prompts(tmp_path, pooling: str, side: str) -> None:
+    reference = tiny(tmp_path, pooling, side)
+    encoder = Encoder(tmp_path / "model", model_kwargs={"dtype": torch.float32})
+    texts = [*TEXTS[:3], TEXTS[4]]
+    pooled, states = collect(encoder, texts, tokens_per_batch=96)
+    assert pooled == pytest.approx(reference.encode_document(texts), abs=1e-5)
+    (query,) = encoder.encode([texts[0]], task="query")
+    assert query.pooled[0].numpy() == pytest.approx(reference.encode_query(texts[0]), abs=1e-5)
+    plain = [len(reference.tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
+    assert [len(own) for own in states][0:2] == plain[0:2]
+    assert encoder.dimension == 16
