@@ -16,7 +16,7 @@ from rich.table import Table
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from rrra_haystack.codes import CodeKind, TokenCodec
+from rrra_haystack.codes import CodeBatch, CodeKind, TokenCodec
 from rrra_haystack.model import QueryEncoding, RRRAModel
 from rrra_haystack.scoring import reranking_score
 from rrra_training.beir import BeirDataset, Query
@@ -205,13 +205,14 @@ def _run(
         runs["encoder"][query.id] = _scores(ids, base[0])
         for kind, suffix in suffixes.items():
             if kind == "float32":
-                scorer = _float_scorer(model, corpus, encoding, top, base[0])
+                (fused, match), elapsed = _timed(partial(_rank_by_states, model, corpus, encoding, top, base[0]))
             else:
-                scorer = _code_scorer(model, [corpus.codes[kind][row] for row in top], encoding)  # type: ignore[index]
-            fused, elapsed = _timed(scorer)
+                codes = [corpus.codes[kind][row] for row in top]  # type: ignore[index]  # the other kinds are codes
+                (fused, batch), elapsed = _timed(partial(_rank_by_codes, model, codes, encoding))
+                match = batch.match(encoding.states)
             timings[f"rerank{suffix}"].append(elapsed)
             runs[f"rrra{suffix}"][query.id] = _scores(ids, fused)
-            runs[f"match{suffix}"][query.id] = _scores(ids, _match(model, corpus, encoding, top, kind).mean(1).numpy())
+            runs[f"match{suffix}"][query.id] = _scores(ids, match.mean(dim=1).numpy())
     return runs, timings
 
 
@@ -225,40 +226,28 @@ def _scores(ids: Sequence[str], scores: np.ndarray) -> dict[str, float]:
     return dict(zip(ids, map(float, scores), strict=True))
 
 
-def _code_scorer(model: RRRAModel, codes: list[str], encoding: QueryEncoding) -> Callable[[], np.ndarray]:
-    return lambda: model.score(encoding, codes).fused
+def _rank_by_codes(model: RRRAModel, codes: list[str], encoding: QueryEncoding) -> tuple[np.ndarray, CodeBatch]:
+    batch = model.read_codes(codes)
+    return model.score(encoding, batch).fused, batch
 
 
-def _float_scorer(
+def _rank_by_states(
     model: RRRAModel, corpus: Corpus, encoding: QueryEncoding, top: np.ndarray, base: np.ndarray
-) -> Callable[[], np.ndarray]:
+) -> tuple[np.ndarray, Tensor]:
     """The untrained score from token states that were never quantised, to see what the codes cost."""
-    tokens = nn.functional.normalize(encoding.states, dim=-1)
-
-    def score() -> np.ndarray:
-        match = _match(model, corpus, encoding, top, "float32")
-        with torch.inference_mode():
-            adapter = match @ model.adapter.query_token_weights(tokens, match)
-        return reranking_score(torch.from_numpy(base), adapter, model.config.fusion_weight).numpy()
-
-    return score
-
-
-def _match(model: RRRAModel, corpus: Corpus, encoding: QueryEncoding, top: np.ndarray, kind: str) -> Tensor:
-    """Score of the best-matching token of each passage for each query token, shape ``[n, m]``."""
-    if kind != "float32":
-        return model.read_codes([corpus.codes[kind][row] for row in top]).match(encoding.states)  # type: ignore[index]
     assert corpus.states is not None
     tokens = nn.functional.normalize(encoding.states, dim=-1)
     spans = corpus.spans[top]
-    states = torch.from_numpy(np.concatenate([corpus.states[begin:end] for begin, end in spans]))
     lengths = spans[:, 1] - spans[:, 0]
-    match = np.full((len(tokens), len(top)), -1.0, dtype=np.float32)
+    match = torch.full((len(tokens), len(top)), -1.0)
     filled = np.flatnonzero(lengths)
     if len(filled) and len(tokens):
+        states = torch.from_numpy(np.concatenate([corpus.states[begin:end] for begin, end in spans]))
         begins = (np.cumsum(lengths) - lengths)[filled]
-        match[:, filled] = np.maximum.reduceat((tokens @ states.T).numpy(), begins, axis=1)
-    return torch.from_numpy(match.T)
+        match[:, filled] = torch.from_numpy(np.maximum.reduceat((tokens @ states.T).numpy(), begins, axis=1))
+    with torch.inference_mode():
+        adapter = match.T @ model.adapter.query_token_weights(tokens, match.T)
+    return reranking_score(torch.from_numpy(base), adapter, model.config.fusion_weight).numpy(), match.T
 
 
 def _stored_bytes(corpus: Corpus, kind: str) -> float:
