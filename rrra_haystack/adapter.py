@@ -125,7 +125,7 @@ class RelationAwareAdapter(nn.Module):
         self.score_head = nn.Linear(config.hidden_dim, 1)
         self.score_mix = nn.Parameter(torch.tensor([1.0, 0.0] if config.observed_context else [0.0, 1.0]))
         silent: list[nn.Linear] = [self.outcome_head, self.score_head]
-        if config.context_initialisation:
+        if config.context_initialisation and config.residual:
             silent.append(self.correction)
         if config.observed_context:
             silent.append(self.token_weight)
@@ -198,6 +198,8 @@ def contrast_weights(match: Tensor) -> Tensor:
     :param match: Score of the best-matching context token of each query token, shape ``[n, m]``.
     :returns: Shape ``[m]``; they sum to 1, and are equal if no token tells the candidates apart.
     """
+    if len(match) == 0:
+        return torch.full((match.shape[1],), 1 / max(match.shape[1], 1), dtype=match.dtype, device=match.device)
     contrast = (match.amax(dim=0) - match.mean(dim=0)).clamp_min(1e-6).sqrt()
     return contrast / contrast.sum()
 

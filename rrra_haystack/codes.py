@@ -103,13 +103,15 @@ class TokenCodec:
         :returns: One record a document.
         """
         counts = lengths.cpu().numpy()
+        if len(counts) == 0:
+            return []
         tokens, token_scale = self._quantise(states, counts)
         peak = pooled.abs().amax(dim=1).clamp_min(1e-12)
         pooled_codes = (pooled * (127 / peak)[:, None]).round().to(torch.int8).cpu().numpy()
 
         rows = self._record_rows(counts)
         ends = np.cumsum(rows)
-        buffer = np.zeros((int(ends[-1]) if len(ends) else 0, self.row_bytes), dtype=np.uint8)
+        buffer = np.zeros((int(ends[-1]), self.row_bytes), dtype=np.uint8)
         buffer[_ranges(ends - counts, counts)] = tokens
 
         head = np.zeros(len(counts), dtype=_HEAD)
@@ -122,8 +124,7 @@ class TokenCodec:
         head_bytes = np.concatenate([head.view(np.uint8).reshape(len(head), -1), pooled_codes.view(np.uint8)], axis=1)
         flat[starts[:, None] + np.arange(head_bytes.shape[1])] = head_bytes
         words = flat.view(np.uint64)
-        if len(starts):
-            words[starts // 8 + _CHECKSUM_WORD] = np.add.reduceat(words, starts // 8)
+        words[starts // 8 + _CHECKSUM_WORD] = np.add.reduceat(words, starts // 8)
         return [flat[start : end * self.row_bytes].tobytes() for start, end in zip(starts, ends, strict=True)]
 
     def _quantise(self, states: Tensor, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -287,7 +288,8 @@ class CodeBatch:
         As :meth:`match`, and where the best-matching tokens stand.
 
         :param query_states: Projected token states of the query, shape ``[m, token_dim]``.
-        :returns: Cosines and rows (for :meth:`observed_context`), both of shape ``[n, m]``.
+        :returns: Cosines and rows (for :meth:`observed_context`), both of shape ``[n, m]``; the row is -1 where a
+            document has no token.
         """
         return self._match(query_states, with_places=True)
 
@@ -296,7 +298,7 @@ class CodeBatch:
         peak = states.abs().amax(dim=1).clamp_min(1e-12)
         query = (states * (127 / peak)[:, None]).round().to(torch.int8)
         best = torch.full((len(query), len(self)), -1.0)
-        place = torch.zeros((len(query), len(self)), dtype=torch.int64)
+        place = torch.full((len(query), len(self)), -1)
         filled = np.flatnonzero(self.lengths)
         if len(query) == 0 or len(filled) == 0:
             return best.T, place.T
@@ -323,9 +325,10 @@ class CodeBatch:
         The token states in the given rows, of length 1.
 
         :param place: Rows as :meth:`match_with_places` gives them, any shape.
-        :returns: Shape ``[*place.shape, token_dim]``; of a document without tokens, whatever stands in its head.
+        :returns: Shape ``[*place.shape, token_dim]``; 0 where a document has no token.
         """
-        return torch.nn.functional.normalize(self._signed(self._values[place]), dim=-1)
+        observed = self._signed(self._values[place.clamp_min(0)]) * (place >= 0)[..., None]
+        return torch.nn.functional.normalize(observed, dim=-1)
 
 
 def kind_of(record: str) -> CodeKind | None:

@@ -17,8 +17,12 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
     before.
 
     :param path: Where the directory is to stand.
+    :raises FileExistsError: If a file stands there.
     """
     target = Path(path)
+    if target.exists() and not target.is_dir():
+        msg = f"{target} is a file. Choose another place for the directory, or remove the file."
+        raise FileExistsError(msg)
     target.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
     try:
@@ -27,8 +31,15 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
         if target.exists():
             replaced = work.with_suffix(".replaced")
             target.rename(replaced)
-            work.rename(target)
-            shutil.rmtree(replaced)
+            try:
+                work.rename(target)
+            except OSError:
+                replaced.rename(target)
+                raise
+            if replaced.is_symlink():
+                replaced.unlink()
+            else:
+                shutil.rmtree(replaced)
         else:
             work.rename(target)
     finally:

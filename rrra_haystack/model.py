@@ -176,25 +176,32 @@ class RRRAModel(nn.Module):
         """
         directory = _find_directory(str(model), token, revision, local_files_only=local_files_only)
         config = _read_config(directory) if directory is not None else None
+        if config is None and bundled(str(model)) is not None:
+            msg = f"{model} is a reader, not a retriever's model. Give it to RRRAReader."
+            raise ValueError(msg)
         if directory is not None and (config is None or (directory / "modules.json").exists()):
             source, encoder_revision = str(directory), None
         elif config is not None:
             source, encoder_revision = config.encoder, config.revision
         else:
             source, encoder_revision = str(model), revision
-        encoder = Encoder(
-            source,
-            device=device,
-            layer=config.layer if config is not None else -1,
-            token=token,
-            revision=encoder_revision,
-            trust_remote_code=trust_remote_code,
-            local_files_only=local_files_only,
-            truncate_dim=truncate_dim,
-            model_kwargs=model_kwargs,
-            tokenizer_kwargs=tokenizer_kwargs,
-            config_kwargs=config_kwargs,
-        )
+        try:
+            encoder = Encoder(
+                source,
+                device=device,
+                layer=config.layer if config is not None else -1,
+                token=token,
+                revision=encoder_revision,
+                trust_remote_code=trust_remote_code,
+                local_files_only=local_files_only,
+                truncate_dim=truncate_dim,
+                model_kwargs=model_kwargs,
+                tokenizer_kwargs=tokenizer_kwargs,
+                config_kwargs=config_kwargs,
+            )
+        except SafetensorError as error:
+            msg = f"The weights of {source} are damaged ({error}). Copy or download the model again."
+            raise ValueError(msg) from None
         encoder.name = config.encoder if config is not None else str(model)
         if config is None or directory is None:
             return cls.untrained(encoder)

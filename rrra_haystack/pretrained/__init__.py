@@ -15,14 +15,13 @@ _MINILM_NAMES = frozenset({MINILM, "all-MiniLM-L6-v2"})
 def bundled(name: str) -> Path | None:
     """The directory of a bundled adapter or reader, or `None` if no such name is bundled."""
     path = _HERE / name
-    return (
-        path if name and "/" not in name and "\\" not in name and not name.startswith(".") and path.is_dir() else None
-    )
+    is_name = bool(name) and not name.startswith((".", "_")) and "/" not in name and "\\" not in name
+    return path if is_name and path.is_dir() else None
 
 
 def bundled_names() -> list[str]:
     """Names of the bundled adapters and readers."""
-    return sorted(path.name for path in _HERE.iterdir() if path.is_dir() and not path.name.startswith("_"))
+    return sorted(path.name for path in _HERE.iterdir() if bundled(path.name) is not None)
 
 
 def resolve_encoder(model: str | Path) -> str:

@@ -1,11 +1,14 @@
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import nn
 from torch.nn.functional import normalize
 
 from rrra_haystack.adapter import (
     AdapterConfig,
+    Judgement,
     Observation,
     RelationAwareAdapter,
     contrast_weights,
@@ -148,3 +151,178 @@ def test_is_silent_until_a_head_speaks() -> None:
 def test_linear_normalisation_on_hand_computed_numbers(corrected: list, loss: float) -> None:
     query, context = torch.tensor([1.0, 0.0]), torch.tensor([[0.0, 1.0]])
     assert linear_normalisation_loss(torch.tensor(corrected), query, context) == pytest.approx(loss, abs=1e-6)
+
+
+PARTS = ["pooled_relation", "observed_context", "contrast_weighting", "residual", "context_initialisation"]
+
+
+def test_config_survives_json_and_rejects_what_it_does_not_know() -> None:
+    config = AdapterConfig(pooled_dim=D, token_dim=H, residual=False)
+    assert AdapterConfig.model_validate_json(config.model_dump_json()) == config
+    with pytest.raises(ValidationError, match="colour"):
+        AdapterConfig(pooled_dim=D, token_dim=H, colour="red")
+    with pytest.raises(ValidationError, match="hidden_dim"):
+        AdapterConfig(pooled_dim=D, token_dim=H, hidden_dim=0)
+
+
+@pytest.mark.parametrize(("query", "context"), [((D,), (N, D)), ((M, D), (N, M, D))])
+def test_relation_product_has_the_gradients_of_the_layer(query: tuple, context: tuple) -> None:
+    torch.manual_seed(0)
+    layer, q, c = nn.Linear(3 * D, 7), torch.randn(query, requires_grad=True), torch.randn(context)
+    q_wide = q.expand_as(c)
+    direct = layer(torch.cat([q_wide - c, q_wide * c, q_wide + c], dim=-1)).square().sum()
+    expected = torch.autograd.grad(direct, [layer.weight, layer.bias, q])
+    found = torch.autograd.grad(relation_product(layer, q, c).square().sum(), [layer.weight, layer.bias, q])
+    for one, other in zip(found, expected, strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-3)
+
+
+@given(order=st.permutations(range(N)), seed=st.integers(0, 100))
+@settings(max_examples=25, deadline=None)
+def test_judgements_move_with_their_candidates(order: list[int], seed: int) -> None:
+    adapter, seen = build(), observe()
+    torch.manual_seed(seed)
+    for parameter in adapter.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    moved = Observation(seen.query, seen.contexts[order], seen.query_tokens, seen.match[order], seen.observed[order])
+    here, there = adapter(seen), adapter(moved)
+    for part in ("base", "qa", "ca", "adapter", "outcomes", "relevance_logit"):
+        assert torch.allclose(getattr(there, part), getattr(here, part)[order], atol=1e-5)
+
+
+def test_query_tokens_move_without_effect() -> None:
+    adapter, seen, order = awaken(build()), observe(), [2, 0, 1]
+    moved = Observation(
+        seen.query, seen.contexts, seen.query_tokens[order], seen.match[:, order], seen.observed[:, order]
+    )
+    assert torch.allclose(adapter(moved).adapter, adapter(seen).adapter, atol=1e-5)
+
+
+def test_lengths_of_pooled_embeddings_do_not_matter() -> None:
+    adapter, seen = awaken(build()), observe()
+    longer = Observation(seen.query * 3, seen.contexts * 0.5, seen.query_tokens, seen.match, seen.observed)
+    assert torch.allclose(adapter(longer).adapter, adapter(seen).adapter, atol=1e-5)
+    assert torch.allclose(adapter(longer).base, adapter(seen).base, atol=1e-6)
+
+
+def test_a_trained_adapter_judges_a_query_without_tokens() -> None:
+    judged = awaken(build())(observe(m=0))
+    for part in ("base", "qa", "ca", "adapter", "outcomes"):
+        assert torch.isfinite(getattr(judged, part)).all()
+    assert judged.adapter.unique().numel() == N
+
+
+def test_no_candidates_no_judgements() -> None:
+    judged = awaken(build())(observe(n=0))
+    assert judged.adapter.shape == judged.base.shape == (0,)
+    assert judged.outcomes.shape == (0, 4)
+
+
+def test_a_single_candidate_is_its_mean_match() -> None:
+    seen = observe(n=1)
+    assert torch.allclose(build()(seen).adapter, seen.match.mean(dim=1), atol=1e-6)
+
+
+def test_without_residual_an_untrained_adapter_still_tells_candidates_apart() -> None:
+    # The published form has nothing but the QA score to go by.
+    adapter = build(residual=False, observed_context=False)
+    judged = adapter(observe())
+    assert judged.qa.std() > 1e-3
+    judged.adapter.square().sum().backward()
+    assert adapter.correction.weight.grad.abs().max() < 1e3
+
+
+@pytest.mark.parametrize("off", PARTS)
+def test_every_parameter_learns_whichever_part_is_off(off: str) -> None:
+    adapter = awaken(build(**{off: False}))
+    judged = adapter(observe())
+    (judged.adapter.square().sum() + judged.outcomes.square().sum() + judged.ca.sum()).backward()
+    silent = [name for name, p in adapter.named_parameters() if p.grad is None or not p.grad.abs().max() > 1e-7]
+    assert silent in ([], ["token_weight.bias"])
+
+
+def test_one_step_wakes_an_untrained_adapter() -> None:
+    adapter, seen = build(), observe()
+    step = torch.optim.SGD(adapter.parameters(), lr=0.1)
+    target = torch.tensor([0, 1, 2, 3, 0])
+    losses = []
+    for _ in range(20):
+        judged = adapter(seen)
+        loss = nn.functional.cross_entropy(judged.outcomes, target)
+        losses.append(loss.item())
+        step.zero_grad()
+        loss.backward()
+        step.step()
+    assert losses[-1] < losses[0]
+    assert not adapter.is_silent
+
+
+def test_relevance_logit_on_hand_computed_numbers() -> None:
+    outcomes = torch.tensor([[0.3, 0.2, 0.1, 0.4], [0.05, 0.75, 0.1, 0.1]]).log()
+    zeros = torch.zeros(2)
+    judged = Judgement(base=zeros, qa=zeros, ca=zeros, adapter=zeros, outcomes=outcomes + 5)
+    assert judged.relevance_logit.sigmoid().tolist() == pytest.approx([0.5, 0.8])
+
+
+@given(seed=st.integers(0, 1000), n=st.integers(1, 6), m=st.integers(1, 6))
+@settings(max_examples=40, deadline=None)
+def test_weights_of_query_tokens_are_shares(seed: int, n: int, m: int) -> None:
+    torch.manual_seed(seed)
+    match = torch.rand(n, m) * 2 - 1
+    adapter = awaken(build())
+    for weights in (contrast_weights(match), adapter.query_token_weights(torch.randn(m, H), match)):
+        assert weights.shape == (m,)
+        assert (weights > 0).all()
+        assert weights.sum().item() == pytest.approx(1, abs=1e-5)
+
+
+def test_a_learned_weight_shifts_the_match() -> None:
+    adapter, seen = build(contrast_weighting=False), observe()
+    with torch.no_grad():
+        adapter.token_weight.weight.copy_(seen.query_tokens[1][None] * 50)
+    assert adapter.is_silent
+    weights = adapter.query_token_weights(seen.query_tokens, seen.match)
+    assert weights[1] > 0.99
+    assert torch.allclose(adapter(seen).adapter, seen.match[:, 1], atol=0.02)
+
+
+@pytest.mark.parametrize("name", ["score_head.weight", "score_head.bias", "outcome_head.weight", "outcome_head.bias"])
+def test_each_head_can_speak(name: str) -> None:
+    adapter = build()
+    with torch.no_grad():
+        adapter.get_parameter(name).view(-1)[0] = 1e-3
+    assert not adapter.is_silent
+
+
+def test_another_mixture_of_scores_is_not_silent() -> None:
+    adapter = build()
+    with torch.no_grad():
+        adapter.score_mix.copy_(torch.tensor([0.9, 0.1]))
+    assert not adapter.is_silent
+
+
+def test_parts_that_are_off_have_no_parameters() -> None:
+    published = {name.split(".")[0] for name, _ in build(observed_context=False).named_parameters()}
+    assert published == {"pooled_relation", "trunk", "correction", "outcome_head", "score_head", "score_mix"}
+    tokens = {name.split(".")[0] for name, _ in build(pooled_relation=False).named_parameters()}
+    assert tokens == (published - {"pooled_relation"}) | {"token_relation", "token_weight"}
+
+
+@given(seed=st.integers(0, 1000))
+@settings(max_examples=25, deadline=None)
+def test_linear_normalisation_is_the_least_distance_along_the_segment(seed: int) -> None:
+    torch.manual_seed(seed)
+    corrected, query, context = torch.randn(3, 4), torch.randn(3, 4), torch.randn(3, 4)
+    alpha = torch.linspace(0, 1, 2001)[:, None, None]
+    nearest = (corrected - (alpha * query + (1 - alpha) * context)).square().sum(-1).amin(dim=0)
+    found = linear_normalisation_loss(corrected, query, context).item()
+    assert found == pytest.approx(nearest.mean().item(), abs=1e-4)
+
+
+def test_linear_normalisation_where_query_and_context_coincide() -> None:
+    point = torch.tensor([[1.0, 0.0]])
+    corrected = torch.tensor([[1.0, 2.0]], requires_grad=True)
+    loss = linear_normalisation_loss(corrected, point[0], point)
+    loss.backward()
+    assert loss.item() == pytest.approx(4)
+    assert corrected.grad.tolist() == [[0, 4]]

@@ -62,3 +62,65 @@ def test_malformed_lines_are_named(folder: Path, file: str, line: str, message: 
     data = BeirDataset(folder)
     with pytest.raises(ValueError, match=message):
         data.qrels("dev") if "qrels" in file else list(data.passages())
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{'_id': 'q99'}", r"queries.jsonl, line 21: not valid JSON \(.*, column 2\)"),
+        ('{"text": "x"}', r"queries.jsonl, line 21: the key '_id' is missing"),
+        ('["q99", "x"]', r"queries.jsonl, line 21: the key '_id' is missing"),
+    ],
+)
+def test_malformed_queries_are_named(folder: Path, line: str, message: str) -> None:
+    with (folder / "queries.jsonl").open("a") as lines:
+        lines.write(line + "\n")
+    with pytest.raises(ValueError, match=message) as error:
+        BeirDataset(folder).queries("dev")
+    assert str(folder / "queries.jsonl") in str(error.value)
+
+
+@pytest.mark.parametrize("row", ["q1 a 1", "q1\ta\t1\tb", "q1\ta\t0.5", ""])
+def test_malformed_judgements_are_named(folder: Path, row: str) -> None:
+    path = folder / "qrels" / "dev.tsv"
+    path.write_text(path.read_text() + row + "\nq2\tb\t1\n")
+    with pytest.raises(ValueError, match=r"line 21: expected 'query-id<TAB>corpus-id<TAB>integer', found") as error:
+        BeirDataset(folder).queries("dev")
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["corpus.jsonl", "queries.jsonl", "qrels"])
+def test_each_missing_part_is_named(folder: Path, name: str) -> None:
+    (folder / name).rename(folder / "elsewhere")
+    with pytest.raises(FileNotFoundError, match=rf"{name} is missing\. Expected corpus\.jsonl"):
+        BeirDataset(folder)
+
+
+def test_a_set_without_splits_says_so(folder: Path) -> None:
+    (folder / "qrels" / "dev.tsv").unlink()
+    assert BeirDataset(folder).splits() == []
+    with pytest.raises(ValueError, match="no split 'dev'; it has: none"):
+        BeirDataset(folder).queries("dev")
+
+
+def test_judgements_without_header_and_with_windows_line_ends(folder: Path) -> None:
+    (folder / "qrels" / "test.tsv").write_bytes(b"q1\ta\t1\r\nq1\tb\t0\r\nq2\tb\t2\r\n")
+    data = BeirDataset(folder)
+    assert data.splits() == ["dev", "test"]
+    assert data.qrels("test") == {"q1": {"a": 1, "b": 0}, "q2": {"b": 2}}
+    assert [query.id for query in data.queries("test")] == ["q1", "q2"]
+
+
+def test_a_draw_keeps_the_order_of_the_file(folder: Path) -> None:
+    data = BeirDataset(folder)
+    every = [query.id for query in data.queries("dev")]
+    drawn = [query.id for query in data.queries("dev", limit=7, seed=3)]
+    assert drawn == [query for query in every if query in drawn]
+    assert len(drawn) == 7
+    assert data.queries("dev", limit=0) == []
+    assert data.queries("dev", limit=19) == data.queries("dev")
+
+
+def test_the_name_is_the_folders(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    assert BeirDataset(".").name == folder.name

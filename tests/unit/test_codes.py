@@ -1,8 +1,10 @@
+import string
+
 import numpy as np
 import pybase64
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
@@ -179,3 +181,181 @@ def test_fingerprint_depends_on_each_part_and_its_bounds() -> None:
     assert fingerprint("ab", "c") == fingerprint("ab", b"c")
     assert fingerprint("ab", "c") != fingerprint("a", "bc")
     assert 0 <= fingerprint("x") < 2**32
+
+
+lengths_of_documents = st.lists(st.integers(0, 20), min_size=1, max_size=8)
+
+
+@given(
+    dim=st.sampled_from([8, 24, 72, 128]),
+    pooled_dim=st.integers(1, 200),
+    lengths=lengths_of_documents,
+    seed=st.integers(0, 1000),
+)
+@settings(max_examples=60, deadline=None)
+def test_int8_errs_by_half_a_step_at_most(dim: int, pooled_dim: int, lengths: list[int], seed: int) -> None:
+    codec, states, pooled, texts = make("int8", dim, pooled_dim, torch.tensor(lengths), seed)
+    batch = codec.unpack(texts)
+    step = torch.from_numpy(np.repeat(batch.head["token_scale"], lengths))[:, None]
+    assert ((batch.token_states() - states).abs() <= 0.501 * step).all()
+    assert ((batch.pooled - pooled).abs() <= 0.501 * torch.from_numpy(batch.head["pooled_scale"])[:, None]).all()
+
+
+@given(
+    dim=st.sampled_from([8, 24, 72, 128]),
+    pooled_dim=st.integers(1, 200),
+    lengths=lengths_of_documents,
+    seed=st.integers(0, 1000),
+)
+@settings(max_examples=60, deadline=None)
+def test_1bit_keeps_signs_and_one_scale_a_document(dim: int, pooled_dim: int, lengths: list[int], seed: int) -> None:
+    codec, states, pooled, texts = make("1bit", dim, pooled_dim, torch.tensor(lengths), seed)
+    batch = codec.unpack(texts)
+    for kept, original in zip(batch.token_states().split(lengths), states.split(lengths), strict=True):
+        if len(original):
+            scale = (1 / original.abs().sum(dim=1)).mean()
+            assert torch.allclose(kept, original.sign() * scale, rtol=1e-5, atol=0)
+    assert ((batch.pooled - pooled).abs() <= 0.501 * torch.from_numpy(batch.head["pooled_scale"])[:, None]).all()
+
+
+@pytest.mark.parametrize("dim", [8, 72, 128, 384])
+def test_a_single_1bit_token_projects_onto_itself_with_length_one(dim: int) -> None:
+    codec, states, _, texts = make("1bit", dim, lengths=torch.tensor([1]))
+    assert (codec.unpack(texts).token_states() * states).sum().item() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_length_of_states_does_not_matter(kind: str) -> None:
+    codec, states, pooled, _ = make(kind, 72)
+    assert codec.pack(pooled, states * 4, LENGTHS) == codec.pack(pooled, states, LENGTHS)
+    batch = codec.unpack([pybase64.b64encode_as_string(record) for record in codec.pack(pooled, states, LENGTHS)])
+    query = torch.randn(4, 72, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(batch.match(query * 4), batch.match(query))
+
+
+def test_nothing_to_pack() -> None:
+    nothing = torch.zeros(0, dtype=torch.int64)
+    assert TokenCodec("int8", 72, 48, 7).pack(torch.zeros(0, 48), torch.zeros(0, 72), nothing) == []
+
+
+@given(
+    kind=st.sampled_from(KINDS),
+    dim=st.sampled_from([8, 72, 128, 384]),
+    lengths=lengths_of_documents,
+    seed=st.integers(0, 1000),
+)
+@settings(max_examples=60, deadline=None)
+def test_match_differs_from_maxsim_only_by_rounding_the_query(
+    kind: str, dim: int, lengths: list[int], seed: int
+) -> None:
+    codec, _, _, texts = make(kind, dim, lengths=torch.tensor(lengths), seed=seed)
+    batch = codec.unpack(texts)
+    tokens = batch.token_states()
+    query = normalize(torch.randn(3, dim, generator=torch.Generator().manual_seed(seed + 1)), dim=-1)
+    step = query.abs().amax(dim=1, keepdim=True) / 127
+    rounded = (query / step).round() * step
+    match = batch.match(query).numpy()
+    assert match == pytest.approx(naive_match(rounded, tokens, torch.tensor(lengths)), abs=1e-5)
+    widest = tokens.abs().sum(dim=1).max().item() if len(tokens) else 0.0
+    exact = naive_match(query, tokens, torch.tensor(lengths))
+    assert (np.abs(match - exact) <= 0.501 * step.T.numpy() * widest + 1e-6).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dim", [8, 72, 128, 384])
+def test_places_are_tokens_of_the_own_document(kind: str, dim: int) -> None:
+    codec, _, _, texts = make(kind, dim)
+    batch = codec.unpack(texts)
+    _, place = batch.match_with_places(torch.randn(6, dim, generator=torch.Generator().manual_seed(1)))
+    filled = LENGTHS > 0
+    number = (place - torch.from_numpy(batch.ends - batch.lengths)[:, None])[filled]
+    assert ((number >= 0) & (number < LENGTHS[filled][:, None])).all()
+    first = (LENGTHS.cumsum(0) - LENGTHS)[filled][:, None]
+    expected = normalize(batch.token_states(), dim=-1)[first + number]
+    assert torch.allclose(batch.observed_context(place)[filled], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("lengths", [[0, 3, 4], [3, 0, 4], [3, 4, 0], [0, 0, 3], [3, 0, 0], [0, 3, 0], [0, 0]])
+@pytest.mark.parametrize("kind", KINDS)
+def test_documents_without_tokens_match_nothing_wherever_they_stand(kind: str, lengths: list[int]) -> None:
+    codec, states, pooled, texts = make(kind, 8, lengths=torch.tensor(lengths))
+    batch = codec.unpack(texts)
+    assert batch.token_states().shape == states.shape
+    assert (batch.pooled - pooled).abs().max() < pooled.abs().max() / 127
+    match = batch.match(states[:2] if len(states) else torch.randn(2, 8))
+    assert [bool((row == -1).all()) for row in match] == [length == 0 for length in lengths]
+
+
+ALSO_BROKEN = {
+    "bytes": (lambda text: text.encode(), "of type bytes"),
+    "nothing": (lambda _: None, "of type NoneType"),
+    "a list": (lambda text: [text], "of type list"),
+    "no characters": (lambda _: "", "are not token codes"),
+    "letters beyond ASCII": (lambda text: "ä" + text[1:], "not base64 text"),
+    "a line break": (lambda text: text[:8] + "\n" + text[9:], "not base64 text"),
+    "one character less": (lambda text: text[:-1], "not base64 text"),
+    "one character more": (lambda text: text + "A", "not base64 text"),
+    "padding": (lambda text: text[:-4] + "AA==", "bytes where"),
+    "a head and no more": (lambda text: text[:64], "are truncated"),
+    "written twice": (lambda text: text + text, "are damaged"),
+    "unknown kind": (lambda text: flip(text, 5), "their kind is unknown"),
+    "another number of tokens": (lambda text: flip(text, 12), "bytes where"),
+}
+
+
+@pytest.mark.parametrize("number", [0, 3, 6])
+@pytest.mark.parametrize(("breakage", "message"), ALSO_BROKEN.values(), ids=ALSO_BROKEN)
+def test_errors_name_the_document_wherever_it_stands(breakage, message: str, number: int) -> None:
+    codec, _, _, texts = make("1bit", 72)
+    texts[number] = breakage(texts[number])
+    with pytest.raises(InvalidCodesError, match=message) as error:
+        codec.unpack(texts, NAMES)
+    assert f"document doc-{number} " in str(error.value)
+    assert "Index the document again with RRRADocumentEmbedder and the same model." in str(error.value)
+    with pytest.raises(InvalidCodesError, match=f"document number {number} "):
+        codec.unpack(texts)
+
+
+def test_a_character_moved_to_the_neighbour_is_noticed() -> None:
+    codec, _, _, texts = make("1bit", 72)
+    texts[1:3] = [texts[1] + texts[2][0], texts[2][1:]]
+    with pytest.raises(InvalidCodesError, match="document doc-1 are damaged"):
+        codec.unpack(texts, NAMES)
+
+
+def test_the_first_flaw_is_reported() -> None:
+    codec, _, _, texts = make("1bit", 72)
+    texts[5], texts[2] = texts[5][:-32], flip(texts[2], -1)
+    with pytest.raises(InvalidCodesError, match="document doc-2 are damaged"):
+        codec.unpack(texts, NAMES)
+
+
+@given(
+    at=st.integers(0, 10_000),
+    character=st.sampled_from(string.printable + "äΩ"),
+    document=st.sampled_from([0, 1, 4, 6]),
+    kind=st.sampled_from(KINDS),
+)
+@settings(max_examples=150, deadline=None)
+def test_every_changed_character_is_noticed(at: int, character: str, document: int, kind: str) -> None:
+    codec, _, _, texts = make(kind, 24)
+    text = texts[document]
+    at %= len(text)
+    assume(text[at] != character)
+    texts[document] = text[:at] + character + text[at + 1 :]
+    with pytest.raises(InvalidCodesError, match=f"doc-{document} "):
+        codec.unpack(texts, NAMES)
+
+
+def test_kind_of_other_things_is_unknown() -> None:
+    (text,) = make("int8", 8, lengths=torch.tensor([1]))[3]
+    assert kind_of(flip(text, 5)) is None
+    assert kind_of(text[:4]) is None
+    assert kind_of(7) is None
+    assert kind_of("ä" + text[1:]) is None
+
+
+@pytest.mark.parametrize("dim", [0, -8, 12, 130])
+def test_token_dim_is_a_positive_multiple_of_8(dim: int) -> None:
+    with pytest.raises(ValueError, match=f"token_dim must be a positive multiple of 8, but got {dim}"):
+        TokenCodec("1bit", dim, 384, 0)

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from haystack import Document, Pipeline
 from haystack.utils import ComponentDevice, Secret
 
@@ -146,3 +147,167 @@ def test_closing_is_not_the_end(component: type) -> None:
     embedder.close()
     assert embedder._model is None
     embedder.run("Tea") if component is RRRAEmbedder else embedder.run([])
+
+
+def test_to_dict_of_other_values() -> None:
+    document_embedder = RRRADocumentEmbedder(
+        model="some/model",
+        device=ComponentDevice.from_str("cpu"),
+        token=None,
+        prefix="passage: ",
+        suffix=".",
+        tokens_per_batch=64,
+        progress_bar=False,
+        normalize_embeddings=True,
+        meta_fields_to_embed=["title"],
+        embedding_separator=" - ",
+        code="int8",
+        trust_remote_code=True,
+        local_files_only=True,
+        truncate_dim=64,
+        model_kwargs={"dtype": torch.float32},
+        tokenizer_kwargs={"model_max_length": 128},
+        config_kwargs={"hidden_dropout_prob": 0.0},
+        revision="main",
+    )
+    expected = {
+        "model": "some/model",
+        "device": {"type": "single", "device": "cpu"},
+        "token": None,
+        "prefix": "passage: ",
+        "suffix": ".",
+        "tokens_per_batch": 64,
+        "progress_bar": False,
+        "normalize_embeddings": True,
+        "meta_fields_to_embed": ["title"],
+        "embedding_separator": " - ",
+        "code": "int8",
+        "trust_remote_code": True,
+        "local_files_only": True,
+        "truncate_dim": 64,
+        "model_kwargs": {"dtype": "torch.float32"},
+        "tokenizer_kwargs": {"model_max_length": 128},
+        "config_kwargs": {"hidden_dropout_prob": 0.0},
+        "revision": "main",
+    }
+    assert document_embedder.to_dict() == {"type": DOCUMENT_TYPE, "init_parameters": expected}
+    assert document_embedder.model_kwargs == {"dtype": torch.float32}
+    shared = {key: value for key, value in expected.items() if key not in DOCUMENT_ONLY}
+    embedder = RRRAEmbedder.from_dict({"type": TEXT_TYPE, "init_parameters": {**shared, "model_kwargs": None}})
+    assert embedder.to_dict()["init_parameters"] == {**shared, "model_kwargs": None}
+
+
+def test_from_dict_of_the_defaults() -> None:
+    text = RRRAEmbedder.from_dict({"type": TEXT_TYPE, "init_parameters": {**COMMON}})
+    assert text.model == "sentence-transformers/all-MiniLM-L6-v2"
+    assert text.device is None
+    assert text.token == Secret.from_env_var(["HF_API_TOKEN", "HF_TOKEN"], strict=False)
+    assert text.normalize_embeddings is False
+    few = RRRADocumentEmbedder.from_dict({"type": DOCUMENT_TYPE, "init_parameters": {"code": "int8"}})
+    assert few.code == "int8"
+    assert few.tokens_per_batch == 4096
+
+
+@pytest.mark.parametrize("component", [RRRAEmbedder, RRRADocumentEmbedder])
+def test_yaml_keeps_other_values_and_runs(component: type) -> None:
+    pipeline = Pipeline()
+    given = component(
+        suffix="?",
+        device=ComponentDevice.from_str("cpu"),
+        truncate_dim=64,
+        normalize_embeddings=True,
+        model_kwargs={"dtype": torch.float32},
+    )
+    pipeline.add_component("embedder", given)
+    loaded = Pipeline.loads(pipeline.dumps())
+    assert loaded.get_component("embedder").to_dict() == given.to_dict()
+    assert loaded.get_component("embedder").model_kwargs == {"dtype": torch.float32}
+    inputs = {"text": "Tea"} if component is RRRAEmbedder else {"documents": [Document(content="Tea")]}
+    output = loaded.run({"embedder": inputs})["embedder"]
+    embedding = output["embedding"] if component is RRRAEmbedder else output["documents"][0].embedding
+    assert len(embedding) == 64
+    assert np.linalg.norm(embedding) == pytest.approx(1, abs=1e-5)
+
+
+def test_an_unpacked_secret_is_not_written() -> None:
+    with pytest.raises(ValueError, match="Cannot serialize token-based secret"):
+        RRRAEmbedder(token=Secret.from_token("key")).to_dict()
+
+
+def test_the_document_prefix_and_suffix_count() -> None:
+    def embed(**options: object) -> list[float]:
+        embedder = RRRADocumentEmbedder(progress_bar=False, **options)
+        return embedder.run([Document(content="Tea")])["documents"][0].embedding
+
+    assert embed(prefix="passage: ") != embed()
+    suffixed = RRRADocumentEmbedder(progress_bar=False).run([Document(content="Tea, green")])["documents"][0]
+    assert embed(suffix=", green") == suffixed.embedding
+
+
+def test_query_and_document_of_the_same_text_meet(documents: list[Document], embedded: list[Document]) -> None:
+    embedding = RRRAEmbedder().run(documents[3].content)["embedding"]
+    assert np.dot(embedding, embedded[3].embedding) == pytest.approx(1, abs=0.005)
+
+
+def test_batches_make_no_difference_beyond_rounding(documents: list[Document], embedded: list[Document]) -> None:
+    one_by_one = RRRADocumentEmbedder(tokens_per_batch=1, progress_bar=False).run(documents)["documents"]
+    for one, other in zip(one_by_one, embedded, strict=True):
+        assert np.dot(one.embedding, other.embedding) == pytest.approx(1, abs=0.005)
+        assert len(one.meta["rrra_codes"]) == len(other.meta["rrra_codes"])
+
+
+def test_documents_come_back_in_their_order_with_their_fields() -> None:
+    given = [
+        Document(id="long", content="Green tea is steeped at 75 degrees Celsius. " * 20, meta={"page": 1}, score=0.3),
+        Document(id="short", content="Tea", meta={"page": 2}),
+        Document(id="same", content="Tea", meta={"page": 2}),
+    ]
+    found = RRRADocumentEmbedder(progress_bar=False).run(given)["documents"]
+    assert [document.id for document in found] == ["long", "short", "same"]
+    assert [document.content for document in found] == [document.content for document in given]
+    assert [document.meta["page"] for document in found] == [1, 2, 2]
+    assert found[0].score == 0.3
+    assert found[1].embedding == found[2].embedding
+    assert all(type(value) is float for value in found[0].embedding)
+
+
+def test_documents_that_were_embedded_are_embedded_anew(embedded: list[Document]) -> None:
+    stale = replace(embedded[0], embedding=[0.0] * 384, meta={**embedded[0].meta, "rrra_codes": "stale"})
+    (fresh,) = RRRADocumentEmbedder(progress_bar=False).run([stale])["documents"]
+    assert np.linalg.norm(fresh.embedding) == pytest.approx(1, abs=0.01)
+    assert len(fresh.meta["rrra_codes"]) == len(embedded[0].meta["rrra_codes"])
+    assert stale.meta["rrra_codes"] == "stale"
+
+
+def test_embeddings_of_documents_are_normalised_and_truncated() -> None:
+    embedder = RRRADocumentEmbedder(normalize_embeddings=True, truncate_dim=64, progress_bar=False)
+    (document,) = embedder.run([Document(content="Tea")])["documents"]
+    assert len(document.embedding) == 64
+    assert np.linalg.norm(document.embedding) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_progress_is_shown_if_wanted(shown: bool, capfd: pytest.CaptureFixture) -> None:
+    RRRADocumentEmbedder(progress_bar=shown).run([Document(content="Tea")])
+    assert ("Encoding" in capfd.readouterr().err) is shown
+
+
+def test_nothing_is_loaded_for_no_documents() -> None:
+    embedder = RRRADocumentEmbedder(model="no-such-model")
+    assert embedder.run([]) == {"documents": []}
+    with pytest.raises(FileNotFoundError, match="There is no model 'no-such-model'"):
+        embedder.run([Document(content="Tea")])
+
+
+def test_a_closed_embedder_embeds_as_before(documents: list[Document]) -> None:
+    embedder = RRRADocumentEmbedder(progress_bar=False, truncate_dim=32)
+    first = embedder.run(documents[:2])["documents"]
+    embedder.close()
+    assert embedder.run(documents[:2])["documents"] == first
+
+
+def test_components_share_one_model(model: RRRAModel) -> None:
+    query, document = RRRAEmbedder("all-MiniLM-L6-v2"), RRRADocumentEmbedder("all-MiniLM-L6-v2")
+    query.warm_up()
+    document.warm_up()
+    assert query._model is document._model is model

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -109,6 +111,84 @@ def test_saved_weights_are_not_rounded(tmp_path, reference: SentenceTransformer)
     Encoder(MINILM).save(tmp_path / "saved")
     again = SentenceTransformer(str(tmp_path / "saved"))
     assert again.encode(TEXTS[:2]) == pytest.approx(reference.encode(TEXTS[:2]), abs=1e-6)
+
+
+def test_the_models_own_prompts_are_used_by_task(exact: Encoder, tmp_path: Path) -> None:
+    prompts = {"query": "query: ", "document": "passage: "}
+    SentenceTransformer(resolve_encoder(MINILM), prompts=prompts).save(str(tmp_path / "prompted"))
+    reference = SentenceTransformer(str(tmp_path / "prompted"))
+    encoder = Encoder(tmp_path / "prompted", model_kwargs={"dtype": torch.float32})
+    (query,) = encoder.encode(TEXTS[:1], task="query")
+    assert query.pooled.numpy() == pytest.approx(reference.encode_query(TEXTS[:1]), abs=1e-5)
+    pooled, states = collect(encoder, TEXTS)
+    assert pooled == pytest.approx(reference.encode_document(TEXTS), abs=1e-5)
+    plain, plain_states = collect(exact, TEXTS)
+    assert [len(own) for own in states[:2]] == [len(own) for own in plain_states[:2]]
+    assert collect(encoder, TEXTS, prompt="")[0] == pytest.approx(plain, abs=1e-5)
+
+
+def test_states_behind_a_prompt_are_those_of_the_text(exact: Encoder, reference: SentenceTransformer) -> None:
+    prompt = "Represent this passage: "
+    _, states = collect(exact, TEXTS, prompt=prompt)
+    length = len(reference.tokenizer(prompt, add_special_tokens=False)["input_ids"])
+    for text, own in zip(TEXTS, states, strict=True):
+        whole = reference.encode([prompt + text], output_value="token_embeddings")[0]
+        assert own.shape == whole[1 + length : -1].shape
+        assert torch.allclose(own, whole[1 + length : -1], atol=1e-4)
+
+
+def test_states_are_those_of_the_named_layer(reference: SentenceTransformer) -> None:
+    encoder = Encoder(MINILM, layer=-2, model_kwargs={"dtype": torch.float32})
+    _, states = collect(encoder, TEXTS[:1])
+    tokens = reference.tokenizer(TEXTS[0], return_tensors="pt")
+    with torch.inference_mode():
+        hidden = reference[0].model(**tokens, output_hidden_states=True).hidden_states
+    assert torch.allclose(states[0], hidden[-2][0, 1:-1], atol=1e-4)
+    assert not torch.allclose(states[0], hidden[-1][0, 1:-1], atol=0.1)
+
+
+def test_an_unknown_word_is_a_word(exact: Encoder, reference: SentenceTransformer) -> None:
+    assert reference.tokenizer.tokenize("☃ tea") == ["[UNK]", "tea"]
+    assert [len(own) for own in collect(exact, ["☃ tea", "☃", "tea"])[1]] == [2, 1, 1]
+
+
+def test_a_batch_is_no_larger_than_its_budget(exact: Encoder) -> None:
+    texts = [" ".join(["tea"] * (1 + i % 30)) for i in range(50)]
+    sizes = [
+        (len(batch.indices), int(batch.lengths.max()) + 2)
+        for batch in exact.encode(texts, task="document", tokens_per_batch=100)
+    ]
+    assert sum(count for count, _ in sizes) == 50
+    assert all(count * width <= 100 for count, width in sizes)
+    assert max(count for count, _ in sizes) > 1
+
+
+def test_many_texts_keep_their_places(exact: Encoder) -> None:
+    # More than are tokenised together.
+    words = ["tea", "bread", "green moon"]
+    texts = [words[i % 3] for i in range(2050)]
+    pooled, states = collect(exact, texts)
+    assert pooled == pytest.approx(collect(exact, words)[0][np.arange(2050) % 3], abs=1e-5)
+    assert [len(own) for own in states[-3:]] == [1, 2, 1]
+
+
+def test_texts_are_encoded_alike_wherever_they_stand(exact: Encoder) -> None:
+    pooled, _ = collect(exact, [TEXTS[1], TEXTS[0], TEXTS[1]])
+    assert pooled[0] == pytest.approx(pooled[2], abs=1e-6)
+    assert pooled[::-1] == pytest.approx(collect(exact, [TEXTS[1], TEXTS[0], TEXTS[1]][::-1])[0], abs=1e-5)
+
+
+def test_a_chosen_format_is_kept_and_pooled_in_float32() -> None:
+    encoder = Encoder(MINILM, model_kwargs={"dtype": "bfloat16"})
+    assert encoder.dtype == torch.bfloat16
+    (batch,) = encoder.encode(TEXTS[:1], task="query")
+    assert batch.pooled.dtype == torch.float32
+    assert batch.pooled.norm().item() == pytest.approx(1, abs=1e-5)
+
+
+def test_the_native_format_is_one_of_two() -> None:
+    assert native_dtype(torch.device("cpu")) in {torch.bfloat16, torch.float32}
+    assert native_dtype(torch.device("meta")) == torch.float32
 
 
 def tiny(folder, pooling: str, padding_side: str) -> SentenceTransformer:

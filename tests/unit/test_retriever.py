@@ -1,9 +1,11 @@
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from haystack import Document, Pipeline
 from haystack.document_stores.in_memory import InMemoryDocumentStore
+from haystack.document_stores.types import FilterPolicy
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from qdrant_client.http import models
 
@@ -215,3 +217,296 @@ def test_only_qdrant() -> None:
 def test_native_filters_cannot_be_merged(store: QdrantDocumentStore, query: list[float]) -> None:
     with pytest.raises(ValueError, match="filter_policy set to MERGE"):
         RRRARetriever(store, filter_policy="merge").run(query_embedding=query, filters=models.Filter())
+
+
+def test_init_defaults() -> None:
+    store = QdrantDocumentStore(":memory:")
+    retriever = RRRARetriever(store)
+    assert retriever.document_store is store
+    assert retriever.top_k == 100
+    assert retriever.filter_policy == FilterPolicy.REPLACE
+    assert retriever.return_embedding is False
+    assert retriever.search_params is None
+
+
+def test_to_dict_of_other_values() -> None:
+    store = QdrantDocumentStore(":memory:", index="mine")
+    filters = {"field": "meta.number", "operator": ">", "value": 3}
+    retriever = RRRARetriever(
+        store,
+        filters=filters,
+        top_k=7,
+        scale_score=True,
+        return_embedding=True,
+        filter_policy=FilterPolicy.MERGE,
+        score_threshold=0.0,
+        group_by="meta.number",
+        group_size=2,
+        search_params={"hnsw_ef": 128},
+    )
+    data = {
+        "type": TYPE,
+        "init_parameters": {
+            "document_store": store.to_dict(),
+            "filters": filters,
+            "top_k": 7,
+            "scale_score": True,
+            "return_embedding": True,
+            "filter_policy": "merge",
+            "score_threshold": 0.0,
+            "group_by": "meta.number",
+            "group_size": 2,
+            "search_params": {"hnsw_ef": 128},
+        },
+    }
+    assert retriever.to_dict() == data
+    loaded = RRRARetriever.from_dict(retriever.to_dict())
+    assert loaded.to_dict() == data
+    assert loaded.filter_policy == FilterPolicy.MERGE
+    assert isinstance(loaded.document_store, QdrantDocumentStore)
+
+
+def test_an_unknown_policy() -> None:
+    with pytest.raises(ValueError, match="Unknown FilterPolicy type 'both'"):
+        RRRARetriever(QdrantDocumentStore(":memory:"), filter_policy="both")
+
+
+def test_a_pipeline_from_yaml_searches(tmp_path: Path, embedded: list[Document], query: list[float]) -> None:
+    store = QdrantDocumentStore(path=str(tmp_path / "qdrant"), embedding_dim=384, progress_bar=False)
+    store.write_documents(embedded)
+    store.close()
+    pipeline = Pipeline()
+    pipeline.add_component("retriever", RRRARetriever(store, top_k=3))
+    loaded = Pipeline.loads(pipeline.dumps())
+    found = loaded.run({"retriever": {"query_embedding": query}})["retriever"]["documents"]
+    assert found[0].content.startswith("The Danube rises")
+    assert len(found) == 3
+    loaded.close()
+
+
+def test_closing_frees_the_folder_and_is_not_the_end(
+    tmp_path: Path, embedded: list[Document], query: list[float]
+) -> None:
+    path = str(tmp_path / "qdrant")
+    store = QdrantDocumentStore(path=path, embedding_dim=384, progress_bar=False)
+    store.write_documents(embedded)
+    retriever = RRRARetriever(store)
+    first = [document.id for document in retriever.run(query_embedding=query)["documents"]]
+    retriever.close()
+    retriever.close()
+    other = QdrantDocumentStore(path=path, embedding_dim=384)
+    assert other.count_documents() == 12
+    other.close()
+    assert [document.id for document in retriever.run(query_embedding=query)["documents"]] == first
+    retriever.close()
+
+
+def test_retrieved_embeddings_are_those_of_the_documents(
+    store: QdrantDocumentStore, query: list[float], embedded: list[Document]
+) -> None:
+    by_id = {document.id: document for document in embedded}
+    for document in RRRARetriever(store).run(query_embedding=query, return_embedding=True)["documents"]:
+        assert document.embedding == pytest.approx(by_id[document.id].embedding, abs=0.01)
+        assert document.meta == by_id[document.id].meta
+
+
+def test_scaled_scores(store: QdrantDocumentStore, query: list[float]) -> None:
+    plain = RRRARetriever(store).run(query_embedding=query)["documents"]
+    scaled = RRRARetriever(store, scale_score=True).run(query_embedding=query)["documents"]
+    assert [d.score for d in scaled] == pytest.approx([(d.score + 1) / 2 for d in plain])
+    assert [d.id for d in scaled] == [d.id for d in plain]
+
+
+def test_a_threshold_at_init(store: QdrantDocumentStore, query: list[float]) -> None:
+    scores = [document.score for document in RRRARetriever(store).run(query_embedding=query)["documents"]]
+    cut = (scores[2] + scores[3]) / 2
+    assert len(RRRARetriever(store, score_threshold=cut).run(query_embedding=query)["documents"]) == 3
+
+
+def numbers(output: dict) -> list[int]:
+    return sorted(document.meta["number"] for document in output["documents"])
+
+
+def test_filters_replace_or_merge(store: QdrantDocumentStore, query: list[float], embedded: list[Document]) -> None:
+    below = {"field": "meta.number", "operator": "<", "value": 6}
+    few = {"field": "id", "operator": "in", "value": [embedded[i].id for i in (4, 5, 9)]}
+    replacing = RRRARetriever(store, filters=below)
+    assert numbers(replacing.run(query_embedding=query)) == [0, 1, 2, 3, 4, 5]
+    assert numbers(replacing.run(query_embedding=query, filters=few)) == [4, 5, 9]
+    merging = RRRARetriever(store, filters=below, filter_policy="merge")
+    assert numbers(merging.run(query_embedding=query, filters=few)) == [4, 5]
+    native = models.Filter(must=[models.FieldCondition(key="meta.number", range=models.Range(gte=10))])
+    assert numbers(RRRARetriever(store, filters=native).run(query_embedding=query)) == [10, 11]
+
+
+def test_nested_filters_and_the_documents_own_fields(
+    store: QdrantDocumentStore, query: list[float], embedded: list[Document]
+) -> None:
+    filters = {
+        "operator": "OR",
+        "conditions": [
+            {"field": "id", "operator": "==", "value": embedded[9].id},
+            {
+                "operator": "AND",
+                "conditions": [
+                    {"field": "meta.number", "operator": ">=", "value": 2},
+                    {"operator": "NOT", "conditions": [{"field": "meta.number", "operator": ">", "value": 3}]},
+                ],
+            },
+        ],
+    }
+    assert numbers(RRRARetriever(store).run(query_embedding=query, filters=filters)) == [2, 3, 9]
+
+
+def test_a_filter_without_meta_at_init(store: QdrantDocumentStore, query: list[float]) -> None:
+    retriever = RRRARetriever(store, filters={"field": "number", "operator": "==", "value": 1})
+    with pytest.raises(ValueError, match=r"The filter field 'number' would match nothing in Qdrant"):
+        retriever.run(query_embedding=query)
+
+
+def test_native_filters_at_init_cannot_be_merged(store: QdrantDocumentStore, query: list[float]) -> None:
+    with pytest.raises(ValueError, match="filter_policy set to MERGE"):
+        RRRARetriever(store, filters=models.Filter(), filter_policy="merge").run(query_embedding=query)
+
+
+def test_groups(embedded: list[Document], query: list[float]) -> None:
+    store = QdrantDocumentStore(":memory:", embedding_dim=384, progress_bar=False)
+    store.write_documents([replace(d, meta={**d.meta, "parity": d.meta["number"] % 2}) for d in embedded])
+
+    def sizes(retriever: RRRARetriever, **options: object) -> list[int]:
+        found = retriever.run(query_embedding=query, **options)["documents"]
+        parities = [document.meta["parity"] for document in found]
+        return sorted(parities.count(parity) for parity in set(parities))
+
+    assert sizes(RRRARetriever(store, group_by="meta.parity")) == [3, 3]
+    assert sizes(RRRARetriever(store, group_by="meta.parity", group_size=1)) == [1, 1]
+    assert sizes(RRRARetriever(store, group_by="meta.parity", group_size=1), group_size=5) == [5, 5]
+    assert sizes(RRRARetriever(store), group_by="meta.parity", group_size=2, top_k=1) == [2]
+
+
+@pytest.mark.filterwarnings("ignore:.*search_params")  # the embedded Qdrant says that it ignores them
+@pytest.mark.parametrize(
+    "search_params",
+    [{"hnsw_ef": 128}, {"exact": True}, {"exact": False}, {"quantization": {"rescore": True, "oversampling": 2.0}}],
+)
+def test_known_search_params(store: QdrantDocumentStore, query: list[float], search_params: dict) -> None:
+    expected = [document.id for document in RRRARetriever(store).run(query_embedding=query)["documents"]]
+    at_init = RRRARetriever(store, search_params=search_params)
+    assert [document.id for document in at_init.run(query_embedding=query)["documents"]] == expected
+    at_run = RRRARetriever(store, search_params={"hnsw_ef": 7})
+    output = at_run.run(query_embedding=query, search_params=search_params)
+    assert [document.id for document in output["documents"]] == expected
+    nothing = [None] * 6
+    for request in (at_init._request(query, *nothing, None), at_run._request(query, *nothing, search_params)):
+        assert request["search_params"] == models.SearchParams(**search_params)
+
+
+@pytest.mark.parametrize(
+    ("search_params", "message"),
+    [
+        ({"ef": 3}, "search_params: ef: .* Qdrant knows: acorn, .*exact, hnsw_ef"),
+        ({"hnsw_ef": "many"}, "search_params: hnsw_ef: "),
+        ({"quantization": {"rescoring": True}}, "search_params: quantization.rescoring: "),
+    ],
+)
+def test_unknown_search_params(store: QdrantDocumentStore, search_params: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        RRRARetriever(store, search_params=search_params)
+
+
+@pytest.mark.parametrize("store", [None, "a store", QdrantDocumentStore])
+def test_only_a_qdrant_document_store(store: object) -> None:
+    with pytest.raises(ValueError, match="document_store must be an instance of QdrantDocumentStore"):
+        RRRARetriever(store)
+
+
+@pytest.mark.parametrize("wrong", [0, -1])
+def test_top_k_must_be_positive(store: QdrantDocumentStore, query: list[float], wrong: int) -> None:
+    with pytest.raises(ValueError, match=f"top_k must be > 0, but got {wrong}"):
+        RRRARetriever(store, top_k=wrong)
+    with pytest.raises(ValueError, match=f"top_k must be > 0, but got {wrong}"):
+        asyncio.run(RRRARetriever(store).run_async(query_embedding=query, top_k=wrong))
+
+
+def test_a_store_that_nothing_was_written_to(query: list[float]) -> None:
+    retriever = RRRARetriever(QdrantDocumentStore(":memory:", embedding_dim=384))
+    with pytest.raises(ValueError, match=r"at :memory: has no collection 'Document'\. It has no collections at all\."):
+        retriever.run(query_embedding=query)
+    # Looking made none.
+    with pytest.raises(ValueError, match="It has no collections at all"):
+        retriever.run(query_embedding=query)
+
+
+def test_a_dimension_is_checked_at_every_run(store: QdrantDocumentStore, query: list[float]) -> None:
+    retriever = RRRARetriever(store)
+    assert len(retriever.run(query_embedding=query, top_k=1)["documents"]) == 1
+    with pytest.raises(ValueError, match=r"has 64 dimensions, .* embedding_dim=64\."):
+        retriever.run(query_embedding=query[:64])
+    with pytest.raises(ValueError, match="has 64 dimensions"):
+        asyncio.run(retriever.run_async(query_embedding=query[:64]))
+
+
+def test_documents_written_after_an_empty_search_are_found(embedded: list[Document], query: list[float]) -> None:
+    store = QdrantDocumentStore(":memory:", embedding_dim=384, progress_bar=False)
+    assert store.count_documents() == 0
+    retriever = RRRARetriever(store)
+    with pytest.raises(ValueError, match="is empty"):
+        retriever.run(query_embedding=query)
+    store.write_documents(embedded)
+    assert len(retriever.run(query_embedding=query)["documents"]) == 12
+
+
+def test_documents_can_be_written_after_a_search_found_no_collection(
+    embedded: list[Document], query: list[float]
+) -> None:
+    store = QdrantDocumentStore(":memory:", embedding_dim=384, progress_bar=False)
+    retriever = RRRARetriever(store)
+    with pytest.raises(ValueError, match="write documents first"):
+        retriever.run(query_embedding=query)
+    assert store.write_documents(embedded) == 12
+    assert len(retriever.run(query_embedding=query)["documents"]) == 12
+
+
+def test_async_on_a_folder(tmp_path: Path, embedded: list[Document], query: list[float]) -> None:
+    path = str(tmp_path / "qdrant")
+    store = QdrantDocumentStore(path=path, embedding_dim=384, progress_bar=False)
+    store.write_documents(embedded)
+    store.close()
+    retriever = RRRARetriever(QdrantDocumentStore(path=path, embedding_dim=384))
+
+    async def ask() -> dict:
+        output = await retriever.run_async(
+            query_embedding=query,
+            filters={"field": "meta.number", "operator": "<", "value": 5},
+            top_k=3,
+            scale_score=True,
+            return_embedding=True,
+            score_threshold=0.0,
+        )
+        await retriever.close_async()
+        return output
+
+    found = asyncio.run(ask())
+    reopened = RRRARetriever(
+        QdrantDocumentStore(path=path, embedding_dim=384),
+        filters={"field": "meta.number", "operator": "<", "value": 5},
+        top_k=3,
+        scale_score=True,
+        return_embedding=True,
+        score_threshold=0.0,
+    )
+    assert reopened.run(query_embedding=query) == found
+    assert len(found["documents"]) == 3
+    reopened.close()
+
+
+def test_async_errors_are_those_of_sync(store: QdrantDocumentStore, query: list[float]) -> None:
+    with pytest.raises(ValueError, match=r"Write 'meta\.number'"):
+        asyncio.run(
+            RRRARetriever(store).run_async(
+                query_embedding=query, filters={"field": "number", "operator": "==", "value": 1}
+            )
+        )
+    missing = RRRARetriever(QdrantDocumentStore(":memory:", index="wrong", embedding_dim=384))
+    with pytest.raises(ValueError, match="no collection 'wrong'"):
+        asyncio.run(missing.run_async(query_embedding=query))

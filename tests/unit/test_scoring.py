@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from rrra_haystack.scoring import Calibration, check_fusion_weight, reranking_score, resampling_score
 
@@ -63,3 +64,49 @@ def test_impossible_fusion_weights(wrong: object) -> None:
 def test_possible_fusion_weights() -> None:
     assert check_fusion_weight(0) == 0
     assert check_fusion_weight(2.5) == 2.5
+
+
+def test_negative_cosines_do_not_turn_the_order_round() -> None:
+    # As plain products, -0.2 * -0.5 > -0.2 * 0.1 and -0.4 * -0.4 > -0.1 * -0.1: the worse candidate would win.
+    base, adapter = torch.tensor([-0.2, -0.2, -0.4, -0.1]), torch.tensor([-0.5, 0.1, -0.4, -0.1])
+    fused = reranking_score(base, adapter, 1.0)
+    assert fused.tolist() == pytest.approx([-0.35, -0.05, -0.4, -0.1])
+
+
+@given(base=cosines, adapter=cosines, weight=weights)
+def test_a_reranking_score_lies_between_its_parts(base: float, adapter: float, weight: float) -> None:
+    fused = reranking_score(torch.tensor([base]), torch.tensor([adapter]), weight).item()
+    assert min(base, adapter) - 1e-5 <= fused <= max(base, adapter) + 1e-5
+
+
+@given(hard=st.floats(0.01, 1), p=st.floats(0, 0.98), step=st.floats(0.01, 0.5), gamma=st.floats(0.1, 5))
+def test_a_probable_false_negative_is_drawn_less(hard: float, p: float, step: float, gamma: float) -> None:
+    score = resampling_score(torch.tensor([hard, hard]), torch.tensor([p, min(p + step, 1)]), gamma)
+    assert score[0] > score[1] >= 0
+
+
+def test_a_probability_rounded_above_one_weighs_nothing() -> None:
+    assert resampling_score(torch.tensor([0.5]), torch.tensor([1.0001]), 0.5).item() == 0
+
+
+@given(scores=st.lists(cosines, min_size=1, max_size=10), gap_slope=st.floats(0, 30), intercept=st.floats(-5, 5))
+def test_calibration_keeps_the_order(scores: list[float], gap_slope: float, intercept: float) -> None:
+    found = Calibration(slope=5, gap_slope=gap_slope, intercept=intercept).probability(torch.tensor(scores))
+    assert ((found >= 0) & (found <= 1)).all()
+    assert (found[torch.tensor(scores).argsort()].diff() >= 0).all()
+
+
+def test_the_same_score_means_less_beside_a_higher_one() -> None:
+    calibration = Calibration(slope=5, gap_slope=10, intercept=0)
+    alone = calibration.probability(torch.tensor([0.4]))[0]
+    beaten = calibration.probability(torch.tensor([0.4, 0.7]))[0]
+    assert alone > beaten
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"slope": 0.0}, {"slope": -1.0}, {"gap_slope": -0.1}, {"intercept": None}, {"temperature": 1.0}],
+)
+def test_impossible_calibrations(wrong: dict) -> None:
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        Calibration(**({"slope": 1.0, "gap_slope": 1.0, "intercept": 0.0} | wrong))

@@ -80,7 +80,11 @@ class RRRAReader:
             If set this will remove duplicate answers if they have an overlap larger than the supplied threshold.
         :param model_kwargs:
             Additional keyword arguments passed to `AutoModelForQuestionAnswering.from_pretrained`.
+
+        :raises ValueError:
+            If `top_k` is not > 0.
         """
+        _check_top_k(top_k)
         self.model = model
         self.device = device
         self.token = token
@@ -169,7 +173,6 @@ class RRRAReader:
             device=self.device,
             token=self.token,
             top_k=self.top_k,
-            score_threshold=self.score_threshold,
             max_seq_length=self.max_seq_length,
             stride=self.stride,
             max_batch_size=self.max_batch_size,
@@ -233,21 +236,37 @@ class RRRAReader:
         :returns:
             A dictionary with the following keys:
             - `answers`: The answers, from the most to the least probable.
+
+        :raises ValueError:
+            If `top_k` is not > 0.
         """
+        if top_k is not None:
+            _check_top_k(top_k)
+        documents = [document for document in documents if document.content and document.content.strip()]
         if not documents:
             return {"answers": []}
         self.warm_up()
         assert self._reader is not None
         with self._lock:
-            return self._reader.run(
+            answers: list[ExtractedAnswer] = self._reader.run(
                 query=query,
                 documents=documents,
                 top_k=top_k,
-                score_threshold=score_threshold,
                 max_seq_length=max_seq_length,
                 stride=stride,
                 max_batch_size=max_batch_size,
                 answers_per_seq=answers_per_seq,
                 no_answer=no_answer,
                 overlap_threshold=overlap_threshold,
-            )
+            )["answers"]
+        # Here and not in the delegate, which takes a threshold of 0 at run time for none.
+        score_threshold = self.score_threshold if score_threshold is None else score_threshold
+        if score_threshold is not None:
+            answers = [answer for answer in answers if answer.score >= score_threshold]
+        return {"answers": answers}
+
+
+def _check_top_k(top_k: int) -> None:
+    if top_k <= 0:
+        msg = f"top_k must be > 0, but got {top_k}"
+        raise ValueError(msg)

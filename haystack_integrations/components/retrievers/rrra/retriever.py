@@ -335,6 +335,7 @@ class RRRARetriever:
 
     def _client(self, dimension: int) -> QdrantClient:
         store = self.document_store
+        opened_here = store._client is None
         if store._client is None:
             if store.path is not None and not Path(store.path).exists():
                 raise ValueError(self._missing_message([]))
@@ -352,6 +353,8 @@ class RRRARetriever:
         if self._checked_client is not client:
             if not client.collection_exists(store.index):
                 names = [collection.name for collection in client.get_collections().collections]
+                if opened_here:  # or the store would take this client for one whose collection is set up
+                    store.close()
                 raise ValueError(self._missing_message(names))
             self._check_vectors(client.get_collection(store.index), dimension)
             self._checked_client = client
@@ -360,12 +363,15 @@ class RRRARetriever:
 
     async def _client_async(self, dimension: int) -> AsyncQdrantClient:
         store = self.document_store
+        opened_here = store._async_client is None
         if store._async_client is None:
             store._async_client = AsyncQdrantClient(**store._prepare_client_params())
         client = store._async_client
         if self._checked_client is not client:
             if not await client.collection_exists(store.index):
                 names = [collection.name for collection in (await client.get_collections()).collections]
+                if opened_here:
+                    await store.close_async()
                 raise ValueError(self._missing_message(names))
             self._check_vectors(await client.get_collection(store.index), dimension)
             self._checked_client = client
