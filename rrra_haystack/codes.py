@@ -211,6 +211,8 @@ class TokenCodec:
             return f"have version {head['version']}, but this release reads version {_VERSION}"
         if head["kind"] >= len(_KINDS):
             return "are damaged: their kind is unknown"
+        if head["kind"] != _KINDS.index(self.kind):
+            return f"are {_KINDS[head['kind']]} codes where {self.kind} codes are expected: a list takes one kind"
         found = f"{_KINDS[head['kind']]} codes of {head['token_dim']} and {head['pooled_dim']} dimensions"
         expected = f"{self.kind} codes of {self.token_dim} and {self.pooled_dim} dimensions"
         if found != expected:

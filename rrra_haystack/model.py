@@ -229,7 +229,7 @@ class RRRAModel(nn.Module):
         :param options: As for :meth:`load`.
         """
         given = {name: value for name, value in options.items() if value is not None and value is not False}
-        key = (cls.__name__, str(model), json.dumps(given, sort_keys=True, default=repr))
+        key = (cls.__name__, resolve_encoder(model), json.dumps(given, sort_keys=True, default=repr))
         with _SHARED_LOCK:
             held = _SHARED.get(key)
             if held is None:
@@ -496,7 +496,7 @@ def _find_directory(model: str, token: str | None, revision: str | None, *, loca
     if looks_like_path or "/" not in model:
         msg = (
             f"There is no model {model!r}: it is no directory, no hub id (owner/name), and no bundled name "
-            f"({', '.join([*bundled_names(), 'all-MiniLM-L6-v2'])})."
+            f"({', '.join([*_bundled_models(), 'all-MiniLM-L6-v2'])})."
         )
         raise FileNotFoundError(msg)
     try:
@@ -511,6 +511,10 @@ def _find_directory(model: str, token: str | None, revision: str | None, *, loca
         logger.debug("No RRRA files of %s on the hub: %s", model, error)
         return None
     return Path(folder)
+
+
+def _bundled_models() -> list[str]:
+    return [name for name in bundled_names() if (path := bundled(name)) is not None and (path / _CONFIG).exists()]
 
 
 def _read_config(directory: Path) -> RRRAConfig | None:

@@ -124,8 +124,11 @@ def _write(pipeline: Pipeline, store: QdrantDocumentStore, batch: list[Path]) ->
     _forget(store, [str(path) for path in batch])
     meta = [{"source": str(path)} for path in batch]
     output = pipeline.run(
-        {"router": {"sources": list(map(str, batch)), "meta": meta}}, include_outputs_from={"splitter"}
+        {"router": {"sources": list(map(str, batch)), "meta": meta}},
+        include_outputs_from={"splitter"} & set(pipeline.graph.nodes),
     )
+    if "splitter" not in pipeline.graph.nodes:
+        return []
     written = {document.meta.get("source") for document in output.get("splitter", {}).get("documents", [])}
     return [(str(path), "no text was found in it") for path in batch if str(path) not in written]
 

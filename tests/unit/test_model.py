@@ -88,6 +88,10 @@ def test_shared_is_one_copy_for_the_same_options(model: RRRAModel) -> None:
     assert RRRAModel.shared("all-MiniLM-L6-v2", truncate_dim=64) is not model
 
 
+def test_both_names_of_the_offline_encoder_are_one_model(model: RRRAModel) -> None:
+    assert RRRAModel.shared("sentence-transformers/all-MiniLM-L6-v2") is model
+
+
 def test_many_threads_load_one_copy(bare: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         copies = list(pool.map(lambda _: RRRAModel.shared(str(bare)), range(8)))
@@ -386,9 +390,9 @@ def test_training_the_adapter_leaves_the_codes_valid(model: RRRAModel, codes: li
 
 def test_two_kinds_in_one_list_are_refused(model: RRRAModel, codes: list[str]) -> None:
     _, precise = model.encode_documents(TEXTS[:1], code="int8")
-    with pytest.raises(InvalidCodesError, match="document number 3 were made by another model: they are int8 codes"):
+    with pytest.raises(InvalidCodesError, match="document number 3 are int8 codes where 1bit codes are expected"):
         fused(model, [*codes[:3], *precise])
-    with pytest.raises(InvalidCodesError, match="document number 1 were made by another model: they are 1bit codes"):
+    with pytest.raises(InvalidCodesError, match="document number 1 are 1bit codes where int8 codes are expected"):
         fused(model, [*precise, *codes])
 
 

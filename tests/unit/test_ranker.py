@@ -122,6 +122,12 @@ def test_duplicates_are_ranked_once(ranker: RRRAAdapterRanker, embedded: list[Do
     assert len(run(ranker, [*embedded[:3], *embedded[:3]])) == 3
 
 
+@pytest.mark.parametrize("wrong", [None, 7, ["a list"]])
+def test_queries_must_be_strings(ranker: RRRAAdapterRanker, embedded: list[Document], wrong: object) -> None:
+    with pytest.raises(TypeError, match="RRRAAdapterRanker expects a string"):
+        ranker.run(query=wrong, documents=embedded)
+
+
 def test_no_documents(ranker: RRRAAdapterRanker) -> None:
     assert run(ranker, []) == []
 

@@ -89,9 +89,22 @@ def test_filters_and_groups(store: QdrantDocumentStore, query: list[float]) -> N
     assert len(grouped) == 2
 
 
-def test_search_params_are_passed_on(store: QdrantDocumentStore, query: list[float]) -> None:
-    with pytest.warns(UserWarning, match="search_params"):  # the embedded Qdrant says that it ignores them
-        RRRARetriever(store).run(query_embedding=query, search_params={"exact": True})
+def test_search_params_are_passed_on(
+    store: QdrantDocumentStore, query: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retriever = RRRARetriever(store, search_params={"hnsw_ef": 64})
+    retriever.run(query_embedding=query)
+    client, seen = store._client, []
+    query_points = client.query_points
+
+    def watch(**request: object) -> object:
+        seen.append(request["search_params"])
+        return query_points(**request)
+
+    monkeypatch.setattr(client, "query_points", watch)
+    retriever.run(query_embedding=query)
+    retriever.run(query_embedding=query, search_params={"exact": True})
+    assert seen == [models.SearchParams(hnsw_ef=64), models.SearchParams(exact=True)]
 
 
 def test_async_equals_sync(store: QdrantDocumentStore, query: list[float]) -> None:

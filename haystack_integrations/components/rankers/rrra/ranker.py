@@ -239,6 +239,8 @@ class RRRAAdapterRanker:
             A dictionary with the following keys:
             - `documents`: The documents, from the most to the least relevant.
 
+        :raises TypeError:
+            If `query` is not a string.
         :raises ValueError:
             If `top_k` is not > 0, `fusion_weight` is negative, or the token codes of a document are damaged or were
             made by another model.
@@ -246,6 +248,9 @@ class RRRAAdapterRanker:
         if top_k is not None and top_k <= 0:
             msg = f"top_k must be > 0, but got {top_k}"
             raise ValueError(msg)
+        if not isinstance(query, str):
+            msg = f"RRRAAdapterRanker expects a string as query, but got {type(query).__name__}."
+            raise TypeError(msg)
         if not documents:
             return {"documents": []}
         self.warm_up()
