@@ -7,6 +7,7 @@ from haystack import Document, Pipeline
 from haystack.document_stores.in_memory import InMemoryDocumentStore
 from haystack.document_stores.types import FilterPolicy
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
+from qdrant_client import AsyncQdrantClient
 from qdrant_client.http import models
 
 from rrra_haystack import RRRAEmbedder, RRRARetriever
@@ -523,3 +524,37 @@ def test_async_errors_are_those_of_sync(store: QdrantDocumentStore, query: list[
     missing = RRRARetriever(QdrantDocumentStore(":memory:", index="wrong", embedding_dim=384))
     with pytest.raises(ValueError, match="no collection 'wrong'"):
         asyncio.run(missing.run_async(query_embedding=query))
+
+
+async def remote(embedded: list[Document]) -> QdrantDocumentStore:
+    """A store of a server's address, with an asynchronous client that holds the documents in this process."""
+    store = QdrantDocumentStore(url="http://127.0.0.1:6333", embedding_dim=384, progress_bar=False)
+    store._async_client = AsyncQdrantClient(":memory:")
+    await store.recreate_collection_async(store.index, models.Distance.COSINE, 384)
+    if embedded:
+        await store.write_documents_async(embedded)
+    return store
+
+
+async def test_the_asynchronous_client_gives_the_same(
+    store: QdrantDocumentStore, embedded: list[Document], query: list[float]
+) -> None:
+    expected = RRRARetriever(store).run(query_embedding=query)["documents"]
+    retriever = RRRARetriever(await remote(embedded))
+    found = (await retriever.run_async(query_embedding=query))["documents"]
+    assert [document.id for document in found] == [document.id for document in expected]
+    few = {"field": "meta.number", "operator": "<", "value": 3}
+    found = (await retriever.run_async(query_embedding=query, filters=few, group_by="meta.number"))["documents"]
+    assert sorted(document.meta["number"] for document in found) == [0, 1, 2]
+    with pytest.raises(ValueError, match="has 3 dimensions"):
+        await retriever.run_async(query_embedding=[0.1, 0.2, 0.3])
+    await retriever.close_async()
+
+
+async def test_the_asynchronous_client_says_what_is_wrong(query: list[float]) -> None:
+    empty = await remote([])
+    with pytest.raises(ValueError, match=r"is empty\. Write documents"):
+        await RRRARetriever(empty).run_async(query_embedding=query)
+    empty.index = "other"
+    with pytest.raises(ValueError, match=r"no collection 'other'\. It has: Document\."):
+        await RRRARetriever(empty).run_async(query_embedding=query)
