@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Protocol, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
+
+from rrra_haystack.segments import Segments
 
 
 class Outcome(IntEnum):
@@ -17,17 +20,18 @@ class Outcome(IntEnum):
     TN = 3
 
 
-class AdapterConfig(BaseModel):
+class AdapterParts(BaseModel):
     """
-    The shape of an adapter, and which of its parts are on.
+    Which parts of an adapter are on.
 
-    :param pooled_dim: Dimensions d of the pooled embeddings.
-    :param token_dim: Dimensions h of the projected token states.
     :param hidden_dim: Width of the trunk.
     :param pooled_relation: Read [q-c, q*c, q+c] of the pooled embeddings.
-    :param observed_context: Read each query token beside its best-matching context token, and the match scores.
+    :param observed_context: Read how well the best-matching context token matches each query token.
+    :param token_relation: Read the relation of each query token and its best-matching context token too.
+    :param probes: Learned views of the query that scan every token of a candidate; 0 for no scan.
     :param contrast_weighting: Weight each query token by how well its match tells the candidates apart; see
         :func:`contrast_weights`.
+    :param score_correction: Let the trunk add to the adapter score, not to the outcomes alone.
     :param residual: a = c + MLP(z) rather than a = MLP(z).
     :param context_initialisation: Begin with a = c, as published. Without the residual there is nothing to begin from.
 
@@ -36,21 +40,79 @@ class AdapterConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    pooled_dim: int = Field(gt=0)
-    token_dim: int = Field(gt=0)
     hidden_dim: int = Field(256, gt=0)
     pooled_relation: bool = True
     observed_context: bool = True
+    token_relation: bool = False
+    probes: int = Field(0, ge=0)
     contrast_weighting: bool = True
+    score_correction: bool = True
     residual: bool = True
     context_initialisation: bool = True
 
     @model_validator(mode="after")
-    def _reads_something(self) -> "AdapterConfig":
+    def _reads_something(self) -> Self:
         if not (self.pooled_relation or self.observed_context):
             msg = "An adapter must read something: switch pooled_relation or observed_context on."
             raise ValueError(msg)
+        if not self.observed_context and (self.token_relation or self.probes):
+            msg = "token_relation and probes read the token states: switch observed_context on, or these off."
+            raise ValueError(msg)
         return self
+
+
+class AdapterConfig(AdapterParts):
+    """
+    The shape of an adapter, and which of its parts are on.
+
+    :param pooled_dim: Dimensions d of the pooled embeddings.
+    :param token_dim: Dimensions h of the projected token states.
+    """
+
+    pooled_dim: int = Field(gt=0)
+    token_dim: int = Field(gt=0)
+
+
+class ContextTokens(Protocol):
+    """The token states of the n candidates of a query, however they are stored."""
+
+    @property
+    def segments(self) -> Segments:
+        """Which of the T tokens belong to which candidate."""
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether only the signs of the states are kept."""
+
+    def similarity(self, vectors: Tensor) -> Tensor:
+        """Cosines of v vectors of shape ``[v, h]`` with all tokens, shape ``[v, T]``."""
+
+    def states_at(self, places: Tensor) -> Tensor:
+        """States of length 1 at places among the T tokens, shape ``[*places.shape, h]``; 0 where a place is -1."""
+
+
+@dataclass(frozen=True)
+class StateTokens:
+    """
+    Token states that were not packed into codes.
+
+    :param states: Shape ``[T, h]``, length 1.
+    :param segments: Which of them belong to which candidate.
+    :param is_binary: Whether only the signs of the states are kept.
+    """
+
+    states: Tensor
+    segments: Segments
+    is_binary: bool = False
+
+    def similarity(self, vectors: Tensor) -> Tensor:
+        """Cosines of vectors of length 1, shape ``[v, h]``, with all tokens, shape ``[v, T]``."""
+        return vectors @ self.states.T
+
+    def states_at(self, places: Tensor) -> Tensor:
+        """States at places among the T tokens, shape ``[*places.shape, h]``; 0 where a place is -1."""
+        padded = torch.cat([self.states, self.states.new_zeros((1, self.states.shape[1]))])
+        return padded[places]
 
 
 @dataclass(frozen=True)
@@ -61,15 +123,16 @@ class Observation:
     :param query: Pooled embedding of the query, shape ``[d]``.
     :param contexts: Pooled embeddings of the candidates, shape ``[n, d]``.
     :param query_tokens: Projected token states of the query, length 1, shape ``[m, h]``.
-    :param match: Score of the best-matching context token of each query token, shape ``[n, m]``.
-    :param observed: Observed context: these best-matching context tokens, length 1, shape ``[n, m, h]``.
+    :param tokens: Token states of the candidates.
+    :param positive: Pooled embedding of the query's labelled positive, shape ``[d]``: what false-negative detection
+        may see while training, and reranking never.
     """
 
     query: Tensor
     contexts: Tensor
     query_tokens: Tensor
-    match: Tensor
-    observed: Tensor
+    tokens: ContextTokens
+    positive: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +145,9 @@ class Judgement:
     :param ca: CA score, cos(a, c), shape ``[n]``.
     :param adapter: Adapter score, which reranking fuses with `base`, shape ``[n]``.
     :param outcomes: Logits of the outcomes in the order of :class:`Outcome`, shape ``[n, 4]``.
+    :param corrected: Corrected embeddings a, shape ``[n, d]``; `None` if nothing was corrected.
+    :param detection: Log-odds that a candidate is relevant, given the labelled positive, shape ``[n]``; `None` if the
+        observation has no positive.
     """
 
     base: Tensor
@@ -89,6 +155,8 @@ class Judgement:
     ca: Tensor
     adapter: Tensor
     outcomes: Tensor
+    corrected: Tensor | None = None
+    detection: Tensor | None = None
 
     @property
     def relevance_logit(self) -> Tensor:
@@ -102,10 +170,11 @@ class RelationAwareAdapter(nn.Module):
     """
     Reads the relations of a query and its candidates and judges each candidate.
 
-    Pooled relation z = [q-c, q*c, q+c] (arXiv 2508.11670); the same of each query token and its observed context,
-    averaged over the query; both through one trunk. The trunk gives the corrected embedding a = c + MLP(z), the
-    outcomes, and a correction of the adapter score. An adapter that was never trained corrects nothing: its score is
-    the mean match of the query tokens, weighted by contrast (or, without observed context, the encoder's score).
+    The adapter score is the token match, the coverage (how much of the query one stretch of the candidate matches), and
+    what a :class:`Scan` of the candidate's tokens finds. The trunk reads the pooled relation z = [q-c, q*c, q+c]
+    (arXiv 2508.11670) and these scores; it gives the corrected embedding a = c + MLP(z), the outcomes, and a correction
+    of the adapter score. An adapter that was never trained corrects nothing: its score is the mean match of the query
+    tokens, weighted by contrast (or, without observed context, the encoder's score).
 
     :param config: Shape and parts.
     """
@@ -115,16 +184,26 @@ class RelationAwareAdapter(nn.Module):
         self.config = config
         if config.pooled_relation:
             self.pooled_relation = nn.Linear(3 * config.pooled_dim, config.hidden_dim)
-        if config.observed_context:
+        if config.token_relation:
             self.token_relation = nn.Linear(3 * config.token_dim, config.hidden_dim)
+        if config.observed_context:
             self.token_weight = nn.Linear(config.token_dim, 1)
-        features = 2 if config.observed_context else 1
-        self.trunk = nn.Sequential(nn.Linear(config.hidden_dim + features, config.hidden_dim), nn.GELU())
+        if config.probes:
+            self.scan = Scan(config.token_dim, config.probes)
+        scores = 1 + 2 * config.observed_context + bool(config.probes)
+        self.trunk = nn.Sequential(nn.Linear(config.hidden_dim + 2 * scores, config.hidden_dim), nn.GELU())
         self.correction = nn.Linear(config.hidden_dim, config.pooled_dim)
         self.outcome_head = nn.Linear(config.hidden_dim, len(Outcome))
-        self.score_head = nn.Linear(config.hidden_dim, 1)
-        self.score_mix = nn.Parameter(torch.tensor([1.0, 0.0] if config.observed_context else [0.0, 1.0]))
-        silent: list[nn.Linear] = [self.outcome_head, self.score_head]
+        if config.score_correction:
+            self.score_head = nn.Linear(config.hidden_dim, 1)
+        self.detection_head = nn.Sequential(
+            nn.Linear(config.hidden_dim + LIST_FEATURES, 64), nn.GELU(), nn.Linear(64, 1)
+        )
+        # Of match, QA score and coverage.
+        self.score_mix = nn.Parameter(torch.tensor([1.0, 0.0, 0.0] if config.observed_context else [0.0, 1.0, 0.0]))
+        silent: list[nn.Linear] = [self.outcome_head]
+        if config.score_correction:
+            silent.append(self.score_head)
         if config.context_initialisation and config.residual:
             silent.append(self.correction)
         if config.observed_context:
@@ -139,26 +218,65 @@ class RelationAwareAdapter(nn.Module):
         query = nn.functional.normalize(observation.query, dim=-1)
         contexts = nn.functional.normalize(observation.contexts, dim=-1)
         base = contexts @ query
-        features = [base[:, None]]
+        scores = [base]
         hidden = torch.zeros(len(contexts), config.hidden_dim, device=contexts.device, dtype=contexts.dtype)
-        match = torch.zeros_like(base)
+        adapter = torch.zeros_like(base)
         if config.pooled_relation:
             hidden = hidden + relation_product(self.pooled_relation, query, contexts)
-        if config.observed_context and len(observation.query_tokens):
-            weights = self.query_token_weights(observation.query_tokens, observation.match)
-            match = observation.match @ weights
-            relation = relation_product(self.token_relation, observation.query_tokens, observation.observed)
-            hidden = hidden + torch.einsum("nmk,m->nk", nn.functional.gelu(relation), weights)
         if config.observed_context:
-            features.append(match[:, None])
-        phi = self.trunk(torch.cat([nn.functional.gelu(hidden), *features], dim=1))
+            found, relation = self._observe(observation, base)
+            adapter = adapter + self.score_mix[0] * found[0] + self.score_mix[2] * found[1] + sum(found[2:])
+            scores += found
+            hidden = hidden + relation
+        phi = self.trunk(torch.cat([nn.functional.gelu(hidden), *_beside_best(scores)], dim=1))
         corrected = self.correction(phi)
         if config.residual:
             corrected = contexts + corrected
         unit = nn.functional.normalize(corrected, dim=-1)
         qa, ca = unit @ query, (unit * contexts).sum(dim=1)
-        adapter = self.score_mix[0] * match + self.score_mix[1] * qa + self.score_head(phi)[:, 0]
-        return Judgement(base=base, qa=qa, ca=ca, adapter=adapter, outcomes=self.outcome_head(phi))
+        adapter = adapter + self.score_mix[1] * qa
+        if config.score_correction:
+            adapter = adapter + self.score_head(phi)[:, 0]
+        detection = None
+        if observation.positive is not None:
+            cheap = list_features(base, contexts, query, observation.positive)
+            detection = self.detection_head(torch.cat([phi, cheap], dim=1))[:, 0]
+        return Judgement(
+            base=base, qa=qa, ca=ca, adapter=adapter, outcomes=self.outcome_head(phi), corrected=corrected,
+            detection=detection,
+        )  # fmt: skip
+
+    def _observe(self, observation: Observation, base: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Token match, coverage and scan, each of shape ``[n]``, and the token relation, ``[n, hidden_dim]`` or 0."""
+        tokens, query_tokens = observation.tokens, observation.query_tokens
+        segments = tokens.segments
+        nothing = torch.zeros_like(base)
+        scanning = bool(self.config.probes)
+        if not len(query_tokens) or not len(base):
+            return [nothing] * (2 + scanning), nothing[:, None]
+        count = len(query_tokens)
+        vectors = torch.cat([query_tokens, self.scan.probes(query_tokens)]) if scanning else query_tokens
+        similarity = tokens.similarity(vectors)
+        per_token = segments.maximum(similarity[:count]).T
+        weights = self.query_token_weights(query_tokens, per_token)
+        # Where the query is covered is read, not learned: no gradient flows through the windows.
+        with torch.no_grad():
+            stretches = segments.stretches
+            windows = segments.widest_of_three(stretches.maximum(similarity[:count]))
+            coverage = weights @ windows
+        found = [per_token @ weights, segments.of_stretches.maximum(coverage[None])[0]]
+        if scanning:
+            near = coverage[stretches.owner]
+            local = weights @ similarity[:count]
+            kind = torch.full_like(near, float(tokens.is_binary))
+            features = [*similarity[count:], near, local, base[segments.owner], kind]
+            found.append(self.scan(torch.stack(features, dim=1), segments))
+        relation = nothing[:, None]
+        if self.config.token_relation:
+            observed = tokens.states_at(places(similarity[:count].detach(), per_token.detach(), segments))
+            product = relation_product(self.token_relation, query_tokens, observed)
+            relation = torch.einsum("nmk,m->nk", nn.functional.gelu(product), weights)
+        return found, relation
 
     def query_token_weights(self, query_tokens: Tensor, match: Tensor) -> Tensor:
         """
@@ -170,7 +288,7 @@ class RelationAwareAdapter(nn.Module):
         """
         weights = self.token_weight(query_tokens).softmax(dim=0)[:, 0]
         if self.config.contrast_weighting:
-            weights = weights * contrast_weights(match)
+            weights = weights * contrast_weights(match.detach())
         return weights / weights.sum()
 
     @property
@@ -180,11 +298,113 @@ class RelationAwareAdapter(nn.Module):
 
         Reranking then needs neither the trunk nor the observed context.
         """
-        if not self.config.observed_context:
+        if not self.config.observed_context or self.config.probes:
             return False
-        return self.score_mix.tolist() == [1.0, 0.0] and not any(
-            parameter.any() for head in (self.score_head, self.outcome_head) for parameter in head.parameters()
-        )
+        heads = [self.outcome_head, *([self.score_head] if self.config.score_correction else [])]
+        speaks = any(bool(parameter.any()) for head in heads for parameter in head.parameters())
+        return self.score_mix.tolist() == [1.0, 0.0, 0.0] and not speaks
+
+
+class Scan(nn.Module):
+    """
+    Looks through every token of a candidate for the place that answers the query.
+
+    Probes are views of the query that are made to match what the query asks for rather than what it says. Each
+    context token is scored from the probes that it matches, from the coverage of the query around it, and from its own
+    match; a candidate's score is that of its best tokens, as a mean of exponentials: what one token says loudly counts,
+    and the length of the text does not.
+
+    :param token_dim: Dimensions h of the projected token states.
+    :param probes: Views of the query.
+    """
+
+    _SHARPNESS = 10.0
+    # Differences of cosines are small numbers; the layer learns faster from larger ones.
+    _SCALE = 4.0
+
+    def __init__(self, token_dim: int, probes: int) -> None:
+        super().__init__()
+        hidden = 2 * token_dim
+        self.reading = nn.Linear(token_dim, hidden)
+        self.attention = nn.Linear(token_dim, probes)
+        self.start = nn.Parameter(torch.randn(probes, hidden) * 0.3)
+        self.aim = nn.Sequential(nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, token_dim))
+        self.place = nn.Sequential(nn.Linear(probes + 4, 32), nn.GELU(), nn.Linear(32, 1))
+        nn.init.normal_(self.place[2].weight, std=0.01)
+        nn.init.zeros_(self.place[2].bias)
+
+    def probes(self, query_tokens: Tensor) -> Tensor:
+        """Views of the query, length 1, shape ``[probes, h]``, from its tokens of shape ``[m, h]``."""
+        attention = self.attention(query_tokens).softmax(dim=0)
+        read = attention.T @ self.reading(query_tokens) + self.start
+        return nn.functional.normalize(self.aim(nn.functional.gelu(read)), dim=-1)
+
+    def forward(self, features: Tensor, segments: Segments) -> Tensor:
+        """
+        Score candidates from features of their tokens.
+
+        :param features: Shape ``[T, probes + 4]``.
+        :param segments: Which tokens belong to which of the n candidates.
+        :returns: Shape ``[n]``.
+        """
+        scores = self.place(self._SCALE * features)[:, 0] * self._SHARPNESS
+        # One shift for all candidates keeps the exponentials finite and cancels out.
+        shift = scores.detach().max() if len(scores) else scores.new_zeros(())
+        counts = torch.from_numpy(segments.lengths).to(scores).clamp_min(1)
+        mean = segments.total((scores - shift).exp()) / counts
+        return (mean.clamp_min(1e-30).log() + shift) / self._SHARPNESS
+
+
+def _beside_best(scores: list[Tensor]) -> list[Tensor]:
+    """Each score, and how far it lies below the best of its list, as columns; no gradient flows back to the scores."""
+    columns = [score.detach()[:, None] for score in scores]
+    return [part for column in columns for part in (column, column - column.amax(dim=0) if len(column) else column)]
+
+
+LIST_FEATURES = 8
+
+
+def list_features(base: Tensor, contexts: Tensor, query: Tensor, positive: Tensor) -> Tensor:
+    """
+    Cheap features of the candidates in their list, beside the labelled positive.
+
+    Cosine, z-score and relative rank in the list; similarity to the positive and to the centroid of the top 5; mean
+    similarity of the list to that centroid; difference to the positive's score; the positive's score.
+
+    :param base: Encoder scores, shape ``[n]``.
+    :param contexts: Pooled embeddings of length 1, shape ``[n, d]``.
+    :param query: Pooled embedding of length 1, shape ``[d]``.
+    :param positive: Pooled embedding of the labelled positive, shape ``[d]``.
+    :returns: Shape ``[n, 8]``.
+    """
+    if not len(base):
+        return base.new_zeros((0, LIST_FEATURES))
+    positive = nn.functional.normalize(positive, dim=-1)
+    own = (positive @ query).expand_as(base)
+    deviation = (base - base.mean()) / base.std(correction=0).clamp_min(1e-6)
+    rank = base.argsort(descending=True).argsort().to(base) / len(base)
+    centroid = nn.functional.normalize(contexts[base.topk(min(5, len(base))).indices].mean(dim=0), dim=-1)
+    near = contexts @ centroid
+    density = near.mean().expand_as(base)
+    return torch.stack([base, deviation, rank, contexts @ positive, near, density, base - own, own], dim=1)
+
+
+def places(similarity: Tensor, best: Tensor, segments: Segments) -> Tensor:
+    """
+    Where the best-matching token of each candidate stands for each query token.
+
+    :param similarity: Shape ``[m, T]``.
+    :param best: Highest similarity of each candidate, shape ``[n, m]``.
+    :param segments: Which tokens belong to which candidate.
+    :returns: Places among the T tokens, shape ``[n, m]``; -1 where a candidate has no token.
+    """
+    owner = segments.owner.to(similarity.device)
+    found = torch.full(best.shape, -1, dtype=torch.int64, device=best.device)
+    query_token, token = (similarity == best.T[:, owner]).nonzero(as_tuple=True)
+    # Of equals the first counts: what is written last stays.
+    query_token, token = query_token.flip(0), token.flip(0)
+    found[owner[token], query_token] = token
+    return found
 
 
 def contrast_weights(match: Tensor) -> Tensor:

@@ -23,6 +23,8 @@ import pybase64
 import torch
 from torch import Tensor
 
+from rrra_haystack.segments import Segments
+
 CodeKind = Literal["int8", "1bit"]
 
 _MAGIC = b"RRRA"
@@ -273,8 +275,7 @@ class CodeBatch:
 
     def token_states(self) -> Tensor:
         """The token states as the codes keep them, one document after the other, shape ``[T, token_dim]``."""
-        taken = self._values[torch.from_numpy(_ranges(self.ends - self.lengths, self.lengths))]
-        return self._signed(taken) * torch.from_numpy(np.repeat(self.head["token_scale"], self.lengths))[:, None]
+        return self._signed(self._values[self._token_rows]) * self._token_scales[:, None]
 
     def match(self, query_states: Tensor) -> Tensor:
         """
@@ -283,54 +284,78 @@ class CodeBatch:
         :param query_states: Projected token states of the query, shape ``[m, token_dim]``; their lengths do not matter.
         :returns: Cosines, shape ``[n, m]``; -1 where a document has no token.
         """
-        return self._match(query_states, with_places=False)[0]
+        return self._match(query_states)
 
-    def match_with_places(self, query_states: Tensor) -> tuple[Tensor, Tensor]:
+    @cached_property
+    def segments(self) -> Segments:
+        """Which tokens belong to which document."""
+        return Segments(self.lengths)
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether only the signs of the token states are kept."""
+        return self.codec.kind == "1bit"
+
+    @cached_property
+    def _token_rows(self) -> Tensor:
+        """Row of each token, shape ``[T]``."""
+        return torch.from_numpy(_ranges(self.ends - self.lengths, self.lengths))
+
+    @cached_property
+    def _token_scales(self) -> Tensor:
+        """Factor that restores each token's scale, shape ``[T]``."""
+        return torch.from_numpy(np.repeat(self.head["token_scale"], self.lengths))
+
+    def similarity(self, vectors: Tensor) -> Tensor:
         """
-        As :meth:`match`, and where the best-matching tokens stand.
+        Cosines of vectors with every token.
 
-        :param query_states: Projected token states of the query, shape ``[m, token_dim]``.
-        :returns: Cosines and rows (for :meth:`observed_context`), both of shape ``[n, m]``; the row is -1 where a
-            document has no token.
+        :param vectors: Shape ``[v, token_dim]``; their lengths do not matter.
+        :returns: Shape ``[v, T]``.
         """
-        return self._match(query_states, with_places=True)
+        query, peak = _as_int8(vectors)
+        if len(query) == 0 or len(self._token_rows) == 0:
+            return torch.zeros((len(query), len(self._token_rows)))
+        products = _int8_product(query, self._values)[:, self._token_rows].float()
+        if self.is_binary:
+            products = products * 2 - query.sum(dim=1, dtype=torch.int64)[:, None]
+        return products.mul_(self._token_scales).mul_(peak / 127)
 
-    def _match(self, query_states: Tensor, *, with_places: bool) -> tuple[Tensor, Tensor]:
-        states = torch.nn.functional.normalize(query_states.float(), dim=-1)
-        peak = states.abs().amax(dim=1).clamp_min(1e-12)
-        query = (states * (127 / peak)[:, None]).round().to(torch.int8)
+    def _match(self, query_states: Tensor) -> Tensor:
+        query, peak = _as_int8(query_states)
         best = torch.full((len(query), len(self)), -1.0)
-        place = torch.full((len(query), len(self)), -1)
         filled = np.flatnonzero(self.lengths)
         if len(query) == 0 or len(filled) == 0:
-            return best.T, place.T
+            return best.T
         products = _int8_product(query, self._values)
-        if with_places:
-            # Product and row in one number, so that one pass finds both the maximum and where it stands.
-            products = (products.to(torch.int64) << 32) + torch.arange(len(self.rows))
         # Segments: the tokens of a document, then what lies before the next one's tokens, which is skipped.
         bounds = np.stack([(self.ends - self.lengths)[filled], self.ends[filled]], axis=1).reshape(-1)
         # The last bound may lie behind the matrix; the last segment is then open.
         bounds = bounds[bounds < len(self.rows)]
         maxima = torch.from_numpy(np.ascontiguousarray(np.maximum.reduceat(products.numpy(), bounds, axis=1)[:, ::2]))
-        if with_places:
-            place[:, filled] = maxima & 0xFFFFFFFF
-            maxima = maxima >> 32
-        if self.codec.kind == "1bit":
+        if self.is_binary:
             maxima = maxima * 2 - query.sum(dim=1, dtype=torch.int64)[:, None]
-        scale = torch.from_numpy(self.head["token_scale"][filled]) * (peak / 127)[:, None]
-        best[:, filled] = maxima.float() * scale
-        return best.T, place.T
+        best[:, filled] = maxima.float() * torch.from_numpy(self.head["token_scale"][filled]) * (peak / 127)
+        return best.T
 
-    def observed_context(self, place: Tensor) -> Tensor:
+    def states_at(self, places: Tensor) -> Tensor:
         """
-        The token states in the given rows, of length 1.
+        Token states of length 1.
 
-        :param place: Rows as :meth:`match_with_places` gives them, any shape.
-        :returns: Shape ``[*place.shape, token_dim]``; 0 where a document has no token.
+        :param places: Places among the T tokens, any shape.
+        :returns: Shape ``[*places.shape, token_dim]``; 0 where a place is -1.
         """
-        observed = self._signed(self._values[place.clamp_min(0)]) * (place >= 0)[..., None]
-        return torch.nn.functional.normalize(observed, dim=-1)
+        if not len(self._token_rows):
+            return torch.zeros((*places.shape, self.codec.token_dim))
+        states = self._signed(self._values[self._token_rows[places.clamp_min(0)]]) * (places >= 0)[..., None]
+        return torch.nn.functional.normalize(states, dim=-1)
+
+
+def _as_int8(vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """Vectors of length 1 as int8 numbers, and of each the number that 127 stands for, shape ``[v, 1]``."""
+    unit = torch.nn.functional.normalize(vectors.float(), dim=-1)
+    peak = unit.abs().amax(dim=1, keepdim=True).clamp_min(1e-12)
+    return (unit * (127 / peak)).round().to(torch.int8), peak
 
 
 def kind_of(record: str) -> CodeKind | None:

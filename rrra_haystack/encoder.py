@@ -173,6 +173,20 @@ class Encoder:
                     yield EncodedBatch(indices, pooled, batch.states, batch.lengths)
                     progress.update(len(indices))
 
+    def encode_with_gradient(self, texts: Sequence[str], *, task: Task) -> EncodedBatch:
+        """
+        Encode a few texts in one pass, in their order, such that the encoder can learn from it.
+
+        :param texts: The texts.
+        :param task: Whether they are queries or documents.
+        """
+        prompt = self.transformer.prompts.get(task)
+        with self._tokenizer_lock:
+            features = self.transformer.preprocess(list(texts), prompt=prompt or None, task=task)
+        batch = {key: value.to(self.device) if isinstance(value, Tensor) else value for key, value in features.items()}
+        pooled, states, lengths = self._pass(batch, task)
+        return EncodedBatch(torch.arange(len(texts)), pooled, states, lengths)
+
     # Not a generator under inference_mode: the mode would leak to the caller between two batches.
     def _encode_chunk(
         self, texts: list[str], task: Task, prompt: str | None, tokens_per_batch: int
@@ -201,6 +215,9 @@ class Encoder:
 
     @torch.inference_mode()
     def _forward(self, batch: dict[str, Any], task: Task) -> tuple[Tensor, Tensor, Tensor]:
+        return self._pass(batch, task)
+
+    def _pass(self, batch: dict[str, Any], task: Task) -> tuple[Tensor, Tensor, Tensor]:
         token_mask = batch["attention_mask"].bool() & ~torch.isin(batch["input_ids"], self._special_ids)
         if prompt_length := batch.get("prompt_length"):
             position = batch["attention_mask"].cumsum(dim=1)

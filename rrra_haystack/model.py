@@ -132,10 +132,10 @@ class RRRAModel(nn.Module):
         )
         self._queries: OrderedDict[tuple[str, str | None], QueryEncoding] = OrderedDict()
         self._lock = threading.Lock()
-        self._refresh()
+        self.refresh()
 
-    def _refresh(self) -> None:
-        """Derive what depends on the weights."""
+    def refresh(self) -> None:
+        """Derive anew what depends on the weights; to be called after they were changed."""
         self.eval()
         self._silent = self.adapter.is_silent
         self._fingerprint = self._weights_fingerprint()
@@ -237,20 +237,29 @@ class RRRAModel(nn.Module):
                 _SHARED[key] = held
             return held  # type: ignore[return-value]
 
-    def save(self, path: str | Path, *, include_encoder: bool = True) -> None:
+    def save(
+        self,
+        path: str | Path,
+        *,
+        include_encoder: bool = True,
+        dtype: torch.dtype = torch.float32,
+        model_card: str | None = None,
+    ) -> None:
         """
         Write the model to a directory, in one step; a directory that is there is replaced.
 
         :param path: The directory. ``SentenceTransformer(path)`` opens it if the encoder is included.
         :param include_encoder: Write the encoder too. Without it the encoder is looked up by its name at loading.
+        :param dtype: Number format of the adapter's weights on disk.
+        :param model_card: Text of its README; a short one is made if `None`.
         """
         with atomic_directory(path) as work:
             if include_encoder:
                 self.encoder.save(work)
             (work / "rrra").mkdir()
             (work / _CONFIG).write_text(self.config.model_dump_json(indent=2) + "\n", encoding="utf-8")
-            save_file(self._own_weights(), work / _WEIGHTS)
-            (work / "README.md").write_text(self._model_card(), encoding="utf-8")
+            save_file({name: tensor.to(dtype) for name, tensor in self._own_weights().items()}, work / _WEIGHTS)
+            (work / "README.md").write_text(model_card or self._model_card(), encoding="utf-8")
 
     def push_to_hub(self, repo_id: str, *, token: str | None = None, private: bool | None = None) -> str:
         """
@@ -377,7 +386,7 @@ class RRRAModel(nn.Module):
         fused = reranking_score(judgement.base, judgement.adapter, weight)
         # The probability belongs to the pair, not to the weight of this call: it is made from the model's own weight.
         own = reranking_score(judgement.base, judgement.adapter, self.config.fusion_weight)
-        relevance = self.config.calibration.probability(own + judgement.relevance_logit)
+        relevance = self.config.calibration.probability(own, judgement.relevance_logit)
         return Scores(
             base=judgement.base.numpy(),
             adapter=judgement.adapter.numpy(),
@@ -389,13 +398,8 @@ class RRRAModel(nn.Module):
     def _judge(self, query: QueryEncoding, batch: CodeBatch) -> Judgement:
         query_tokens = nn.functional.normalize(query.states, dim=-1)
         if not self._silent:
-            match, place = batch.match_with_places(query_tokens)
             observation = Observation(
-                query=query.embedding,
-                contexts=batch.pooled,
-                query_tokens=query_tokens,
-                match=match,
-                observed=batch.observed_context(place),
+                query=query.embedding, contexts=batch.pooled, query_tokens=query_tokens, tokens=batch
             )
             return self.adapter(observation)
         contexts = nn.functional.normalize(batch.pooled, dim=-1)
@@ -447,7 +451,7 @@ class RRRAModel(nn.Module):
                 )
                 raise ValueError(msg)
         self.load_state_dict(weights, strict=False)
-        self._refresh()
+        self.refresh()
 
     def _weights_fingerprint(self) -> int:
         """

@@ -13,11 +13,12 @@ class Calibration(BaseModel):
     Platt scaling of the reranking scores of a candidate list to probabilities of relevance.
 
     A score means more in a list where nothing scores higher: the log-odds are
-    ``slope * score + gap_slope * (score - best score of the list) + intercept``.
+    ``slope * score + gap_slope * (score - best score of the list) + outcome_slope * relevance logit + intercept``.
 
     :param slope: Log-odds per unit of the reranking score.
     :param gap_slope: Log-odds per unit that a score lies below the best of its list.
     :param intercept: Log-odds of a best score of 0.
+    :param outcome_slope: Log-odds per unit of the adapter's own log-odds of relevance.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -25,12 +26,21 @@ class Calibration(BaseModel):
     slope: float = Field(gt=0)
     gap_slope: float = Field(ge=0)
     intercept: float
+    outcome_slope: float = Field(0.0, ge=0)
 
-    def probability(self, scores: Tensor) -> Tensor:
-        """Probability of relevance of each candidate of one list, from scores of shape ``[n]``; increasing in them."""
+    def probability(self, scores: Tensor, relevance_logit: Tensor | None = None) -> Tensor:
+        """
+        Probability of relevance of each candidate of one list.
+
+        :param scores: Reranking scores, shape ``[n]``; the probability increases in them.
+        :param relevance_logit: The adapter's log-odds of relevance, shape ``[n]``; left out if `None`.
+        """
         if len(scores) == 0:
             return scores
-        return torch.sigmoid(self.slope * scores + self.gap_slope * (scores - scores.max()) + self.intercept)
+        log_odds = self.slope * scores + self.gap_slope * (scores - scores.max()) + self.intercept
+        if relevance_logit is not None:
+            log_odds = log_odds + self.outcome_slope * relevance_logit
+        return torch.sigmoid(log_odds)
 
 
 def check_fusion_weight(fusion_weight: Any) -> float:

@@ -1,3 +1,6 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,26 +14,45 @@ from rrra_haystack.adapter import (
     Judgement,
     Observation,
     RelationAwareAdapter,
+    StateTokens,
     contrast_weights,
     linear_normalisation_loss,
+    list_features,
     relation_product,
 )
+from rrra_haystack.segments import Segments
 
 D, H, N, M = 16, 8, 5, 3
 
 
-def observe(n: int = N, m: int = M) -> Observation:
+LENGTHS = np.array([20, 3, 35, 1, 16])
+EVERYTHING = {"token_relation": True, "probes": 2}
+
+
+def observe(n: int = N, m: int = M, *, positive: bool = False) -> Observation:
     generator = torch.Generator().manual_seed(0)
-    return Observation(
-        query=torch.randn(D, generator=generator),
-        contexts=torch.randn(n, D, generator=generator),
-        query_tokens=normalize(torch.randn(m, H, generator=generator), dim=-1),
-        match=torch.rand(n, m, generator=generator) * 2 - 1,
-        observed=normalize(torch.randn(n, m, H, generator=generator), dim=-1),
-    )
+    query, contexts = torch.randn(D, generator=generator), torch.randn(n, D, generator=generator)
+    query_tokens = normalize(torch.randn(m, H, generator=generator), dim=-1)
+    lengths = LENGTHS[:n]
+    states = normalize(torch.randn(int(lengths.sum()), H, generator=generator), dim=-1)
+    labelled = torch.randn(D, generator=generator) if positive else None
+    return Observation(query, contexts, query_tokens, StateTokens(states, Segments(lengths)), labelled)
 
 
-def build(**parts: bool) -> RelationAwareAdapter:
+def match_of(seen: Observation) -> torch.Tensor:
+    similarity = seen.query_tokens @ seen.tokens.states.T
+    runs = similarity.split(seen.tokens.segments.lengths.tolist(), dim=1)
+    return torch.stack([run.amax(dim=1) for run in runs])
+
+
+def reorder(seen: Observation, order: list[int]) -> Observation:
+    runs = seen.tokens.states.split(seen.tokens.segments.lengths.tolist())
+    states = torch.cat([runs[number] for number in order])
+    tokens = StateTokens(states, Segments(seen.tokens.segments.lengths[order]))
+    return replace(seen, contexts=seen.contexts[order], tokens=tokens)
+
+
+def build(**parts: bool | int) -> RelationAwareAdapter:
     torch.manual_seed(1)
     return RelationAwareAdapter(AdapterConfig(pooled_dim=D, token_dim=H, hidden_dim=12, **parts))
 
@@ -53,7 +75,7 @@ def test_relation_product_is_the_layer_over_the_relation(query: tuple, context: 
 def test_untrained_is_the_token_match_by_contrast() -> None:
     seen = observe()
     judged = build()(seen)
-    assert torch.allclose(judged.adapter, seen.match @ contrast_weights(seen.match), atol=1e-6)
+    assert torch.allclose(judged.adapter, match_of(seen) @ contrast_weights(match_of(seen)), atol=1e-6)
     assert torch.allclose(judged.base, nn.functional.cosine_similarity(seen.contexts, seen.query[None]), atol=1e-6)
     assert torch.allclose(judged.qa, judged.base, atol=1e-6)
     assert torch.allclose(judged.ca, torch.ones(N), atol=1e-6)
@@ -62,7 +84,7 @@ def test_untrained_is_the_token_match_by_contrast() -> None:
 
 def test_without_contrast_it_is_the_mean_match() -> None:
     seen = observe()
-    assert torch.allclose(build(contrast_weighting=False)(seen).adapter, seen.match.mean(dim=1), atol=1e-6)
+    assert torch.allclose(build(contrast_weighting=False)(seen).adapter, match_of(seen).mean(dim=1), atol=1e-6)
 
 
 def test_the_published_form_sees_the_pooled_embeddings_only() -> None:
@@ -70,7 +92,8 @@ def test_the_published_form_sees_the_pooled_embeddings_only() -> None:
     seen = observe()
     judged = adapter(seen)
     assert torch.allclose(judged.adapter, judged.base, atol=1e-6)
-    changed = Observation(seen.query, seen.contexts, seen.query_tokens * 0, seen.match * 0, seen.observed * 0)
+    tokens = StateTokens(seen.tokens.states * 0, seen.tokens.segments)
+    changed = replace(seen, query_tokens=seen.query_tokens * 0, tokens=tokens)
     assert torch.equal(awaken(adapter)(seen).outcomes, adapter(changed).outcomes)
     assert not hasattr(adapter, "token_relation")
 
@@ -100,9 +123,9 @@ def test_it_must_read_something() -> None:
 
 
 def test_candidates_are_judged_whatever_their_order() -> None:
-    adapter, seen = awaken(build()), observe()
-    order = torch.tensor([3, 0, 4, 1, 2])
-    moved = Observation(seen.query, seen.contexts[order], seen.query_tokens, seen.match[order], seen.observed[order])
+    adapter, seen = awaken(build(**EVERYTHING)), observe()
+    order = [3, 0, 4, 1, 2]
+    moved = reorder(seen, order)
     assert torch.allclose(adapter(moved).adapter, adapter(seen).adapter[order], atol=1e-5)
     assert torch.allclose(adapter(moved).outcomes, adapter(seen).outcomes[order], atol=1e-5)
 
@@ -113,12 +136,14 @@ def test_a_query_without_tokens_leaves_the_encoder() -> None:
 
 
 def test_every_parameter_learns() -> None:
-    adapter = awaken(build())
-    judged = adapter(observe())
-    (judged.adapter.sum() + judged.qa.sum() + judged.outcomes.square().sum()).backward()
+    adapter = awaken(build(**EVERYTHING))
+    judged = adapter(observe(positive=True))
+    assert judged.detection is not None
+    (judged.adapter.square().sum() + judged.qa.sum() + judged.outcomes.square().sum()).backward(retain_graph=True)
+    judged.detection.sum().backward()
     silent = [name for name, p in adapter.named_parameters() if p.grad is None or not p.grad.any()]
-    # The same for all query tokens, so no token counts more for it.
-    assert silent in ([], ["token_weight.bias"])
+    # A softmax over the query tokens does not see what is added to all of them.
+    assert set(silent) <= {"token_weight.bias", "scan.attention.bias"}
 
 
 def test_contrast_prefers_tokens_that_tell_candidates_apart() -> None:
@@ -153,7 +178,14 @@ def test_linear_normalisation_on_hand_computed_numbers(corrected: list, loss: fl
     assert linear_normalisation_loss(torch.tensor(corrected), query, context) == pytest.approx(loss, abs=1e-6)
 
 
-PARTS = ["pooled_relation", "observed_context", "contrast_weighting", "residual", "context_initialisation"]
+PARTS = [
+    "pooled_relation",
+    "observed_context",
+    "contrast_weighting",
+    "residual",
+    "context_initialisation",
+    "score_correction",
+]
 
 
 def test_config_survives_json_and_rejects_what_it_does_not_know() -> None:
@@ -180,47 +212,45 @@ def test_relation_product_has_the_gradients_of_the_layer(query: tuple, context: 
 @given(order=st.permutations(range(N)), seed=st.integers(0, 100))
 @settings(max_examples=25, deadline=None)
 def test_judgements_move_with_their_candidates(order: list[int], seed: int) -> None:
-    adapter, seen = build(), observe()
+    adapter, seen = build(**EVERYTHING), observe()
     torch.manual_seed(seed)
     for parameter in adapter.parameters():
         nn.init.normal_(parameter, std=0.3)
-    moved = Observation(seen.query, seen.contexts[order], seen.query_tokens, seen.match[order], seen.observed[order])
+    moved = reorder(seen, list(order))
     here, there = adapter(seen), adapter(moved)
     for part in ("base", "qa", "ca", "adapter", "outcomes", "relevance_logit"):
         assert torch.allclose(getattr(there, part), getattr(here, part)[order], atol=1e-5)
 
 
 def test_query_tokens_move_without_effect() -> None:
-    adapter, seen, order = awaken(build()), observe(), [2, 0, 1]
-    moved = Observation(
-        seen.query, seen.contexts, seen.query_tokens[order], seen.match[:, order], seen.observed[:, order]
-    )
+    adapter, seen, order = awaken(build(**EVERYTHING)), observe(), [2, 0, 1]
+    moved = replace(seen, query_tokens=seen.query_tokens[order])
     assert torch.allclose(adapter(moved).adapter, adapter(seen).adapter, atol=1e-5)
 
 
 def test_lengths_of_pooled_embeddings_do_not_matter() -> None:
-    adapter, seen = awaken(build()), observe()
-    longer = Observation(seen.query * 3, seen.contexts * 0.5, seen.query_tokens, seen.match, seen.observed)
+    adapter, seen = awaken(build(**EVERYTHING)), observe()
+    longer = replace(seen, query=seen.query * 3, contexts=seen.contexts * 0.5)
     assert torch.allclose(adapter(longer).adapter, adapter(seen).adapter, atol=1e-5)
     assert torch.allclose(adapter(longer).base, adapter(seen).base, atol=1e-6)
 
 
 def test_a_trained_adapter_judges_a_query_without_tokens() -> None:
-    judged = awaken(build())(observe(m=0))
+    judged = awaken(build(**EVERYTHING))(observe(m=0))
     for part in ("base", "qa", "ca", "adapter", "outcomes"):
         assert torch.isfinite(getattr(judged, part)).all()
     assert judged.adapter.unique().numel() == N
 
 
 def test_no_candidates_no_judgements() -> None:
-    judged = awaken(build())(observe(n=0))
+    judged = awaken(build(**EVERYTHING))(observe(n=0))
     assert judged.adapter.shape == judged.base.shape == (0,)
     assert judged.outcomes.shape == (0, 4)
 
 
 def test_a_single_candidate_is_its_mean_match() -> None:
     seen = observe(n=1)
-    assert torch.allclose(build()(seen).adapter, seen.match.mean(dim=1), atol=1e-6)
+    assert torch.allclose(build()(seen).adapter, match_of(seen).mean(dim=1), atol=1e-6)
 
 
 def test_without_residual_an_untrained_adapter_still_tells_candidates_apart() -> None:
@@ -234,11 +264,15 @@ def test_without_residual_an_untrained_adapter_still_tells_candidates_apart() ->
 
 @pytest.mark.parametrize("off", PARTS)
 def test_every_parameter_learns_whichever_part_is_off(off: str) -> None:
-    adapter = awaken(build(**{off: False}))
-    judged = adapter(observe())
-    (judged.adapter.square().sum() + judged.outcomes.square().sum() + judged.ca.sum()).backward()
+    reading_tokens = EVERYTHING if off != "observed_context" else {}
+    adapter = awaken(build(**reading_tokens | {off: False}))
+    judged = adapter(observe(positive=True))
+    assert judged.detection is not None
+    said = judged.adapter.square().sum() + judged.outcomes.square().sum() + judged.ca.sum() + judged.detection.sum()
+    said.backward()
     silent = [name for name, p in adapter.named_parameters() if p.grad is None or not p.grad.abs().max() > 1e-7]
-    assert silent in ([], ["token_weight.bias"])
+    # A softmax over the query tokens does not see what is added to all of them.
+    assert set(silent) <= {"token_weight.bias", "scan.attention.bias"}
 
 
 def test_one_step_wakes_an_untrained_adapter() -> None:
@@ -281,9 +315,9 @@ def test_a_learned_weight_shifts_the_match() -> None:
     with torch.no_grad():
         adapter.token_weight.weight.copy_(seen.query_tokens[1][None] * 50)
     assert adapter.is_silent
-    weights = adapter.query_token_weights(seen.query_tokens, seen.match)
+    weights = adapter.query_token_weights(seen.query_tokens, match_of(seen))
     assert weights[1] > 0.99
-    assert torch.allclose(adapter(seen).adapter, seen.match[:, 1], atol=0.02)
+    assert torch.allclose(adapter(seen).adapter, match_of(seen)[:, 1], atol=0.02)
 
 
 @pytest.mark.parametrize("name", ["score_head.weight", "score_head.bias", "outcome_head.weight", "outcome_head.bias"])
@@ -297,15 +331,18 @@ def test_each_head_can_speak(name: str) -> None:
 def test_another_mixture_of_scores_is_not_silent() -> None:
     adapter = build()
     with torch.no_grad():
-        adapter.score_mix.copy_(torch.tensor([0.9, 0.1]))
+        adapter.score_mix.copy_(torch.tensor([0.9, 0.1, 0.0]))
     assert not adapter.is_silent
 
 
 def test_parts_that_are_off_have_no_parameters() -> None:
     published = {name.split(".")[0] for name, _ in build(observed_context=False).named_parameters()}
-    assert published == {"pooled_relation", "trunk", "correction", "outcome_head", "score_head", "score_mix"}
-    tokens = {name.split(".")[0] for name, _ in build(pooled_relation=False).named_parameters()}
-    assert tokens == (published - {"pooled_relation"}) | {"token_relation", "token_weight"}
+    heads = {"trunk", "correction", "outcome_head", "score_head", "detection_head", "score_mix"}
+    assert published == heads | {"pooled_relation"}
+    tokens = {name.split(".")[0] for name, _ in build(pooled_relation=False, **EVERYTHING).named_parameters()}
+    assert tokens == heads | {"token_relation", "token_weight", "scan"}
+    with pytest.raises(ValidationError, match="probes read the token states"):
+        build(observed_context=False, probes=2)
 
 
 @given(seed=st.integers(0, 1000))
@@ -326,3 +363,49 @@ def test_linear_normalisation_where_query_and_context_coincide() -> None:
     loss.backward()
     assert loss.item() == pytest.approx(4)
     assert corrected.grad.tolist() == [[0, 4]]
+
+
+def test_the_scan_finds_one_telling_token_whatever_the_length() -> None:
+    adapter = build(probes=1)
+    scan = adapter.scan
+    with torch.no_grad():
+        for parameter in scan.place.parameters():
+            parameter.zero_()
+        scan.place[0].weight[0, 0], scan.place[2].weight[0, 0] = 1.0, 1.0
+    features = torch.zeros(60, 5)
+    features[4, 0] = features[59, 0] = 1.0
+    short, none, long = scan(features, Segments(np.array([10, 20, 30]))).tolist()
+    assert short > long > none == pytest.approx(0, abs=1e-6)
+    # One loud token of ten, as a mean of exponentials: GELU(4) = 3.99987.
+    assert short == pytest.approx(np.log((np.exp(39.9987) + 9) / 10) / 10, abs=1e-4)
+
+
+def test_coverage_wants_the_query_in_one_place() -> None:
+    adapter = build()
+    with torch.no_grad():
+        adapter.score_mix.copy_(torch.tensor([0.0, 0.0, 1.0]))
+    query_tokens = torch.eye(H)[:2]
+    together, apart = torch.zeros(64, H), torch.zeros(64, H)
+    together[:, 7] = apart[:, 7] = 1.0
+    together[3], together[20] = query_tokens
+    apart[3], apart[50] = query_tokens
+    tokens = StateTokens(torch.cat([together, apart]), Segments(np.array([64, 64])))
+    seen = Observation(torch.ones(D), torch.ones(2, D), query_tokens, tokens)
+    assert adapter(seen).adapter.tolist() == pytest.approx([1.0, 0.5])
+
+
+def test_the_labelled_positive_is_seen_by_detection_alone() -> None:
+    adapter, seen = awaken(build(**EVERYTHING)), observe(positive=True)
+    told, other = adapter(seen), adapter(replace(seen, positive=torch.randn(D)))
+    assert torch.equal(told.adapter, other.adapter)
+    assert torch.equal(told.outcomes, other.outcomes)
+    assert not torch.allclose(told.detection, other.detection)
+    assert adapter(replace(seen, positive=None)).detection is None
+
+
+def test_list_features_on_hand_computed_numbers() -> None:
+    query, contexts = torch.tensor([1.0, 0.0]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    found = list_features(contexts @ query, contexts, query, torch.tensor([0.6, 0.8]))
+    half = 0.5**0.5
+    expected = [[1, 1, 0, 0.6, half, half, 0.4, 0.6], [0, -1, 0.5, 0.8, half, half, -0.6, 0.6]]
+    assert found.numpy() == pytest.approx(np.array(expected), abs=1e-6)

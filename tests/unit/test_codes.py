@@ -8,6 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
+from rrra_haystack.adapter import places
 from rrra_haystack.codes import InvalidCodesError, TokenCodec, fingerprint, kind_of
 
 KINDS = ("int8", "1bit")
@@ -57,18 +58,14 @@ def test_match_is_maxsim_over_what_the_codes_keep(kind: str, dim: int) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_places_lead_to_the_best_matching_tokens(kind: str) -> None:
-    codec, _, _, texts = make(kind, 128)
+@pytest.mark.parametrize("dim", [8, 72, 128, 384])
+def test_similarity_is_of_every_token(kind: str, dim: int) -> None:
+    codec, _, _, texts = make(kind, dim)
     batch = codec.unpack(texts)
-    query = normalize(torch.randn(5, 128, generator=torch.Generator().manual_seed(1)), dim=-1)
-    match, place = batch.match_with_places(query)
-    assert torch.equal(match, batch.match(query))
-    observed = batch.observed_context(place)
-    filled = LENGTHS > 0
-    similarity = torch.einsum("md,nmd->nm", query, observed)
-    scale = normalize(batch.token_states(), dim=-1)
-    best = torch.from_numpy(naive_match(query, scale, LENGTHS))
-    assert similarity[filled].numpy() == pytest.approx(best[filled].numpy(), abs=0.01)
+    query = normalize(torch.randn(5, dim, generator=torch.Generator().manual_seed(1)), dim=-1)
+    similarity = batch.similarity(query)
+    assert similarity.numpy() == pytest.approx((query @ batch.token_states().T).numpy(), abs=0.03)
+    assert batch.segments.maximum(similarity).T.numpy() == pytest.approx(batch.match(query).numpy(), abs=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -266,13 +263,15 @@ def test_match_differs_from_maxsim_only_by_rounding_the_query(
 def test_places_are_tokens_of_the_own_document(kind: str, dim: int) -> None:
     codec, _, _, texts = make(kind, dim)
     batch = codec.unpack(texts)
-    _, place = batch.match_with_places(torch.randn(6, dim, generator=torch.Generator().manual_seed(1)))
+    similarity = batch.similarity(torch.randn(6, dim, generator=torch.Generator().manual_seed(1)))
+    place = places(similarity, batch.segments.maximum(similarity).T, batch.segments)
     filled = LENGTHS > 0
-    number = (place - torch.from_numpy(batch.ends - batch.lengths)[:, None])[filled]
+    assert (place[~filled] == -1).all()
+    number = (place - torch.from_numpy(batch.segments.starts)[:, None])[filled]
     assert ((number >= 0) & (number < LENGTHS[filled][:, None])).all()
-    first = (LENGTHS.cumsum(0) - LENGTHS)[filled][:, None]
-    expected = normalize(batch.token_states(), dim=-1)[first + number]
-    assert torch.allclose(batch.observed_context(place)[filled], expected, atol=1e-6)
+    expected = normalize(batch.token_states(), dim=-1)[place[filled]]
+    assert torch.allclose(batch.states_at(place)[filled], expected, atol=1e-6)
+    assert not batch.states_at(place)[~filled].any()
 
 
 @pytest.mark.parametrize("lengths", [[0, 3, 4], [3, 0, 4], [3, 4, 0], [0, 0, 3], [3, 0, 0], [0, 3, 0], [0, 0]])

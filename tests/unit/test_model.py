@@ -10,11 +10,12 @@ import torch
 from sentence_transformers import SentenceTransformer
 from texts import TEXTS
 
-from rrra_haystack.adapter import AdapterConfig, Observation
+from rrra_haystack.adapter import AdapterConfig, Observation, StateTokens
 from rrra_haystack.codes import InvalidCodesError
 from rrra_haystack.encoder import Encoder
 from rrra_haystack.model import RRRAConfig, RRRAModel
 from rrra_haystack.reader import DEFAULT_READER
+from rrra_haystack.segments import Segments
 
 QUESTIONS = ["Where does the Danube begin?", "Why does dough rise?", "Which moon is the biggest?", "What is scurvy?"]
 
@@ -162,14 +163,13 @@ def test_a_trained_adapter_is_asked_from_the_codes(model: RRRAModel) -> None:
     with torch.no_grad():
         for parameter in trained.adapter.parameters():
             parameter.normal_(std=0.1)
-    trained._refresh()
+    trained.refresh()
     _, codes = trained.encode_documents(TEXTS, code="int8")
     query = trained.encode_query(QUESTIONS[0])
     batch = trained.read_codes(codes)
-    match, place = batch.match_with_places(query.states)
     tokens = torch.nn.functional.normalize(query.states, dim=-1)
     with torch.inference_mode():
-        seen = Observation(query.embedding, batch.pooled, tokens, match, batch.observed_context(place))
+        seen = Observation(query.embedding, batch.pooled, tokens, batch)
         judged = trained.adapter(seen)
     scores = trained.score(query, codes)
     assert scores.adapter == pytest.approx(judged.adapter.numpy(), abs=1e-5)
@@ -181,7 +181,7 @@ def test_the_fingerprint_is_of_the_weights_not_of_the_format(model: RRRAModel) -
     assert exact.codec().fingerprint == model.codec().fingerprint
     with torch.no_grad():
         next(exact.encoder.transformer.parameters()).mul_(1.1)
-    exact._refresh()
+    exact.refresh()
     assert exact.codec().fingerprint != model.codec().fingerprint
 
 
@@ -252,7 +252,7 @@ def trained(model: RRRAModel, **parts: object) -> RRRAModel:
     with torch.no_grad():
         for parameter in other.adapter.parameters():
             parameter.normal_(std=0.1)
-    other._refresh()
+    other.refresh()
     return other
 
 
@@ -367,7 +367,7 @@ def test_codes_of_a_further_trained_encoder_are_refused(codes: list[str]) -> Non
     with torch.no_grad():
         for parameter in further.encoder.transformer.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.01)
-    further._refresh()
+    further.refresh()
     with pytest.raises(InvalidCodesError, match="were made by another model or with other weights") as error:
         further.read_codes(codes, names=[f"doc-{i}" for i in range(len(codes))])
     assert "document doc-0 " in str(error.value)
@@ -406,9 +406,8 @@ def test_the_short_way_of_an_untrained_adapter_is_the_adapters_own(model: RRRAMo
     _, codes = model.encode_documents([*TEXTS, ""], code=kind)
     query, batch = model.encode_query(QUESTIONS[0]), model.read_codes(codes)
     tokens = torch.nn.functional.normalize(query.states, dim=-1)
-    match, place = batch.match_with_places(tokens)
     with torch.inference_mode():
-        seen = Observation(query.embedding, batch.pooled, tokens, match, batch.observed_context(place))
+        seen = Observation(query.embedding, batch.pooled, tokens, batch)
         judged = model.adapter(seen)
     scores = model.score(query, batch)
     assert scores.base == pytest.approx(judged.base.numpy(), abs=1e-6)
@@ -426,11 +425,9 @@ def test_a_trained_adapter_sees_in_the_codes_what_it_sees_in_floats(model: RRRAM
         own = torch.nn.functional.normalize(speaking.project(batch.states), dim=-1).split(batch.lengths.tolist())
         for index, part in zip(batch.indices.tolist(), own, strict=True):
             states[index] = part
-    products = [tokens @ own.T for own in states]
-    match = torch.stack([product.amax(dim=1) for product in products])
-    observed = torch.stack([own[product.argmax(dim=1)] for own, product in zip(states, products, strict=True)])
+    whole = StateTokens(torch.cat(states), Segments(np.array([len(own) for own in states])))
     with torch.inference_mode():
-        judged = speaking.adapter(Observation(query.embedding, torch.from_numpy(embeddings), tokens, match, observed))
+        judged = speaking.adapter(Observation(query.embedding, torch.from_numpy(embeddings), tokens, whole))
     scores = speaking.score(query, codes)
     spread = judged.adapter.std().item()
     assert scores.base == pytest.approx(judged.base.numpy(), abs=0.005)

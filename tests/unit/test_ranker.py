@@ -358,7 +358,7 @@ def test_codes_of_other_weights_name_the_document(
     with torch.no_grad():
         for parameter in other.encoder.transformer.parameters():
             parameter.mul_(1.05)
-    other._refresh()
+    other.refresh()
     (code,) = other.encode_documents(["Tea"])[1]
     stranger = Document(id="stranger", content="Tea", meta={"rrra_codes": code})
     with pytest.raises(ValueError, match="document stranger were made by another model or with other weights"):

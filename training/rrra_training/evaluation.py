@@ -16,9 +16,11 @@ from rich.table import Table
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from rrra_haystack.adapter import Observation, StateTokens
 from rrra_haystack.codes import CodeBatch, CodeKind, TokenCodec
 from rrra_haystack.model import QueryEncoding, RRRAModel
 from rrra_haystack.scoring import reranking_score
+from rrra_haystack.segments import Segments
 from rrra_training.beir import BeirDataset, Query
 from rrra_training.metrics import MEASURES, mean, paired_interval, per_query
 
@@ -234,20 +236,17 @@ def _rank_by_codes(model: RRRAModel, codes: list[str], encoding: QueryEncoding) 
 def _rank_by_states(
     model: RRRAModel, corpus: Corpus, encoding: QueryEncoding, top: np.ndarray, base: np.ndarray
 ) -> tuple[np.ndarray, Tensor]:
-    """The untrained score from token states that were never quantised, to see what the codes cost."""
+    """The score from token states that were never quantised, to see what the codes cost."""
     assert corpus.states is not None
-    tokens = nn.functional.normalize(encoding.states, dim=-1)
+    query_tokens = nn.functional.normalize(encoding.states, dim=-1)
     spans = corpus.spans[top]
-    lengths = spans[:, 1] - spans[:, 0]
-    match = torch.full((len(tokens), len(top)), -1.0)
-    filled = np.flatnonzero(lengths)
-    if len(filled) and len(tokens):
-        states = torch.from_numpy(np.concatenate([corpus.states[begin:end] for begin, end in spans]))
-        begins = (np.cumsum(lengths) - lengths)[filled]
-        match[:, filled] = torch.from_numpy(np.maximum.reduceat((tokens @ states.T).numpy(), begins, axis=1))
+    states = torch.from_numpy(np.concatenate([corpus.states[begin:end] for begin, end in spans]))
+    tokens = StateTokens(states, Segments(spans[:, 1] - spans[:, 0]))
     with torch.inference_mode():
-        adapter = match.T @ model.adapter.query_token_weights(tokens, match.T)
-    return reranking_score(torch.from_numpy(base), adapter, model.config.fusion_weight).numpy(), match.T
+        contexts = torch.from_numpy(corpus.pooled[top])
+        judged = model.adapter(Observation(encoding.embedding, contexts, query_tokens, tokens))
+        match = tokens.segments.maximum(tokens.similarity(query_tokens)).T
+    return reranking_score(torch.from_numpy(base), judged.adapter, model.config.fusion_weight).numpy(), match
 
 
 def _stored_bytes(corpus: Corpus, kind: str) -> float:

@@ -1,0 +1,96 @@
+"""Maxima and means over runs of columns: the tokens of each document, or of each stretch of a document."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+STRETCH = 16
+
+
+@dataclass(frozen=True)
+class Segments:
+    """
+    Runs of columns, one after the other.
+
+    :param lengths: Columns of each run, shape ``[s]``, int64; may be 0.
+    """
+
+    lengths: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @cached_property
+    def starts(self) -> np.ndarray:
+        """First column of each run, shape ``[s]``."""
+        return np.cumsum(self.lengths) - self.lengths
+
+    @cached_property
+    def owner(self) -> Tensor:
+        """Run of each column, shape ``[T]``."""
+        return torch.from_numpy(np.repeat(np.arange(len(self.lengths)), self.lengths))
+
+    @cached_property
+    def stretches(self) -> "Segments":
+        """The same columns in stretches of 16 that end where a run ends; shape ``[b]``."""
+        whole, rest = np.divmod(self.lengths, STRETCH)
+        counts = whole + (rest > 0)
+        lengths = np.full(counts.sum(), STRETCH, dtype=np.int64)
+        shorter = np.flatnonzero(rest > 0)
+        lengths[np.cumsum(counts)[shorter] - 1] = rest[shorter]
+        return Segments(lengths)
+
+    @cached_property
+    def of_stretches(self) -> "Segments":
+        """The runs in units of stretches."""
+        return Segments(-(-self.lengths // STRETCH))
+
+    def maximum(self, values: Tensor, *, empty: float = -1.0) -> Tensor:
+        """
+        Highest value of each run.
+
+        :param values: Shape ``[v, T]``.
+        :param empty: Value of a run without columns.
+        :returns: Shape ``[v, s]``; the gradient flows to the highest column.
+        """
+        if torch.is_grad_enabled() and values.requires_grad:
+            highest = values.new_full((len(values), len(self)), empty)
+            owner = self.owner.to(values.device).expand_as(values)
+            return highest.scatter_reduce(1, owner, values, "amax", include_self=False)
+        filled = np.flatnonzero(self.lengths)
+        result = np.full((len(values), len(self)), empty, dtype=np.float32)
+        if len(filled) and len(values):
+            result[:, filled] = np.maximum.reduceat(values.detach().cpu().numpy(), self.starts[filled], axis=1)
+        return torch.from_numpy(result).to(values.device)
+
+    def total(self, values: Tensor) -> Tensor:
+        """
+        Sum of each run.
+
+        :param values: Shape ``[T]``.
+        :returns: Shape ``[s]``; 0 for a run without columns.
+        """
+        return values.new_zeros(len(self)).index_add(0, self.owner.to(values.device), values)
+
+    def widest_of_three(self, values: Tensor) -> Tensor:
+        """
+        Highest of each stretch and its neighbours within the same run.
+
+        :param values: A value of each stretch, shape ``[v, b]``.
+        :returns: Shape ``[v, b]``.
+        """
+        before, after = (index.to(values.device) for index in self._neighbours)
+        return torch.maximum(torch.maximum(values, values[:, before]), values[:, after])
+
+    @cached_property
+    def _neighbours(self) -> tuple[Tensor, Tensor]:
+        runs = self.of_stretches
+        at = np.arange(runs.lengths.sum())
+        owner = runs.owner.numpy()
+        starts, ends = runs.starts, runs.starts + runs.lengths
+        before = np.maximum(at - 1, starts[owner])
+        after = np.minimum(at + 1, ends[owner] - 1)
+        return torch.from_numpy(before), torch.from_numpy(after)
