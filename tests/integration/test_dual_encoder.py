@@ -1,0 +1,383 @@
+import json
+from collections import Counter
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from rrra_training.beir import BeirDataset
+from rrra_training.dual_encoder import (
+    PHASE,
+    DualEncoderConfig,
+    KnownPositivesSampler,
+    TrainingPairs,
+    set_dropout,
+    train_dual_encoder,
+    training_pairs,
+)
+from rrra_training.rundir import RunDirectory
+from safetensors.torch import load_file
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+from transformers import AutoTokenizer, BertConfig, BertModel
+
+from rrra_haystack.pretrained import resolve_encoder
+
+THINGS = ["yeast", "copper", "cedar", "granite", "saffron", "velvet"]
+THINGS += ["marble", "amber", "willow", "garlic", "cobalt", "linen"]
+PLACES = ["Lisbon", "Oslo", "Kyoto", "Quito", "Perth", "Dakar", "Hanoi", "Turin", "Lima", "Minsk", "Accra", "Riga"]
+MINILM = "all-MiniLM-L6-v2"
+
+
+class NamedNegatives(BeirDataset):
+    """The layout has no place for named negatives; here they lie beside it."""
+
+    def negatives(self, split: str) -> dict[str, list[str]]:
+        path = self.folder / f"negatives-{split}.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
+
+def write(
+    folder: Path,
+    passages: dict[str, str],
+    queries: dict[str, str],
+    relevant: dict[str, dict[str, int]],
+    negatives: dict[str, list[str]] | None = None,
+) -> NamedNegatives:
+    (folder / "qrels").mkdir(parents=True)
+    rows = [{"_id": id_, "title": "", "text": text} for id_, text in passages.items()]
+    (folder / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    rows = [{"_id": id_, "text": text} for id_, text in queries.items()]
+    (folder / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    cells = [f"{query}\t{id_}\t{grade}\n" for query, grades in relevant.items() for id_, grade in grades.items()]
+    (folder / "qrels" / "train.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(cells))
+    if negatives is not None:
+        (folder / "negatives-train.json").write_text(json.dumps(negatives))
+    return NamedNegatives(folder)
+
+
+@pytest.fixture(scope="module")
+def trade(tmp_path_factory: pytest.TempPathFactory) -> NamedNegatives:
+    """Twelve queries, each with a passage of its own."""
+    pairs = list(zip(THINGS, PLACES, strict=True))
+    return write(
+        tmp_path_factory.mktemp("data") / "trade",
+        {f"p{i}": f"Ships bring {thing} to the harbour of {place}." for i, (thing, place) in enumerate(pairs)},
+        {f"q{i}": f"Where is {thing} unloaded?" for i, thing in enumerate(THINGS)},
+        {f"q{i}": {f"p{i}": 1} for i in range(12)},
+        {f"q{i}": [f"p{(i + 1) % 12}"] for i in range(12)},
+    )
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An encoder of one random layer that trains in milliseconds."""
+    folder = tmp_path_factory.mktemp("tiny")
+    torch.manual_seed(0)
+    tokenizer = AutoTokenizer.from_pretrained(resolve_encoder(MINILM))
+    shape = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
+    )
+    BertModel(shape, add_pooling_layer=False).save_pretrained(folder / "bert")
+    tokenizer.save_pretrained(folder / "bert")
+    transformer = Transformer(str(folder / "bert"))
+    encoder = SentenceTransformer(modules=[transformer, Pooling(transformer.get_embedding_dimension())], device="cpu")
+    encoder.max_seq_length = 64
+    encoder.save_pretrained(str(folder / "encoder"), create_model_card=False)
+    return str(folder / "encoder")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    run = RunDirectory.create(tmp_path / "run", "recipe\n")
+    yield run
+    run.close()
+
+
+def test_every_relevant_pair_is_a_pair(tmp_path: Path) -> None:
+    data = write(
+        tmp_path,
+        {"a": "one", "b": "two", "twin": "one", "blank": "", "c": "three"},
+        {"q": "first", "r": "second", "s": "first", "t": "third"},
+        {"q": {"a": 2, "b": 0, "gone": 1}, "r": {"b": 1, "a": -1}, "s": {"c": 1, "twin": 1}, "t": {"blank": 1}},
+    )
+    pairs = training_pairs([data], "train")
+    text = pairs.texts
+    assert [(text[query], text[positive]) for query, positive in pairs.rows] == [
+        ("first", "one"),
+        ("second", "two"),
+        ("first", "three"),
+        ("first", "one"),
+    ]
+    known = {text[query]: {text[i] for i in passages} for query, passages in pairs.relevant.items()}
+    assert known == {"first": {"one", "three"}, "second": {"two"}}
+    assert pairs.dataset().column_names == ["query", "positive"]
+
+
+def test_several_sets_know_of_one_another(tmp_path: Path) -> None:
+    one = write(tmp_path / "one", {"a": "one"}, {"q": "same question"}, {"q": {"a": 1}})
+    other = write(tmp_path / "other", {"a": "two"}, {"q": "same question"}, {"q": {"a": 1}})
+    pairs = training_pairs([one, other], "train")
+    assert {pairs.texts[i] for i in pairs.relevant[pairs.texts.index("same question")]} == {"one", "two"}
+    assert [len(batch) for batch in KnownPositivesSampler(pairs, batch_size=2)] == [1]
+
+
+def test_hard_negatives_come_from_the_data_and_are_never_relevant(tmp_path: Path) -> None:
+    data = write(
+        tmp_path,
+        {"a": "one", "twin": "one", "b": "two", "c": "three", "n": "named"},
+        {"q": "first", "r": "second", "s": "third"},
+        {"q": {"a": 1}, "r": {"b": 1}, "s": {"c": 1}},
+        {"q": ["twin", "n", "gone"], "r": ["a"]},
+    )
+    for seed in range(5):
+        pairs = training_pairs([data], "train", hard_negatives=2, seed=seed)
+        rows = {texts[0]: texts[1:] for texts in ([pairs.texts[i] for i in row] for row in pairs.rows)}
+        assert rows["first"][:2] == ["one", "named"]
+        assert rows["first"][2] in {"two", "three"}  # filled up from other queries' passages
+        assert rows["second"] == ["two", "one", "three"]
+        assert rows["third"][0] == "three"
+        assert set(rows["third"][1:]) == {"one", "two"}
+    assert pairs.dataset().column_names == ["query", "positive", "negative_1", "negative_2"]
+
+
+@pytest.mark.parametrize(
+    ("relevant", "negatives", "count", "message"),
+    [
+        ({"q": {"gone": 1}}, None, 0, r"No query of the split 'train' of \w+ has a relevant passage"),
+        ({"q": {"a": 1}}, None, 1, r"names no hard negatives for the split 'train'\. Set hard_negatives: 0"),
+        ({"q": {"a": 1}}, {"q": ["b"]}, 2, r"too few passages for 2 hard negatives a query"),
+    ],
+)
+def test_data_that_cannot_be_learned_from(tmp_path: Path, relevant, negatives, count: int, message: str) -> None:
+    data = write(tmp_path / "data", {"a": "one", "b": "two"}, {"q": "first"}, relevant, negatives)
+    with pytest.raises(ValueError, match=message):
+        training_pairs([data], "train", hard_negatives=count)
+
+
+def pairs_of(rows: list[list[int]]) -> TrainingPairs:
+    relevant: dict[int, set[int]] = {}
+    for query, positive, *_ in rows:
+        relevant.setdefault(query, set()).add(positive)
+    texts = [str(i) for i in range(max(map(max, rows)) + 1)]
+    return TrainingPairs(texts, np.array(rows), {query: frozenset(own) for query, own in relevant.items()})
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [[0, 10], [1, 10]],  # two queries of one passage
+        [[0, 10], [0, 11]],  # two positives of one query
+        [[0, 10, 12], [1, 11, 10]],  # a positive is the other query's named negative
+        [[0, 10], [1, 0]],  # a query is the other's passage
+        [[0, 10, 12], [1, 11, 12]],  # a negative that would count twice
+    ],
+)
+def test_pairs_that_disturb_one_another_are_never_in_one_batch(rows: list[list[int]]) -> None:
+    for seed in range(4):
+        batches = list(KnownPositivesSampler(pairs_of(rows), batch_size=2, seed=seed))
+        assert batches in ([[0]], [[1]])
+
+
+def test_a_second_positive_keeps_its_passage_out_of_the_batch() -> None:
+    # Queries 0 and 1 both know passage 10. With their other passages they may stand together; 10 may not come in.
+    pairs = pairs_of([[0, 10], [0, 11], [1, 10], [1, 12]])
+    seen = {frozenset(batch) for seed in range(50) for batch in KnownPositivesSampler(pairs, batch_size=2, seed=seed)}
+    assert frozenset({1, 3}) in seen
+    assert seen <= {frozenset({1, 3}), frozenset({0}), frozenset({2}), frozenset({1}), frozenset({3})}
+
+
+def test_no_batch_of_dense_data_holds_a_known_false_negative() -> None:
+    generator = np.random.default_rng(0)
+    rows = {(int(query), 100 + int(passage)) for query, passage in generator.integers((60, 80), size=(600, 2))}
+    pairs = pairs_of([[*row, int(200 + generator.integers(200))] for row in sorted(rows)])
+    plain_violations, seen = 0, Counter()
+    sampler = KnownPositivesSampler(pairs, batch_size=8)
+    batches = list(sampler)
+    assert len(batches) == len(sampler) == -(-len(pairs) // 8)
+    for batch in batches:
+        seen.update(batch)
+        assert len(batch) == 8
+        for one in batch:
+            others = {int(text) for other in batch if other != one for text in pairs.rows[other]}
+            assert not pairs.relevant[pairs.rows[one, 0]] & others
+            assert not set(pairs.rows[one].tolist()) & others
+    for batch in np.array_split(generator.permutation(len(pairs)), len(batches)):
+        known = [pairs.relevant[pairs.rows[one, 0]] for one in batch]
+        plain_violations += sum(
+            pairs.rows[other, 1] in known[place] for place, one in enumerate(batch) for other in batch if other != one
+        )
+    assert plain_violations > 100  # what a plain shuffle would have trained on
+    assert len(seen) > 0.95 * len(pairs)
+
+
+def test_an_epoch_sees_every_pair_once_and_the_next_in_another_order() -> None:
+    pairs = pairs_of([[i, 100 + i] for i in range(20)])
+    sampler = KnownPositivesSampler(pairs, batch_size=5, seed=3)
+    first, again = list(sampler), list(sampler)
+    sampler.set_epoch(1)
+    second = list(sampler)
+    assert first == again != second
+    assert sorted(chain(*first)) == sorted(chain(*second)) == list(range(20))
+    assert list(KnownPositivesSampler(pairs, batch_size=5, seed=4)) != first
+
+
+def test_dropout_is_set_everywhere(tiny: str) -> None:
+    encoder = SentenceTransformer(tiny, device="cpu")
+    set_dropout(encoder, 0.0)
+    encoder.train()
+    features = encoder.preprocess(["The same text twice."] * 2)
+    first, second = encoder(features)["sentence_embedding"]
+    assert torch.equal(first, second)
+    set_dropout(encoder, 0.5)
+    first, second = encoder(encoder.preprocess(["The same text twice."] * 2))["sentence_embedding"]
+    assert (first - second).abs().max() > 0.01
+
+
+def test_training_makes_the_loss_fall(trade: NamedNegatives, run: RunDirectory) -> None:
+    config = DualEncoderConfig(max_steps=4, batch_size=12, learning_rate=3e-4, max_length=32, log_steps=1)
+    path = train_dual_encoder(MINILM, [trade], "train", config, run)
+    assert path == run.path / "encoder"
+    rows = run.metrics()
+    assert [(row["phase"], row["step"]) for row in rows] == [(PHASE, step) for step in range(1, 5)]
+    assert {"loss", "grad_norm", "learning_rate"} <= set(rows[0])
+    assert rows[-1]["loss"] < 0.5 * rows[0]["loss"]
+    assert run.done(PHASE) == {"steps": 4, "pairs": 12, "loss": rows[-1]["loss"]}
+    before, after = (
+        SentenceTransformer(resolve_encoder(MINILM), device="cpu"),
+        SentenceTransformer(str(path), device="cpu"),
+    )
+    assert after.max_seq_length == before.max_seq_length == 256
+    pairs = training_pairs([trade], "train")
+    queries, passages = ([pairs.texts[i] for i in column] for column in pairs.rows.T)
+
+    def margin(encoder: SentenceTransformer) -> float:
+        scores = encoder.similarity(encoder.encode(queries), encoder.encode(passages))
+        return (scores.diagonal().mean() - scores[~torch.eye(12, dtype=torch.bool)].mean()).item()
+
+    assert margin(after) > margin(before) + 0.05
+
+
+def test_the_first_loss_is_that_of_the_formula(trade: NamedNegatives, tiny: str, run: RunDirectory) -> None:
+    config = DualEncoderConfig(max_steps=1, batch_size=12, temperature=0.1, log_steps=1, learning_rate=1e-9)
+    train_dual_encoder(tiny, [trade], "train", config, run)
+    pairs = training_pairs([trade], "train")
+    encoder = SentenceTransformer(tiny, device="cpu")
+    query, positive = (
+        torch.nn.functional.normalize(encoder.encode([pairs.texts[i] for i in column], convert_to_tensor=True))
+        for column in pairs.rows.T
+    )
+    # All twelve pairs stand in the one batch: cross-entropy of cosine / temperature, in whatever order.
+    expected = torch.nn.functional.cross_entropy(query @ positive.T / 0.1, torch.arange(12)).item()
+    assert run.metrics()[0]["loss"] == pytest.approx(expected, rel=2e-2)  # bfloat16 where it is native
+
+
+class StopsAt(RunDirectory):
+    """A run that is interrupted."""
+
+    last = 0
+
+    def log(self, phase: str, step: int, **values: float) -> None:
+        super().log(phase, step, **values)
+        if step == self.last:
+            raise KeyboardInterrupt
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return load_file(path / "model.safetensors")
+
+
+@pytest.mark.parametrize("interrupted_at", [5, 8])
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
+    trade: NamedNegatives, tiny: str, tmp_path: Path, interrupted_at: int
+) -> None:
+    # Three batches an epoch; checkpoints at 2 (within the first), 4 (the second) and 6 (between two).
+    config = DualEncoderConfig(epochs=3, batch_size=4, learning_rate=1e-2, save_steps=2, log_steps=1, dropout=0.1)
+    whole = RunDirectory.create(tmp_path / "whole", "recipe\n")
+    expected = weights(train_dual_encoder(tiny, [trade], "train", config, whole))
+
+    broken = StopsAt.create(tmp_path / "broken", "recipe\n")
+    broken.last = interrupted_at
+    with pytest.raises(KeyboardInterrupt):
+        train_dual_encoder(tiny, [trade], "train", config, broken)
+    broken.close()
+    assert not (broken.path / "encoder").exists()
+    if interrupted_at == 5:  # as if it had been killed while it wrote the next checkpoint
+        (broken.path / "checkpoints" / PHASE / "checkpoint-6").mkdir()
+
+    resumed = RunDirectory.create(tmp_path / "broken", "recipe\n", resume=True)
+    found = weights(train_dual_encoder(tiny, [trade], "train", config, resumed, resume=True))
+    assert set(found) == set(expected)
+    assert max((found[name] - expected[name]).abs().max().item() for name in expected) < 1e-7
+    losses = [[(row["step"], row["loss"]) for row in run.metrics()] for run in (whole, resumed)]
+    assert losses[0] == losses[1]
+    assert [step for step, _ in losses[0]] == list(range(1, 10))
+    assert weights(Path(tiny))["embeddings.word_embeddings.weight"].shape == (30522, 16)
+    for run in (whole, resumed):
+        run.close()
+
+
+def test_a_finished_phase_is_not_trained_again(trade: NamedNegatives, tiny: str, run: RunDirectory) -> None:
+    config = DualEncoderConfig(max_steps=1, batch_size=4, log_steps=1)
+    path = train_dual_encoder(tiny, [trade], "train", config, run)
+    written = (path / "model.safetensors").stat().st_mtime_ns
+    assert train_dual_encoder(tiny, [trade], "train", config, run, resume=True) == path
+    assert (path / "model.safetensors").stat().st_mtime_ns == written
+    assert len(run.metrics()) == 1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"mini_batch_size": 5},
+        {"hard_negatives": 2},
+        {"hard_negatives": 1, "guide": "tiny"},
+        {"hard_negatives": 2, "guide": "tiny", "mini_batch_size": 5},
+        {"gradient_checkpointing": True, "dropout": None},
+    ],
+)
+def test_every_way_of_training_lowers_the_loss(
+    trade: NamedNegatives, tiny: str, run: RunDirectory, options: dict
+) -> None:
+    if "guide" in options:
+        options = options | {"guide": tiny}
+    config = DualEncoderConfig(max_steps=12, batch_size=4, learning_rate=1e-2, log_steps=3, **options)
+    path = train_dual_encoder(tiny, [trade], "train", config, run)
+    losses = [row["loss"] for row in run.metrics()]
+    assert losses[-1] < 0.8 * losses[0]
+    assert weights(path).keys() == weights(Path(tiny)).keys()
+
+
+def test_a_mini_batch_does_not_change_the_gradient(trade: NamedNegatives, tiny: str, tmp_path: Path) -> None:
+    norms = []
+    for size in (None, 5):
+        run = RunDirectory.create(tmp_path / str(size), "recipe\n")
+        config = DualEncoderConfig(max_steps=1, batch_size=12, mini_batch_size=size, log_steps=1)
+        train_dual_encoder(tiny, [trade], "train", config, run)
+        norms.append(run.metrics()[0]["grad_norm"])
+        run.close()
+    assert norms[0] == pytest.approx(norms[1], rel=2e-2)  # bfloat16 where it is native
+
+
+def test_prompts_of_the_model_are_trained_with(trade: NamedNegatives, tiny: str, tmp_path: Path) -> None:
+    encoder = SentenceTransformer(tiny, device="cpu", prompts={"query": "question: ", "document": "passage: "})
+    encoder.save_pretrained(str(tmp_path / "prompted"), create_model_card=False)
+    losses, prompts = [], []
+    for name, model in (("with", str(tmp_path / "prompted")), ("without", tiny)):
+        run = RunDirectory.create(tmp_path / name, "recipe\n")
+        config = DualEncoderConfig(max_steps=1, batch_size=12, log_steps=1)
+        path = train_dual_encoder(model, [trade], "train", config, run)
+        losses.append(run.metrics()[0]["loss"])
+        run.close()
+        prompts.append(SentenceTransformer(str(path), device="cpu").prompts["query"])
+    assert abs(losses[0] - losses[1]) > 1e-3
+    assert prompts == ["question: ", ""]
+
+
+def test_a_guide_with_several_negatives_needs_mini_batches() -> None:
+    with pytest.raises(ValidationError, match="needs mini_batch_size"):
+        DualEncoderConfig(guide=MINILM, hard_negatives=2)
+    with pytest.raises(ValidationError, match="extra"):
+        DualEncoderConfig(batchsize=8)
