@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
-from rrra_training.beir import BeirDataset
+from rrra_training.data import BeirDataset
 from rrra_training.dual_encoder import (
     PHASE,
     DualEncoderConfig,

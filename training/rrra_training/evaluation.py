@@ -21,7 +21,7 @@ from rrra_haystack.codes import CodeBatch, CodeKind, TokenCodec
 from rrra_haystack.model import QueryEncoding, RRRAModel
 from rrra_haystack.scoring import reranking_score
 from rrra_haystack.segments import Segments
-from rrra_training.beir import BeirDataset, Query
+from rrra_training.data import BeirDataset, Query
 from rrra_training.metrics import MEASURES, mean, paired_interval, per_query
 
 TOP_K = 100

@@ -27,7 +27,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from rrra_haystack.pretrained import resolve_encoder
 from rrra_haystack.reader import DEFAULT_READER
-from rrra_training.beir import BeirDataset
+from rrra_training.data import BeirDataset
 
 
 class ReaderRecipe(BaseModel):

@@ -11,7 +11,7 @@ from haystack import Document
 from tqdm.auto import tqdm
 
 from haystack_integrations.components.readers.rrra import RRRAReader
-from rrra_training.beir import BeirDataset
+from rrra_training.data import BeirDataset
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)

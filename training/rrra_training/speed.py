@@ -23,7 +23,7 @@ from haystack_integrations.components.embedders.sentence_transformers import Sen
 from haystack_integrations.components.embedders.rrra import RRRADocumentEmbedder
 from rrra_haystack.model import DEFAULT_MODEL, QueryEncoding, RRRAModel
 from rrra_haystack.pretrained import resolve_encoder
-from rrra_training.beir import BeirDataset
+from rrra_training.data import BeirDataset
 
 
 def embedding_speed(data: Path, *, passages: int, rounds: int) -> dict[str, float]:

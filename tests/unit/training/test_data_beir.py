@@ -2,7 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
-from rrra_training.beir import BeirDataset
+from rrra_training.data import BeirDataset
 
 
 @pytest.fixture

@@ -1,0 +1,101 @@
+"""Retrieval data of the common formats, read as they stream by."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from rrra_training.data.beir import BeirDataset
+from rrra_training.data.columns import ColumnsDataset
+from rrra_training.data.dpr import DprDataset
+from rrra_training.data.interface import Passage, Query, RetrievalData
+from rrra_training.data.msmarco import MsMarcoDataset
+from rrra_training.data.squad import SquadDataset
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str | None = None
+    max_malformed: int = Field(0, ge=0)
+
+
+class BeirData(_Data):
+    """A folder in the BEIR layout."""
+
+    format: Literal["beir"]
+    path: Path
+
+
+class DprData(_Data):
+    """Files of DPR."""
+
+    format: Literal["dpr"]
+    splits: dict[str, Path] = Field(min_length=1)
+    corpus: Path | None = None
+
+
+class MsMarcoData(_Data):
+    """Files of MS MARCO."""
+
+    format: Literal["msmarco"]
+    collection: Path
+    queries: dict[str, Path] = Field(min_length=1)
+    qrels: dict[str, Path] = Field(min_length=1)
+    triples: dict[str, Path] = {}
+    top1000: dict[str, Path] = {}
+
+
+class SquadData(_Data):
+    """Files of SQuAD."""
+
+    format: Literal["squad"]
+    splits: dict[str, Path] = Field(min_length=1)
+
+
+class ColumnsData(_Data):
+    """CSV or JSON lines files with the columns of sentence-transformers."""
+
+    format: Literal["columns"]
+    splits: dict[str, Path] = Field(min_length=1)
+
+
+DataConfig = Annotated[BeirData | DprData | MsMarcoData | SquadData | ColumnsData, Field(discriminator="format")]
+
+
+def open_dataset(config: BeirData | DprData | MsMarcoData | SquadData | ColumnsData) -> RetrievalData:
+    """
+    Open data in the format that a recipe names.
+
+    :param config: Format and paths.
+    :raises FileNotFoundError: If a file is missing.
+    """
+    name, limit = config.name or config.format, config.max_malformed
+    match config:
+        case BeirData():
+            return BeirDataset(config.path, name=config.name, max_malformed=limit)
+        case DprData():
+            return DprDataset(config.splits, config.corpus, name=name, max_malformed=limit)
+        case MsMarcoData():
+            return MsMarcoDataset(
+                config.collection, config.queries, config.qrels, config.triples, config.top1000,
+                name=name, max_malformed=limit,
+            )  # fmt: skip
+        case SquadData():
+            return SquadDataset(config.splits, name=name, max_malformed=limit)
+        case ColumnsData():
+            return ColumnsDataset(config.splits, name=name, max_malformed=limit)
+
+
+__all__ = [
+    "BeirDataset",
+    "ColumnsDataset",
+    "DataConfig",
+    "DprDataset",
+    "MsMarcoDataset",
+    "Passage",
+    "Query",
+    "RetrievalData",
+    "SquadDataset",
+    "open_dataset",
+]
