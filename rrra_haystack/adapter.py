@@ -330,8 +330,10 @@ class Scan(nn.Module):
         self.start = nn.Parameter(torch.randn(probes, hidden) * 0.3)
         self.aim = nn.Sequential(nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, token_dim))
         self.place = nn.Sequential(nn.Linear(probes + 4, 32), nn.GELU(), nn.Linear(32, 1))
-        nn.init.normal_(self.place[2].weight, std=0.01)
-        nn.init.zeros_(self.place[2].bias)
+        last = self.place[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.normal_(last.weight, std=0.01)
+        nn.init.zeros_(last.bias)
 
     def probes(self, query_tokens: Tensor) -> Tensor:
         """Views of the query, length 1, shape ``[probes, h]``, from its tokens of shape ``[m, h]``."""

@@ -1,0 +1,206 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from facts import write_facts
+from haystack import Document
+from rrra_training.recipe import load_recipe
+from rrra_training.train import train
+from safetensors.torch import load_file
+from sentence_transformers import SentenceTransformer
+from typer.testing import CliRunner
+
+from rrra_haystack import RRRAAdapterRanker, RRRADocumentEmbedder, RRRAModel
+from rrra_haystack.cli import app
+
+STEPS = 30
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("training")
+    write_facts(folder / "facts")
+    recipe = {
+        "name": "towns",
+        "data_root": str(folder),
+        "train": [{"data": {"format": "beir", "path": "facts"}, "split": "train", "styles": {"claims": 0.2}}],
+        "dev": [{"data": {"format": "beir", "path": "facts"}, "split": "dev"}],
+        "mining": {"top_k": 20},
+        "adapter": {
+            "token_dim": 32, "steps": STEPS, "batch_size": 4, "save_steps": 5, "parts": {"probes": 2},
+            "lists": {"candidates": 6},
+        },
+    }  # fmt: skip
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(workplace: Path) -> Path:
+    result = CliRunner().invoke(
+        app,
+        [
+            "train",
+            str(workplace / "recipe.yaml"),
+            "--output",
+            str(workplace / "run"),
+            "--cache",
+            str(workplace / "cache"),
+        ],
+    )
+    assert result.exit_code == 0, result.output
+    assert "rrra int8" in result.output
+    return workplace / "run"
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "model" / "rrra" / "adapter.safetensors")
+
+
+def test_one_command_makes_a_model_that_components_load(trained: Path) -> None:
+    figures = json.loads((trained / "dev.json").read_text())
+    (own,) = figures["sets"].values()
+    assert own["queries"] == 20
+    assert own["systems"]["rrra int8"]["nDCG@10"] >= own["systems"]["encoder"]["nDCG@10"]
+    assert 0 <= own["calibration_error"] <= 1
+    lines = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    losses = [line["loss"] for line in lines if line["phase"] == "adapter"]
+    assert len(losses) == STEPS
+    assert sum(losses[-5:]) < sum(losses[:5])
+    assert (trained / "curves.png").stat().st_size > 1000
+    card = (trained / "model" / "README.md").read_text()
+    assert "nDCG@10" in card
+    assert "facts" in card
+    assert sum(path.stat().st_size for path in (trained / "model").rglob("*")) < 2_000_000
+
+    name = str(trained / "model")
+    documents = [Document(content=f"{town} was founded in 1300 by Otto Pihl.") for town in ("Tarn", "Rosk", "Yarm")]
+    embedded = RRRADocumentEmbedder(model=name, progress_bar=False).run(documents)["documents"]
+    ranked = RRRAAdapterRanker(model=name).run(query="Who founded Rosk?", documents=embedded)["documents"]
+    assert "Rosk" in ranked[0].content
+    assert not (trained / "model" / "modules.json").exists()
+
+
+def test_the_saved_model_is_the_one_that_was_measured(trained: Path) -> None:
+    model = RRRAModel.load(trained / "model")
+    assert model.config.adapter.token_dim == 32
+    assert model.config.fusion_weight == json.loads((trained / "dev.json").read_text())["fusion_weight"]
+    assert all(tensor.dtype == torch.float16 for tensor in weights(trained).values())
+
+
+def test_the_seed_decides(workplace: Path, trained: Path) -> None:
+    for seed, name in ((0, "again"), (1, "other")):
+        recipe = load_recipe(workplace / "recipe.yaml", [f"seed={seed}"])
+        train(recipe, workplace / name, cache=workplace / "cache")
+    same, other = weights(workplace / "again"), weights(workplace / "other")
+    assert all(torch.equal(tensor, same[name]) for name, tensor in weights(trained).items())
+    assert any(not torch.equal(tensor, other[name]) for name, tensor in weights(trained).items())
+
+
+def test_a_killed_run_resumes_to_the_same_result(workplace: Path, trained: Path) -> None:
+    run = workplace / "killed"
+    command = [
+        sys.executable, "-c", "from rrra_haystack.cli import main; main()", "train", str(workplace / "recipe.yaml"),
+        "--output", str(run), "--cache", str(workplace / "cache"),
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        metrics = run / "metrics.jsonl"
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and process.poll() is None:
+            if metrics.exists() and len(metrics.read_text().splitlines()) >= 12:
+                break
+            time.sleep(0.01)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    reached = len(metrics.read_text().splitlines())
+    assert 12 <= reached < STEPS
+    assert not (run / "model").exists()
+
+    result = CliRunner().invoke(app, [*command[3:], "--cache", str(workplace / "cache")])
+    assert isinstance(result.exception, FileExistsError)
+    assert "--resume" in str(result.exception)
+    result = CliRunner().invoke(app, [*command[3:], "--resume"])
+    assert result.exit_code == 0, result.output
+    for name, tensor in weights(trained).items():
+        assert torch.allclose(weights(run)[name].float(), tensor.float(), atol=1e-6)
+    steps = [json.loads(line)["step"] for line in metrics.read_text().splitlines()]
+    assert steps == list(range(1, STEPS + 1))
+
+
+def test_two_processes_learn_what_one_learns(workplace: Path) -> None:
+    script = workplace / "launched.py"
+    script.write_text(
+        "import sys\n"
+        "from rrra_training.recipe import load_recipe\n"
+        "from rrra_training.train import train\n"
+        "train(load_recipe(sys.argv[1], ['adapter.steps=3']), sys.argv[2], cache=sys.argv[3])\n",
+        encoding="utf-8",
+    )
+    recipe = workplace / "recipe.yaml"
+    train(load_recipe(recipe, ["adapter.steps=3"]), workplace / "one", cache=workplace / "cache")
+    launched = subprocess.run(
+        [
+            sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
+            "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0", str(script), str(recipe),
+            str(workplace / "two"), str(workplace / "cache"),
+        ],
+        env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=180, check=False,
+    )  # fmt: skip
+    assert launched.returncode == 0, launched.stderr[-2000:]
+    one, two = weights(workplace / "one"), weights(workplace / "two")
+    for name, tensor in one.items():
+        assert torch.allclose(two[name].float(), tensor.float(), atol=2e-3), name
+    first, second = (
+        [json.loads(line)["loss"] for line in (workplace / run / "metrics.jsonl").read_text().splitlines()]
+        for run in ("one", "two")
+    )
+    assert first == pytest.approx(second, rel=1e-3)
+
+
+@pytest.fixture(scope="module")
+def joint(workplace: Path) -> Path:
+    changes = [
+        "adapter.steps=10", "joint.steps=4", "joint.batch_size=4", "joint.refit_steps=4", "joint.save_steps=2",
+        "dual_encoder.max_steps=2", "dual_encoder.batch_size=4",
+    ]  # fmt: skip
+    recipe = load_recipe(workplace / "recipe.yaml", changes)
+    train(recipe, workplace / "joint", cache=workplace / "cache")
+    return workplace / "joint"
+
+
+def test_three_phases_make_an_encoder_that_others_open(joint: Path) -> None:
+    assert {path.stem for path in (joint / "phases").iterdir()} == {"dual_encoder", "adapter", "joint-1", "refit-1"}
+    encoder = SentenceTransformer(str(joint / "model"), device="cpu")
+    first = SentenceTransformer(str(joint / "encoder"), device="cpu")
+    question = ["Who founded Rosk?"]
+    assert encoder.encode(question) == pytest.approx(encoder.encode(question))
+    assert abs(encoder.encode(question) - first.encode(question)).max() > 1e-4
+    model = RRRAModel.load(joint / "model")
+    _, codes = model.encode_documents(["Rosk was founded in 1300.", "Yarm lies on the river Enz."])
+    assert model.score(model.encode_query(question[0]), codes).fused.argmax() == 0
+
+
+def test_phases_can_run_one_at_a_time(workplace: Path, joint: Path) -> None:
+    changes = ["adapter.steps=10", "joint.steps=4", "joint.batch_size=4", "joint.refit_steps=4", "joint.save_steps=2"]
+    recipe = load_recipe(workplace / "recipe.yaml", changes)
+    with pytest.raises(ValueError, match="no phase 1: add the key 'dual_encoder'"):
+        train(recipe, workplace / "single", phase=1)
+    train(recipe, workplace / "single", phase=2, cache=workplace / "cache")
+    assert not (workplace / "single" / "encoder-1").exists()
+    train(recipe, workplace / "single", phase=3, cache=workplace / "cache")
+    assert (workplace / "single" / "encoder-1" / "modules.json").exists()
+
+
+def test_phase_3_wants_phase_2(workplace: Path) -> None:
+    recipe = load_recipe(workplace / "recipe.yaml", ["joint.steps=1"])
+    with pytest.raises(ValueError, match="no adapter of phase 2 yet"):
+        train(recipe, workplace / "too-early", phase=3, cache=workplace / "cache")

@@ -1,0 +1,83 @@
+from pathlib import Path
+
+import pytest
+import yaml
+from rrra_training.recipe import bundled_recipes, load_recipe
+
+MINIMAL = """
+name: mine
+train: [{data: {format: beir, path: facts}, split: train}]
+dev: [{data: {format: beir, path: facts}, split: dev}]
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(MINIMAL, encoding="utf-8")
+    return path
+
+
+def test_defaults_are_spelt_out_and_read_again(recipe: Path) -> None:
+    loaded = load_recipe(recipe)
+    recipe.write_text(loaded.to_yaml(), encoding="utf-8")
+    assert load_recipe(recipe) == loaded
+    assert yaml.safe_load(loaded.to_yaml())["adapter"]["lists"]["candidates"] == 16
+
+
+@pytest.mark.parametrize(
+    ("wrong", "nearest"),
+    [
+        ("adapter.stepz=5", "'adapter.stepz'; the nearest known key is 'steps'"),
+        ("adapter.lists.candidate=5", "'adapter.lists.candidate'; the nearest known key is 'candidates'"),
+        ("adapter.parts.probe=5", "nearest known key is 'probes'"),
+        ("sede=1", "'sede'; the nearest known key is 'seed'"),
+        ("train.0.spit=dev", "nearest known key is 'split'"),
+        ("joint.sampler=simanz", "simans"),
+        ("adapter.steps=many", "adapter.steps"),
+        ("adapter.steps=0", "adapter.steps"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_place(recipe: Path, wrong: str, nearest: str) -> None:
+    with pytest.raises(ValueError, match=r"recipe\.yaml") as caught:
+        load_recipe(recipe, [wrong])
+    assert nearest in str(caught.value)
+
+
+def test_changes_reach_into_lists_and_make_what_is_missing(recipe: Path) -> None:
+    loaded = load_recipe(recipe, ["train.0.limit=7", "joint.sampler={name: simans, a: 3}", "seed=4"])
+    assert loaded.train[0].limit == 7
+    assert loaded.joint is not None
+    assert loaded.joint.sampler.model_dump()["a"] == 3
+    assert loaded.seed == 4
+    assert load_recipe(recipe).joint is None
+
+
+@pytest.mark.parametrize("wrong", ["steps", "=3", "train.5.limit=1", "name.first=3"])
+def test_changes_without_a_place_are_refused(recipe: Path, wrong: str) -> None:
+    with pytest.raises(ValueError, match="--set"):
+        load_recipe(recipe, [wrong])
+
+
+def test_data_are_looked_for_below_the_root(recipe: Path, tmp_path: Path) -> None:
+    loaded = load_recipe(recipe, [f"data_root={tmp_path}"])
+    assert loaded.rooted(loaded.train[0]).data.path == tmp_path / "facts"
+
+
+def test_recipes_that_come_along_are_valid() -> None:
+    assert {"rrra-minilm-l6", "adapter"} <= bundled_recipes().keys()
+    for name in set(bundled_recipes()) - {"reader-minilm-l6"}:
+        assert load_recipe(name).train
+
+
+def test_an_unknown_recipe_names_the_known_ones() -> None:
+    with pytest.raises(FileNotFoundError, match="rrra-minilm-l6"):
+        load_recipe("rrra-mini")
+
+
+@pytest.mark.parametrize(("text", "reason"), [("name: [", "not valid YAML"), ("- a", "not a recipe")])
+def test_files_that_are_no_recipes(tmp_path: Path, text: str, reason: str) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=reason):
+        load_recipe(path)

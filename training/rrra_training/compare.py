@@ -1,0 +1,145 @@
+"""
+Variants of one recipe side by side: the ablations, the reranking heads, the samplers.
+
+``python -m rrra_training.compare training/recipes/compare-heads.yaml --set data_root=DATA --output DIR``
+"""
+
+import json
+import statistics
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from rrra_haystack.encoder import Encoder
+from rrra_haystack.files import atomic_write
+from rrra_training.fitting import measured
+from rrra_training.heads import bilinear_head, logistic_head
+from rrra_training.recipe import Recipe, load_recipe
+from rrra_training.rundir import RunDirectory
+from rrra_training.train import Workshop, train
+
+app = typer.Typer(add_completion=False)
+
+_MEASURES = ("R@1", "nDCG@10", "R@100")
+
+
+class Comparison(BaseModel):
+    """
+    Which variants of a recipe are compared.
+
+    :param recipe: The recipe, a file or a bundled name.
+    :param set: Changes that all variants share, as ``key=value``.
+    :param variants: Name -> further changes.
+    :param seeds: Every variant is trained once with each.
+    :param pooled_heads: Add the heads that see the pooled embeddings alone.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    recipe: str
+    set: tuple[str, ...] = ()
+    variants: dict[str, tuple[str, ...]] = Field(min_length=1)
+    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    pooled_heads: bool = False
+
+
+@app.command()
+def compare(
+    comparison: Annotated[Path, typer.Argument(help="A YAML file.")],
+    output: Annotated[Path, typer.Option(help="Where runs and results go.")],
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change all variants.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Where encoded corpora are kept.")] = None,
+) -> None:
+    """Train every variant with every seed, and tabulate what each measures on dev."""
+    plan = load_comparison(comparison)
+    kept = cache if cache is not None else output / "cache"
+    common = (*plan.set, *(set_ or ()))
+    results: dict[str, dict[str, dict[str, list[float]]]] = {}
+    for name, changes in plan.variants.items():
+        for seed in plan.seeds:
+            recipe = load_recipe(plan.recipe, (*common, *changes, f"seed={seed}"))
+            folder = output / f"{name.replace(' ', '-')}-{seed}"
+            if not (folder / "finished.json").exists():
+                train(recipe, folder, resume=folder.exists(), cache=kept, show_progress=True)
+                atomic_write(folder / "finished.json", "{}\n")
+            _add(results, name, json.loads((folder / "dev.json").read_text(encoding="utf-8")), recipe)
+    if plan.pooled_heads:
+        recipe = load_recipe(plan.recipe, (*common, f"seed={plan.seeds[0]}"))
+        _pooled_heads(results, recipe, kept)
+    report = {"comparison": plan.model_dump(mode="json"), "results": results}
+    atomic_write(output / "comparison.json", json.dumps(report, indent=2) + "\n")
+    Console(width=160).print(render(results, len(plan.seeds)))
+
+
+def load_comparison(path: Path) -> Comparison:
+    """
+    Read which variants are compared.
+
+    :param path: A YAML file.
+    :raises ValueError: If it is not valid.
+    """
+    try:
+        return Comparison.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        msg = f"{path}: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+        raise ValueError(msg) from None
+
+
+def _add(results: dict, name: str, figures: dict[str, Any], recipe: Recipe) -> None:
+    for data, own in figures["sets"].items():
+        systems = own["systems"]
+        ours = systems[f"rrra {recipe.adapter.code}"]
+        # With phase 3 the encoder of a variant is its own; without, it is the same for all.
+        rows = {f"{name}: encoder": systems["encoder"], name: ours} if recipe.joint else {name: ours}
+        if not recipe.joint:
+            rows = {label: systems[label] for label in ("encoder", "match alone", "equal sum")} | rows
+        for label, values in rows.items():
+            cells = results.setdefault(label, {}).setdefault(data, {})
+            for measure in _MEASURES:
+                known = cells.setdefault(measure, [])
+                if recipe.joint or label == name or not known:
+                    known.append(values[measure])
+
+
+def _pooled_heads(results: dict, recipe: Recipe, cache: Path) -> None:
+    encoder = Encoder(recipe.encoder)
+    workshop = Workshop(recipe, RunDirectory(cache), cache, show_progress=True)
+    train_sets, dev = workshop.sets(encoder, recipe.train), workshop.sets(encoder, recipe.dev)
+    heads = {
+        "logistic regression": logistic_head(train_sets, dev),
+        "bilinear query side": bilinear_head(
+            train_sets, dev, recipe.adapter.lists, prior=recipe.evidence.prior, seed=recipe.seed
+        ),
+    }
+    for name, scores in heads.items():
+        for data in dev:
+            values = measured(data, scores[data.name])
+            results.setdefault(name, {})[data.name] = {key: [float(values[key].mean())] for key in _MEASURES}
+
+
+def render(results: dict[str, dict[str, dict[str, list[float]]]], seeds: int) -> Table:
+    """Means over the seeds, and their standard deviation where there are several, in percent."""
+    table = Table(title=f"Dev, in percent, {seeds} seed{'s' if seeds > 1 else ''}")
+    table.add_column("variant")
+    sets = list(dict.fromkeys(data for own in results.values() for data in own))
+    for data in sets:
+        for measure in _MEASURES:
+            table.add_column(f"{data} {measure}", justify="right")
+    for name, own in results.items():
+        table.add_row(name, *(_cell(own[data][measure]) for data in sets for measure in _MEASURES))
+    return table
+
+
+def _cell(values: list[float]) -> str:
+    text = f"{100 * statistics.fmean(values):.1f}"
+    return f"{text} ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else text
+
+
+if __name__ == "__main__":
+    app()

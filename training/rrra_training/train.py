@@ -1,0 +1,251 @@
+"""A recipe carried out: phases, fits on dev, and the model directory that every component loads."""
+
+import json
+import logging
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from torch import nn
+
+from rrra_haystack.adapter import AdapterConfig, RelationAwareAdapter
+from rrra_haystack.encoder import Encoder
+from rrra_haystack.files import atomic_write
+from rrra_haystack.model import RRRAConfig, RRRAModel
+from rrra_training.adapter_training import PHASE, AdapterLearner, train_adapter
+from rrra_training.card import model_card
+from rrra_training.data import open_dataset
+from rrra_training.dual_encoder import train_dual_encoder
+from rrra_training.fitting import Fit, fit, fused, measured
+from rrra_training.joint import train_joint
+from rrra_training.judging import ProjectedStates, Verdicts, judge, projected
+from rrra_training.recipe import Recipe
+from rrra_training.rundir import RunDirectory
+from rrra_training.sets import CandidateSet, SplitConfig, prepare
+
+logger = logging.getLogger(__name__)
+
+MODEL = "model"
+
+_PHASES = {1: "dual_encoder", 2: "adapter", 3: "joint"}
+
+
+def train(
+    recipe: Recipe,
+    output: str | Path,
+    *,
+    resume: bool = False,
+    phase: int | None = None,
+    cache: str | Path | None = None,
+    show_progress: bool = False,
+) -> Path:
+    """
+    Carry out a recipe.
+
+    :param recipe: The recipe.
+    :param output: The run directory.
+    :param resume: Go on with a run that was interrupted.
+    :param phase: Only this one of the phases 1, 2 and 3; all that the recipe has if `None`.
+    :param cache: Where encoded corpora are kept; a folder in the run directory if `None`. Runs may share it.
+    :param show_progress: Show progress and the time left.
+    :returns: The model directory, or that of the encoder if phase 1 was all that was asked for.
+    :raises ValueError: If the recipe has no such phase, or an earlier one is missing.
+    """
+    _check_phase(recipe, phase)
+    process = PartialState()
+    if process.is_main_process:
+        RunDirectory.create(output, recipe.to_yaml(), resume=resume or phase not in {None, 1}).close()
+    process.wait_for_everyone()
+    run = RunDirectory(output)
+    kept = Path(cache) if cache is not None else run.path / "cache"
+    kept.mkdir(parents=True, exist_ok=True)
+    source = _dual_encoder(recipe, run, phase, resume=resume, show_progress=show_progress)
+    if phase == 1:
+        return Path(source)
+    encoder = Encoder(source)
+    name = recipe.encoder if source == recipe.encoder else source
+    workshop = Workshop(recipe, run, kept, show_progress)
+    if phase in {None, 2}:
+        sets = workshop.sets(encoder, recipe.train)
+        learner = train_adapter(
+            encoder, sets, recipe.adapter, run, kept,
+            prior=recipe.evidence.prior, seed=recipe.seed, show_progress=show_progress,
+        )  # fmt: skip
+        if process.is_main_process:
+            workshop.finish(encoder, name, learner)
+        process.wait_for_everyone()
+    if recipe.joint is not None and phase in {None, 3}:
+        train_joint(recipe, run, kept, workshop, source, show_progress=show_progress)
+    if process.is_main_process:
+        run.draw_curves()
+    run.close()
+    return run.path / MODEL
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """
+    What the phases share: the recipe's data, prepared for an encoder, and the way from weights to a model directory.
+
+    :param recipe: The recipe.
+    :param run: The run directory.
+    :param cache: Where encoded corpora are kept.
+    :param show_progress: Show progress and the time left.
+    """
+
+    recipe: Recipe
+    run: RunDirectory
+    cache: Path
+    show_progress: bool
+
+    def sets(self, encoder: Encoder, splits: Sequence[SplitConfig]) -> list[CandidateSet]:
+        """Encode, mine and label splits of the recipe; the first of several processes does it, the others take it."""
+        process = PartialState()
+        with process.main_process_first():
+            return [
+                prepare(
+                    self.recipe.rooted(split), encoder, self.cache,
+                    mining=self.recipe.mining, evidence=self.recipe.evidence, seed=self.recipe.seed,
+                    show_progress=self.show_progress and process.is_main_process,
+                )
+                for split in splits
+            ]  # fmt: skip
+
+    def finish(self, encoder: Encoder, name: str, learner: AdapterLearner) -> RRRAModel:
+        """Fit on dev, measure there, and write the model directory in one step."""
+        recipe = self.recipe
+        dev = self.sets(encoder, recipe.dev)
+        figures, fitted = self.measure(encoder, learner, dev)
+        model = assemble(encoder, name, learner, recipe, fitted)
+        include_encoder = name != recipe.encoder
+        card = model_card(recipe, figures, include_encoder=include_encoder, parameters=_count(model))
+        model.save(self.run.path / MODEL, include_encoder=include_encoder, dtype=torch.float16, model_card=card)
+        atomic_write(self.run.path / "dev.json", json.dumps(figures, indent=2) + "\n")
+        return model
+
+    def measure(
+        self, encoder: Encoder, learner: AdapterLearner, dev: Sequence[CandidateSet]
+    ) -> tuple[dict[str, Any], Fit]:
+        """Encoder, untrained forms and adapter on the dev sets, and what is fitted there."""
+        kinds = self.recipe.adapter.codes
+        # int8 is what the model is fitted for if it was trained for it: its scores are the finer ones.
+        verdicts: dict[str, dict[str, Verdicts]] = {kind: {} for kind in kinds}
+        untrained: dict[str, Verdicts] = {}
+        for group in _by_passages(dev):
+            with ExitStack() as stack:
+                own = stack.enter_context(projected(group[0].passages, learner.projection, self.cache))
+                raw = stack.enter_context(projected(group[0].passages, None, self.cache))
+                for data in group:
+                    for kind in kinds:
+                        verdicts[kind][data.name] = judge(
+                            learner.adapter, learner.projection, data, own, kind, show_progress=self.show_progress
+                        )
+                    untrained[data.name] = token_match(encoder, data, raw)
+        figures: dict[str, Any] = {}
+        floors = {}
+        for data in dev:
+            match = untrained[data.name]
+            systems = {
+                "encoder": match.base,
+                "match alone": match.adapter,
+                "equal sum": fused(match, 1.0),
+            }
+            figures[data.name] = {
+                "queries": len(data),
+                "documents": len(data.passages),
+                "systems": {label: _means(measured(data, scores)) for label, scores in systems.items()},
+            }
+            floors[data.name] = max(
+                figures[data.name]["systems"][form]["nDCG@10"] for form in ("match alone", "equal sum")
+            )
+        first = self.recipe.adapter.code if self.recipe.adapter.code in kinds else kinds[0]
+        fitted = fit(dev, verdicts[first], floors)
+        for data in dev:
+            for kind in kinds:
+                scores = fused(verdicts[kind][data.name], fitted.fusion_weight)
+                figures[data.name]["systems"][f"rrra {kind}"] = _means(measured(data, scores))
+            figures[data.name]["calibration_error"] = fitted.calibration_error[data.name]
+            figures[data.name]["ndcg_by_fusion_weight"] = fitted.table[data.name]
+        return {"fusion_weight": fitted.fusion_weight, "sets": figures}, fitted
+
+
+def assemble(encoder: Encoder, name: str, learner: AdapterLearner, recipe: Recipe, fitted: Fit) -> RRRAModel:
+    """The model made of an encoder, trained weights and what was fitted on dev."""
+    config = RRRAConfig(
+        encoder=name,
+        layer=encoder.layer,
+        code=recipe.adapter.code,
+        fusion_weight=fitted.fusion_weight,
+        calibration=fitted.calibration,
+        adapter=learner.adapter.config,
+    )
+    model = RRRAModel(encoder, config)
+    # What is saved is rounded; the model at hand is to be the same as the one that is loaded again.
+    model.adapter.load_state_dict({key: value.half().float() for key, value in learner.adapter.state_dict().items()})
+    if model.projection is not None and learner.projection is not None:
+        model.projection.load_state_dict({"weight": learner.projection.weight.detach().half().float()})
+    model.refresh()
+    return model
+
+
+def token_match(encoder: Encoder, data: CandidateSet, raw: ProjectedStates) -> Verdicts:
+    """The plain token match of unprojected states: the mean over the query tokens."""
+    plain = AdapterConfig(pooled_dim=encoder.dimension, token_dim=encoder.hidden_size, contrast_weighting=False)
+    return judge(RelationAwareAdapter(plain).eval(), None, data, raw, "int8")
+
+
+def _dual_encoder(recipe: Recipe, run: RunDirectory, phase: int | None, *, resume: bool, show_progress: bool) -> str:
+    """Where the encoder lies that phases 2 and 3 begin with."""
+    if recipe.dual_encoder is None:
+        return recipe.encoder
+    finished = run.path / "encoder"
+    if phase not in {None, 1}:
+        if not finished.is_dir():
+            msg = f"{run.path} has no encoder of phase 1 yet. Run the recipe with --phase 1 first, or without --phase."
+            raise ValueError(msg)
+        return str(finished)
+    data = [open_dataset(recipe.rooted(split).data) for split in recipe.train]
+    splits = {split.split for split in recipe.train}
+    if len(splits) > 1:
+        msg = f"Phase 1 learns from one split of all sets, but the recipe names {', '.join(sorted(splits))}."
+        raise ValueError(msg)
+    return str(
+        train_dual_encoder(
+            recipe.encoder, data, splits.pop(), recipe.dual_encoder, run, resume=resume, show_progress=show_progress
+        )
+    )
+
+
+def _check_phase(recipe: Recipe, phase: int | None) -> None:
+    if phase is None:
+        return
+    if phase not in _PHASES:
+        msg = f"There is no phase {phase}: the phases are 1 (dual encoder), 2 (adapter) and 3 (joint)."
+        raise ValueError(msg)
+    if getattr(recipe, _PHASES[phase]) is None:
+        msg = f"The recipe has no phase {phase}: add the key '{_PHASES[phase]}' to it."
+        raise ValueError(msg)
+
+
+def _by_passages(dev: Sequence[CandidateSet]) -> list[list[CandidateSet]]:
+    groups: dict[Path, list[CandidateSet]] = {}
+    for data in dev:
+        groups.setdefault(data.passages.path, []).append(data)
+    return list(groups.values())
+
+
+def _means(values: dict[str, np.ndarray]) -> dict[str, float]:
+    return {name: round(float(own.mean()), 5) for name, own in values.items()}
+
+
+def _count(model: RRRAModel) -> int:
+    own: list[nn.Module] = [model.adapter, *([model.projection] if model.projection is not None else [])]
+    return sum(parameter.numel() for module in own for parameter in module.parameters())
+
+
+__all__ = ["MODEL", "PHASE", "Workshop", "train"]
