@@ -7,6 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
+from rrra_training.evidence import EvidenceConfig
+from rrra_training.recipe import load_recipe
 
 import rrra_haystack
 
@@ -40,3 +43,22 @@ def test_snippet_runs(snippet: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     finally:
         os.environ.clear()
         os.environ.update(environment)
+
+
+RECIPE = re.compile(r"^```yaml\n(name: .*?)^```", re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("recipe", RECIPE.findall((ROOT / "docs" / "training.md").read_text()))
+def test_recipes_of_the_documentation_are_valid(recipe: str, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(recipe, encoding="utf-8")
+    assert load_recipe(path).name == yaml.safe_load(recipe)["name"]
+
+
+def test_defaults_of_the_evidence_are_as_documented() -> None:
+    table = (ROOT / "docs" / "training.md").read_text().split("## Evidence")[1]
+    told = dict(re.findall(r"^\| `(\w+)` \| ([\d.]+) \|", table, re.MULTILINE))
+    assert len(told) == 6
+    assert {name: float(value) for name, value in told.items()} == {
+        name: EvidenceConfig().model_dump()[name] for name in told
+    }

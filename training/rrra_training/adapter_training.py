@@ -188,12 +188,12 @@ def train_adapter(  # noqa: C901  (the loop reads best from top to bottom)
         optimiser.zero_grad(set_to_none=False)
         losses = accumulate_gradients(learner, batch, config, kind, class_weights, prior)
         _sum_over_processes(learner, losses, process)
-        nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
+        norm = nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
         optimiser.step()
         if not process.is_main_process:
             continue
         values = {name: value / config.batch_size for name, value in losses.items()}
-        run.log(phase, step, **values, learning_rate=optimiser.param_groups[0]["lr"])
+        run.log(phase, step, **values, gradient_norm=float(norm), learning_rate=optimiser.param_groups[0]["lr"])
         progress.set_postfix(loss=f"{values['loss']:.3f}", refresh=False)
         if step % config.save_steps == 0 or step == config.steps:
             state = above("model/", learner.state_dict()) | above("optimiser/", optimiser_tensors(optimiser))

@@ -1,0 +1,11 @@
+"""``rrra train`` for launchers that start modules, as ``accelerate launch -m rrra_training.launch RECIPE`` does."""
+
+import typer
+
+from rrra_haystack.cli import train
+
+app = typer.Typer(add_completion=False)
+app.command()(train.command)
+
+if __name__ == "__main__":
+    app()
