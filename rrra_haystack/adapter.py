@@ -67,10 +67,13 @@ class AdapterConfig(AdapterParts):
 
     :param pooled_dim: Dimensions d of the pooled embeddings.
     :param token_dim: Dimensions h of the projected token states.
+    :param query_dim: Dimensions of the query's token states before projection, which nothing has to be stored of:
+        weights and probes are read from them. `None` to read them from the projected ones.
     """
 
     pooled_dim: int = Field(gt=0)
     token_dim: int = Field(gt=0)
+    query_dim: int | None = Field(None, gt=0)
 
 
 class ContextTokens(Protocol):
@@ -124,6 +127,8 @@ class Observation:
     :param contexts: Pooled embeddings of the candidates, shape ``[n, d]``.
     :param query_tokens: Projected token states of the query, length 1, shape ``[m, h]``.
     :param tokens: Token states of the candidates.
+    :param query_states: Token states of the query before projection, length 1, shape ``[m, query_dim]``; needed if the
+        adapter has a `query_dim`.
     :param positive: Pooled embedding of the query's labelled positive, shape ``[d]``: what false-negative detection
         may see while training, and reranking never.
     """
@@ -132,6 +137,7 @@ class Observation:
     contexts: Tensor
     query_tokens: Tensor
     tokens: ContextTokens
+    query_states: Tensor | None = None
     positive: Tensor | None = None
 
 
@@ -187,9 +193,9 @@ class RelationAwareAdapter(nn.Module):
         if config.token_relation:
             self.token_relation = nn.Linear(3 * config.token_dim, config.hidden_dim)
         if config.observed_context:
-            self.token_weight = nn.Linear(config.token_dim, 1)
+            self.token_weight = nn.Linear(config.query_dim or config.token_dim, 1)
         if config.probes:
-            self.scan = Scan(config.token_dim, config.probes)
+            self.scan = Scan(config.query_dim or config.token_dim, config.token_dim, config.probes)
         scores = 1 + 2 * config.observed_context + bool(config.probes)
         self.trunk = nn.Sequential(nn.Linear(config.hidden_dim + 2 * scores, config.hidden_dim), nn.GELU())
         self.correction = nn.Linear(config.hidden_dim, config.pooled_dim)
@@ -255,10 +261,12 @@ class RelationAwareAdapter(nn.Module):
         if not len(query_tokens) or not len(base):
             return [nothing] * (2 + scanning), nothing[:, None]
         count = len(query_tokens)
-        vectors = torch.cat([query_tokens, self.scan.probes(query_tokens)]) if scanning else query_tokens
+        states = query_tokens if self.config.query_dim is None else observation.query_states
+        assert states is not None
+        vectors = torch.cat([query_tokens, self.scan.probes(states)]) if scanning else query_tokens
         similarity = tokens.similarity(vectors)
         per_token = segments.maximum(similarity[:count]).T
-        weights = self.query_token_weights(query_tokens, per_token)
+        weights = self.query_token_weights(states, per_token)
         # Where the query is covered is read, not learned: no gradient flows through the windows.
         with torch.no_grad():
             stretches = segments.stretches
@@ -278,15 +286,15 @@ class RelationAwareAdapter(nn.Module):
             relation = torch.einsum("nmk,m->nk", nn.functional.gelu(product), weights)
         return found, relation
 
-    def query_token_weights(self, query_tokens: Tensor, match: Tensor) -> Tensor:
+    def query_token_weights(self, query_states: Tensor, match: Tensor) -> Tensor:
         """
         How much each query token counts in the token match: a learned part times its contrast.
 
-        :param query_tokens: Shape ``[m, h]``.
+        :param query_states: The query's token states, shape ``[m, query_dim]`` or, without it, ``[m, token_dim]``.
         :param match: Shape ``[n, m]``.
         :returns: Shape ``[m]``; they sum to 1.
         """
-        weights = self.token_weight(query_tokens).softmax(dim=0)[:, 0]
+        weights = self.token_weight(query_states).softmax(dim=0)[:, 0]
         if self.config.contrast_weighting:
             weights = weights * contrast_weights(match.detach())
         return weights / weights.sum()
@@ -314,7 +322,8 @@ class Scan(nn.Module):
     match; a candidate's score is that of its best tokens, as a mean of exponentials: what one token says loudly counts,
     and the length of the text does not.
 
-    :param token_dim: Dimensions h of the projected token states.
+    :param query_dim: Dimensions of the query's token states.
+    :param token_dim: Dimensions h of the candidates' projected token states.
     :param probes: Views of the query.
     """
 
@@ -322,11 +331,11 @@ class Scan(nn.Module):
     # Differences of cosines are small numbers; the layer learns faster from larger ones.
     _SCALE = 4.0
 
-    def __init__(self, token_dim: int, probes: int) -> None:
+    def __init__(self, query_dim: int, token_dim: int, probes: int) -> None:
         super().__init__()
         hidden = 2 * token_dim
-        self.reading = nn.Linear(token_dim, hidden)
-        self.attention = nn.Linear(token_dim, probes)
+        self.reading = nn.Linear(query_dim, hidden)
+        self.attention = nn.Linear(query_dim, probes)
         self.start = nn.Parameter(torch.randn(probes, hidden) * 0.3)
         self.aim = nn.Sequential(nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, token_dim))
         self.place = nn.Sequential(nn.Linear(probes + 4, 32), nn.GELU(), nn.Linear(32, 1))
@@ -335,10 +344,10 @@ class Scan(nn.Module):
         nn.init.normal_(last.weight, std=0.01)
         nn.init.zeros_(last.bias)
 
-    def probes(self, query_tokens: Tensor) -> Tensor:
-        """Views of the query, length 1, shape ``[probes, h]``, from its tokens of shape ``[m, h]``."""
-        attention = self.attention(query_tokens).softmax(dim=0)
-        read = attention.T @ self.reading(query_tokens) + self.start
+    def probes(self, query_states: Tensor) -> Tensor:
+        """Views of the query, length 1, shape ``[probes, h]``, from its token states of shape ``[m, query_dim]``."""
+        attention = self.attention(query_states).softmax(dim=0)
+        read = attention.T @ self.reading(query_states) + self.start
         return nn.functional.normalize(self.aim(nn.functional.gelu(read)), dim=-1)
 
     def forward(self, features: Tensor, segments: Segments) -> Tensor:

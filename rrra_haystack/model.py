@@ -72,10 +72,12 @@ class QueryEncoding:
 
     :param embedding: Pooled embedding, shape ``[d]``, float32, on the CPU.
     :param states: Projected token states, shape ``[m, h]``, float32, on the CPU.
+    :param hidden: Token states before projection, shape ``[m, hidden]``, float32, on the CPU.
     """
 
     embedding: Tensor
     states: Tensor
+    hidden: Tensor
 
 
 @dataclass(frozen=True)
@@ -333,7 +335,11 @@ class RRRAModel(nn.Module):
                 self._queries.move_to_end(key)
                 return self._queries[key]
         (batch,) = self.encoder.encode([text], task="query", prompt=prompt)
-        encoding = QueryEncoding(embedding=batch.pooled[0].cpu(), states=self.project(batch.states).cpu())
+        encoding = QueryEncoding(
+            embedding=batch.pooled[0].cpu(),
+            states=self.project(batch.states).cpu(),
+            hidden=batch.states.float().cpu(),
+        )
         with self._lock:
             self._queries[key] = encoding
             while len(self._queries) > _QUERIES_KEPT:
@@ -399,7 +405,11 @@ class RRRAModel(nn.Module):
         query_tokens = nn.functional.normalize(query.states, dim=-1)
         if not self._silent:
             observation = Observation(
-                query=query.embedding, contexts=batch.pooled, query_tokens=query_tokens, tokens=batch
+                query=query.embedding,
+                contexts=batch.pooled,
+                query_tokens=query_tokens,
+                tokens=batch,
+                query_states=nn.functional.normalize(query.hidden, dim=-1),
             )
             return self.adapter(observation)
         contexts = nn.functional.normalize(batch.pooled, dim=-1)
@@ -407,7 +417,9 @@ class RRRAModel(nn.Module):
         match = batch.match(query_tokens)
         adapter = torch.zeros_like(base)
         if len(query_tokens) and len(batch):
-            adapter = match @ self.adapter.query_token_weights(query_tokens, match)
+            states = query_tokens if self.config.adapter.query_dim is None else query.hidden
+            states = nn.functional.normalize(states, dim=-1)
+            adapter = match @ self.adapter.query_token_weights(states, match)
         even = torch.zeros((len(batch), 4))
         return Judgement(base=base, qa=base, ca=torch.ones_like(base), adapter=adapter, outcomes=even)
 

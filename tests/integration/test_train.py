@@ -207,3 +207,16 @@ def test_phase_3_wants_phase_2(workplace: Path) -> None:
     recipe = load_recipe(workplace / "recipe.yaml", ["joint.steps=1"])
     with pytest.raises(ValueError, match="no adapter of phase 2 yet"):
         train(recipe, workplace / "too-early", phase=3, cache=workplace / "cache")
+
+
+def test_phase_3_begins_with_a_trained_model(workplace: Path, trained: Path) -> None:
+    changes = [f"start={trained / 'model'}", "joint.steps=2", "joint.batch_size=4", "joint.refit_steps=0"]
+    recipe = load_recipe(workplace / "recipe.yaml", [*changes, "joint.adapter_weight=0"])
+    train(recipe, workplace / "started", cache=workplace / "cache")
+    before, after = weights(trained), weights(workplace / "started")
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+    assert (workplace / "started" / "model" / "modules.json").exists()
+
+    other = load_recipe(workplace / "recipe.yaml", [*changes, "adapter.parts.probes=3"])
+    with pytest.raises(ValueError, match="probes differ"):
+        train(other, workplace / "misfit", cache=workplace / "cache")

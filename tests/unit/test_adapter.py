@@ -36,7 +36,7 @@ def observe(n: int = N, m: int = M, *, positive: bool = False) -> Observation:
     lengths = LENGTHS[:n]
     states = normalize(torch.randn(int(lengths.sum()), H, generator=generator), dim=-1)
     labelled = torch.randn(D, generator=generator) if positive else None
-    return Observation(query, contexts, query_tokens, StateTokens(states, Segments(lengths)), labelled)
+    return Observation(query, contexts, query_tokens, StateTokens(states, Segments(lengths)), positive=labelled)
 
 
 def match_of(seen: Observation) -> torch.Tensor:

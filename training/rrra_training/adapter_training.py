@@ -63,6 +63,7 @@ class AdapterTraining(BaseModel):
     :param steps: Batches to train on.
     :param batch_size: Queries of a batch, over all processes.
     :param learning_rate: Highest learning rate, reached after the warm-up and falling to a twentieth as a cosine.
+    :param projection_learning_rate: The same of the projection, which forgets other domains when it learns fast.
     :param warmup_ratio: Share of the steps in which the learning rate rises.
     :param weight_decay: Of AdamW.
     :param ranking_weight: Weight of the listwise ranking loss.
@@ -86,6 +87,7 @@ class AdapterTraining(BaseModel):
     steps: int = Field(2000, gt=0)
     batch_size: int = Field(32, gt=0)
     learning_rate: float = Field(1e-3, gt=0)
+    projection_learning_rate: float = Field(1e-4, ge=0)
     warmup_ratio: float = Field(0.05, ge=0, lt=1)
     weight_decay: float = Field(0.01, ge=0)
     ranking_weight: float = Field(1.0, ge=0)
@@ -159,8 +161,11 @@ def train_adapter(  # noqa: C901  (the loop reads best from top to bottom)
     process = PartialState()
     checkpoint = run.latest_checkpoint(phase)
     begin = checkpoint[0] if checkpoint is not None else 0
+    if checkpoint is not None and run.done(phase) is not None and begin >= config.steps:
+        learner.load_state_dict(below("model/", checkpoint[1]))
+        return learner.eval()
     orders = None
-    if config.hard_lists and begin < config.steps:
+    if config.hard_lists:
         # By the weights at the start, which a resumed run has at this point alone.
         orders = _orders(learner, sets, config, cache, show_progress=show_progress)
     optimiser = torch.optim.AdamW(_groups(learner, config), betas=(0.9, 0.98))
@@ -169,8 +174,6 @@ def train_adapter(  # noqa: C901  (the loop reads best from top to bottom)
         load_optimiser_tensors(optimiser, below("optimiser/", checkpoint[1]))
     if process.is_main_process:
         run.rewind(phase, begin)
-    if run.done(phase) is not None and begin >= config.steps:
-        return learner.eval()
     class_weights = _class_weights(sets, config, prior, seed)
     draws = _draws(sets, config, prior, seed, begin, orders, process)
     progress = tqdm(
@@ -240,7 +243,8 @@ def accumulate_gradients(
     states = project(data.passages.tokens(rows).states, learner.projection, kind)
     passages = states.split(data.passages.lengths[rows].tolist())
     queries = data.queries.tokens(lists.queries[share])
-    query_states = project(queries.states, learner.projection).split(queries.lengths.tolist())
+    query_tokens = project(queries.states, learner.projection).split(queries.lengths.tolist())
+    query_states = project(queries.states, None).split(queries.lengths.tolist())
     total = torch.zeros(())
     sums: dict[str, float] = {}
     for at, number in enumerate(share):
@@ -253,8 +257,9 @@ def accumulate_gradients(
         observation = Observation(
             query=torch.from_numpy(np.array(data.queries.pooled[lists.queries[number]])),
             contexts=torch.from_numpy(data.passages.pooled[own]),
-            query_tokens=query_states[at],
+            query_tokens=query_tokens[at],
             tokens=tokens,
+            query_states=query_states[at],
             positive=torch.from_numpy(np.array(data.passages.pooled[own[0]])) if config.detection_weight else None,
         )
         parts = losses_of(
@@ -451,10 +456,19 @@ def _orders(
 # --- where it begins ---
 
 
+def adapter_shape(encoder: Encoder, config: AdapterTraining) -> AdapterConfig:
+    """The shape of the adapter that a configuration asks for, over an encoder."""
+    return AdapterConfig(
+        pooled_dim=encoder.dimension,
+        token_dim=config.token_dim or encoder.hidden_size,
+        query_dim=encoder.hidden_size,
+        **config.parts.model_dump(),
+    )
+
+
 def _fresh(encoder: Encoder, sets: Sequence[CandidateSet], config: AdapterTraining, seed: int) -> AdapterLearner:
-    token_dim = config.token_dim or encoder.hidden_size
-    shape = AdapterConfig(pooled_dim=encoder.dimension, token_dim=token_dim, **config.parts.model_dump())
-    learner = AdapterLearner(shape, encoder.hidden_size)
+    learner = AdapterLearner(adapter_shape(encoder, config), encoder.hidden_size)
+    token_dim = learner.adapter.config.token_dim
     if learner.projection is not None:
         with torch.no_grad():
             learner.projection.weight.copy_(initial_projection([data.passages for data in sets], token_dim, seed))
@@ -492,20 +506,17 @@ def initial_projection(stores: Sequence[StateStore], token_dim: int, seed: int) 
 
 
 def _groups(learner: AdapterLearner, config: AdapterTraining) -> list[dict]:
-    """Single numbers learn faster than matrices, and do not decay."""
+    """Single numbers learn faster than matrices, and do not decay; the projection learns slowly."""
     single = [learner.log_scale, learner.adapter.score_mix]
-    chosen = {id(parameter) for parameter in single}
+    slow = list(learner.projection.parameters()) if learner.projection is not None else []
+    chosen = {id(parameter) for parameter in (*single, *slow)}
     rest = [parameter for parameter in learner.parameters() if id(parameter) not in chosen]
-    fast = 10 * config.learning_rate
-    return [
-        {
-            "params": rest,
-            "highest": config.learning_rate,
-            "lr": config.learning_rate,
-            "weight_decay": config.weight_decay,
-        },
-        {"params": single, "highest": fast, "lr": fast, "weight_decay": 0.0},
-    ]
+    rates = (
+        (rest, config.learning_rate, config.weight_decay),
+        (single, 10 * config.learning_rate, 0.0),
+        (slow, config.projection_learning_rate, 0.0),
+    )
+    return [{"params": own, "highest": rate, "lr": rate, "weight_decay": decay} for own, rate, decay in rates if own]
 
 
 def _schedule(step: int, config: AdapterTraining) -> float:

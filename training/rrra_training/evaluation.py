@@ -173,9 +173,13 @@ def encode_queries(model: RRRAModel, queries: Sequence[Query], *, show_progress:
     encodings: list[QueryEncoding | None] = [None] * len(queries)
     texts = [query.text for query in queries]
     for batch in model.encoder.encode(texts, task="query", show_progress_bar=show_progress):
-        states = model.project(batch.states).cpu().split(batch.lengths.tolist())
-        for index, embedding, own in zip(batch.indices.tolist(), batch.pooled.cpu(), states, strict=True):
-            encodings[index] = QueryEncoding(embedding=embedding, states=own)
+        lengths = batch.lengths.tolist()
+        hidden = batch.states.float().cpu().split(lengths)
+        states = model.project(batch.states).cpu().split(lengths)
+        for index, embedding, own, whole in zip(
+            batch.indices.tolist(), batch.pooled.cpu(), states, hidden, strict=True
+        ):
+            encodings[index] = QueryEncoding(embedding=embedding, states=own, hidden=whole)
     return [encoding for encoding in encodings if encoding is not None]
 
 
@@ -244,7 +248,8 @@ def _rank_by_states(
     tokens = StateTokens(states, Segments(spans[:, 1] - spans[:, 0]))
     with torch.inference_mode():
         contexts = torch.from_numpy(corpus.pooled[top])
-        judged = model.adapter(Observation(encoding.embedding, contexts, query_tokens, tokens))
+        hidden = nn.functional.normalize(encoding.hidden, dim=-1)
+        judged = model.adapter(Observation(encoding.embedding, contexts, query_tokens, tokens, hidden))
         match = tokens.segments.maximum(tokens.similarity(query_tokens)).T
     return reranking_score(torch.from_numpy(base), judged.adapter, model.config.fusion_weight).numpy(), match
 

@@ -316,7 +316,8 @@ def _adapter_loss(
 ) -> Tensor:
     """Mean adapter loss of the lists, from token states that carry the encoder's gradient."""
     states = project(read.states, learner.projection, config.codes[0]).split(read.lengths.tolist())
-    query_states = project(asked.states, learner.projection).split(asked.lengths.tolist())
+    query_tokens = project(asked.states, learner.projection).split(asked.lengths.tolist())
+    query_states = project(asked.states, None).split(asked.lengths.tolist())
     total = read.pooled.new_zeros(())
     for number, own in enumerate(lists):
         places = np.searchsorted(rows, own[own >= 0])
@@ -324,7 +325,8 @@ def _adapter_loss(
         observation = Observation(
             query=asked.pooled[number].float(),
             contexts=read.pooled[torch.from_numpy(places)].float(),
-            query_tokens=query_states[number],
+            query_tokens=query_tokens[number],
+            query_states=query_states[number],
             tokens=StateTokens(torch.cat([states[place] for place in places]), Segments(lengths)),
             positive=read.pooled[places[0]].float().detach() if config.detection_weight else None,
         )

@@ -172,12 +172,14 @@ def judge(
             positive = None
             if with_positive:
                 positive = torch.from_numpy(np.array(data.passages.pooled[data.positives.of(number)[0]]))
+            hidden = data.queries.tokens(np.asarray([number])).states
             judgement = adapter(
                 Observation(
                     query=torch.from_numpy(np.array(data.queries.pooled[number])),
                     contexts=torch.from_numpy(data.passages.pooled[rows]),
-                    query_tokens=project(data.queries.tokens(np.asarray([number])).states, projection),
+                    query_tokens=project(hidden, projection),
                     tokens=passages.tokens(rows, kind),
+                    query_states=project(hidden, None),
                     positive=positive,
                 )
             )

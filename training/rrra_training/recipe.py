@@ -31,6 +31,8 @@ class Recipe(BaseModel):
     :param evidence: How far labels are believed.
     :param dual_encoder: Phase 1; skipped if `None`.
     :param adapter: Phase 2.
+    :param start: A trained model over the same encoder, a directory or a bundled name, whose adapter phase 3 begins
+        with; phase 2 is then skipped.
     :param joint: Phase 3; skipped if `None`.
     """
 
@@ -46,6 +48,7 @@ class Recipe(BaseModel):
     evidence: EvidenceConfig = EvidenceConfig()
     dual_encoder: DualEncoderConfig | None = None
     adapter: AdapterTraining = AdapterTraining()
+    start: str | None = None
     joint: JointTraining | None = None
 
     @model_validator(mode="after")

@@ -72,7 +72,11 @@ def reranking_time(kind: Any, *, token_dim: int, candidates: int = 100, tokens: 
         torch.full((candidates,), tokens),
     )
     codes = [pybase64.b64encode_as_string(record) for record in records]
-    query = QueryEncoding(embedding=torch.randn(model.encoder.dimension), states=torch.randn(12, token_dim))
+    query = QueryEncoding(
+        embedding=torch.randn(model.encoder.dimension),
+        states=torch.randn(12, token_dim),
+        hidden=torch.randn(12, model.encoder.hidden_size),
+    )
     times = _times(lambda: model.score(query, codes))
     return {"p50": float(np.percentile(times, 50)), "p95": float(np.percentile(times, 95)), "bytes": len(codes[0])}
 

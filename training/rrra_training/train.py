@@ -17,7 +17,7 @@ from rrra_haystack.adapter import AdapterConfig, RelationAwareAdapter
 from rrra_haystack.encoder import Encoder
 from rrra_haystack.files import atomic_write
 from rrra_haystack.model import RRRAConfig, RRRAModel
-from rrra_training.adapter_training import PHASE, AdapterLearner, train_adapter
+from rrra_training.adapter_training import PHASE, AdapterLearner, above, adapter_shape, train_adapter
 from rrra_training.card import model_card
 from rrra_training.data import open_dataset
 from rrra_training.dual_encoder import train_dual_encoder
@@ -70,7 +70,9 @@ def train(
     encoder = Encoder(source)
     name = recipe.encoder if source == recipe.encoder else source
     workshop = Workshop(recipe, run, kept, show_progress)
-    if phase in {None, 2}:
+    if recipe.start is not None:
+        workshop.begin_with(recipe.start)
+    elif phase in {None, 2}:
         sets = workshop.sets(encoder, recipe.train)
         learner = train_adapter(
             encoder, sets, recipe.adapter, run, kept,
@@ -115,6 +117,26 @@ class Workshop:
                 )
                 for split in splits
             ]  # fmt: skip
+
+    def begin_with(self, start: str) -> None:
+        """Take the adapter of a trained model for the result of phase 2."""
+        if self.run.done(PHASE) is not None or not PartialState().is_main_process:
+            return
+        model = RRRAModel.load(start)
+        asked = adapter_shape(model.encoder, self.recipe.adapter)
+        if model.config.adapter != asked:
+            differing = [name for name, value in asked if getattr(model.config.adapter, name) != value]
+            msg = (
+                f"The adapter of {start} does not have the shape that the recipe asks for: {', '.join(differing)} "
+                "differ. Set adapter.parts and adapter.token_dim to those of the model."
+            )
+            raise ValueError(msg)
+        learner = AdapterLearner(model.config.adapter, model.encoder.hidden_size)
+        learner.adapter.load_state_dict(model.adapter.state_dict())
+        if learner.projection is not None and model.projection is not None:
+            learner.projection.load_state_dict(model.projection.state_dict())
+        self.run.save_checkpoint(PHASE, self.recipe.adapter.steps, above("model/", learner.state_dict()), {})
+        self.run.mark_done(PHASE, start=start)
 
     def finish(self, encoder: Encoder, name: str, learner: AdapterLearner) -> RRRAModel:
         """Fit on dev, measure there, and write the model directory in one step."""
