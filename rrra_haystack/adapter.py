@@ -277,8 +277,8 @@ class RelationAwareAdapter(nn.Module):
             near = coverage[stretches.owner]
             local = weights @ similarity[:count]
             kind = torch.full_like(near, float(tokens.is_binary))
-            features = [*similarity[count:], near, local, base[segments.owner], kind]
-            found.append(self.scan(torch.stack(features, dim=1), segments))
+            further = torch.stack([near, local, base[segments.owner], kind])
+            found.append(self.scan(torch.cat([similarity[count:], further]), segments))
         relation = nothing[:, None]
         if self.config.token_relation:
             observed = tokens.states_at(places(similarity[:count].detach(), per_token.detach(), segments))
@@ -338,11 +338,16 @@ class Scan(nn.Module):
         self.attention = nn.Linear(query_dim, probes)
         self.start = nn.Parameter(torch.randn(probes, hidden) * 0.3)
         self.aim = nn.Sequential(nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, token_dim))
-        self.place = nn.Sequential(nn.Linear(probes + 4, 32), nn.GELU(), nn.Linear(32, 1))
-        last = self.place[-1]
+        self.place = nn.ModuleList([nn.Linear(probes + 4, 32), nn.GELU(), nn.Linear(32, 1)])
+        nn.init.normal_(self._layers[1].weight, std=0.01)
+        nn.init.zeros_(self._layers[1].bias)
+
+    @property
+    def _layers(self) -> tuple[nn.Linear, nn.Linear]:
+        first, _, last = self.place
+        assert isinstance(first, nn.Linear)
         assert isinstance(last, nn.Linear)
-        nn.init.normal_(last.weight, std=0.01)
-        nn.init.zeros_(last.bias)
+        return first, last
 
     def probes(self, query_states: Tensor) -> Tensor:
         """Views of the query, length 1, shape ``[probes, h]``, from its token states of shape ``[m, query_dim]``."""
@@ -354,11 +359,13 @@ class Scan(nn.Module):
         """
         Score candidates from features of their tokens.
 
-        :param features: Shape ``[T, probes + 4]``.
+        :param features: One row a feature, as the products come, shape ``[probes + 4, T]``.
         :param segments: Which tokens belong to which of the n candidates.
         :returns: Shape ``[n]``.
         """
-        scores = self.place(self._SCALE * features)[:, 0] * self._SHARPNESS
+        first, last = self._layers
+        hidden = torch.addmm(first.bias[:, None], self._SCALE * first.weight, features)
+        scores = (last.weight @ nn.functional.gelu(hidden) + last.bias)[0] * self._SHARPNESS
         # One shift for all candidates keeps the exponentials finite and cancels out.
         shift = scores.detach().max() if len(scores) else scores.new_zeros(())
         counts = torch.from_numpy(segments.lengths).to(scores).clamp_min(1)

@@ -30,7 +30,7 @@ from rrra_haystack.scoring import Calibration, check_fusion_weight, reranking_sc
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+DEFAULT_MODEL = "rrra-minilm-l6"
 
 _CONFIG = "rrra/config.json"
 _WEIGHTS = "rrra/adapter.safetensors"

@@ -39,7 +39,7 @@ def command(
     console = Console()
     loaded = load_recipe(recipe, set_ or ())
     if show:
-        console.print(loaded.to_yaml(), highlight=False, markup=False, end="")
+        typer.echo(loaded.to_yaml(), nl=False)
         return
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("rrra_training").setLevel(logging.INFO)

@@ -374,7 +374,7 @@ def test_the_scan_finds_one_telling_token_whatever_the_length() -> None:
         scan.place[0].weight[0, 0], scan.place[2].weight[0, 0] = 1.0, 1.0
     features = torch.zeros(60, 5)
     features[4, 0] = features[59, 0] = 1.0
-    short, none, long = scan(features, Segments(np.array([10, 20, 30]))).tolist()
+    short, none, long = scan(features.T, Segments(np.array([10, 20, 30]))).tolist()
     assert short > long > none == pytest.approx(0, abs=1e-6)
     # One loud token of ten, as a mean of exponentials: GELU(4) = 3.99987.
     assert short == pytest.approx(np.log((np.exp(39.9987) + 9) / 10) / 10, abs=1e-4)

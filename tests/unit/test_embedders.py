@@ -12,7 +12,7 @@ TOKEN = {"type": "env_var", "env_vars": ["HF_API_TOKEN", "HF_TOKEN"], "strict": 
 TEXT_TYPE = "haystack_integrations.components.embedders.rrra.text_embedder.RRRAEmbedder"
 DOCUMENT_TYPE = "haystack_integrations.components.embedders.rrra.document_embedder.RRRADocumentEmbedder"
 COMMON = {
-    "model": "sentence-transformers/all-MiniLM-L6-v2",
+    "model": "rrra-minilm-l6",
     "device": None,
     "token": TOKEN,
     "prefix": None,
@@ -71,7 +71,7 @@ def test_query_embedding_is_the_encoders(model: RRRAModel) -> None:
 
 
 def test_normalised_and_truncated() -> None:
-    embedding = RRRAEmbedder(normalize_embeddings=True, truncate_dim=64).run("Tea")["embedding"]
+    embedding = RRRAEmbedder("all-MiniLM-L6-v2", normalize_embeddings=True, truncate_dim=64).run("Tea")["embedding"]
     assert len(embedding) == 64
     assert np.linalg.norm(embedding) == pytest.approx(1)
 
@@ -94,7 +94,7 @@ def test_the_kind_of_codes_is_chosen(documents: list[Document]) -> None:
         code: len(RRRADocumentEmbedder(code=code, progress_bar=False).run(documents)["documents"][0].meta["rrra_codes"])
         for code in ("1bit", "int8", None)
     }
-    assert sizes["int8"] > sizes["1bit"] == sizes[None]
+    assert sizes[None] == sizes["int8"] > sizes["1bit"]
 
 
 def test_meta_fields_are_embedded() -> None:
@@ -199,7 +199,7 @@ def test_to_dict_of_other_values() -> None:
 
 def test_from_dict_of_the_defaults() -> None:
     text = RRRAEmbedder.from_dict({"type": TEXT_TYPE, "init_parameters": {**COMMON}})
-    assert text.model == "sentence-transformers/all-MiniLM-L6-v2"
+    assert text.model == "rrra-minilm-l6"
     assert text.device is None
     assert text.token == Secret.from_env_var(["HF_API_TOKEN", "HF_TOKEN"], strict=False)
     assert text.normalize_embeddings is False
@@ -212,6 +212,7 @@ def test_from_dict_of_the_defaults() -> None:
 def test_yaml_keeps_other_values_and_runs(component: type) -> None:
     pipeline = Pipeline()
     given = component(
+        "all-MiniLM-L6-v2",
         suffix="?",
         device=ComponentDevice.from_str("cpu"),
         truncate_dim=64,
@@ -280,7 +281,7 @@ def test_documents_that_were_embedded_are_embedded_anew(embedded: list[Document]
 
 
 def test_embeddings_of_documents_are_normalised_and_truncated() -> None:
-    embedder = RRRADocumentEmbedder(normalize_embeddings=True, truncate_dim=64, progress_bar=False)
+    embedder = RRRADocumentEmbedder("all-MiniLM-L6-v2", normalize_embeddings=True, truncate_dim=64, progress_bar=False)
     (document,) = embedder.run([Document(content="Tea")])["documents"]
     assert len(document.embedding) == 64
     assert np.linalg.norm(document.embedding) == pytest.approx(1, abs=1e-5)
@@ -300,7 +301,7 @@ def test_nothing_is_loaded_for_no_documents() -> None:
 
 
 def test_a_closed_embedder_embeds_as_before(documents: list[Document]) -> None:
-    embedder = RRRADocumentEmbedder(progress_bar=False, truncate_dim=32)
+    embedder = RRRADocumentEmbedder("all-MiniLM-L6-v2", progress_bar=False, truncate_dim=32)
     first = embedder.run(documents[:2])["documents"]
     embedder.close()
     assert embedder.run(documents[:2])["documents"] == first

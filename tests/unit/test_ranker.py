@@ -24,7 +24,7 @@ def test_to_dict_of_the_defaults() -> None:
     assert RRRAAdapterRanker().to_dict() == {
         "type": TYPE,
         "init_parameters": {
-            "model": "sentence-transformers/all-MiniLM-L6-v2",
+            "model": "rrra-minilm-l6",
             "device": None,
             "token": {"type": "env_var", "env_vars": ["HF_API_TOKEN", "HF_TOKEN"], "strict": False},
             "top_k": 10,
@@ -71,7 +71,8 @@ def test_documents_carry_their_scores_and_no_codes(ranker: RRRAAdapterRanker, em
         assert all(isinstance(value, float) for value in document.meta["rrra"].values())
         assert "rrra_codes" not in document.meta
         assert "number" in document.meta
-        fused = (document.meta["rrra"]["base_score"] + 3 * document.meta["rrra"]["adapter_score"]) / 4
+        weight = RRRAModel.shared().config.fusion_weight
+        fused = (document.meta["rrra"]["base_score"] + weight * document.meta["rrra"]["adapter_score"]) / (1 + weight)
         assert document.score == pytest.approx(fused, abs=1e-6)
     assert [document.to_dict() for document in embedded] == before
 
@@ -354,7 +355,7 @@ def test_something_else_instead_of_codes_names_the_document(
 def test_codes_of_other_weights_name_the_document(
     ranker: RRRAAdapterRanker, model: RRRAModel, embedded: list[Document]
 ) -> None:
-    other = RRRAModel.load("all-MiniLM-L6-v2", model_kwargs={"dtype": torch.float32})
+    other = RRRAModel.load("rrra-minilm-l6", model_kwargs={"dtype": torch.float32})
     with torch.no_grad():
         for parameter in other.encoder.transformer.parameters():
             parameter.mul_(1.05)

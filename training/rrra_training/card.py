@@ -20,7 +20,12 @@ def model_card(recipe: Recipe, figures: dict[str, Any], *, include_encoder: bool
     :param include_encoder: Whether the directory holds the encoder too.
     :param parameters: Number of trained parameters.
     """
-    trained_on = ", ".join(f"{split.data.name} ({split.split})" for split in recipe.train)
+    trained_on = ", ".join(
+        f"{split.data.name or split.data.format} ({', '.join(filter(None, (split.split, split.data.licence)))})"
+        for split in recipe.train
+    )
+    # Where the data lay is no part of how the model is made.
+    recipe = recipe.model_copy(update={"data_root": Path()})
     lines = [
         "---",
         "library_name: rrra-haystack",

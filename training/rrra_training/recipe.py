@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from rrra_haystack.model import DEFAULT_MODEL
+from rrra_haystack.pretrained import MINILM
 from rrra_training.adapter_training import AdapterTraining
 from rrra_training.dual_encoder import DualEncoderConfig
 from rrra_training.evidence import EvidenceConfig
@@ -39,7 +39,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    encoder: str = DEFAULT_MODEL
+    encoder: str = MINILM
     data_root: Path = Path()
     train: tuple[SplitConfig, ...] = Field(min_length=1)
     dev: tuple[SplitConfig, ...] = Field(min_length=1)

@@ -21,8 +21,8 @@ from haystack import Document
 from haystack_integrations.components.embedders.sentence_transformers import SentenceTransformersDocumentEmbedder
 
 from haystack_integrations.components.embedders.rrra import RRRADocumentEmbedder
-from rrra_haystack.model import DEFAULT_MODEL, QueryEncoding, RRRAModel
-from rrra_haystack.pretrained import resolve_encoder
+from rrra_haystack.model import QueryEncoding, RRRAModel
+from rrra_haystack.pretrained import MINILM, resolve_encoder
 from rrra_training.data import BeirDataset
 
 
@@ -39,7 +39,7 @@ def embedding_speed(data: Path, *, passages: int, rounds: int) -> dict[str, floa
         for passage in islice(BeirDataset(data).passages(), passages)
     ]
     ours = RRRADocumentEmbedder(progress_bar=False)
-    theirs = SentenceTransformersDocumentEmbedder(model=resolve_encoder(DEFAULT_MODEL), progress_bar=False)
+    theirs = SentenceTransformersDocumentEmbedder(model=resolve_encoder(MINILM), progress_bar=False)
     speeds: dict[str, list[float]] = {"RRRADocumentEmbedder": [], "SentenceTransformersDocumentEmbedder": []}
     for embedder in (ours, theirs):
         embedder.warm_up()
@@ -61,7 +61,7 @@ def reranking_time(kind: Any, *, token_dim: int, candidates: int = 100, tokens: 
     :param candidates: Length of the list.
     :param tokens: Tokens of each candidate.
     """
-    model = RRRAModel.shared(DEFAULT_MODEL)
+    model = RRRAModel.shared(MINILM)
     torch.manual_seed(0)
     if token_dim != model.config.adapter.token_dim:
         adapter = model.config.adapter.model_copy(update={"token_dim": token_dim})

@@ -17,6 +17,8 @@ class _Data(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str | None = None
+    # For the model card: a model carries what its data allow.
+    licence: str | None = None
     max_malformed: int = Field(0, ge=0)
 
 
