@@ -67,9 +67,9 @@ class StateStore:
         count, tokens, dimension, hidden = (meta[key] for key in ("count", "tokens", "dimension", "hidden"))
         self.pooled: np.ndarray = _map(self.path / _POOLED, np.float32, (count, dimension))
         self._states = _map(self.path / _STATES, np.float16, (tokens, hidden))
-        self.lengths: np.ndarray = np.fromfile(self.path / _LENGTHS, dtype=np.int32).astype(np.int64)
+        self.lengths: np.ndarray = np.fromfile(self.path / _LENGTHS, dtype=np.int32, count=count).astype(np.int64)
         self._starts = np.cumsum(self.lengths) - self.lengths
-        self._text_ends = np.fromfile(self.path / _TEXT_ENDS, dtype=np.int64)
+        self._text_ends = np.fromfile(self.path / _TEXT_ENDS, dtype=np.int64, count=count)
         text_bytes = int(self._text_ends[-1]) if count else 0
         self._texts = _map(self.path / _TEXTS, np.uint8, (text_bytes, 1))[:, 0]
 

@@ -1,0 +1,129 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rrra_training import store
+from rrra_training.mining import MiningConfig, mine, mine_cached
+from rrra_training.store import StateStore, weights_fingerprint
+from texts import TEXTS
+
+from rrra_haystack import RRRAModel
+from rrra_haystack.encoder import Encoder
+
+PAIRS = [(f"t{number}", text) for number, text in enumerate(TEXTS)]
+
+
+@pytest.fixture(scope="module")
+def encoder(model: RRRAModel) -> Encoder:
+    return model.encoder
+
+
+@pytest.fixture(scope="module")
+def kept(encoder: Encoder, tmp_path_factory: pytest.TempPathFactory) -> StateStore:
+    return StateStore.build(tmp_path_factory.mktemp("store") / "texts", iter(PAIRS), encoder, task="document")
+
+
+def test_it_keeps_what_the_encoder_says(kept: StateStore, encoder: Encoder) -> None:
+    assert kept.ids == [identifier for identifier, _ in PAIRS]
+    assert [kept.text(row) for row in range(len(kept))] == list(TEXTS)
+    for batch in encoder.encode(TEXTS, task="document"):
+        states = batch.states.split(batch.lengths.tolist())
+        for index, pooled, own in zip(batch.indices.tolist(), batch.pooled, states, strict=True):
+            assert kept.pooled[index] == pytest.approx(torch.nn.functional.normalize(pooled, dim=-1).numpy(), abs=0.01)
+            found = kept.tokens(np.array([index]))
+            assert found.lengths.tolist() == [len(own)]
+            assert torch.nn.functional.cosine_similarity(found.states.float(), own.float()).min() > 0.99
+
+
+def test_rows_may_be_read_in_any_order_and_twice(kept: StateStore) -> None:
+    rows = np.array([3, 0, 3])
+    parts = kept.tokens(rows)
+    first, second, third = parts.states.split(parts.lengths.tolist())
+    assert torch.equal(first, third)
+    assert torch.equal(second, kept.tokens(np.array([0])).states)
+    assert isinstance(kept.pooled, np.memmap)
+
+
+def test_an_interrupted_build_goes_on(encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "_SHARD", 4)
+
+    def broken() -> object:
+        yield from PAIRS[:9]
+        msg = "the power went off"
+        raise OSError(msg)
+
+    with pytest.raises(OSError, match="power"):
+        StateStore.build(tmp_path / "s", broken(), encoder, task="document")
+    with pytest.raises(ValueError, match="not complete"):
+        StateStore(tmp_path / "s")
+    encoded = []
+    original = encoder.encode
+    monkeypatch.setattr(encoder, "encode", lambda texts, **options: encoded.extend(texts) or original(texts, **options))
+    resumed = StateStore.build(tmp_path / "s", PAIRS, encoder, task="document")
+    assert encoded == list(TEXTS[8:])
+    whole = StateStore.build(tmp_path / "w", PAIRS, encoder, task="document")
+    assert resumed.digest == whole.digest
+    assert np.array_equal(resumed.pooled, whole.pooled)
+    assert [resumed.text(row) for row in range(len(resumed))] == list(TEXTS)
+
+
+def test_a_finished_store_is_taken_and_changed_texts_are_encoded_anew(
+    encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "_SHARD", 4)
+    before = StateStore.build(tmp_path / "s", PAIRS[:10], encoder, task="document")
+    encoded = []
+    original = encoder.encode
+    monkeypatch.setattr(encoder, "encode", lambda texts, **options: encoded.extend(texts) or original(texts, **options))
+    again = StateStore.build(tmp_path / "s", PAIRS[:10], encoder, task="document")
+    assert not encoded
+    assert again.digest == before.digest
+    changed = [*PAIRS[:5], ("t5", "Another text."), *PAIRS[6:10]]
+    after = StateStore.build(tmp_path / "s", changed, encoder, task="document")
+    assert encoded[:2] == [TEXTS[4], "Another text."]
+    assert after.digest != before.digest
+    assert after.text(5) == "Another text."
+    fewer = StateStore.build(tmp_path / "s", changed[:4], encoder, task="document")
+    assert len(fewer) == 4
+
+
+def test_the_fingerprint_is_of_all_weights(encoder: Encoder) -> None:
+    before = weights_fingerprint(encoder)
+    parameter = next(iter(encoder.transformer.parameters()))
+    original = parameter.detach().clone()
+    with torch.no_grad():
+        parameter.view(-1)[-1] += 0.5
+    assert weights_fingerprint(encoder) != before
+    with torch.no_grad():
+        parameter.copy_(original)
+    assert weights_fingerprint(encoder) == before
+
+
+def test_missing_stores_are_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no store of token states"):
+        StateStore(tmp_path)
+
+
+@pytest.mark.parametrize("options", [{}, {"shard_size": 3}, {"index": "hnsw"}, {"index": "ivf", "nprobe": 64}])
+def test_mining_finds_the_nearest(kept: StateStore, options: dict) -> None:
+    mined = mine(kept, kept, MiningConfig(top_k=5, **options))
+    exact = kept.pooled @ kept.pooled.T
+    order = np.argsort(-exact, axis=1, kind="stable")[:, :5]
+    assert mined.scores == pytest.approx(np.take_along_axis(exact, order, axis=1), abs=1e-5)
+    assert (mined.rows[:, 0] == np.arange(len(kept))).all()
+
+
+def test_mining_more_than_there_are(kept: StateStore) -> None:
+    assert mine(kept, kept, MiningConfig(top_k=10_000)).rows.shape == (len(kept), len(kept))
+
+
+def test_mined_candidates_are_kept_by_weights_and_settings(kept: StateStore, tmp_path: Path) -> None:
+    first = mine_cached(kept, kept, MiningConfig(top_k=5), tmp_path)
+    (folder,) = tmp_path.iterdir()
+    made = folder.stat().st_mtime_ns
+    again = mine_cached(kept, kept, MiningConfig(top_k=5), tmp_path)
+    assert folder.stat().st_mtime_ns == made
+    assert np.array_equal(first.rows, again.rows)
+    mine_cached(kept, kept, MiningConfig(top_k=6), tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
