@@ -4,9 +4,10 @@ import sys
 from importlib.util import spec_from_file_location
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from rrra_haystack import pretrained
+from rrra_haystack import RRRAModel, pretrained
 from rrra_haystack.pretrained import MINILM, bundled, bundled_names, resolve_encoder
 
 
@@ -82,3 +83,22 @@ def test_hidden_and_private_folders_are_not_bundled(tmp_path: Path, monkeypatch:
         if bundled(name) is not None
     ] == []
     assert bundled_names() == ["good"]
+
+
+def test_the_bundled_adapter_is_small_and_leaves_the_encoder_as_it_is(model: RRRAModel) -> None:
+    folder = bundled("rrra-minilm-l6")
+    assert folder is not None
+    assert sum(path.stat().st_size for path in folder.rglob("*")) < 2_000_000
+    adapter = RRRAModel.shared("rrra-minilm-l6")
+    texts = ["The Danube rises in the Black Forest.", "Bread needs yeast."]
+    embeddings, codes = adapter.encode_documents(texts)
+    assert np.array_equal(embeddings, model.encode_documents(texts)[0])
+    assert adapter.config.adapter.token_dim == 128
+    assert adapter.score(adapter.encode_query("What makes dough rise?"), codes).fused.argmax() == 1
+    assert "CC BY-SA 4.0" in (folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_1bit_codes_of_the_bundled_adapter_are_small() -> None:
+    adapter = RRRAModel.shared("rrra-minilm-l6")
+    # Base64 text is 4/3 of the record.
+    assert adapter.codec("1bit").record_bytes(150) * 4 / 3 <= 4096

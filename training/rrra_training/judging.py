@@ -94,10 +94,10 @@ class Verdicts:
 
 class ProjectedStates:
     """
-    Token states of a store after the projection, in a temporary memory-mapped file.
+    Token states of a store after the projection, memory-mapped.
 
     :param store: The store.
-    :param states: Shape ``[T, h]``, float16.
+    :param states: Shape ``[T, h]``, float16, of any length.
     """
 
     def __init__(self, store: StateStore, states: np.ndarray) -> None:
@@ -111,7 +111,7 @@ class ProjectedStates:
         :param rows: Rows of the texts, shape ``[n]``.
         :param kind: Kind of the codes. What int8 rounds off is below what can be measured, and is left out.
         """
-        states = torch.from_numpy(self.states[self.store.token_rows(rows)]).float()
+        states = nn.functional.normalize(torch.from_numpy(self.states[self.store.token_rows(rows)]).float(), dim=-1)
         if kind == "1bit":
             states = quantised(states, kind)
         return StateTokens(states, Segments(self.store.lengths[rows]), is_binary=kind == "1bit")
@@ -124,9 +124,12 @@ def projected(store: StateStore, projection: nn.Linear | None, folder: Path) -> 
 
     :param store: The store.
     :param projection: To h dimensions; none if `None`.
-    :param folder: Where the temporary file is put; it is gone at the end.
+    :param folder: Where the temporary file is put; it is gone at the end. Without a projection there is none.
     """
-    width = store.hidden_size if projection is None else projection.out_features
+    if projection is None:
+        yield ProjectedStates(store, store.all_states)
+        return
+    width = projection.out_features
     total = int(store.lengths.sum())
     with tempfile.TemporaryDirectory(dir=folder, prefix="projected-") as scratch:
         shape = (max(total, 1), width)

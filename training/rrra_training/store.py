@@ -66,7 +66,7 @@ class StateStore:
         self.digest: str = meta["digest"]
         count, tokens, dimension, hidden = (meta[key] for key in ("count", "tokens", "dimension", "hidden"))
         self.pooled: np.ndarray = _map(self.path / _POOLED, np.float32, (count, dimension))
-        self._states = _map(self.path / _STATES, np.float16, (tokens, hidden))
+        self.all_states: np.ndarray = _map(self.path / _STATES, np.float16, (tokens, hidden))
         self.lengths: np.ndarray = np.fromfile(self.path / _LENGTHS, dtype=np.int32, count=count).astype(np.int64)
         self._starts = np.cumsum(self.lengths) - self.lengths
         self._text_ends = np.fromfile(self.path / _TEXT_ENDS, dtype=np.int64, count=count)
@@ -79,7 +79,7 @@ class StateStore:
     @property
     def hidden_size(self) -> int:
         """Dimensions of a token state."""
-        return int(self._states.shape[1])
+        return int(self.all_states.shape[1])
 
     @cached_property
     def ids(self) -> list[str]:
@@ -99,7 +99,7 @@ class StateStore:
         :param rows: Shape ``[n]``; a row may occur more than once.
         """
         rows = np.asarray(rows, dtype=np.int64)
-        picked = self._states[self.token_rows(rows)]
+        picked = self.all_states[self.token_rows(rows)]
         return TokenSlice(torch.from_numpy(picked), torch.from_numpy(self.lengths[rows]))
 
     def token_rows(self, rows: np.ndarray) -> np.ndarray:
@@ -109,7 +109,7 @@ class StateStore:
 
     def states(self, span: slice) -> Tensor:
         """Token states in a span of all of them, float16."""
-        return torch.from_numpy(np.array(self._states[span]))
+        return torch.from_numpy(np.array(self.all_states[span]))
 
     def text(self, row: int) -> str:
         """The text of a row, read from disk."""
