@@ -167,7 +167,7 @@ def train_adapter(  # noqa: C901  (the loop reads best from top to bottom)
     orders = None
     if config.hard_lists:
         # By the weights at the start, which a resumed run has at this point alone.
-        orders = _orders(learner, sets, config, cache, show_progress=show_progress)
+        orders = _orders(learner, sets, cache, show_progress=show_progress)
     optimiser = torch.optim.AdamW(_groups(learner, config), betas=(0.9, 0.98))
     if checkpoint is not None:
         learner.load_state_dict(below("model/", checkpoint[1]))
@@ -428,7 +428,7 @@ def _class_weights(sets: Sequence[CandidateSet], config: AdapterTraining, prior:
 
 
 def _orders(
-    learner: AdapterLearner, sets: Sequence[CandidateSet], config: AdapterTraining, cache: Path, *, show_progress: bool
+    learner: AdapterLearner, sets: Sequence[CandidateSet], cache: Path, *, show_progress: bool
 ) -> list[np.ndarray]:
     """Places of each query's candidates by the adapter score at the start, which is the token match."""
     orders = []
@@ -436,7 +436,7 @@ def _orders(
         weights = learner.projection.weight if learner.projection is not None else torch.zeros(1)
         digest = hashlib.sha256(np.ascontiguousarray(data.mined.rows).tobytes())
         digest.update(weights.detach().numpy().tobytes())
-        digest.update(f"{data.passages.fingerprint} {data.queries.digest} {config.parts.model_dump_json()}".encode())
+        digest.update(f"{data.passages.fingerprint} {data.queries.digest}".encode())
         path = cache / f"order-{digest.hexdigest()[:16]}"
         if not path.exists() and PartialState().is_main_process:
             plain = RelationAwareAdapter(
