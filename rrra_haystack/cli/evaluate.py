@@ -1,4 +1,4 @@
-"""``rrra evaluate``: measure the encoder alone against RRRA."""
+"""``rrra evaluate``: measure the encoder alone against RRRA and others."""
 
 import json
 from pathlib import Path
@@ -11,27 +11,59 @@ from rrra_haystack.files import atomic_write
 
 
 def command(
-    data: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="A folder in the BEIR layout.")],
+    data: Annotated[
+        list[str],
+        typer.Argument(help="Folders in the BEIR layout, each as FOLDER or FOLDER:SPLIT.", show_default=False),
+    ],
     split: Annotated[str, typer.Option(help="Which queries: the name of a file in qrels/.")] = "test",
     model: Annotated[str | None, typer.Option(help="The model; the default one if not given.")] = None,
+    systems: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What to measure beside the encoder: bm25, match, rrra, untrained, NAME=MODEL, or the YAML file of a "
+            "Haystack ranker. May be repeated; match and rrra if not given.",
+            show_default=False,
+        ),
+    ] = None,
     code: Annotated[
         list[str] | None, typer.Option(help="Kinds of token codes: 1bit, int8, float32. May be repeated.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Draw this many queries.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the draw and of the intervals.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the draw, the intervals and the tests.")] = 0,
+    condensed: Annotated[
+        bool, typer.Option("--condensed", help="Measure over the judged passages alone too.", show_default=False)
+    ] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
+    html_file: Annotated[Path | None, typer.Option("--html", help="Write a report to this file.")] = None,
 ) -> None:
-    """Measure the encoder alone, the token match alone and RRRA, over the exact top 100 of the whole corpus."""
+    """Measure the encoder alone, RRRA and others, over the exact top 100 of the whole corpus."""
     try:
-        from rrra_training.evaluation import evaluate, render  # noqa: PLC0415
+        from rrra_training.evaluation import DEFAULT_SYSTEMS, as_json, evaluate, render  # noqa: PLC0415
     except ImportError as error:
         msg = f"rrra evaluate needs the extra 'train' ({error}). Install it with: pip install 'rrra-haystack[train]'"
         raise ImportError(msg) from None
     from rrra_haystack.model import DEFAULT_MODEL  # noqa: PLC0415
 
-    result = evaluate(
-        data, model=model or DEFAULT_MODEL, split=split, codes=code, limit=limit, seed=seed, show_progress=True
-    )
+    evaluations = []
+    for folder, own_split in [_parted(one, split) for one in data]:
+        evaluations.append(
+            evaluate(
+                folder, model=model or DEFAULT_MODEL, split=own_split, systems=systems or DEFAULT_SYSTEMS, codes=code,
+                limit=limit, seed=seed, only_judged=condensed, show_progress=True,
+            )
+        )  # fmt: skip
     if json_file is not None:
-        atomic_write(json_file, json.dumps(result, indent=2) + "\n")
-    Console().print(render(result))
+        atomic_write(json_file, json.dumps(as_json(evaluations), indent=2) + "\n")
+    if html_file is not None:
+        from rrra_training.report import write_report  # noqa: PLC0415
+
+        write_report(evaluations, html_file)
+    Console().print(render(evaluations))
+
+
+def _parted(data: str, split: str) -> tuple[Path, str]:
+    """A folder and a split, out of ``FOLDER`` or ``FOLDER:SPLIT``."""
+    folder, colon, own = data.rpartition(":")
+    if colon and not Path(data).exists():
+        return Path(folder), own
+    return Path(data), split

@@ -3,12 +3,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rrra_training.evaluation import evaluate
-from rrra_training.metrics import paired_interval, per_query
+import torch
+from rich.console import Console
+from rrra_training.evaluation import as_json, evaluate, render
+from rrra_training.metrics import answer_recall, condensed, paired_interval, per_query, randomisation_test
+from sentence_transformers import SentenceTransformer
 from typer.testing import CliRunner
 
 from rrra_haystack.cli import app
 from rrra_haystack.model import RRRAModel
+from rrra_haystack.pretrained import resolve_encoder
 
 PASSAGES = {
     "danube": "The Danube rises in the Black Forest and flows to the Black Sea.",
@@ -24,6 +28,7 @@ QUERIES = {
     "q3": ("When was the bridge in San Francisco opened?", "bridge"),
     "q4": ("Which moon is the biggest?", "moon"),
 }
+ANSWERS = {"q1": ["the black forest!"], "q3": ["May 1937", "1936"]}
 
 
 @pytest.fixture
@@ -34,7 +39,10 @@ def data(tmp_path: Path) -> Path:
         "".join(json.dumps({"_id": key, "title": "", "text": text}) + "\n" for key, text in PASSAGES.items())
     )
     (folder / "queries.jsonl").write_text(
-        "".join(json.dumps({"_id": key, "text": text}) + "\n" for key, (text, _) in QUERIES.items())
+        "".join(
+            json.dumps({"_id": key, "text": text, "answers": ANSWERS.get(key, [])}) + "\n"
+            for key, (text, _) in QUERIES.items()
+        )
     )
     rows = "".join(f"{key}\t{right}\t1\n" for key, (_, right) in QUERIES.items())
     (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + rows)
@@ -48,9 +56,15 @@ def test_the_json_has_the_promised_keys(data: Path, tmp_path: Path) -> None:
     figures = json.loads(file.read_text())
     assert figures["dataset"] == "tiny"
     assert (figures["split"], figures["queries"], figures["documents"]) == ("test", 4, 6)
+    assert set(figures["systems"]) == {"encoder", "match", "rrra"}
     for system in ("encoder", "match", "rrra"):
-        assert set(figures["systems"][system]) == {"R@1", "R@5", "R@20", "R@100", "MRR@10", "nDCG@10"}
+        measures = {"R@1", "R@5", "R@20", "R@50", "R@100", "MRR@10", "nDCG@10", "MAP"}
+        assert set(figures["systems"][system]) == measures
         assert all(0 <= value <= 1 for value in figures["systems"][system].values())
+    assert set(figures["p_values"]["rrra"]) == set(figures["intervals"]["rrra"]) == {"R@1", "nDCG@10"}
+    # One judged passage a query, and six passages in a list.
+    assert figures["judged@10"]["rrra"] == pytest.approx(1 / 6)
+    assert set(figures["answers"]["rrra"]) == {"1", "5", "20", "100"}
     assert set(figures["latency_ms"]) == {"retrieve", "rerank"}
     assert set(figures["latency_ms"]["rerank"]) == {"p50", "p95"}
     assert figures["bytes_per_document"]["embedding"] == 4 * 384
@@ -58,31 +72,101 @@ def test_the_json_has_the_promised_keys(data: Path, tmp_path: Path) -> None:
 
 
 def test_every_kind_of_codes_is_measured(data: Path, model: RRRAModel) -> None:
-    figures = evaluate(data, model=model, codes=["float32", "int8", "1bit"])
+    figures = evaluate(data, model=model, codes=["float32", "int8", "1bit"]).figures
     assert {"rrra", "rrra-int8", "rrra-1bit", "match", "match-int8", "match-1bit"} < set(figures["systems"])
     assert figures["systems"]["rrra"]["R@1"] == 1
     sizes = figures["bytes_per_document"]
     assert sizes["codes-1bit"] < sizes["codes-int8"] < sizes["codes"] * 4 / 3
+    assert {"rerank", "rerank-int8", "rerank-1bit"} < set(figures["latency_ms"])
+
+
+def test_several_systems_and_sets_in_one_table(data: Path, tmp_path: Path) -> None:
+    ranker = tmp_path / "mine.yaml"
+    ranker.write_text(
+        "type: haystack_integrations.components.rankers.rrra.ranker.RRRAAdapterRanker\n"
+        "init_parameters: {model: all-MiniLM-L6-v2, token: null}\n"
+    )
+    (data / "qrels" / "dev.tsv").write_text("query-id\tcorpus-id\tscore\nq1\tdanube\t1\n")
+    file = tmp_path / "figures.json"
+    names = ["bm25", "rrra", "untrained", "small=all-MiniLM-L6-v2", str(ranker)]
+    options = [option for name in names for option in ("--systems", name)]
+    result = CliRunner().invoke(app, ["evaluate", str(data), f"{data}:dev", "--json", str(file), *options])
+    assert result.exit_code == 0, result.output
+    test, dev = json.loads(file.read_text())["evaluations"]
+    assert (test["split"], dev["split"], dev["queries"]) == ("test", "dev", 1)
+    assert list(test["systems"]) == ["encoder", "rrra", "untrained", "small", "mine", "bm25"]
+    # The same model by three ways.
+    assert test["systems"]["untrained"] == test["systems"]["small"] == test["systems"]["mine"]
+    assert {"retrieve", "rerank", "untrained", "small", "mine", "bm25"} == set(test["latency_ms"])
+    assert "nDCG@10 (R@1)" in result.output
+
+
+def test_the_report_has_what_the_figures_say(data: Path, model: RRRAModel) -> None:
+    evaluation = evaluate(data, model=model, systems=["rrra", "bm25"])
+    assert evaluation.per_query["rrra"]["R@1"].tolist() == [1, 1, 1, 1]
+    assert len(evaluation.probabilities["positives"]) == 4
+    assert len(evaluation.probabilities["hard negatives"]) == 4 * 5
+    assert np.mean(evaluation.probabilities["positives"]) > np.mean(evaluation.probabilities["hard negatives"])
+    # BM25 leaves out what shares no word with the query.
+    assert len(evaluation.runs["bm25"]["q4"]) < len(evaluation.runs["rrra"]["q4"]) == 6
+    console = Console(width=200, record=True)
+    console.print(render([evaluation]))
+    assert "judged@10" in console.export_text()
+    assert as_json([evaluation]) == evaluation.figures
+
+
+def test_a_further_model_with_another_encoder_retrieves_by_itself(data: Path, model: RRRAModel, tmp_path: Path) -> None:
+    other = SentenceTransformer(resolve_encoder("all-MiniLM-L6-v2"))
+    with torch.no_grad():
+        for parameter in other[0].model.encoder.layer[-1].parameters():
+            parameter.zero_()
+    other.save(str(tmp_path / "other"))
+    systems = evaluate(data, model=model, systems=["rrra", f"other={tmp_path / 'other'}"]).figures["systems"]
+    assert list(systems) == ["encoder", "rrra", "other: encoder", "other"]
+    assert systems["other: encoder"] != systems["encoder"]
+
+
+def test_condensed_lists_hold_judged_passages_alone(data: Path, model: RRRAModel) -> None:
+    with pytest.raises(ValueError, match="judges nothing irrelevant"):
+        evaluate(data, model=model, only_judged=True)
+    with (data / "qrels" / "test.tsv").open("a") as file:
+        file.write("q1\ttea\t0\n")
+    figures = evaluate(data, model=model, only_judged=True).figures
+    assert figures["condensed"]["encoder"]["R@1"] == 1
+    assert condensed({"a": {"x": 1}}, {"a": {"x": 1.0, "y": 2.0}}) == {"a": {"x": 1.0}}
 
 
 def test_reranking_cannot_change_the_recall_of_the_whole_list(data: Path, model: RRRAModel) -> None:
-    systems = evaluate(data, model=model)["systems"]
+    systems = evaluate(data, model=model).figures["systems"]
     assert systems["rrra"]["R@100"] == systems["encoder"]["R@100"] == 1
 
 
 def test_limit_draws_the_same_queries_for_a_seed(data: Path, model: RRRAModel) -> None:
-    first, again = (evaluate(data, model=model, limit=2, seed=5) for _ in range(2))
+    first, again = (evaluate(data, model=model, limit=2, seed=5).figures for _ in range(2))
     assert first["queries"] == 2
     assert first["systems"] == again["systems"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"split": "dev"}, "has no split 'dev'"), ({"codes": ["2bit"]}, "Unknown kind of codes '2bit'")],
+    [
+        ({"split": "dev"}, "has no split 'dev'"),
+        ({"codes": ["2bit"]}, "Unknown kind of codes '2bit'"),
+        ({"systems": ["bm52"]}, "Unknown system 'bm52'; the nearest known one is 'bm25'"),
+        ({"systems": ["rrra", "rrra=all-MiniLM-L6-v2"]}, "Two systems are called 'rrra'"),
+    ],
 )
 def test_errors(data: Path, model: RRRAModel, arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         evaluate(data, model=model, **arguments)
+
+
+def test_a_ranker_must_be_one_component(data: Path, model: RRRAModel, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="There is no file"):
+        evaluate(data, model=model, systems=[str(tmp_path / "none.yaml")])
+    (tmp_path / "wrong.yaml").write_text("components: {}\n")
+    with pytest.raises(ValueError, match="is not a ranker"):
+        evaluate(data, model=model, systems=[str(tmp_path / "wrong.yaml")])
 
 
 def test_metrics_on_hand_computed_numbers() -> None:
@@ -91,8 +175,17 @@ def test_metrics_on_hand_computed_numbers() -> None:
     values = per_query(qrels, run)
     assert values["R@1"].tolist() == [0, 0.5, 0]
     assert values["MRR@10"].tolist() == [0.5, 1, 0]
+    assert values["MAP"] == pytest.approx([0.5, (1 + 2 / 3) / 2, 0])
     ideal = 1 + 1 / np.log2(3)
     assert values["nDCG@10"] == pytest.approx([1 / np.log2(3), (1 + 1 / np.log2(4)) / ideal, 0])
+
+
+def test_answer_recall_looks_at_the_passages_text(data: Path, model: RRRAModel) -> None:
+    run = {"a": {"x": 1.0, "y": 2.0}, "b": {"z": 1.0}}
+    holding = {"a": frozenset({"x"}), "b": frozenset()}
+    assert answer_recall(run, holding, (1, 5)) == {"1": 0.0, "5": 0.5}
+    # Case and punctuation do not count; q2 and q4 have no answers.
+    assert evaluate(data, model=model).figures["answers"]["rrra"]["1"] == 1
 
 
 def test_an_interval_holds_the_difference() -> None:
@@ -101,3 +194,14 @@ def test_an_interval_holds_the_difference() -> None:
     low, high = paired_interval(baseline + 0.1 + rng.normal(0, 0.05, 200), baseline, seed=1)
     assert low < 0.1 < high
     assert paired_interval(baseline, baseline, seed=1) == (0, 0)
+
+
+def test_the_randomisation_test_on_hand_computed_numbers() -> None:
+    # Of the 16 ways to sign four equal differences, two are as large as all alike.
+    p = randomisation_test(np.ones(4), np.zeros(4), seed=0)
+    assert p == pytest.approx(2 / 16, abs=0.01)
+    assert randomisation_test(np.ones(4), np.ones(4), seed=0) == 1
+    rng = np.random.default_rng(0)
+    baseline = rng.random(300)
+    assert randomisation_test(baseline + 0.1, baseline, seed=0) == pytest.approx(1 / 10_001)
+    assert randomisation_test(rng.permutation(baseline), baseline, seed=0) > 0.01

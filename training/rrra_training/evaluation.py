@@ -1,52 +1,84 @@
-"""Measure the encoder alone, the token match alone and RRRA on retrieval data."""
+"""Measure retrieval and reranking on retrieval data, side by side over the same queries."""
 
+import logging
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-import faiss
 import numpy as np
-import pybase64
-import torch
+from rich.console import Group
 from rich.table import Table
-from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from rrra_haystack.adapter import Observation, StateTokens
-from rrra_haystack.codes import CodeBatch, CodeKind, TokenCodec
-from rrra_haystack.model import QueryEncoding, RRRAModel
-from rrra_haystack.scoring import reranking_score
-from rrra_haystack.segments import Segments
-from rrra_training.data import BeirDataset, Query
-from rrra_training.metrics import MEASURES, mean, paired_interval, per_query
+from rrra_haystack.model import RRRAModel
+from rrra_training.data import BeirDataset, Passage, Query
+from rrra_training.evidence import normalised_words
+from rrra_training.metrics import (
+    MEASURES,
+    answer_recall,
+    condensed,
+    has_judged_irrelevant,
+    judged_share,
+    mean,
+    paired_interval,
+    per_query,
+    randomisation_test,
+)
+from rrra_training.store import cache_key
+from rrra_training.systems import (
+    KINDS,
+    Bm25Stage,
+    CodeReranker,
+    EncoderStage,
+    Form,
+    HaystackReranker,
+    check_systems,
+    is_file,
+)
 
-TOP_K = 100
+logger = logging.getLogger(__name__)
 
-_KINDS = ("1bit", "int8", "float32")
+DEFAULT_SYSTEMS = ("match", "rrra")
+
 _PERCENTILES = (50, 95)
+_COMPARED = ("R@1", "nDCG@10")
+# What the distribution of relevance probabilities is drawn from.
+_SAMPLED_QUERIES = 500
+_HARD_NEGATIVES = 10
+_RANDOM_PASSAGES = 10
+
+# System -> query id -> passage id -> score.
+Runs = dict[str, dict[str, dict[str, float]]]
 
 
-@dataclass
-class Corpus:
+@dataclass(frozen=True)
+class Evaluation:
     """
-    An encoded corpus.
+    What was measured on one data set.
 
-    :param ids: Passage ids, in the order of the rows.
-    :param pooled: Pooled embeddings of length 1, shape ``[N, d]``, float32.
-    :param codes: Token codes as base64 text, one a passage, by kind.
-    :param states: Projected token states before quantisation, shape ``[T, h]``, if they were asked for.
-    :param spans: First and last row of each passage in `states`, shape ``[N, 2]``.
+    :param figures: What the JSON holds; ``docs/evaluation.md`` describes the keys.
+    :param queries: The queries.
+    :param per_query: System -> measure -> one value a query, in the order of `queries`.
+    :param runs: System -> query id -> passage id -> score, at most 100 passages.
+    :param qrels: Query id -> passage id -> grade; above 0 is relevant.
+    :param probabilities: Relevance probabilities of ``positives``, ``hard negatives`` (the encoder's first ten that
+        are not labelled relevant) and ``random passages``, each of shape ``[n]``; empty without the system ``rrra``.
+    :param passages: The corpus by id.
+    :param model: The model.
     """
 
-    ids: list[str]
-    pooled: np.ndarray
-    codes: dict[CodeKind, list[str]]
-    states: np.ndarray | None = None
-    spans: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.int64))
+    figures: dict[str, Any]
+    queries: list[Query]
+    per_query: dict[str, dict[str, np.ndarray]]
+    runs: Runs
+    qrels: dict[str, dict[str, int]]
+    probabilities: dict[str, np.ndarray]
+    passages: dict[str, Passage]
+    model: RRRAModel
 
 
 def evaluate(
@@ -54,172 +86,236 @@ def evaluate(
     *,
     model: str | RRRAModel,
     split: str = "test",
+    systems: Sequence[str] = DEFAULT_SYSTEMS,
     codes: Sequence[str] | None = None,
     limit: int | None = None,
     seed: int = 0,
+    only_judged: bool = False,
     show_progress: bool = False,
-) -> dict[str, Any]:
+) -> Evaluation:
     """
-    Measure a model: exact retrieval of the top 100 from the whole corpus, then reranking of these.
+    Measure systems: exact retrieval of the top 100 from the whole corpus, then reranking of these.
 
     :param data: A folder in the BEIR layout.
     :param model: A model, or what :meth:`RRRAModel.load` takes.
     :param split: Which queries.
+    :param systems: What is measured beside the encoder: ``bm25``; ``rrra``, the model; ``match``, its token match
+        alone, which comes with it; ``untrained``, the untrained form over the model's encoder; ``NAME=MODEL``, one more
+        model; the path of a YAML file with a Haystack ranker.
     :param codes: Kinds of token codes to rerank from: ``1bit``, ``int8``, and ``float32`` for token states as they
         are. The first is reported as ``match`` and ``rrra``, further ones as ``match-KIND`` and ``rrra-KIND``. The
         model's own kind if `None`.
     :param limit: Draw this many queries.
-    :param seed: Seed of the draw and of the bootstrap.
+    :param seed: Seed of the draw, the bootstrap and the randomisation test.
+    :param only_judged: Measure condensed lists too: the runs without what nobody judged.
     :param show_progress: Show progress and the time left.
-    :returns: Fractions between 0 and 1, milliseconds, and bytes; ``docs/evaluation.md`` describes the keys.
-    :raises ValueError: If the split or a kind of codes is unknown, or the split has no queries.
+    :raises ValueError: If a split, a system or a kind of codes is unknown, the split has no queries, or condensed lists
+        are asked for where nothing is judged irrelevant.
     """
+    check_systems(systems)
+    if unknown := [kind for kind in codes or () if kind not in KINDS]:
+        msg = f"Unknown kind of codes {unknown[0]!r}; the kinds are {', '.join(KINDS)}."
+        raise ValueError(msg)
     dataset = BeirDataset(data)
     queries = dataset.queries(split, limit=limit, seed=seed)
     if not queries:
         msg = f"The split '{split}' of {dataset.folder} has no queries."
         raise ValueError(msg)
-    loaded = model if isinstance(model, RRRAModel) else RRRAModel.load(model)
-    kinds = list(codes) if codes else [loaded.config.code]
-    if unknown := [kind for kind in kinds if kind not in _KINDS]:
-        msg = f"Unknown kind of codes {unknown[0]!r}; the kinds are {', '.join(_KINDS)}."
-        raise ValueError(msg)
-
-    with tempfile.TemporaryDirectory(prefix="rrra-evaluate-") as scratch:
-        corpus = encode_corpus(loaded, dataset, kinds, Path(scratch), show_progress=show_progress)
-        encodings = encode_queries(loaded, queries, show_progress=show_progress)
-        runs, timings = _run(loaded, corpus, queries, encodings, kinds, show_progress=show_progress)
     qrels = dataset.qrels(split)
     judged = {query.id: qrels[query.id] for query in queries}
-    measured = {name: per_query(judged, run) for name, run in runs.items()}
-    return {
+    if only_judged and not has_judged_irrelevant(judged):
+        msg = (
+            f"The split '{split}' of {dataset.folder} judges nothing irrelevant (no grade of 0 or less), so condensed "
+            "lists would hold relevant passages only. Leave them out for this set."
+        )
+        raise ValueError(msg)
+    loaded = model if isinstance(model, RRRAModel) else RRRAModel.load(model)
+    passages = list(dataset.passages())
+    further = {name: RRRAModel.load(source) for name, source in _named_models(systems)}
+    forms = _forms(loaded, systems, codes, further)
+    bench = _Bench(passages, queries, judged, seed, show_progress)
+    with tempfile.TemporaryDirectory(prefix="rrra-evaluate-") as scratch:
+        bench.measure_encoder(loaded, forms, systems, Path(scratch))
+        for key, (name, other) in _other_encoders(loaded, further).items():
+            own = [form for form in forms if cache_key(form.model.encoder) == key]
+            bench.measure_encoder(other, own, (), Path(scratch), name=f"{name}: encoder")
+    if "bm25" in systems:
+        bench.measure_bm25()
+    figures = {
         "dataset": dataset.name,
         "split": split,
         "model": model if isinstance(model, str) else loaded.config.encoder,
         "queries": len(queries),
-        "documents": len(corpus.ids),
+        "documents": len(passages),
         "seed": seed,
-        "systems": {name: mean(values) for name, values in measured.items()},
-        "intervals": {
-            name: {
-                measure: paired_interval(values[measure], measured["encoder"][measure], seed=seed)
-                for measure in ("R@1", "nDCG@10")
-            }
-            for name, values in measured.items()
-            if name != "encoder"
-        },
-        "latency_ms": {
-            name: {f"p{p}": float(np.percentile(times, p)) for p in _PERCENTILES} for name, times in timings.items()
-        },
-        "bytes_per_document": {
-            "embedding": loaded.encoder.dimension * 4,
-            **{"codes" if i == 0 else f"codes-{kind}": _stored_bytes(corpus, kind) for i, kind in enumerate(kinds)},
-        },
     }
+    values = {name: per_query(judged, run) for name, run in bench.runs.items()}
+    figures |= _summary(values, seed)
+    figures["judged@10"] = {name: judged_share(judged, run) for name, run in bench.runs.items()}
+    if only_judged:
+        figures["condensed"] = {
+            name: mean(per_query(judged, condensed(judged, run))) for name, run in bench.runs.items()
+        }
+    if answers := _answers(bench, passages, queries):
+        figures["answers"] = answers
+    figures["latency_ms"] = {
+        name: {f"p{p}": float(np.percentile(times, p)) for p in _PERCENTILES} for name, times in bench.times.items()
+    }
+    figures["bytes_per_document"] = bench.sizes
+    sampled = {name: np.asarray(own, dtype=np.float32) for name, own in bench.probabilities.items()}
+    by_id = {passage.id: passage for passage in passages}
+    return Evaluation(figures, queries, values, bench.runs, judged, sampled, by_id, loaded)
 
 
-def encode_corpus(
-    model: RRRAModel, dataset: BeirDataset, kinds: Sequence[str], scratch: Path, *, show_progress: bool
-) -> Corpus:
+def _named_models(systems: Sequence[str]) -> list[tuple[str, str]]:
+    pairs = [system.partition("=") for system in systems if "=" in system and not is_file(system)]
+    return [(name, source) for name, _, source in pairs]
+
+
+def _forms(
+    model: RRRAModel, systems: Sequence[str], codes: Sequence[str] | None, further: Mapping[str, RRRAModel]
+) -> list[Form]:
+    forms = []
+    if {"rrra", "match"} & set(systems):
+        for number, kind in enumerate(codes or [model.config.code]):
+            suffix = "" if number == 0 else f"-{kind}"
+            forms.append(Form(f"rrra{suffix}", model, kind, f"match{suffix}" if "match" in systems else None))
+    if "untrained" in systems:
+        untrained = RRRAModel.untrained(model.encoder)
+        forms.append(Form("untrained", untrained, untrained.config.code))
+    forms += [Form(name, other, other.config.code) for name, other in further.items()]
+    return forms
+
+
+def _other_encoders(model: RRRAModel, further: Mapping[str, RRRAModel]) -> dict[str, tuple[str, RRRAModel]]:
+    """The first further model of each encoder that is not the model's own, by the key of its weights."""
+    found: dict[str, tuple[str, RRRAModel]] = {}
+    for name, other in further.items():
+        if (key := cache_key(other.encoder)) != cache_key(model.encoder):
+            found.setdefault(key, (name, other))
+    return found
+
+
+class _Bench:
     """
-    Encode a corpus once, into every kind of codes that is asked for.
+    Runs systems over the queries, one query at a time as an application would, and keeps what they return.
 
-    :param model: The model.
-    :param dataset: The data.
-    :param kinds: Kinds of codes; ``float32`` keeps the token states in a file in `scratch`.
-    :param scratch: A directory for what does not fit into memory.
+    :param passages: The corpus.
+    :param queries: The queries.
+    :param judged: Their judgments.
+    :param seed: Seed of the passages that are drawn for the distribution of probabilities.
     :param show_progress: Show progress and the time left.
     """
-    passages = list(dataset.passages())
-    count = len(passages)
-    pooled = np.empty((count, model.encoder.dimension), dtype=np.float32)
-    codecs: dict[CodeKind, TokenCodec] = {
-        kind: model.codec(kind)  # type: ignore[arg-type, misc]  # the other kinds are those of a codec
-        for kind in kinds
-        if kind != "float32"
-    }
-    codes: dict[CodeKind, list[str]] = {kind: [""] * count for kind in codecs}
-    spans = np.zeros((count, 2), dtype=np.int64)
-    states_file = scratch / "states.f32"
-    written = 0
-    with states_file.open("wb") as file:
-        batches = model.encoder.encode(
-            [passage.title_and_text for passage in passages],
-            task="document",
-            tokens_per_batch=4096,
-            show_progress_bar=show_progress,
-        )
-        for batch in batches:
-            indices = batch.indices.numpy()
-            pooled[indices] = nn.functional.normalize(batch.pooled, dim=-1).cpu().numpy()
-            states = model.project(batch.states)
-            for kind, codec in codecs.items():
-                for index, record in zip(indices, codec.pack(batch.pooled, states, batch.lengths), strict=True):
-                    codes[kind][index] = pybase64.b64encode_as_string(record)
-            if "float32" in kinds:
-                ends = written + np.cumsum(batch.lengths.cpu().numpy())
-                spans[indices] = np.stack([ends - batch.lengths.cpu().numpy(), ends], axis=1)
-                nn.functional.normalize(states, dim=-1).cpu().numpy().tofile(file)
-                written = int(ends[-1])
-    states_map = None
-    if "float32" in kinds:
-        shape = (written, model.config.adapter.token_dim)
-        states_map = np.memmap(states_file, dtype=np.float32, mode="r", shape=shape)
-    return Corpus([passage.id for passage in passages], pooled, codes, states_map, spans)
 
+    def __init__(
+        self,
+        passages: Sequence[Passage],
+        queries: Sequence[Query],
+        judged: Mapping[str, Mapping[str, int]],
+        seed: int,
+        show_progress: bool,
+    ) -> None:
+        self.passages = passages
+        self.queries = queries
+        self.runs: Runs = {}
+        self.times: dict[str, list[float]] = {}
+        self.sizes: dict[str, float] = {}
+        self.probabilities: dict[str, list[float]] = {}
+        self._judged = judged
+        self._generator = np.random.default_rng(seed)
+        self._show_progress = show_progress
+        self._ids = [passage.id for passage in passages]
 
-def encode_queries(model: RRRAModel, queries: Sequence[Query], *, show_progress: bool = False) -> list[QueryEncoding]:
-    """Encode queries in batches, in their order."""
-    encodings: list[QueryEncoding | None] = [None] * len(queries)
-    texts = [query.text for query in queries]
-    for batch in model.encoder.encode(texts, task="query", show_progress_bar=show_progress):
-        lengths = batch.lengths.tolist()
-        hidden = batch.states.float().cpu().split(lengths)
-        states = model.project(batch.states).cpu().split(lengths)
-        for index, embedding, own, whole in zip(
-            batch.indices.tolist(), batch.pooled.cpu(), states, hidden, strict=True
+    def measure_encoder(
+        self,
+        model: RRRAModel,
+        forms: Sequence[Form],
+        systems: Sequence[str],
+        scratch: Path,
+        *,
+        name: str = "encoder",
+    ) -> None:
+        """
+        Measure an encoder's retrieval, and what reranks it.
+
+        :param model: A model over the encoder.
+        :param forms: Forms of RRRA; those over other encoders are left out.
+        :param systems: Names of all systems, of which the YAML files of rankers are taken here.
+        :param scratch: A folder for what is too large for memory.
+        :param name: What the encoder alone is called.
+        """
+        key = cache_key(model.encoder)
+        own = {form.name: form for form in forms if cache_key(form.model.encoder) == key}
+        stage = EncoderStage(
+            name, model.encoder, list(own.values()), self.passages, self.queries, scratch,
+            show_progress=self._show_progress,
+        )  # fmt: skip
+        rerankers = [*stage.rerankers, *(HaystackReranker(Path(one), self.passages) for one in systems if is_file(one))]
+        first = name == "encoder"
+        self.sizes |= {"embedding": stage.dimension * 4} if first else {}
+        self.sizes |= {_code_key(form): size for form, size in stage.sizes.items()}
+        sampled = self._sample()
+        for number, query in enumerate(self._progress(stage.queries, "Reranking")):
+            (base, rows), elapsed = _timed(partial(stage.retrieve, query))
+            self._note("retrieve" if first else f"retrieve {name}", elapsed)
+            self._keep(name, query.query, rows, base)
+            for reranker in rerankers:
+                prepared = reranker.prepare(query)
+                ranked, elapsed = _timed(partial(reranker.rank, prepared, rows, base))
+                form = own.get(reranker.name)
+                self._note(_time_key(reranker.name), elapsed)
+                self._keep(reranker.name, query.query, rows, ranked.scores)
+                if form is not None and form.match is not None and ranked.match is not None:
+                    self._keep(form.match, query.query, rows, ranked.match())
+                if reranker.name == "rrra" and number in sampled and isinstance(reranker, CodeReranker):
+                    self._sample_probabilities(reranker, prepared, query.query, rows, base)
+
+    def measure_bm25(self) -> None:
+        """Measure BM25's own retrieval."""
+        stage = Bm25Stage(self.passages)
+        for query in self._progress(self.queries, "BM25"):
+            (scores, rows), elapsed = _timed(partial(stage.retrieve, query.text))
+            self._note("bm25", elapsed)
+            self._keep("bm25", query, rows, scores)
+
+    def _sample(self) -> set[int]:
+        count = min(_SAMPLED_QUERIES, len(self.queries))
+        return set(self._generator.choice(len(self.queries), size=count, replace=False).tolist())
+
+    def _sample_probabilities(
+        self, reranker: CodeReranker, prepared: Any, query: Query, rows: np.ndarray, base: np.ndarray
+    ) -> None:
+        """Probabilities of positives, hard negatives and random passages, judged in the list of candidates."""
+        drawn = np.setdiff1d(self._generator.integers(len(self._ids), size=_RANDOM_PASSAGES), rows)
+        longer = np.concatenate([rows, drawn])
+        relevance = reranker.rank(prepared, longer, np.pad(base, (0, len(drawn)))).relevance
+        assert relevance is not None
+        relevant = np.asarray([self._judged[query.id].get(self._ids[row], 0) > 0 for row in longer])
+        candidate = np.arange(len(longer)) < len(rows)
+        for name, values in (
+            ("positives", relevance[candidate & relevant]),
+            ("hard negatives", relevance[candidate & ~relevant][:_HARD_NEGATIVES]),
+            ("random passages", relevance[~candidate & ~relevant]),
         ):
-            encodings[index] = QueryEncoding(embedding=embedding, states=own, hidden=whole)
-    return [encoding for encoding in encodings if encoding is not None]
+            self.probabilities.setdefault(name, []).extend(values.tolist())
+
+    def _keep(self, system: str, query: Query, rows: np.ndarray, scores: np.ndarray) -> None:
+        run = self.runs.setdefault(system, {})
+        run[query.id] = {self._ids[row]: float(score) for row, score in zip(rows, scores, strict=True)}
+
+    def _note(self, name: str, milliseconds: float) -> None:
+        self.times.setdefault(name, []).append(milliseconds)
+
+    def _progress(self, items: Sequence[Any], text: str) -> Iterable[Any]:
+        return tqdm(items, desc=text, unit="query", disable=not self._show_progress)
 
 
-def _run(
-    model: RRRAModel,
-    corpus: Corpus,
-    queries: Sequence[Query],
-    encodings: Sequence[QueryEncoding],
-    kinds: Sequence[str],
-    *,
-    show_progress: bool,
-) -> tuple[dict[str, dict[str, dict[str, float]]], dict[str, list[float]]]:
-    """Retrieve and rerank, one query at a time as an application would, with times in milliseconds."""
-    index = faiss.IndexFlatIP(corpus.pooled.shape[1])
-    index.add(corpus.pooled)
-    suffixes = {kind: "" if i == 0 else f"-{kind}" for i, kind in enumerate(kinds)}
-    runs: dict[str, dict[str, dict[str, float]]] = {"encoder": {}}
-    timings: dict[str, list[float]] = {"retrieve": []}
-    for suffix in suffixes.values():
-        runs |= {f"match{suffix}": {}, f"rrra{suffix}": {}}
-        timings[f"rerank{suffix}"] = []
-    progress = tqdm(queries, desc="Reranking", unit="query", disable=not show_progress)
-    for query, encoding in zip(progress, encodings, strict=True):
-        unit = nn.functional.normalize(encoding.embedding, dim=-1).numpy()[None]
-        (base, rows), elapsed = _timed(partial(index.search, unit, min(TOP_K, len(corpus.ids))))
-        timings["retrieve"].append(elapsed)
-        top = rows[0]
-        ids = [corpus.ids[row] for row in top]
-        runs["encoder"][query.id] = _scores(ids, base[0])
-        for kind, suffix in suffixes.items():
-            if kind == "float32":
-                (fused, match), elapsed = _timed(partial(_rank_by_states, model, corpus, encoding, top, base[0]))
-            else:
-                codes = [corpus.codes[kind][row] for row in top]  # type: ignore[index]  # the other kinds are codes
-                (fused, batch), elapsed = _timed(partial(_rank_by_codes, model, codes, encoding))
-                match = batch.match(encoding.states)
-            timings[f"rerank{suffix}"].append(elapsed)
-            runs[f"rrra{suffix}"][query.id] = _scores(ids, fused)
-            runs[f"match{suffix}"][query.id] = _scores(ids, match.mean(dim=1).numpy())
-    return runs, timings
+def _time_key(system: str) -> str:
+    return system.replace("rrra", "rerank", 1) if system == "rrra" or system.startswith("rrra-") else system
+
+
+def _code_key(system: str) -> str:
+    return system.replace("rrra", "codes", 1) if system == "rrra" or system.startswith("rrra-") else f"codes {system}"
 
 
 def _timed(call: Callable[[], Any]) -> tuple[Any, float]:
@@ -228,58 +324,96 @@ def _timed(call: Callable[[], Any]) -> tuple[Any, float]:
     return result, (time.perf_counter() - begin) * 1000
 
 
-def _scores(ids: Sequence[str], scores: np.ndarray) -> dict[str, float]:
-    return dict(zip(ids, map(float, scores), strict=True))
+def _summary(values: Mapping[str, Mapping[str, np.ndarray]], seed: int) -> dict[str, Any]:
+    encoder = values["encoder"]
+    others = {name: own for name, own in values.items() if name != "encoder"}
+    return {
+        "systems": {name: mean(own) for name, own in values.items()},
+        "intervals": {
+            name: {measure: paired_interval(own[measure], encoder[measure], seed=seed) for measure in _COMPARED}
+            for name, own in others.items()
+        },
+        "p_values": {
+            name: {measure: randomisation_test(own[measure], encoder[measure], seed=seed) for measure in _COMPARED}
+            for name, own in others.items()
+        },
+    }
 
 
-def _rank_by_codes(model: RRRAModel, codes: list[str], encoding: QueryEncoding) -> tuple[np.ndarray, CodeBatch]:
-    batch = model.read_codes(codes)
-    return model.score(encoding, batch).fused, batch
+def _answers(bench: _Bench, passages: Sequence[Passage], queries: Sequence[Query]) -> dict[str, dict[str, float]]:
+    """Answer recall of each system, by cutoff; empty where no query has answers."""
+    text = {passage.id: passage.title_and_text for passage in passages}
+    words = lru_cache(maxsize=None)(lambda passage: normalised_words(text[passage]))
+    holding: dict[str, frozenset[str]] = {}
+    for query in queries:
+        wanted = [f" {answer} " for one in query.answers if (answer := normalised_words(one).strip())]
+        if wanted:
+            seen = {passage for run in bench.runs.values() for passage in run[query.id]}
+            holding[query.id] = frozenset(one for one in seen if any(answer in words(one) for answer in wanted))
+    if not holding:
+        return {}
+    return {name: answer_recall(run, holding) for name, run in bench.runs.items()}
 
 
-def _rank_by_states(
-    model: RRRAModel, corpus: Corpus, encoding: QueryEncoding, top: np.ndarray, base: np.ndarray
-) -> tuple[np.ndarray, Tensor]:
-    """The score from token states that were never quantised, to see what the codes cost."""
-    assert corpus.states is not None
-    query_tokens = nn.functional.normalize(encoding.states, dim=-1)
-    spans = corpus.spans[top]
-    states = torch.from_numpy(np.concatenate([corpus.states[begin:end] for begin, end in spans]))
-    tokens = StateTokens(states, Segments(spans[:, 1] - spans[:, 0]))
-    with torch.inference_mode():
-        contexts = torch.from_numpy(corpus.pooled[top])
-        hidden = nn.functional.normalize(encoding.hidden, dim=-1)
-        judged = model.adapter(Observation(encoding.embedding, contexts, query_tokens, tokens, hidden))
-        match = tokens.segments.maximum(tokens.similarity(query_tokens)).T
-    return reranking_score(torch.from_numpy(base), judged.adapter, model.config.fusion_weight).numpy(), match
+def render(evaluations: Sequence[Evaluation]) -> Group:
+    """The figures as tables, in percent: one a data set, and one over all if there are several."""
+    tables = [_table(one.figures) for one in evaluations]
+    return Group(*tables, *([_overview([one.figures for one in evaluations])] if len(evaluations) > 1 else []))
 
 
-def _stored_bytes(corpus: Corpus, kind: str) -> float:
-    if kind == "float32":
-        assert corpus.states is not None
-        return corpus.states.nbytes / len(corpus.ids)
-    return float(np.mean([len(code) for code in corpus.codes[kind]]))  # type: ignore[index]
-
-
-def render(result: dict[str, Any]) -> Table:
-    """The figures as a table, in percent."""
+def _table(figures: Mapping[str, Any]) -> Table:
     title = (
-        f"{result['dataset']} {result['split']}: {result['queries']} queries, {result['documents']} documents, "
-        f"seed {result['seed']}"
+        f"{figures['dataset']} {figures['split']}: {figures['queries']} queries, {figures['documents']} documents, "
+        f"seed {figures['seed']}"
     )
-    table = Table(title=title, title_justify="left", caption=_caption(result), caption_justify="left")
+    table = Table(title=title, title_justify="left", caption=_caption(figures), caption_justify="left")
     table.add_column("system")
     for name in MEASURES:
         table.add_column(name, justify="right")
+    answers = figures.get("answers")
+    if answers:
+        table.add_column("answer@5", justify="right")
+    table.add_column("judged@10", justify="right")
+    if "condensed" in figures:
+        table.add_column("condensed nDCG@10", justify="right")
     table.add_column("nDCG@10 over encoder (95 %)", justify="right")
-    for system, values in result["systems"].items():
-        low, high = result["intervals"].get(system, {}).get("nDCG@10", (None, None))
-        interval = "" if low is None else f"{low * 100:+.1f} .. {high * 100:+.1f}"
-        table.add_row(system, *(f"{values[name] * 100:.1f}" for name in MEASURES), interval)
+    table.add_column("p", justify="right")
+    for system, values in figures["systems"].items():
+        cells = [f"{values[name] * 100:.1f}" for name in MEASURES]
+        cells += [f"{answers[system]['5'] * 100:.1f}"] if answers else []
+        cells.append(f"{figures['judged@10'][system] * 100:.1f}")
+        cells += [f"{figures['condensed'][system]['nDCG@10'] * 100:.1f}"] if "condensed" in figures else []
+        low, high = figures["intervals"].get(system, {}).get("nDCG@10", (None, None))
+        cells.append("" if low is None else f"{low * 100:+.1f} .. {high * 100:+.1f}")
+        cells.append(f"{figures['p_values'][system]['nDCG@10']:.4f}" if low is not None else "")
+        table.add_row(system, *cells)
     return table
 
 
-def _caption(result: dict[str, Any]) -> str:
-    times = [f"{name} {times['p50']:.1f} ms (p95 {times['p95']:.1f})" for name, times in result["latency_ms"].items()]
-    sizes = [f"{name} {size:,.0f} bytes" for name, size in result["bytes_per_document"].items()]
+def _overview(all_figures: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(title="nDCG@10 (R@1)", title_justify="left")
+    table.add_column("system")
+    for figures in all_figures:
+        table.add_column(f"{figures['dataset']} {figures['split']}", justify="right")
+    for system in dict.fromkeys(name for figures in all_figures for name in figures["systems"]):
+        cells = []
+        for figures in all_figures:
+            values = figures["systems"].get(system)
+            cells.append("" if values is None else f"{values['nDCG@10'] * 100:.1f} ({values['R@1'] * 100:.1f})")
+        table.add_row(system, *cells)
+    return table
+
+
+def _caption(figures: Mapping[str, Any]) -> str:
+    times = [f"{name} {times['p50']:.1f} ms (p95 {times['p95']:.1f})" for name, times in figures["latency_ms"].items()]
+    sizes = [f"{name} {size:,.0f} bytes" for name, size in figures["bytes_per_document"].items()]
     return "; ".join(times) + "\na document: " + ", ".join(sizes)
+
+
+def as_json(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
+    """The figures of one data set, or of several under the key ``evaluations``."""
+    figures = [one.figures for one in evaluations]
+    return figures[0] if len(figures) == 1 else {"evaluations": figures}
+
+
+__all__ = ["DEFAULT_SYSTEMS", "Evaluation", "as_json", "evaluate", "render"]
