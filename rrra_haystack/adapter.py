@@ -129,8 +129,6 @@ class Observation:
     :param tokens: Token states of the candidates.
     :param query_states: Token states of the query before projection, length 1, shape ``[m, query_dim]``; needed if the
         adapter has a `query_dim`.
-    :param positive: Pooled embedding of the query's labelled positive, shape ``[d]``: what false-negative detection
-        may see while training, and reranking never.
     """
 
     query: Tensor
@@ -138,7 +136,6 @@ class Observation:
     query_tokens: Tensor
     tokens: ContextTokens
     query_states: Tensor | None = None
-    positive: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -152,8 +149,6 @@ class Judgement:
     :param adapter: Adapter score, which reranking fuses with `base`, shape ``[n]``.
     :param outcomes: Logits of the outcomes in the order of :class:`Outcome`, shape ``[n, 4]``.
     :param corrected: Corrected embeddings a, shape ``[n, d]``; `None` if nothing was corrected.
-    :param detection: Log-odds that a candidate is relevant, given the labelled positive, shape ``[n]``; `None` if the
-        observation has no positive.
     """
 
     base: Tensor
@@ -162,7 +157,6 @@ class Judgement:
     adapter: Tensor
     outcomes: Tensor
     corrected: Tensor | None = None
-    detection: Tensor | None = None
 
     @property
     def relevance_logit(self) -> Tensor:
@@ -202,9 +196,6 @@ class RelationAwareAdapter(nn.Module):
         self.outcome_head = nn.Linear(config.hidden_dim, len(Outcome))
         if config.score_correction:
             self.score_head = nn.Linear(config.hidden_dim, 1)
-        self.detection_head = nn.Sequential(
-            nn.Linear(config.hidden_dim + LIST_FEATURES, 64), nn.GELU(), nn.Linear(64, 1)
-        )
         # Of match, QA score and coverage.
         self.score_mix = nn.Parameter(torch.tensor([1.0, 0.0, 0.0] if config.observed_context else [0.0, 1.0, 0.0]))
         silent: list[nn.Linear] = [self.outcome_head]
@@ -243,14 +234,7 @@ class RelationAwareAdapter(nn.Module):
         adapter = adapter + self.score_mix[1] * qa
         if config.score_correction:
             adapter = adapter + self.score_head(phi)[:, 0]
-        detection = None
-        if observation.positive is not None:
-            cheap = list_features(base, contexts, query, observation.positive)
-            detection = self.detection_head(torch.cat([phi, cheap], dim=1))[:, 0]
-        return Judgement(
-            base=base, qa=qa, ca=ca, adapter=adapter, outcomes=self.outcome_head(phi), corrected=corrected,
-            detection=detection,
-        )  # fmt: skip
+        return Judgement(base=base, qa=qa, ca=ca, adapter=adapter, outcomes=self.outcome_head(phi), corrected=corrected)
 
     def _observe(self, observation: Observation, base: Tensor) -> tuple[list[Tensor], Tensor]:
         """Token match, coverage and scan, each of shape ``[n]``, and the token relation, ``[n, hidden_dim]`` or 0."""
@@ -377,34 +361,6 @@ def _beside_best(scores: list[Tensor]) -> list[Tensor]:
     """Each score, and how far it lies below the best of its list, as columns; no gradient flows back to the scores."""
     columns = [score.detach()[:, None] for score in scores]
     return [part for column in columns for part in (column, column - column.amax(dim=0) if len(column) else column)]
-
-
-LIST_FEATURES = 8
-
-
-def list_features(base: Tensor, contexts: Tensor, query: Tensor, positive: Tensor) -> Tensor:
-    """
-    Cheap features of the candidates in their list, beside the labelled positive.
-
-    Cosine, z-score and relative rank in the list; similarity to the positive and to the centroid of the top 5; mean
-    similarity of the list to that centroid; difference to the positive's score; the positive's score.
-
-    :param base: Encoder scores, shape ``[n]``.
-    :param contexts: Pooled embeddings of length 1, shape ``[n, d]``.
-    :param query: Pooled embedding of length 1, shape ``[d]``.
-    :param positive: Pooled embedding of the labelled positive, shape ``[d]``.
-    :returns: Shape ``[n, 8]``.
-    """
-    if not len(base):
-        return base.new_zeros((0, LIST_FEATURES))
-    positive = nn.functional.normalize(positive, dim=-1)
-    own = (positive @ query).expand_as(base)
-    deviation = (base - base.mean()) / base.std(correction=0).clamp_min(1e-6)
-    rank = base.argsort(descending=True).argsort().to(base) / len(base)
-    centroid = nn.functional.normalize(contexts[base.topk(min(5, len(base))).indices].mean(dim=0), dim=-1)
-    near = contexts @ centroid
-    density = near.mean().expand_as(base)
-    return torch.stack([base, deviation, rank, contexts @ positive, near, density, base - own, own], dim=1)
 
 
 def places(similarity: Tensor, best: Tensor, segments: Segments) -> Tensor:

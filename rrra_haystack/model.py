@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from rrra_haystack.adapter import AdapterConfig, Judgement, Observation, RelationAwareAdapter
 from rrra_haystack.codes import CodeBatch, CodeKind, InvalidCodesError, TokenCodec, fingerprint, kind_of
+from rrra_haystack.detection import Detection, list_features
 from rrra_haystack.encoder import Encoder
 from rrra_haystack.files import atomic_directory
 from rrra_haystack.pretrained import bundled, bundled_names, resolve_encoder
@@ -49,6 +50,7 @@ class RRRAConfig(BaseModel):
     :param code: Kind of the token codes that are written.
     :param fusion_weight: The exponent lambda of the reranking score.
     :param calibration: Makes a probability of relevance from a reranking score.
+    :param detection: Makes a probability that an unlabelled passage is relevant, given one that is labelled so.
     :param adapter: The adapter's shape.
     """
 
@@ -62,6 +64,7 @@ class RRRAConfig(BaseModel):
     # Untrained values, chosen and fitted on the dev splits of four sets; docs/untrained.md says how.
     fusion_weight: float = Field(3.0, ge=0)
     calibration: Calibration = Calibration(slope=5.6, gap_slope=14.9, intercept=-4.2)
+    detection: Detection = Detection()
     adapter: AdapterConfig
 
 
@@ -400,6 +403,24 @@ class RRRAModel(nn.Module):
             scaled=self.config.calibration.probability(fused).numpy(),
             relevance=relevance.numpy(),
         )
+
+    @torch.inference_mode()
+    def false_negatives(
+        self, query: QueryEncoding, candidates: CodeBatch | Sequence[str], positive: Tensor
+    ) -> np.ndarray:
+        """
+        How probably unlabelled candidates of a query are relevant, given a passage that is labelled so.
+
+        :param query: The encoded query.
+        :param candidates: Token codes of the candidates, read or as text; the positive is not among them.
+        :param positive: Pooled embedding of the labelled passage, shape ``[d]``.
+        :returns: The false-negative probability s_FN of each, shape ``[n]``.
+        :raises InvalidCodesError: If a code is damaged, truncated, or made by another model.
+        """
+        batch = candidates if isinstance(candidates, CodeBatch) else self.read_codes(candidates)
+        adapter = self._judge(query, batch).adapter
+        features = list_features(query.embedding, batch.pooled, positive, adapter)
+        return self.config.detection.probability(features).numpy()
 
     def _judge(self, query: QueryEncoding, batch: CodeBatch) -> Judgement:
         query_tokens = nn.functional.normalize(query.states, dim=-1)

@@ -38,6 +38,7 @@ def command(
 ) -> None:
     """Measure the encoder alone, RRRA and others, over the exact top 100 of the whole corpus."""
     try:
+        from rrra_training.data.beir import split_of  # noqa: PLC0415
         from rrra_training.evaluation import DEFAULT_SYSTEMS, as_json, evaluate, render  # noqa: PLC0415
     except ImportError as error:
         msg = f"rrra evaluate needs the extra 'train' ({error}). Install it with: pip install 'rrra-haystack[train]'"
@@ -45,7 +46,7 @@ def command(
     from rrra_haystack.model import DEFAULT_MODEL  # noqa: PLC0415
 
     evaluations = []
-    for folder, own_split in [_parted(one, split) for one in data]:
+    for folder, own_split in (split_of(one, split) for one in data):
         evaluations.append(
             evaluate(
                 folder, model=model or DEFAULT_MODEL, split=own_split, systems=systems or DEFAULT_SYSTEMS, codes=code,
@@ -59,11 +60,3 @@ def command(
 
         write_report(evaluations, html_file)
     Console().print(render(evaluations))
-
-
-def _parted(data: str, split: str) -> tuple[Path, str]:
-    """A folder and a split, out of ``FOLDER`` or ``FOLDER:SPLIT``."""
-    folder, colon, own = data.rpartition(":")
-    if colon and not Path(data).exists():
-        return Path(folder), own
-    return Path(data), split

@@ -17,7 +17,6 @@ from rrra_haystack.adapter import (
     StateTokens,
     contrast_weights,
     linear_normalisation_loss,
-    list_features,
     relation_product,
 )
 from rrra_haystack.segments import Segments
@@ -29,14 +28,13 @@ LENGTHS = np.array([20, 3, 35, 1, 16])
 EVERYTHING = {"token_relation": True, "probes": 2}
 
 
-def observe(n: int = N, m: int = M, *, positive: bool = False) -> Observation:
+def observe(n: int = N, m: int = M) -> Observation:
     generator = torch.Generator().manual_seed(0)
     query, contexts = torch.randn(D, generator=generator), torch.randn(n, D, generator=generator)
     query_tokens = normalize(torch.randn(m, H, generator=generator), dim=-1)
     lengths = LENGTHS[:n]
     states = normalize(torch.randn(int(lengths.sum()), H, generator=generator), dim=-1)
-    labelled = torch.randn(D, generator=generator) if positive else None
-    return Observation(query, contexts, query_tokens, StateTokens(states, Segments(lengths)), positive=labelled)
+    return Observation(query, contexts, query_tokens, StateTokens(states, Segments(lengths)))
 
 
 def match_of(seen: Observation) -> torch.Tensor:
@@ -137,10 +135,8 @@ def test_a_query_without_tokens_leaves_the_encoder() -> None:
 
 def test_every_parameter_learns() -> None:
     adapter = awaken(build(**EVERYTHING))
-    judged = adapter(observe(positive=True))
-    assert judged.detection is not None
-    (judged.adapter.square().sum() + judged.qa.sum() + judged.outcomes.square().sum()).backward(retain_graph=True)
-    judged.detection.sum().backward()
+    judged = adapter(observe())
+    (judged.adapter.square().sum() + judged.qa.sum() + judged.outcomes.square().sum()).backward()
     silent = [name for name, p in adapter.named_parameters() if p.grad is None or not p.grad.any()]
     # A softmax over the query tokens does not see what is added to all of them.
     assert set(silent) <= {"token_weight.bias", "scan.attention.bias"}
@@ -266,10 +262,8 @@ def test_without_residual_an_untrained_adapter_still_tells_candidates_apart() ->
 def test_every_parameter_learns_whichever_part_is_off(off: str) -> None:
     reading_tokens = EVERYTHING if off != "observed_context" else {}
     adapter = awaken(build(**reading_tokens | {off: False}))
-    judged = adapter(observe(positive=True))
-    assert judged.detection is not None
-    said = judged.adapter.square().sum() + judged.outcomes.square().sum() + judged.ca.sum() + judged.detection.sum()
-    said.backward()
+    judged = adapter(observe())
+    (judged.adapter.square().sum() + judged.outcomes.square().sum() + judged.ca.sum()).backward()
     silent = [name for name, p in adapter.named_parameters() if p.grad is None or not p.grad.abs().max() > 1e-7]
     # A softmax over the query tokens does not see what is added to all of them.
     assert set(silent) <= {"token_weight.bias", "scan.attention.bias"}
@@ -337,7 +331,7 @@ def test_another_mixture_of_scores_is_not_silent() -> None:
 
 def test_parts_that_are_off_have_no_parameters() -> None:
     published = {name.split(".")[0] for name, _ in build(observed_context=False).named_parameters()}
-    heads = {"trunk", "correction", "outcome_head", "score_head", "detection_head", "score_mix"}
+    heads = {"trunk", "correction", "outcome_head", "score_head", "score_mix"}
     assert published == heads | {"pooled_relation"}
     tokens = {name.split(".")[0] for name, _ in build(pooled_relation=False, **EVERYTHING).named_parameters()}
     assert tokens == heads | {"token_relation", "token_weight", "scan"}
@@ -392,20 +386,3 @@ def test_coverage_wants_the_query_in_one_place() -> None:
     tokens = StateTokens(torch.cat([together, apart]), Segments(np.array([64, 64])))
     seen = Observation(torch.ones(D), torch.ones(2, D), query_tokens, tokens)
     assert adapter(seen).adapter.tolist() == pytest.approx([1.0, 0.5])
-
-
-def test_the_labelled_positive_is_seen_by_detection_alone() -> None:
-    adapter, seen = awaken(build(**EVERYTHING)), observe(positive=True)
-    told, other = adapter(seen), adapter(replace(seen, positive=torch.randn(D)))
-    assert torch.equal(told.adapter, other.adapter)
-    assert torch.equal(told.outcomes, other.outcomes)
-    assert not torch.allclose(told.detection, other.detection)
-    assert adapter(replace(seen, positive=None)).detection is None
-
-
-def test_list_features_on_hand_computed_numbers() -> None:
-    query, contexts = torch.tensor([1.0, 0.0]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    found = list_features(contexts @ query, contexts, query, torch.tensor([0.6, 0.8]))
-    half = 0.5**0.5
-    expected = [[1, 1, 0, 0.6, half, half, 0.4, 0.6], [0, -1, 0.5, 0.8, half, half, -0.6, 0.6]]
-    assert found.numpy() == pytest.approx(np.array(expected), abs=1e-6)

@@ -2,8 +2,7 @@
 Phase 2: the adapter learns to judge candidates, with the encoder frozen.
 
 The loss of a list is the sum, each with its weight, of a listwise ranking loss on the adapter scores, the cross-entropy
-of the outcomes weighted by class ratio (arXiv 2508.11670), the linear normalisation loss of the same paper, and the
-cross-entropy of false-negative detection, which alone sees the labelled positive.
+of the outcomes weighted by class ratio (arXiv 2508.11670), and the linear normalisation loss of the same paper.
 """
 
 import hashlib
@@ -69,7 +68,6 @@ class AdapterTraining(BaseModel):
     :param ranking_weight: Weight of the listwise ranking loss.
     :param outcome_weight: Weight of the cross-entropy of the outcomes.
     :param normalisation_weight: Weight of the linear normalisation loss.
-    :param detection_weight: Weight of the cross-entropy of false-negative detection.
     :param class_weighting: Weight the outcomes by how rare they are.
     :param unlabelled: What a candidate without evidence is to the outcomes: ``soft`` (relevant with the probability
         ``evidence.prior``), ``pu`` (unlabelled, with the non-negative risk of arXiv 1703.00593), or ``negative``.
@@ -93,7 +91,6 @@ class AdapterTraining(BaseModel):
     ranking_weight: float = Field(1.0, ge=0)
     outcome_weight: float = Field(0.1, ge=0)
     normalisation_weight: float = Field(0.1, ge=0)
-    detection_weight: float = Field(0.1, ge=0)
     class_weighting: bool = True
     unlabelled: Literal["soft", "pu", "negative"] = "soft"
     hard_lists: bool = True
@@ -237,7 +234,7 @@ def accumulate_gradients(
     data, lists = batch.data, batch.lists
     share = np.asarray(batch.share, dtype=np.int64)
     if not len(share):
-        return dict.fromkeys(("loss", "ranking", "outcome", "normalisation", "detection"), 0.0)
+        return dict.fromkeys(("loss", "ranking", "outcome", "normalisation"), 0.0)
     rows, inverse = np.unique(lists.rows[share], return_inverse=True)
     inverse = inverse.reshape(lists.rows[share].shape)
     states = project(data.passages.tokens(rows).states, learner.projection, kind)
@@ -260,7 +257,6 @@ def accumulate_gradients(
             query_tokens=query_tokens[at],
             tokens=tokens,
             query_states=query_states[at],
-            positive=torch.from_numpy(np.array(data.passages.pooled[own[0]])) if config.detection_weight else None,
         )
         parts = losses_of(
             learner.adapter(observation),
@@ -277,7 +273,6 @@ def accumulate_gradients(
             config.ranking_weight * parts["ranking"]
             + config.outcome_weight * parts["outcome"]
             + config.normalisation_weight * parts["normalisation"]
-            + config.detection_weight * parts["detection"]
         )
         total = total + loss
         for name, value in {"loss": loss, **parts}.items():
@@ -321,10 +316,6 @@ def losses_of(
     parts["normalisation"] = judgement.adapter.new_zeros(())
     if config.normalisation_weight and judgement.corrected is not None:
         parts["normalisation"] = linear_normalisation_loss(judgement.corrected, query, contexts)
-    parts["detection"] = judgement.adapter.new_zeros(())
-    if judgement.detection is not None:
-        # The labelled positive is not among what detection is asked about.
-        parts["detection"] = nn.functional.binary_cross_entropy_with_logits(judgement.detection[1:], soft[1:])
     return parts
 
 

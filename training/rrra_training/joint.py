@@ -8,6 +8,7 @@ calibration are refitted to it.
 
 import logging
 import math
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,9 +31,10 @@ from rrra_training.adapter_training import (
     losses_of,
     train_adapter,
 )
+from rrra_training.detection import Detector
 from rrra_training.dual_encoder import set_dropout
 from rrra_training.evidence import Source
-from rrra_training.judging import ProjectedStates, judge, project, projected
+from rrra_training.judging import project
 from rrra_training.losses import AnyLoss, InfoNCE
 from rrra_training.rundir import RunDirectory, load_optimiser_tensors, optimiser_tensors
 from rrra_training.samplers import RRRA, AnySampler, Candidates, draw
@@ -163,6 +165,9 @@ def train_round(
         {"params": list(learner.parameters()), "highest": config.adapter_learning_rate},
     ]
     optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
+    # What is a false negative is judged as it was at the round's start, after an interruption too.
+    judged = AdapterLearner(learner.adapter.config, encoder.hidden_size).eval()
+    judged.load_state_dict(learner.state_dict())
     begin = 0
     if (checkpoint := run.latest_checkpoint(phase)) is not None:
         begin, state, _ = checkpoint
@@ -170,20 +175,20 @@ def train_round(
         learner.load_state_dict(below("model/", state))
         load_optimiser_tensors(optimiser, below("optimiser/", state))
         run.rewind(phase, begin)
-    judged = AdapterLearner(learner.adapter.config, encoder.hidden_size)
-    judged.load_state_dict(learner.state_dict())
-    probabilities = _Detector(judged.eval(), cache) if isinstance(config.sampler, RRRA) else None
     odds = np.asarray([data.weight * math.sqrt(len(data)) for data in sets])
     progress = tqdm(
         range(begin, config.steps), initial=begin, total=config.steps, desc=f"Joint round {number}", unit="step",
         disable=not show_progress,
     )  # fmt: skip
-    try:
+    with ExitStack() as stack:
+        detector = None
+        if isinstance(config.sampler, RRRA):
+            detector = stack.enter_context(Detector(judged.adapter, judged.projection, sets, cache, seed=recipe.seed))
         for step in progress:
             generator = np.random.default_rng([recipe.seed, number, step])
             data = sets[int(generator.choice(len(sets), p=odds / odds.sum()))]
             queries = generator.choice(len(data), size=config.batch_size, replace=False)
-            lists = draw_negatives(data, queries, config, generator, probabilities)
+            lists = draw_negatives(data, queries, config, generator, detector)
             risen = min((step + 1) / max(config.warmup_ratio * config.steps, 1), 1.0)
             falling = (config.steps - step) / config.steps
             for group in optimiser.param_groups:
@@ -198,9 +203,6 @@ def train_round(
                 state = above("encoder/", encoder.transformer.state_dict()) | above("model/", learner.state_dict())
                 state |= above("optimiser/", optimiser_tensors(optimiser))
                 run.save_checkpoint(phase, step + 1, state, {})
-    finally:
-        if probabilities is not None:
-            probabilities.close()
     if not finished.is_dir():
         with atomic_directory(finished) as work:
             encoder.transformer.save(str(work), safe_serialization=True, create_model_card=False)
@@ -213,7 +215,7 @@ def draw_negatives(
     queries: np.ndarray,
     config: JointTraining,
     generator: np.random.Generator,
-    detector: "_Detector | None",
+    detector: Detector | None,
 ) -> np.ndarray:
     """
     Draw a labelled positive and the negatives of each query.
@@ -236,7 +238,7 @@ def draw_negatives(
         positive_scores=torch.from_numpy(np.einsum("bd,bd->b", data.queries.pooled[queries], own)),
         eligible=eligible,
         positive_similarity=torch.from_numpy(np.einsum("bkd,bd->bk", embeddings, own)),
-        false_negative=detector.probability(data, queries, mined.shape[1]) if detector is not None else None,
+        false_negative=detector.probability(data, queries, positives) if detector is not None else None,
     )
     torch_generator = torch.Generator().manual_seed(int(generator.integers(2**62)))
     drawn = draw(
@@ -246,31 +248,6 @@ def draw_negatives(
     hard = np.where(drawn >= 0, np.take_along_axis(mined, np.maximum(drawn, 0), axis=1), -1)
     others = generator.integers(len(data.passages), size=(len(queries), wholly_random))
     return np.concatenate([positives[:, None], hard, others], axis=1)
-
-
-class _Detector:
-    """False-negative probabilities of candidates as the adapter at the round's start sees them, made when asked for."""
-
-    def __init__(self, learner: AdapterLearner, cache: Path) -> None:
-        self._learner = learner
-        self._cache = cache
-        self._open: dict[Path, tuple[object, ProjectedStates]] = {}
-
-    def probability(self, data: CandidateSet, queries: np.ndarray, top_k: int) -> Tensor:
-        """Shape ``[B, top_k]``."""
-        path = data.passages.path
-        if path not in self._open:
-            context = projected(data.passages, self._learner.projection, self._cache)
-            self._open[path] = (context, context.__enter__())
-        verdicts = judge(
-            self._learner.adapter, self._learner.projection, data, self._open[path][1], "int8",
-            queries=queries, with_positive=True,
-        )  # fmt: skip
-        return torch.from_numpy(verdicts.detection).sigmoid()[:, :top_k]
-
-    def close(self) -> None:
-        for context, _ in self._open.values():
-            context.__exit__(None, None, None)  # type: ignore[attr-defined]
 
 
 def _step(
@@ -328,7 +305,6 @@ def _adapter_loss(
             query_tokens=query_tokens[number],
             query_states=query_states[number],
             tokens=StateTokens(torch.cat([states[place] for place in places]), Segments(lengths)),
-            positive=read.pooled[places[0]].float().detach() if config.detection_weight else None,
         )
         target = torch.full((len(places),), prior)
         target[0] = 1.0
@@ -342,6 +318,5 @@ def _adapter_loss(
             config.ranking_weight * parts["ranking"]
             + config.outcome_weight * parts["outcome"]
             + config.normalisation_weight * parts["normalisation"]
-            + config.detection_weight * parts["detection"]
         )
     return total / len(lists)

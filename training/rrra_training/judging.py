@@ -83,13 +83,11 @@ class Verdicts:
     :param base: Encoder scores.
     :param adapter: Adapter scores.
     :param relevance_logit: The adapter's log-odds of relevance.
-    :param detection: Its log-odds of relevance with the first labelled positive in view; only if asked for.
     """
 
     base: np.ndarray
     adapter: np.ndarray
     relevance_logit: np.ndarray
-    detection: np.ndarray
 
 
 class ProjectedStates:
@@ -149,7 +147,6 @@ def judge(
     kind: CodeKind,
     *,
     queries: np.ndarray | None = None,
-    with_positive: bool = False,
     show_progress: bool = False,
 ) -> Verdicts:
     """
@@ -161,20 +158,16 @@ def judge(
     :param passages: Its projected passages.
     :param kind: Kind of codes to judge from.
     :param queries: Rows of the queries to judge; all if `None`.
-    :param with_positive: Show the adapter the first labelled positive of each query.
     :param show_progress: Show progress and the time left.
     """
     numbers = np.arange(len(data)) if queries is None else queries
     shape = (len(numbers), data.mined.rows.shape[1])
-    base, scores, logits, detection = (np.full(shape, -np.inf, dtype=np.float32) for _ in range(4))
+    base, scores, logits = (np.full(shape, -np.inf, dtype=np.float32) for _ in range(3))
     progress = tqdm(numbers, desc=f"Judging {data.name}", unit="query", disable=not show_progress)
     with torch.inference_mode():
         for at, number in enumerate(progress):
             rows = np.asarray(data.mined.rows[number])
             rows = rows[rows >= 0]
-            positive = None
-            if with_positive:
-                positive = torch.from_numpy(np.array(data.passages.pooled[data.positives.of(number)[0]]))
             hidden = data.queries.tokens(np.asarray([number])).states
             judgement = adapter(
                 Observation(
@@ -183,12 +176,9 @@ def judge(
                     query_tokens=project(hidden, projection),
                     tokens=passages.tokens(rows, kind),
                     query_states=project(hidden, None),
-                    positive=positive,
                 )
             )
             here = (at, slice(len(rows)))
             base[here], scores[here] = judgement.base.numpy(), judgement.adapter.numpy()
             logits[here] = judgement.relevance_logit.numpy()
-            if judgement.detection is not None:
-                detection[here] = judgement.detection.numpy()
-    return Verdicts(base, scores, logits, detection)
+    return Verdicts(base, scores, logits)

@@ -14,12 +14,14 @@ from accelerate import PartialState
 from torch import nn
 
 from rrra_haystack.adapter import AdapterConfig, RelationAwareAdapter
+from rrra_haystack.detection import Detection
 from rrra_haystack.encoder import Encoder
 from rrra_haystack.files import atomic_write
 from rrra_haystack.model import RRRAConfig, RRRAModel
 from rrra_training.adapter_training import PHASE, AdapterLearner, above, adapter_shape, train_adapter
 from rrra_training.card import model_card
 from rrra_training.data import open_dataset
+from rrra_training.detection import Detector
 from rrra_training.dual_encoder import train_dual_encoder
 from rrra_training.fitting import Fit, fit, fused, measured
 from rrra_training.joint import train_joint
@@ -143,7 +145,10 @@ class Workshop:
         recipe = self.recipe
         dev = self.sets(encoder, recipe.dev)
         figures, fitted = self.measure(encoder, learner, dev)
-        model = assemble(encoder, name, learner, recipe, fitted)
+        every = [*self.sets(encoder, recipe.train), *dev]
+        with Detector(learner.adapter, learner.projection, every, self.cache, seed=recipe.seed) as detector:
+            detection = detector.detection
+        model = assemble(encoder, name, learner, recipe, fitted, detection)
         include_encoder = name != recipe.encoder
         card = model_card(recipe, figures, include_encoder=include_encoder, parameters=_count(model))
         model.save(self.run.path / MODEL, include_encoder=include_encoder, dtype=torch.float16, model_card=card)
@@ -196,14 +201,17 @@ class Workshop:
         return {"fusion_weight": fitted.fusion_weight, "sets": figures}, fitted
 
 
-def assemble(encoder: Encoder, name: str, learner: AdapterLearner, recipe: Recipe, fitted: Fit) -> RRRAModel:
-    """The model made of an encoder, trained weights and what was fitted on dev."""
+def assemble(
+    encoder: Encoder, name: str, learner: AdapterLearner, recipe: Recipe, fitted: Fit, detection: Detection
+) -> RRRAModel:
+    """The model made of an encoder, trained weights, what was fitted on dev, and detection."""
     config = RRRAConfig(
         encoder=name,
         layer=encoder.layer,
         code=recipe.adapter.code,
         fusion_weight=fitted.fusion_weight,
         calibration=fitted.calibration,
+        detection=detection,
         adapter=learner.adapter.config,
     )
     model = RRRAModel(encoder, config)

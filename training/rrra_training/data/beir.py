@@ -6,7 +6,20 @@ from pathlib import Path
 from rrra_training.data.interface import Passage, Query
 from rrra_training.data.rows import Malformed, drawn, json_lines, known_split, open_text
 
-__all__ = ["BeirDataset", "Passage", "Query"]
+__all__ = ["BeirDataset", "Passage", "Query", "split_of"]
+
+
+def split_of(data: str, default: str) -> tuple[Path, str]:
+    """
+    A folder and a split, out of ``FOLDER`` or ``FOLDER:SPLIT``.
+
+    :param data: As a user names it.
+    :param default: The split where none is named.
+    """
+    folder, colon, split = data.rpartition(":")
+    if colon and not Path(data).exists():
+        return Path(folder), split
+    return Path(data), default
 
 
 class BeirDataset:

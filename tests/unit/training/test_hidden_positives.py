@@ -1,0 +1,132 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from facts import write_facts
+from rrra_training.detection import Detector, features_of, fit_detection, hide_positives
+from rrra_training.detection_benchmark import (
+    Method,
+    auroc_interval,
+    cross_validated,
+    measure,
+    precision_at,
+)
+from rrra_training.detection_benchmark import app as benchmark
+from rrra_training.evidence import EvidenceConfig
+from rrra_training.mining import MiningConfig
+from rrra_training.sets import CandidateSet, SplitConfig, prepare
+from typer.testing import CliRunner
+
+from rrra_haystack.detection import Detection
+from rrra_haystack.model import RRRAModel
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The invented towns, each passage told twice in other words, so that every question has two positives."""
+    folder = write_facts(tmp_path_factory.mktemp("several") / "facts")
+    rows = [json.loads(line) for line in (folder / "corpus.jsonl").read_text().splitlines()]
+    again = [
+        row | {"_id": row["_id"] + "b", "text": f"The chronicle has it that {row['text'][0].lower()}{row['text'][1:]}"}
+        for row in rows
+    ]
+    (folder / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows + again))
+    for path in (folder / "qrels").glob("*.tsv"):
+        head, *pairs = path.read_text().splitlines()
+        twice = [line for pair in pairs for line in (pair, pair.replace("\t1", "b\t1"))]
+        path.write_text("\n".join([head, *twice]) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(folder: Path, tmp_path_factory: pytest.TempPathFactory, model: RRRAModel) -> CandidateSet:
+    config = SplitConfig.model_validate({"data": {"format": "beir", "path": folder}, "split": "train"})
+    cache = tmp_path_factory.mktemp("cache")
+    return prepare(config, model.encoder, cache, mining=MiningConfig(), evidence=EvidenceConfig())
+
+
+def test_one_positive_is_kept_and_the_others_are_hidden(data: CandidateSet) -> None:
+    hidden = hide_positives(data, seed=3)
+    assert len(hidden) == len(data)
+    mined = np.asarray(data.mined.rows)
+    for place, query in enumerate(hidden.queries):
+        kept = hidden.kept[place]
+        assert kept in data.positives.of(query)
+        assert not (mined[query][hidden.candidate[place]] == kept).any()
+        assert set(mined[query][hidden.hidden[place]]) <= set(data.positives.of(query)) - {kept}
+    assert hidden.truth.sum() == hidden.hidden.sum() > 0.9 * len(hidden)
+    assert len(hide_positives(data, seed=3, limit=7)) == 7
+    assert (hide_positives(data, seed=3).kept == hidden.kept).all()
+    assert (hide_positives(data, seed=4).kept != hidden.kept).any()
+
+
+def test_the_detector_finds_what_was_hidden(data: CandidateSet, model: RRRAModel, tmp_path: Path) -> None:
+    hidden = hide_positives(data, seed=9)
+    with Detector(model.adapter, model.projection, [data], tmp_path, seed=0) as detector:
+        assert detector.detection != Detection()
+        found = detector.probability(data, hidden.queries, hidden.kept).numpy()
+    assert found.shape == data.mined.rows.shape
+    assert (found[~hidden.candidate] == 0).all()
+    best = found.argmax(axis=1)
+    right = hidden.hidden[np.arange(len(hidden)), best]
+    assert right.mean() > 0.9
+    assert found[hidden.hidden].mean() > 0.5
+    assert found[hidden.candidate & ~hidden.hidden].mean() < 0.05
+
+
+def test_few_queries_leave_the_defaults(data: CandidateSet, model: RRRAModel, tmp_path: Path) -> None:
+    with Detector(model.adapter, model.projection, [data], tmp_path, seed=0, limit=5) as detector:
+        assert detector.detection == Detection()
+
+
+def test_what_is_fitted_is_the_regression(data: CandidateSet) -> None:
+    hidden = hide_positives(data, seed=0)
+    scores = np.zeros(data.mined.rows.shape, dtype=np.float32)
+    features = features_of(data, hidden.queries, hidden.kept, hidden.candidate, scores)
+    detection = fit_detection([(features, hidden.truth)])
+    # Scores that say nothing get no weight, and the mean probability is the share of hidden ones.
+    assert detection.weights[8] == pytest.approx(0, abs=1e-6)
+    assert detection.probability(torch.from_numpy(features)).mean() == pytest.approx(hidden.truth.mean(), rel=0.01)
+    with pytest.raises(ValueError, match="no hidden positive"):
+        fit_detection([(features, np.zeros_like(hidden.truth))])
+
+
+def test_figures_on_hand_computed_numbers() -> None:
+    truth, owner = np.array([True, False, False, True, False]), np.array([0, 0, 0, 1, 1])
+    score = np.array([0.9, 0.1, 0.95, 0.8, 0.2])
+    found = measure(Method(score, score > 0.5, score), truth, owner)
+    # Of six pairs of a hidden positive and another, two are the wrong way round; by query 1 of 2, and 1 of 1.
+    assert found["AUROC"] == pytest.approx(4 / 6)
+    assert found["AUROC by query"] == pytest.approx(0.75)
+    assert (found["precision"], found["recall"]) == (pytest.approx(2 / 3), 1)
+    assert found["Brier"] == pytest.approx((0.01 + 0.01 + 0.9025 + 0.04 + 0.04) / 5)
+    assert precision_at(score, truth, 0.5) == pytest.approx(2 / 3)
+    interval = auroc_interval(score, score, truth, owner, seed=0, draws=20)
+    assert interval == {"difference": 0, "low": 0, "high": 0}
+
+
+def test_folds_never_see_their_own_query() -> None:
+    generator = np.random.default_rng(0)
+    owner = np.repeat(np.arange(20), 5)
+    # The feature is the query's number: a regression that saw the query would know its rate.
+    truth = np.repeat(generator.random(20) > 0.5, 5)
+    truth[0] = not truth[0]
+    features = np.eye(20)[owner]
+    assert np.ptp(cross_validated(features, truth, owner)[owner == 3]) == 0
+    assert abs(np.corrcoef(cross_validated(features, truth, owner), truth)[0, 1]) < 0.5
+
+
+def test_the_benchmark_writes_figures_and_a_plot(folder: Path, tmp_path: Path) -> None:
+    arguments = [f"{folder}:test", "--fit", f"{folder}:train", "--output", str(tmp_path / "out"), "--seed", "1"]
+    result = CliRunner().invoke(benchmark, arguments)
+    assert result.exit_code == 0, result.output
+    report = json.loads((tmp_path / "out" / "detection.json").read_text())
+    assert (report["data"], report["queries"]) == (["facts:test"], 10)
+    methods = report["methods"]
+    assert methods["RRRA, detection"]["AUROC"] > 0.95
+    assert methods["RRRA, detection"]["precision"] > 0.5
+    assert 0 < methods["TopK-PercPos"]["recall"] <= 1
+    assert (tmp_path / "out" / "reliability.png").stat().st_size > 10_000
+    assert "TopK-PercPos" in result.output

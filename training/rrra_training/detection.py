@@ -1,0 +1,195 @@
+"""Positives hidden among the candidates: false negatives whose truth is known, to fit detection and to measure it."""
+
+import logging
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor, nn
+
+from rrra_haystack.adapter import RelationAwareAdapter
+from rrra_haystack.detection import FEATURES, Detection, list_features
+from rrra_training.judging import ProjectedStates, judge, projected
+from rrra_training.sets import CandidateSet
+
+logger = logging.getLogger(__name__)
+
+# Fewer queries than these say too little of ten weights.
+LEAST_QUERIES = 50
+
+
+@dataclass(frozen=True)
+class HiddenPositives:
+    """
+    The queries of a set that have several positives, of which one is kept as the labelled one and the others are hidden
+    among the mined candidates.
+
+    :param data: The set.
+    :param queries: Rows of the queries, shape ``[n]``.
+    :param kept: Rows of their labelled positives, shape ``[n]``.
+    :param candidate: Which mined passages are candidates: all but the labelled positive, shape ``[n, k]``, bool.
+    :param hidden: Which of them are hidden positives, shape ``[n, k]``, bool.
+    """
+
+    data: CandidateSet
+    queries: np.ndarray
+    kept: np.ndarray
+    candidate: np.ndarray
+    hidden: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+    @property
+    def truth(self) -> np.ndarray:
+        """Whether each candidate is a hidden positive, one query after the other, shape ``[c]``."""
+        return self.hidden[self.candidate]
+
+
+def hide_positives(data: CandidateSet, *, seed: int, limit: int | None = None) -> HiddenPositives:
+    """
+    Keep one positive of each query that has several, drawn at random, and hide the others.
+
+    :param data: The set.
+    :param seed: Seed of the draw.
+    :param limit: Draw this many queries; all if `None`.
+    """
+    generator = np.random.default_rng(seed)
+    queries = np.flatnonzero(data.positives.counts > 1)
+    if limit is not None and limit < len(queries):
+        queries = np.sort(generator.choice(queries, size=limit, replace=False))
+    kept = np.asarray([generator.choice(data.positives.of(int(query))) for query in queries], dtype=np.int64)
+    mined = np.asarray(data.mined.rows)[queries]
+    candidate = (mined >= 0) & (mined != kept[:, None])
+    hidden = np.zeros_like(candidate)
+    for place, query in enumerate(queries):
+        hidden[place] = candidate[place] & np.isin(mined[place], data.positives.of(int(query)))
+    return HiddenPositives(data, queries, kept, candidate, hidden)
+
+
+def features_of(
+    data: CandidateSet, queries: np.ndarray, positives: np.ndarray, candidate: np.ndarray, adapter: np.ndarray
+) -> np.ndarray:
+    """
+    Features of mined candidates beside a labelled positive.
+
+    :param data: The set.
+    :param queries: Rows of the queries, shape ``[n]``.
+    :param positives: Row of the labelled positive of each, shape ``[n]``.
+    :param candidate: Which mined passages are candidates, shape ``[n, k]``, bool.
+    :param adapter: Adapter scores of the mined passages, shape ``[n, k]``.
+    :returns: Shape ``[c, 10]``, the candidates one query after the other.
+    """
+    mined = np.asarray(data.mined.rows)[queries]
+    parts = []
+    for place, query in enumerate(queries):
+        own = candidate[place]
+        parts.append(
+            list_features(
+                torch.from_numpy(np.array(data.queries.pooled[query])),
+                torch.from_numpy(data.passages.pooled[mined[place, own]]),
+                torch.from_numpy(np.array(data.passages.pooled[positives[place]])),
+                torch.from_numpy(adapter[place, own]),
+            )
+        )
+    return torch.cat(parts).numpy() if parts else np.zeros((0, len(FEATURES)), dtype=np.float32)
+
+
+def fit_detection(lists: Sequence[tuple[np.ndarray, np.ndarray]]) -> Detection:
+    """
+    Logistic regression of being a hidden positive.
+
+    :param lists: Features of shape ``[c, 10]`` and truth of shape ``[c]`` of each set. A set counts with the root of
+        its candidates: a large one teaches more, and does not drown the others.
+    :raises ValueError: If there is no hidden positive.
+    """
+    features = np.concatenate([own for own, _ in lists]).astype(np.float64)
+    truth = np.concatenate([own for _, own in lists])
+    if not truth.any():
+        msg = "There is no hidden positive among the candidates to fit detection on: it needs queries with several."
+        raise ValueError(msg)
+    weights = np.concatenate([np.full(len(own), len(own) ** -0.5) for _, own in lists])
+    weights *= len(weights) / weights.sum()
+    scaler = StandardScaler().fit(features)
+    fitted = LogisticRegression(max_iter=3000).fit(scaler.transform(features), truth, sample_weight=weights)
+    slopes = fitted.coef_[0] / scaler.scale_
+    intercept = float(fitted.intercept_[0] - slopes @ scaler.mean_)
+    return Detection(weights=tuple(slopes.tolist()), intercept=intercept)
+
+
+class Detector:
+    """
+    False-negative probabilities of mined candidates as an adapter sees them. A context manager.
+
+    It is fitted to the adapter on the hidden positives of the sets, or keeps the defaults if fewer than 50 queries have
+    several positives.
+
+    :param adapter: The adapter.
+    :param projection: The projection that goes with it.
+    :param sets: Queries whose positives may be hidden.
+    :param cache: Where projected passages are kept meanwhile.
+    :param seed: Seed of what is hidden.
+    :param limit: Hide positives of so many queries of each set at most.
+    """
+
+    def __init__(
+        self,
+        adapter: RelationAwareAdapter,
+        projection: nn.Linear | None,
+        sets: Sequence[CandidateSet],
+        cache: Path,
+        *,
+        seed: int,
+        limit: int = 1000,
+    ) -> None:
+        self._adapter, self._projection = adapter, projection
+        self._sets, self._cache = sets, cache
+        self._seed, self._limit = seed, limit
+        self._passages: dict[Path, ProjectedStates] = {}
+        self._stack = ExitStack()
+        self.detection = Detection()
+
+    def __enter__(self) -> Self:
+        for data in self._sets:
+            if data.passages.path not in self._passages:
+                context = projected(data.passages, self._projection, self._cache)
+                self._passages[data.passages.path] = self._stack.enter_context(context)
+        hidden = [hide_positives(data, seed=self._seed, limit=self._limit) for data in self._sets]
+        if sum(map(len, hidden)) < LEAST_QUERIES or not any(own.hidden.any() for own in hidden):
+            logger.info("Detection keeps its defaults: too few training queries have several positives.")
+        else:
+            self.detection = fit_detection([(self._features(own), own.truth) for own in hidden if len(own)])
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()
+
+    def probability(self, data: CandidateSet, queries: np.ndarray, positives: np.ndarray) -> Tensor:
+        """
+        The false-negative probability s_FN of all mined candidates, 0 where there is none.
+
+        :param data: One of the sets.
+        :param queries: Rows of the queries, shape ``[n]``.
+        :param positives: Row of the labelled positive of each, shape ``[n]``.
+        :returns: Shape ``[n, k]``.
+        """
+        mined = np.asarray(data.mined.rows)[queries]
+        candidate = (mined >= 0) & (mined != positives[:, None])
+        features = features_of(data, queries, positives, candidate, self._scores(data, queries))
+        found = np.zeros(mined.shape, dtype=np.float32)
+        found[candidate] = self.detection.probability(torch.from_numpy(features)).numpy()
+        return torch.from_numpy(found)
+
+    def _features(self, hidden: HiddenPositives) -> np.ndarray:
+        scores = self._scores(hidden.data, hidden.queries)
+        return features_of(hidden.data, hidden.queries, hidden.kept, hidden.candidate, scores)
+
+    def _scores(self, data: CandidateSet, queries: np.ndarray) -> np.ndarray:
+        passages = self._passages[data.passages.path]
+        return judge(self._adapter, self._projection, data, passages, "int8", queries=queries).adapter
