@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Console
 from rich.table import Table
 
@@ -19,7 +18,7 @@ from rrra_haystack.encoder import Encoder
 from rrra_haystack.files import atomic_write
 from rrra_training.fitting import measured
 from rrra_training.heads import bilinear_head, logistic_head
-from rrra_training.recipe import Recipe, load_recipe
+from rrra_training.recipe import Recipe, load_recipe, load_yaml
 from rrra_training.rundir import RunDirectory
 from rrra_training.train import Workshop, train
 
@@ -56,7 +55,7 @@ def compare(
     cache: Annotated[Path | None, typer.Option(help="Where encoded corpora are kept.")] = None,
 ) -> None:
     """Train every variant with every seed, and tabulate what each measures on dev."""
-    plan = load_comparison(comparison)
+    plan = load_yaml(comparison, (), Comparison)
     kept = cache if cache is not None else output / "cache"
     common = (*plan.set, *(set_ or ()))
     results: dict[str, dict[str, dict[str, list[float]]]] = {}
@@ -74,21 +73,6 @@ def compare(
     report = {"comparison": plan.model_dump(mode="json"), "results": results}
     atomic_write(output / "comparison.json", json.dumps(report, indent=2) + "\n")
     Console(width=160).print(render(results, len(plan.seeds)))
-
-
-def load_comparison(path: Path) -> Comparison:
-    """
-    Read which variants are compared.
-
-    :param path: A YAML file.
-    :raises ValueError: If it is not valid.
-    """
-    try:
-        return Comparison.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        first = error.errors()[0]
-        msg = f"{path}: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
-        raise ValueError(msg) from None
 
 
 def _add(results: dict, name: str, figures: dict[str, Any], recipe: Recipe) -> None:

@@ -386,7 +386,7 @@ def train_dual_encoder(
         callbacks=[_Recorder(run)],
     )
     trainer.remove_callback(PrinterCallback)
-    checkpoint = _last_checkpoint(work) if resume else None
+    checkpoint = last_checkpoint(work) if resume else None
     first = trainer.is_world_process_zero()
     if first:
         run.rewind(PHASE, checkpoint[0] if checkpoint else 0)
@@ -456,7 +456,7 @@ def _loss(encoder: SentenceTransformer, config: DualEncoderConfig) -> nn.Module:
     return CachedGISTEmbedLoss(encoder, guide, temperature=config.temperature, mini_batch_size=config.mini_batch_size)
 
 
-def _last_checkpoint(folder: Path) -> tuple[int, Path] | None:
+def last_checkpoint(folder: Path) -> tuple[int, Path] | None:
     """Step and place of the last checkpoint that the trainer finished writing."""
     found = sorted((int(path.name.removeprefix("checkpoint-")), path) for path in folder.glob("checkpoint-*"))
     # The trainer writes its state last.

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self, Union, get_args, get_origin
+from typing import Annotated, Any, Self, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -15,6 +15,8 @@ from rrra_training.evidence import EvidenceConfig
 from rrra_training.joint import JointTraining
 from rrra_training.mining import MiningConfig
 from rrra_training.sets import SplitConfig
+
+Loaded = TypeVar("Loaded", bound=BaseModel)
 
 
 class Recipe(BaseModel):
@@ -62,7 +64,7 @@ class Recipe(BaseModel):
 
     def rooted(self, split: SplitConfig) -> SplitConfig:
         """A split whose relative paths begin at `data_root`."""
-        return split.model_copy(update={"data": _rooted(split.data, self.data_root)})
+        return rooted(split, self.data_root)
 
     def to_yaml(self) -> str:
         """The recipe with every default spelt out."""
@@ -74,13 +76,24 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     Read a recipe.
 
     :param path: A YAML file, or the name of a bundled recipe.
-    :param overrides: ``key=value`` each; keys reach into the recipe by dots (``adapter.steps=100``,
-        ``train.0.limit=500``), values are YAML.
+    :param overrides: As for :func:`load_yaml`.
     :raises FileNotFoundError: If there is no such file.
-    :raises ValueError: If the recipe is not valid YAML, or a key or value is not; unknown keys are told with the
+    :raises ValueError: As :func:`load_yaml`.
+    """
+    return load_yaml(find_recipe(path), overrides, Recipe)
+
+
+def load_yaml(file: Path, overrides: Sequence[str], model: type[Loaded]) -> Loaded:
+    """
+    Read a typed object.
+
+    :param file: A YAML file.
+    :param overrides: ``key=value`` each; keys reach into the object by dots (``adapter.steps=100``,
+        ``train.0.limit=500``), values are YAML.
+    :param model: The object's type.
+    :raises ValueError: If the file is not valid YAML, or a key or value is not; unknown keys are told with the
         nearest known one.
     """
-    file = _find(path)
     try:
         data = yaml.safe_load(file.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
@@ -92,9 +105,9 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     for override in overrides:
         _override(data, override)
     try:
-        return Recipe.model_validate(data)
+        return model.model_validate(data)
     except ValidationError as error:
-        msg = f"{file}: {'; '.join(_explain(one) for one in error.errors()[:3])}"
+        msg = f"{file}: {'; '.join(_explain(one, model) for one in error.errors()[:3])}"
         raise ValueError(msg) from None
 
 
@@ -105,7 +118,13 @@ def bundled_recipes() -> dict[str, Path]:
     return {path.stem: path for folder in folders if folder.is_dir() for path in sorted(folder.glob("*.yaml"))}
 
 
-def _find(path: str | Path) -> Path:
+def find_recipe(path: str | Path) -> Path:
+    """
+    The file of a recipe.
+
+    :param path: A YAML file, or the name of a bundled recipe.
+    :raises FileNotFoundError: If there is neither.
+    """
     file = Path(path)
     if file.is_file():
         return file
@@ -141,19 +160,19 @@ def _override(data: dict[str, Any], override: str) -> None:
         raise ValueError(msg) from None
 
 
-def _explain(error: Any) -> str:
+def _explain(error: Any, model: type[BaseModel]) -> str:
     where = ".".join(str(part) for part in error["loc"])
     if error["type"] != "extra_forbidden":
         return f"{where}: {error['msg'].removeprefix('Value error, ')}"
     *parents, key = error["loc"]
-    known = sorted(_known_keys(parents))
+    known = sorted(_known_keys(parents, model))
     near = difflib.get_close_matches(str(key), known, n=1, cutoff=0)
     return f"unknown key '{where}'; the nearest known key is '{near[0]}' (known: {', '.join(known)})"
 
 
-def _known_keys(parents: Sequence[Any]) -> set[str]:
-    """Keys that the models at a place of the recipe take."""
-    models: set[type[BaseModel]] = {Recipe}
+def _known_keys(parents: Sequence[Any], model: type[BaseModel]) -> set[str]:
+    """Keys that the models at a place of the object take."""
+    models: set[type[BaseModel]] = {model}
     for part in parents:
         # Numbers of a list and tags of a union are no fields: they stay with the models at hand.
         inner = {
@@ -172,6 +191,11 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
     elif get_origin(annotation) in {Annotated, Union, tuple, list} or get_args(annotation):
         for inner in get_args(annotation):
             yield from _models(inner)
+
+
+def rooted(split: SplitConfig, root: Path) -> SplitConfig:
+    """A split whose relative paths begin at `root`."""
+    return split.model_copy(update={"data": _rooted(split.data, root)})
 
 
 def _rooted(config: Any, root: Path) -> Any:

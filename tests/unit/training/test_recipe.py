@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from rrra_training.recipe import bundled_recipes, load_recipe
+from rrra_training.cross_encoder import CrossEncoderRecipe
+from rrra_training.recipe import bundled_recipes, find_recipe, load_recipe, load_yaml
 
 MINIMAL = """
 name: mine
@@ -66,8 +67,12 @@ def test_data_are_looked_for_below_the_root(recipe: Path, tmp_path: Path) -> Non
 
 def test_recipes_that_come_along_are_valid() -> None:
     assert {"rrra-minilm-l6", "adapter"} <= bundled_recipes().keys()
-    for name in set(bundled_recipes()) - {"reader-minilm-l6"}:
+    others = {"reader-minilm-l6", "cross-encoder-minilm-l6"}
+    for name in set(bundled_recipes()) - others:
         assert load_recipe(name).train
+    assert load_yaml(find_recipe("cross-encoder-minilm-l6"), (), CrossEncoderRecipe).train
+    with pytest.raises(ValueError, match="unknown key 'batchsize'; the nearest known key is 'batch_size'"):
+        load_yaml(find_recipe("cross-encoder-minilm-l6"), ["batchsize=3"], CrossEncoderRecipe)
 
 
 def test_an_unknown_recipe_names_the_known_ones() -> None:
