@@ -58,3 +58,18 @@ def atomic_write(path: str | Path, text: str) -> None:
         Path(work).replace(target)
     finally:
         Path(work).unlink(missing_ok=True)
+
+
+@contextmanager
+def working_folder(path: Path | None) -> Iterator[Path]:
+    """
+    A folder to work in.
+
+    :param path: The folder, made if it is missing, which stays; a temporary one, gone at the end, if `None`.
+    """
+    if path is not None:
+        path.mkdir(parents=True, exist_ok=True)
+        yield path
+    else:
+        with tempfile.TemporaryDirectory(prefix="rrra-") as scratch:
+            yield Path(scratch)

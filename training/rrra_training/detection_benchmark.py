@@ -27,7 +27,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from rrra_haystack.detection import ENCODER_FEATURES, FEATURES, Detection
-from rrra_haystack.files import atomic_directory
+from rrra_haystack.files import atomic_directory, working_folder
 from rrra_haystack.model import DEFAULT_MODEL, RRRAModel
 from rrra_haystack.scoring import reranking_score
 from rrra_training.data.beir import split_of
@@ -99,17 +99,16 @@ def main(
 ) -> None:
     """Measure how well each method finds hidden positives."""
     loaded = RRRAModel.load(model)
-    kept = cache if cache is not None else output.parent / "cache"
-    kept.mkdir(parents=True, exist_ok=True)
-    measured = [_judged(loaded, one, kept, seed=seed, limit=limit) for one in data]
-    detection = loaded.config.detection
-    if fit:
-        others = [_judged(loaded, one, kept, seed=seed, limit=limit) for one in fit]
-        detection = fit_detection([(one.features, one.hidden.truth) for one in others])
-    methods, truth, owner = methods_for(measured, detection)
-    if cross_encoder is not None:
-        said = np.concatenate([_cross_encoded(CrossEncoder(str(cross_encoder)), one.hidden) for one in measured])
-        methods["cross-encoder"] = Method(said, said >= _EVEN, said)
+    with working_folder(cache) as kept:
+        measured = [_judged(loaded, one, kept, seed=seed, limit=limit) for one in data]
+        others = [_judged(loaded, one, kept, seed=seed, limit=limit) for one in fit or ()]
+        detection = loaded.config.detection
+        if others:
+            detection = fit_detection([(one.features, one.hidden.truth) for one in others])
+        methods, truth, owner = methods_for(measured, detection)
+        if cross_encoder is not None:
+            said = np.concatenate([_cross_encoded(CrossEncoder(str(cross_encoder)), one.hidden) for one in measured])
+            methods["cross-encoder"] = Method(said, said >= _EVEN, said)
     figures = {name: measure(method, truth, owner) for name, method in methods.items()}
     report = {
         "data": [_without_folder(one) for one in data],

@@ -9,7 +9,6 @@ import math
 import os
 import tempfile
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -22,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from rrra_haystack.files import atomic_write
+from rrra_haystack.files import atomic_write, working_folder
 from rrra_haystack.model import DEFAULT_MODEL, RRRAModel
 from rrra_training.data import BeirData
 from rrra_training.detection import features_of
@@ -282,13 +281,12 @@ def main(
     """Draw how large a gradient each mined candidate contributes, by its rank, under each sampler."""
     loaded = RRRAModel.load(model)
     config = SplitConfig(data=BeirData(format="beir", path=data), split=split, limit=limit)
-    with ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rrra-gradients-")))
+    with working_folder(cache) as kept:
         prepared = prepare(
-            config, loaded.encoder, cache if cache is not None else scratch,
-            mining=MiningConfig(), evidence=EvidenceConfig(), seed=seed, show_progress=True,
+            config, loaded.encoder, kept, mining=MiningConfig(), evidence=EvidenceConfig(), seed=seed,
+            show_progress=True,
         )  # fmt: skip
-        lists = read_lists(prepared, loaded, scratch, seed=seed)
+        lists = read_lists(prepared, loaded, kept, seed=seed)
     profiles = {sampler.name: profile(sampler, lists, temperature) for sampler in SAMPLERS}  # type: ignore[attr-defined]
     some_relevant = bool(lists.relevant.any())
     draw_figure(profiles, output, some_relevant=some_relevant)

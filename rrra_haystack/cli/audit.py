@@ -1,0 +1,63 @@
+"""``rrra audit``: examine the labels of retrieval data."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from rrra_haystack.files import working_folder
+
+
+def command(
+    data: Annotated[
+        str, typer.Argument(help="A folder in the BEIR layout, as FOLDER or FOLDER:SPLIT.", show_default=False)
+    ],
+    split: Annotated[str, typer.Option(help="Which labels: the name of a file in qrels/.")] = "train",
+    top: Annotated[int, typer.Option(min=1, help="Show so many suspects of each kind.")] = 50,
+    output: Annotated[Path, typer.Option(file_okay=False, help="Where audit.html and audit.json go.")] = Path("audit"),
+    model: Annotated[str | None, typer.Option(help="The model; the default one if not given.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Draw this many queries.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    cache: Annotated[
+        Path | None, typer.Option(help="Where the encoded corpus is kept; a recipe's --cache may be shared.")
+    ] = None,
+    apply: Annotated[
+        Path | None, typer.Option(help="Write corrected labels, from the file of decisions that the page saved.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="With --apply: name of the corrected split; SPLIT-audited if not given.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="With --apply: replace a split of that name.")] = False,
+) -> None:
+    """
+    Find labels that are probably missing or wrong, as a page to go through by keyboard.
+
+    The page saves decisions; [bold]--apply[/] makes a corrected split of them, which rrra train reads.
+    """
+    try:
+        from rrra_training.audit import apply_decisions, audit, render, write_audit  # noqa: PLC0415
+        from rrra_training.data.beir import split_of  # noqa: PLC0415
+    except ImportError as error:
+        msg = f"rrra audit needs the extra 'train' ({error}). Install it with: pip install 'rrra-haystack[train]'"
+        raise ImportError(msg) from None
+    from rrra_haystack.model import DEFAULT_MODEL  # noqa: PLC0415
+
+    console = Console()
+    folder, own_split = split_of(data, split)
+    if apply is not None:
+        made = apply_decisions(folder, apply, split=own_split, name=name, force=force)
+        console.print(
+            f"{made.added} labels added, {made.removed} removed, {made.irrelevant} passages now judged irrelevant; "
+            f"{made.left_out} queries left out because no positive is left."
+        )
+        console.print(f"The labels are in [bold]{made.path}[/]. Use them as [bold]split: {made.path.stem}[/].")
+        return
+    with working_folder(cache) as kept:
+        found = audit(
+            folder, model=model or DEFAULT_MODEL, cache=kept, split=own_split, top=top, limit=limit, seed=seed,
+            show_progress=True,
+        )  # fmt: skip
+    write_audit(found, output)
+    console.print(render(found))
+    console.print(f"Decide in a browser: [bold]{output / 'audit.html'}[/]", soft_wrap=True)

@@ -1,0 +1,194 @@
+import json
+import time
+from pathlib import Path
+
+import pytest
+from browser import chromium, needs_chromium
+from facts import write_facts
+from rrra_training.audit import Audit, apply_decisions, audit, write_audit
+from rrra_training.data import BeirDataset
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+from typer.testing import CliRunner
+
+from rrra_haystack.cli import app
+
+_MODEL = "rrra-minilm-l6"
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A set with a label that is missing (m1: p61) and one that is wrong (m2: p0, beyond the query's top 100)."""
+    folder = write_facts(tmp_path_factory.mktemp("planted") / "facts")
+    passages = {
+        "p60": "The harbour of Selmouth was opened by Queen Ada in 1862.",
+        "p61": "In 1862 Queen Ada opened Selmouth harbour. <script>document.title = 'spoilt'</script>",
+        **{f"b{n}": f"Substance {n} is a liquid that is stored in tanks at {n} degrees." for n in range(110)},
+    }
+    with (folder / "corpus.jsonl").open("a") as corpus:
+        for identifier, text in passages.items():
+            corpus.write(json.dumps({"_id": identifier, "title": "", "text": text}) + "\n")
+    with (folder / "queries.jsonl").open("a") as queries:
+        queries.write(json.dumps({"_id": "m1", "text": "When did Queen Ada open the harbour of Selmouth?"}) + "\n")
+        queries.write(json.dumps({"_id": "m2", "text": "Which substance is stored in tanks at 40 degrees?"}) + "\n")
+    with (folder / "qrels" / "train.tsv").open("a") as qrels:
+        qrels.write("m1\tp60\t1\nm2\tp0\t1\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(planted: Path) -> Audit:
+    return audit(planted, model=_MODEL, cache=planted.parent / "cache", split="train", top=4)
+
+
+@pytest.fixture(scope="module")
+def page(found: Audit, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("page") / "audit"
+    write_audit(found, folder)
+    return folder / "audit.html"
+
+
+def test_planted_errors_come_first(found: Audit, planted: Path) -> None:
+    missing = [one for one in found.suspects if one.kind == "missing"]
+    wrong = [one for one in found.suspects if one.kind == "wrong"]
+    assert (len(missing), len(wrong)) == (4, 4)
+    assert (missing[0].query, missing[0].passage, missing[0].labelled) == ("m1", "p61", "p60")
+    assert missing[0].probability > 0.5
+    assert (wrong[0].query, wrong[0].passage, wrong[0].labelled) == ("m2", "p0", None)
+    assert wrong[0].probability < 0.1
+    qrels = BeirDataset(planted).qrels("train")
+    assert not any(one.passage in qrels[one.query] for one in missing)
+
+
+def test_one_query_does_not_fill_the_page(planted: Path) -> None:
+    shown = audit(planted, model=_MODEL, cache=planted.parent / "cache", split="train", top=1000).suspects
+    missing = [one.query for one in shown if one.kind == "missing"]
+    assert len(missing) > 100
+    assert max(missing.count(query) for query in missing) == 3
+    probabilities = [one.probability for one in shown if one.kind == "wrong"]
+    assert len(probabilities) == 62
+    assert probabilities == sorted(probabilities)
+
+
+def test_what_is_judged_irrelevant_is_left_alone(planted: Path) -> None:
+    rows = (planted / "qrels" / "train.tsv").read_text()
+    (planted / "qrels" / "looked-at.tsv").write_text(rows + "m1\tp61\t0\n")
+    shown = audit(planted, model=_MODEL, cache=planted.parent / "cache", split="looked-at", top=100).suspects
+    assert ("m1", "p61") not in [(one.query, one.passage) for one in shown]
+
+
+def _saved(folder: Path, found: Audit, *made: tuple[str, str, str, str], **changed: str) -> Path:
+    decisions = [dict(zip(("kind", "query", "passage", "decision"), one, strict=True)) for one in made]
+    held = {"dataset": found.dataset, "split": found.split, "digest": found.digest} | changed
+    path = folder / "decisions.json"
+    path.write_text(json.dumps(held | {"decisions": decisions}))
+    return path
+
+
+def test_decisions_become_a_split(found: Audit, planted: Path, tmp_path: Path) -> None:
+    before = BeirDataset(planted).qrels("train")
+    other, third = [query for query in before if query.startswith("q")][:2]
+    confirmed = next(iter(before[third]))
+    decisions = _saved(
+        tmp_path,
+        found,
+        ("missing", "m1", "p61", "accept"),
+        ("wrong", "m2", "p0", "accept"),
+        ("missing", other, "b1", "reject"),
+        ("missing", other, "b2", "skip"),
+        ("wrong", third, confirmed, "reject"),
+    )
+    result = CliRunner().invoke(app, ["audit", str(planted), "--apply", str(decisions)])
+    assert result.exit_code == 0, result.output
+    after = BeirDataset(planted).qrels("train-audited")
+    assert after["m1"] == {"p60": 1, "p61": 1}
+    assert "m2" not in after
+    assert after[other] == before[other] | {"b1": 0}
+    assert after[third] == before[third]
+    assert "1 labels added, 1 removed, 2 passages now judged irrelevant; 1 queries left out" in result.output
+    with pytest.raises(FileExistsError, match="--force"):
+        apply_decisions(planted, decisions)
+    assert apply_decisions(planted, decisions, force=True).added == 1
+
+
+@pytest.mark.parametrize(
+    ("made", "changed", "reason"),
+    [
+        (("missing", "m1", "p61", "accept"), {"digest": "0" * 16}, "made for other labels"),
+        (("missing", "nobody", "p61", "accept"), {}, "names the query 'nobody'"),
+        (("missing", "m1", "p999", "accept"), {}, "names the passage 'p999'"),
+        (("missing", "m1", "p61", "perhaps"), {}, r"decisions\.0\.decision"),
+    ],
+)
+def test_decisions_that_do_not_fit(
+    found: Audit, planted: Path, tmp_path: Path, made: tuple, changed: dict, reason: str
+) -> None:
+    with pytest.raises(ValueError, match=reason):
+        apply_decisions(planted, _saved(tmp_path, found, made, **changed), name="not-written")
+    assert not (planted / "qrels" / "not-written.tsv").exists()
+
+
+def test_other_files_are_not_replaced(found: Audit, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("important")
+    with pytest.raises(FileExistsError, match="thesis"):
+        write_audit(found, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_the_command_writes_page_and_json(planted: Path, tmp_path: Path) -> None:
+    options = ["--top", "2", "--output", str(tmp_path / "out"), "--cache", str(planted.parent / "cache")]
+    result = CliRunner().invoke(app, ["audit", f"{planted}:train", *options])
+    assert result.exit_code == 0, result.output
+    assert "Probably relevant, not labelled: 2" in result.output
+    held = json.loads((tmp_path / "out" / "audit.json").read_text())
+    assert next(one["passage"] for one in held["suspects"] if one["query"] in {"m1", "m2"}) == "p61"
+    assert "http" not in (tmp_path / "out" / "audit.html").read_text()
+
+
+def _press(driver: Chrome, keys: str) -> None:
+    for key in keys:
+        driver.find_element(By.TAG_NAME, "body").send_keys(key)
+
+
+def _progress(driver: Chrome) -> str:
+    return driver.find_element(By.ID, "progress").text
+
+
+@needs_chromium
+def test_a_person_decides_by_keyboard(page: Path, planted: Path, tmp_path: Path) -> None:
+    with chromium(1200, 900, downloads=tmp_path) as driver:
+        driver.get(page.as_uri())
+        assert driver.title.startswith("Label audit")
+        assert "<script>" in driver.find_element(By.ID, "text").text
+        assert _progress(driver) == "1 of 8"
+        _press(driver, "rua")
+        assert _progress(driver) == "2 of 8"
+        driver.refresh()
+        assert _progress(driver) == "2 of 8"
+        _press(driver, "ssr")
+        driver.find_element(By.ID, "accept").click()
+        _press(driver, "rrr")
+        assert _progress(driver) == "8 of 8 decided"
+        assert "2 labels to correct, 4 confirmed, 2 skipped" in driver.find_element(By.TAG_NAME, "main").text
+        _press(driver, "d")
+        saved = tmp_path / "decisions.json"
+        for _ in range(50):
+            if saved.exists():
+                break
+            time.sleep(0.1)
+        errors = [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
+        assert not errors
+    made = apply_decisions(planted, saved, name="by-keyboard")
+    assert (made.added, made.removed, made.irrelevant, made.left_out) == (1, 1, 2, 1)
+    assert BeirDataset(planted).qrels("by-keyboard")["m1"]["p61"] == 1
+
+
+@needs_chromium
+@pytest.mark.parametrize("width", [1200, 375])
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_page_fits_and_follows_the_theme(page: Path, width: int, dark: bool, tmp_path: Path) -> None:
+    with chromium(width, 800, dark=dark) as driver:
+        driver.get(page.as_uri())
+        assert driver.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+        background = driver.execute_script("return getComputedStyle(document.body).backgroundColor")
+        assert (int(background.removeprefix("rgb(").split(",")[0]) < 128) == dark
