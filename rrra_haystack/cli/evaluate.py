@@ -59,4 +59,7 @@ def command(
         from rrra_training.report import write_report  # noqa: PLC0415
 
         write_report(evaluations, html_file)
-    Console().print(render(evaluations))
+    console = Console()
+    # A file or a pipe has no width of its own, and wide tables are worth theirs.
+    console.width = console.width if console.is_terminal else 170
+    console.print(render(evaluations))

@@ -161,6 +161,7 @@ def evaluate(
     figures["latency_ms"] = {
         name: {f"p{p}": float(np.percentile(times, p)) for p in _PERCENTILES} for name, times in bench.times.items()
     }
+    figures["stages"] = bench.stages
     figures["bytes_per_document"] = bench.sizes
     sampled = {name: np.asarray(own, dtype=np.float32) for name, own in bench.probabilities.items()}
     by_id = {passage.id: passage for passage in passages}
@@ -219,6 +220,8 @@ class _Bench:
         self.queries = queries
         self.runs: Runs = {}
         self.times: dict[str, list[float]] = {}
+        # What a query of each system consists of, by the names of the times; without what was not timed by itself.
+        self.stages: dict[str, list[str]] = {}
         self.sizes: dict[str, float] = {}
         self.probabilities: dict[str, list[float]] = {}
         self._judged = judged
@@ -252,12 +255,15 @@ class _Bench:
         )  # fmt: skip
         rerankers = [*stage.rerankers, *(HaystackReranker(Path(one), self.passages) for one in systems if is_file(one))]
         first = name == "encoder"
+        retrieval = "retrieve" if first else f"retrieve {name}"
+        self.stages[name] = [retrieval]
+        self.stages |= {reranker.name: [retrieval, _time_key(reranker.name)] for reranker in rerankers}
         self.sizes |= {"embedding": stage.dimension * 4} if first else {}
         self.sizes |= {_code_key(form): size for form, size in stage.sizes.items()}
         sampled = self._sample()
         for number, query in enumerate(self._progress(stage.queries, "Reranking")):
             (base, rows), elapsed = _timed(partial(stage.retrieve, query))
-            self._note("retrieve" if first else f"retrieve {name}", elapsed)
+            self._note(retrieval, elapsed)
             self._keep(name, query.query, rows, base)
             for reranker in rerankers:
                 prepared = reranker.prepare(query)
@@ -273,6 +279,7 @@ class _Bench:
     def measure_bm25(self) -> None:
         """Measure BM25's own retrieval."""
         stage = Bm25Stage(self.passages)
+        self.stages["bm25"] = ["bm25"]
         for query in self._progress(self.queries, "BM25"):
             (scores, rows), elapsed = _timed(partial(stage.retrieve, query.text))
             self._note("bm25", elapsed)
@@ -355,6 +362,18 @@ def _answers(bench: _Bench, passages: Sequence[Passage], queries: Sequence[Query
     return {name: answer_recall(run, holding) for name, run in bench.runs.items()}
 
 
+def query_milliseconds(figures: Mapping[str, Any], system: str) -> float | None:
+    """
+    Median milliseconds a query, retrieval and reranking together, without the encoding of the query.
+
+    :param figures: Figures of one data set.
+    :param system: A system's name.
+    :returns: `None` if the system was not timed by itself, as the token match is not.
+    """
+    stages = figures["stages"].get(system)
+    return sum(figures["latency_ms"][stage]["p50"] for stage in stages) if stages else None
+
+
 def render(evaluations: Sequence[Evaluation]) -> Group:
     """The figures as tables, in percent: one a data set, and one over all if there are several."""
     tables = [_table(one.figures) for one in evaluations]
@@ -367,9 +386,9 @@ def _table(figures: Mapping[str, Any]) -> Table:
         f"seed {figures['seed']}"
     )
     table = Table(title=title, title_justify="left", caption=_caption(figures), caption_justify="left")
-    table.add_column("system")
+    table.add_column("system", no_wrap=True)
     for name in MEASURES:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     answers = figures.get("answers")
     if answers:
         table.add_column("answer@5", justify="right")
@@ -377,7 +396,7 @@ def _table(figures: Mapping[str, Any]) -> Table:
     if "condensed" in figures:
         table.add_column("condensed nDCG@10", justify="right")
     table.add_column("nDCG@10 over encoder (95 %)", justify="right")
-    table.add_column("p", justify="right")
+    table.add_column("p", justify="right", no_wrap=True)
     for system, values in figures["systems"].items():
         cells = [f"{values[name] * 100:.1f}" for name in MEASURES]
         cells += [f"{answers[system]['5'] * 100:.1f}"] if answers else []
@@ -416,4 +435,4 @@ def as_json(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
     return figures[0] if len(figures) == 1 else {"evaluations": figures}
 
 
-__all__ = ["DEFAULT_SYSTEMS", "Evaluation", "as_json", "evaluate", "render"]
+__all__ = ["DEFAULT_SYSTEMS", "Evaluation", "as_json", "evaluate", "query_milliseconds", "render"]

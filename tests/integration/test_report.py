@@ -1,0 +1,120 @@
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from browser import chromium, needs_chromium
+from facts import write_facts
+from rrra_training.alignment import Span, align
+from rrra_training.evaluation import Evaluation, evaluate, query_milliseconds
+from rrra_training.report import cut, write_report
+
+from rrra_haystack import RRRAModel
+
+
+@pytest.fixture(scope="module")
+def model() -> RRRAModel:
+    return RRRAModel.load("rrra-minilm-l6")
+
+
+def _words(text: str, spans: list[Span]) -> list[str]:
+    return [text[span.start : span.end] for span in sorted(spans, key=lambda span: -span.weight)]
+
+
+def test_the_words_that_match_are_found(model: RRRAModel) -> None:
+    texts = ["Bakers know it well: yeast makes the dough rise within hours.", "The prices of houses rise every year."]
+    first, second = align(model, "What makes dough rise?", texts)
+    assert {"dough", "rise"} <= set(_words(texts[0], first)[:3])
+    assert _words(texts[1], second)[0] == "rise"
+    assert all(re.fullmatch(r"\w+|[^\w\s]", word) for word in _words(texts[0], first))
+    assert sum(span.weight for span in first) > sum(span.weight for span in second)
+
+
+def test_words_of_several_tokens_are_whole(model: RRRAModel) -> None:
+    text = "Chlorophyllin-like substances absorb photosynthetically active radiation."
+    ((*spans,),) = align(model, "photosynthetically active radiation", [text])
+    assert "photosynthetically" in _words(text, spans)
+
+
+def test_what_is_truncated_is_not_matched(model: RRRAModel) -> None:
+    text = "Much is said about nothing here. " * 60 + "The zebra lives in Africa."
+    ((*spans,),) = align(model, "Where does the zebra live?", [text])
+    assert spans
+    assert max(span.end for span in spans) < len(text) - 200
+    assert align(model, "zebra", []) == []
+    assert align(model, "zebra", ["", "a zebra"])[0] == []
+
+
+def test_a_text_is_cut_around_what_matched() -> None:
+    text = " ".join(["filler"] * 200 + ["needle", "thread"] + ["filler"] * 200)
+    start = text.index("needle")
+    pieces = cut(text, [Span(0, 6, 0.1), Span(start, start + 6, 1.0)], strongest=1.0)
+    assert ("needle", 3) in pieces
+    assert pieces[0][0].startswith("… ")
+    assert pieces[-1][0].endswith(" …")
+    shown = "".join(piece for piece, _ in pieces).strip("… ")
+    assert len(shown.split()) == 80
+    assert shown in text
+    # The weak match lies elsewhere, and below what is shown.
+    assert [level for _, level in pieces if level] == [3]
+    assert cut("one two", [], 1.0) == [("one two", 0)]
+    assert cut("", [], 1.0) == [("", 0)]
+
+
+@pytest.fixture(scope="module")
+def measured(model: RRRAModel, tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
+    folder = write_facts(tmp_path_factory.mktemp("report") / "facts")
+    corpus = (folder / "corpus.jsonl").read_text()
+    # Numbers are what the encoder alone is weak at.
+    years = re.findall(r'"_id": "(\w+)".*founded in (\d+)', corpus)
+    with (folder / "queries.jsonl").open("a") as queries, (folder / "qrels" / "test.tsv").open("a") as qrels:
+        for passage, year in years:
+            queries.write(json.dumps({"_id": year, "text": f"Which town was founded in {year}?"}) + "\n")
+            qrels.write(f"{year}\t{passage}\t1\n")
+    (folder / "corpus.jsonl").write_text(corpus.replace("The town lies", "The town <script>alert(1)</script> lies"))
+    return evaluate(folder, model=model, systems=["bm25", "match", "rrra"])
+
+
+def test_milliseconds_add_up(measured: Evaluation) -> None:
+    times = measured.figures["latency_ms"]
+    together = times["retrieve"]["p50"] + times["rerank"]["p50"]
+    assert query_milliseconds(measured.figures, "rrra") == pytest.approx(together)
+    assert query_milliseconds(measured.figures, "bm25") == times["bm25"]["p50"]
+    assert query_milliseconds(measured.figures, "match") is None
+
+
+def test_the_page_holds_figures_plots_and_queries(measured: Evaluation, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    write_report([measured], page)
+    text = page.read_text()
+    for system, values in measured.figures["systems"].items():
+        assert f">{system}<" in text
+        assert f"{100 * values['MAP']:.1f}" in text
+    assert text.count('<svg role="img"') == 3
+    difference = measured.per_query["rrra"]["nDCG@10"] - measured.per_query["encoder"]["nDCG@10"]
+    assert f"{(difference > 0).sum()} queries won" in text
+    best = measured.queries[int(np.argmax(difference))]
+    assert best.text in text
+    assert "<script>" not in text
+    assert "&lt;script&gt;" in text
+    assert not re.findall(r"https?://", text)
+    ids = re.findall(r'id="([^"]+)"', text)
+    assert len(ids) == len(set(ids))
+    write_report([measured, measured], page)
+    assert page.read_text().count("<section>") == 2
+
+
+@needs_chromium
+@pytest.mark.parametrize("width", [1200, 375])
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_page_opens_without_network(measured: Evaluation, tmp_path: Path, width: int, dark: bool) -> None:
+    page = tmp_path / "report.html"
+    write_report([measured, measured], page)
+    with chromium(width, 800, dark=dark) as driver:
+        driver.get(page.as_uri())
+        assert driver.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+        assert not [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
+        assert driver.execute_script("return performance.getEntriesByType('resource').length") == 0
+        colour = driver.execute_script("return getComputedStyle(document.querySelector('svg text')).fill")
+        assert (int(colour.removeprefix("rgb(").split(",")[0]) > 128) == dark
