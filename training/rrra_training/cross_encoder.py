@@ -101,6 +101,7 @@ def train_cross_encoder(recipe: CrossEncoderRecipe, output: Path, cache: Path, *
             learning_rate=recipe.learning_rate,
             warmup_steps=0.1,
             bf16=native_dtype(model.device) is torch.bfloat16,
+            use_cpu=model.device.type == "cpu",
             save_steps=recipe.save_steps,
             save_total_limit=1,
             logging_steps=20,

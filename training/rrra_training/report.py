@@ -235,7 +235,7 @@ def label_points(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None
             if not any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in taken):
                 break
         taken.append(box)
-        axes.annotate(name, (x, y), (dx, dy), textcoords="offset points", color=_INK)
+        axes.annotate(name, (x, y), (dx, dy), textcoords="offset points")
 
 
 def _probability_plot(probabilities: Mapping[str, np.ndarray]) -> Figure:

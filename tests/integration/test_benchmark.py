@@ -1,0 +1,84 @@
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from facts import write_facts
+from rrra_training.cross_encoder import CrossEncoderRecipe, train_cross_encoder
+from rrra_training.recipe import load_yaml
+from sentence_transformers import CrossEncoder
+from typer.testing import CliRunner
+
+from rrra_haystack.cli import app
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("benchmark")
+    write_facts(folder / "facts")
+    data = {"format": "beir", "path": "facts"}
+    cross_encoder = {
+        "name": "towns", "train": [{"data": data}], "queries": 60, "batch_size": 16, "save_steps": 5,
+        "learning_rate": 2e-4,
+    }  # fmt: skip
+    adapter = {
+        "name": "towns", "train": [{"data": data}], "dev": [{"data": data, "split": "dev"}],
+        "mining": {"top_k": 20},
+        "adapter": {"token_dim": 32, "steps": 4, "batch_size": 4, "lists": {"candidates": 6}},
+    }  # fmt: skip
+    plan = {
+        "data": ["facts:test"],
+        "peers": {
+            "cross-encoder": {"cross_encoder": str(folder / "cross-encoder.yaml")},
+            "short training": {"recipe": str(folder / "adapter.yaml"), "set": ["adapter.steps=2"]},
+        },
+    }
+    for name, held in (("cross-encoder", cross_encoder), ("adapter", adapter), ("plan", plan)):
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(held))
+    return folder
+
+
+def test_a_cross_encoder_learns_and_is_not_trained_twice(workplace: Path) -> None:
+    recipe = load_yaml(workplace / "cross-encoder.yaml", [f"data_root={workplace}"], CrossEncoderRecipe)
+    made = train_cross_encoder(recipe, workplace / "out" / "cross-encoder", workplace / "cache")
+    right, wrong = CrossEncoder(str(made)).predict(
+        [
+            ("When was Elstow founded?", "Elstow was founded in 1687 by Anna Berg."),
+            ("When was Elstow founded?", "The people of Lorne lived from salt for centuries."),
+        ]
+    )
+    assert right > wrong
+    time = (made / "config.json").stat().st_mtime_ns
+    assert train_cross_encoder(recipe, workplace / "out" / "cross-encoder", workplace / "cache") == made
+    assert (made / "config.json").stat().st_mtime_ns == time
+
+
+def test_all_peers_stand_in_one_table(workplace: Path) -> None:
+    options = ["--output", str(workplace / "out"), "--cache", str(workplace / "cache")]
+    command = ["benchmark", str(workplace / "plan.yaml"), "--set", f"data_root={workplace}", *options]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    report = workplace / "out" / "report"
+    assert {path.name for path in report.iterdir()} == {f"benchmark.{kind}" for kind in ("md", "json", "png", "html")}
+    figures = json.loads((report / "benchmark.json").read_text())
+    systems = ["encoder", "rrra", "match", "untrained", "short training", "cross-encoder", "bm25"]
+    assert set(figures["systems"]) == set(systems)
+    assert figures["latency_ms"]["cross-encoder"]["p50"] > figures["latency_ms"]["rerank"]["p50"]
+    table = (report / "benchmark.md").read_text()
+    for system in systems:
+        assert f"| {system} |" in table
+        assert f"{100 * figures['systems'][system]['nDCG@10']:.1f}" in table
+    assert (report / "benchmark.png").stat().st_size > 10_000
+    # What was trained is used again.
+    trained = (workplace / "out" / "short-training" / "model" / "rrra" / "adapter.safetensors").stat().st_mtime_ns
+    assert CliRunner().invoke(app, command).exit_code == 0
+    assert (
+        workplace / "out" / "short-training" / "model" / "rrra" / "adapter.safetensors"
+    ).stat().st_mtime_ns == trained
+
+
+def test_a_peer_is_one_thing(workplace: Path) -> None:
+    (workplace / "wrong.yaml").write_text(yaml.safe_dump({"data": ["facts"], "peers": {"x": {}}}))
+    result = CliRunner().invoke(app, ["benchmark", str(workplace / "wrong.yaml")])
+    assert isinstance(result.exception, ValueError)
+    assert "either a 'recipe' or a 'cross_encoder'" in str(result.exception)

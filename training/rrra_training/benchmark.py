@@ -1,0 +1,210 @@
+"""The peers on the same work in one run: what is missing is trained first, then all are measured side by side."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import torch
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from rrra_haystack.encoder import native_dtype
+from rrra_haystack.files import atomic_directory, atomic_write
+from rrra_haystack.model import DEFAULT_MODEL, RRRAModel
+from rrra_training.cross_encoder import CrossEncoderRecipe, train_cross_encoder
+from rrra_training.data.beir import split_of
+from rrra_training.evaluation import Evaluation, as_json, evaluate, query_milliseconds
+from rrra_training.recipe import find_recipe, load_recipe, load_yaml
+from rrra_training.report import label_points, write_report
+from rrra_training.train import train
+
+logger = logging.getLogger(__name__)
+
+_RANKER = (
+    "haystack_integrations.components.rankers.sentence_transformers.sentence_transformers_similarity."
+    "SentenceTransformersSimilarityRanker"
+)
+
+
+class Peer(BaseModel):
+    """
+    A peer that is trained.
+
+    :param recipe: A training recipe, a file or a bundled name; the trained model is measured.
+    :param cross_encoder: A recipe of a cross-encoder instead; it reranks what the encoder retrieves.
+    :param set: Changes to the recipe, as ``key=value``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    recipe: str | None = None
+    cross_encoder: str | None = None
+    set: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _is_one(self) -> "Peer":
+        if (self.recipe is None) == (self.cross_encoder is None):
+            msg = "A peer has either a 'recipe' or a 'cross_encoder'. Give one of them."
+            raise ValueError(msg)
+        return self
+
+
+class BenchmarkPlan(BaseModel):
+    """
+    What is measured side by side.
+
+    :param data_root: Where relative paths of data begin, those of the recipes included.
+    :param data: Collections in the BEIR layout, each as ``FOLDER:SPLIT``.
+    :param limit: Draw this many queries of each; all if `None`.
+    :param seed: Seed of the draw, the intervals and the tests.
+    :param model: The model that ``rrra`` and ``match`` stand for.
+    :param systems: What needs no training: names as ``rrra evaluate --systems`` takes them.
+    :param peers: Name -> what is trained first, unless it was.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data_root: Path = Path()
+    data: tuple[str, ...] = Field(min_length=1)
+    limit: int | None = Field(None, gt=0)
+    seed: int = 0
+    model: str = DEFAULT_MODEL
+    systems: tuple[str, ...] = ("bm25", "match", "untrained", "rrra")
+    peers: dict[str, Peer] = {}
+
+
+def benchmark(plan: BenchmarkPlan, output: Path, *, cache: Path | None = None, show_progress: bool = False) -> Path:
+    """
+    Train the peers that are missing, measure all, and write ``report/`` with a table, a figure and the figures.
+
+    :param plan: What is measured.
+    :param output: Where models and the report go. Models that are there are not trained again; a training that was
+        interrupted goes on.
+    :param cache: Where encoded corpora are kept; ``output/cache`` if `None`.
+    :param show_progress: Show progress and the time left.
+    :returns: The report's folder.
+    :raises ValueError: If a recipe or a system is not known.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    kept = cache if cache is not None else output / "cache"
+    systems = list(plan.systems)
+    for name, peer in plan.peers.items():
+        logger.info("Peer: %s", name)
+        systems.append(_trained(name, peer, plan, output, kept, show_progress=show_progress))
+    model = RRRAModel.load(plan.model)
+    evaluations = [
+        evaluate(
+            plan.data_root / folder, model=model, split=split, systems=systems, limit=plan.limit, seed=plan.seed,
+            show_progress=show_progress,
+        )
+        for folder, split in (split_of(one, "test") for one in plan.data)
+    ]  # fmt: skip
+    report = output / "report"
+    with atomic_directory(report) as work:
+        (work / "benchmark.md").write_text(markdown(evaluations), encoding="utf-8")
+        held = {"plan": plan.model_dump(mode="json", exclude={"data_root"}), **as_json(evaluations)}
+        (work / "benchmark.json").write_text(json.dumps(held, indent=2) + "\n", encoding="utf-8")
+        draw_figure(evaluations, work / "benchmark.png")
+        write_report(evaluations, work / "benchmark.html")
+    return report
+
+
+def _trained(name: str, peer: Peer, plan: BenchmarkPlan, output: Path, cache: Path, *, show_progress: bool) -> str:
+    """The peer as ``systems`` names it, trained if it was not."""
+    folder = output / name.replace(" ", "-")
+    root = f"data_root={plan.data_root}"
+    if peer.cross_encoder is not None:
+        file = find_recipe(peer.cross_encoder)
+        recipe = load_yaml(file, (root, *peer.set), CrossEncoderRecipe)
+        made = train_cross_encoder(recipe, folder, cache, show_progress=show_progress)
+        ranker = output / f"{name}.yaml"
+        atomic_write(ranker, yaml.safe_dump({"type": _RANKER, "init_parameters": _ranker_parameters(made)}))
+        return str(ranker)
+    assert peer.recipe is not None
+    loaded = load_recipe(peer.recipe, (root, *peer.set))
+    done = folder / "finished"
+    if not done.exists():
+        train(loaded, folder, resume=folder.exists(), cache=cache, show_progress=show_progress)
+        done.touch()
+    return f"{name}={folder / 'model'}"
+
+
+def _ranker_parameters(model: Path) -> dict[str, Any]:
+    # As fast as RRRA's own encoder runs on this processor, or the comparison of times would not be fair.
+    native = str(native_dtype(torch.device("cpu"))).removeprefix("torch.")
+    return {"model": str(model), "batch_size": 32, "model_kwargs": {"torch_dtype": native}}
+
+
+_MEASURES = ("R@1", "MRR@10", "nDCG@10", "R@100")
+
+
+def markdown(evaluations: Sequence[Evaluation]) -> str:
+    """One table over all collections, in percent, the best of each column in bold."""
+    every = [one.figures for one in evaluations]
+    systems = list(dict.fromkeys(name for figures in every for name in figures["systems"]))
+    head = ["system", *(f"{_title(figures)} {measure}" for figures in every for measure in _MEASURES), "ms a query"]
+    columns = [
+        [figures["systems"].get(name, {}).get(measure) for name in systems]
+        for figures in every
+        for measure in _MEASURES
+    ]
+    rows = [
+        [name, *(_cell(column[place], column) for column in columns), _milliseconds(every[0], name)]
+        for place, name in enumerate(systems)
+    ]
+    lines = [_line(head), _line(["---", *(["---:"] * (len(head) - 1))]), *map(_line, rows)]
+    about = "; ".join(
+        f"{_title(figures)}: {figures['queries']:,} queries, {figures['documents']:,} passages" for figures in every
+    )
+    note = (
+        f"{about}; seed {every[0]['seed']}. Milliseconds: the median on {_title(every[0])}, retrieval and reranking "
+        "together, without encoding the query."
+    )
+    return "\n".join([*lines, "", note, ""])
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _title(figures: Mapping[str, Any]) -> str:
+    return f"{figures['dataset']} {figures['split']}"
+
+
+def _cell(value: float | None, column: Sequence[float | None]) -> str:
+    if value is None:
+        return ""
+    text = f"{100 * value:.1f}"
+    return f"**{text}**" if value == max(own for own in column if own is not None) else text
+
+
+def _milliseconds(figures: Mapping[str, Any], system: str) -> str:
+    value = query_milliseconds(figures, system)
+    return "" if value is None else f"{value:.1f}"
+
+
+def draw_figure(evaluations: Sequence[Evaluation], path: Path) -> None:
+    """Quality against milliseconds a query, a panel for each collection."""
+    figure, axes = plt.subplots(
+        1, len(evaluations), figsize=(5.6 * len(evaluations), 4.2), squeeze=False, layout="constrained"
+    )
+    for panel, one in zip(axes[0], evaluations, strict=True):
+        points = [
+            (milliseconds, 100 * values["nDCG@10"], name)
+            for name, values in one.figures["systems"].items()
+            if (milliseconds := query_milliseconds(one.figures, name)) is not None
+        ]
+        for x, y, name in points:
+            panel.scatter([x], [y], s=45, color="#1f5fa8" if name == "rrra" else "#777777", zorder=3)
+        panel.set(
+            xscale="log", title=_title(one.figures), xlabel="milliseconds a query, median, without encoding it",
+            ylabel="nDCG@10, percent",
+        )  # fmt: skip
+        panel.grid(visible=True, alpha=0.3)
+        panel.margins(x=0.3, y=0.15)
+        label_points(panel, points)
+    figure.savefig(path, dpi=140)
+    plt.close(figure)
