@@ -173,6 +173,17 @@ class Encoder:
                     yield EncodedBatch(indices, pooled, batch.states, batch.lengths)
                     progress.update(len(indices))
 
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """
+        The tokens of whole texts, without special tokens, prompts and truncation.
+
+        :param texts: The texts.
+        """
+        tokenizer: Any = self.transformer.tokenizer
+        with self._tokenizer_lock:
+            read = tokenizer(list(texts), add_special_tokens=False, truncation=False, padding=False, verbose=False)
+        return read["input_ids"]
+
     def encode_with_gradient(self, texts: Sequence[str], *, task: Task) -> EncodedBatch:
         """
         Encode a few texts in one pass, in their order, such that the encoder can learn from it.

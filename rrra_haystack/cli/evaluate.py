@@ -20,8 +20,8 @@ def command(
     systems: Annotated[
         list[str] | None,
         typer.Option(
-            help="What to measure beside the encoder: bm25, match, rrra, untrained, NAME=MODEL, or the YAML file of a "
-            "Haystack ranker. May be repeated; match and rrra if not given.",
+            help="What to measure beside the encoder: bm25, match, rrra, untrained, hybrid, NAME=MODEL, or the YAML "
+            "file of a Haystack ranker. May be repeated; match and rrra if not given.",
             show_default=False,
         ),
     ] = None,

@@ -120,6 +120,8 @@ def test_errors_are_one_sentence(workspace: Path, arguments: list[str], message:
 def test_init_copies_the_pipelines_and_overwrites_nothing(tmp_path: Path) -> None:
     run("init", str(tmp_path / "app"))
     assert {path.name for path in (tmp_path / "app").iterdir()} == {
+        "hybrid.yaml",
+        "indexing-hybrid.yaml",
         "indexing.yaml",
         "qa.yaml",
         "rag.yaml",

@@ -102,13 +102,16 @@ def test_several_systems_and_sets_in_one_table(data: Path, tmp_path: Path) -> No
 
 
 def test_the_report_has_what_the_figures_say(data: Path, model: RRRAModel) -> None:
-    evaluation = evaluate(data, model=model, systems=["rrra", "bm25"])
+    evaluation = evaluate(data, model=model, systems=["rrra", "bm25", "hybrid"])
     assert evaluation.per_query["rrra"]["R@1"].tolist() == [1, 1, 1, 1]
     assert len(evaluation.probabilities["positives"]) == 4
     assert len(evaluation.probabilities["hard negatives"]) == 4 * 5
     assert np.mean(evaluation.probabilities["positives"]) > np.mean(evaluation.probabilities["hard negatives"])
     # BM25 leaves out what shares no word with the query.
     assert len(evaluation.runs["bm25"]["q4"]) < len(evaluation.runs["rrra"]["q4"]) == 6
+    # Where the encoder's candidates are the whole corpus, BM25 adds none.
+    assert evaluation.runs["hybrid"] == evaluation.runs["rrra"]
+    assert evaluation.figures["stages"]["hybrid"] == ["retrieve", "bm25 candidates", "hybrid"]
     console = Console(width=200, record=True)
     console.print(render([evaluation]))
     assert "judged@10" in console.export_text()

@@ -14,6 +14,9 @@ import httpx
 import pytest
 from projects import edit, load
 
+from rrra_haystack.cli.indexing import index
+from rrra_haystack.cli.pipelines import opened, read_pipeline
+
 QUESTION = "When was the Golden Gate Bridge opened?"
 QA_INPUT = {"embedder": {"text": QUESTION}, "ranker": {"query": QUESTION}, "reader": {"query": QUESTION}}
 SEARCH_INPUT = {"embedder": {"text": QUESTION}, "ranker": {"query": QUESTION}}
@@ -34,6 +37,20 @@ def test_search_puts_the_answer_first(indexed: Path) -> None:
     assert "Golden Gate" in documents[0].content
     scores = [document.score for document in documents]
     assert scores == sorted(scores, reverse=True)
+
+
+def test_hybrid_finds_words_that_the_encoder_does_not_know(files: Path, tmp_path: Path) -> None:
+    (files / "parts.txt").write_text("\n\n".join(f"Part XK-{n * 37} fits the blue pump." for n in range(40)))
+    index([files], read_pipeline(None, "indexing-hybrid.yaml", str(tmp_path / "store")))
+    with opened(read_pipeline(None, "hybrid.yaml", str(tmp_path / "store"))) as pipeline:
+        pipeline.get_component("retriever").top_k = 6
+        question = "XK-962"
+        inputs = {"embedder": {"text": question}, "ranker": {"query": question}}
+        found = pipeline.run(inputs)["ranker"]["documents"]
+        assert "XK-962" in found[0].content
+        question = "Where does the Rhine rise?"
+        inputs = {"embedder": {"text": question}, "ranker": {"query": question}}
+        assert "Swiss Alps" in pipeline.run(inputs)["ranker"]["documents"][0].content
 
 
 def test_search_loads_and_runs_twice_in_one_process(indexed: Path) -> None:
@@ -175,7 +192,9 @@ def hayhooks_server(indexed: Path) -> str:
 
 
 def test_hayhooks_serves_the_pipelines(hayhooks_server: str) -> None:
-    assert set(httpx.get(f"{hayhooks_server}/status").json()["pipelines"]) == {"indexing", "search", "qa", "rag"}
+    assert set(httpx.get(f"{hayhooks_server}/status").json()["pipelines"]) == {
+        "indexing", "search", "qa", "rag", "hybrid", "indexing-hybrid",
+    }  # fmt: skip
     response = httpx.post(f"{hayhooks_server}/qa/run", json={"question": QUESTION}, timeout=60)
     assert response.status_code == 200, response.text
     assert "1937" in response.json()["result"]["reader"]["answers"][0]["data"]

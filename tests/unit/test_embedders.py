@@ -32,6 +32,7 @@ DOCUMENT_ONLY = {
     "meta_fields_to_embed": [],
     "embedding_separator": "\n",
     "code": None,
+    "sparse": False,
 }
 
 
@@ -162,6 +163,7 @@ def test_to_dict_of_other_values() -> None:
         meta_fields_to_embed=["title"],
         embedding_separator=" - ",
         code="int8",
+        sparse=True,
         trust_remote_code=True,
         local_files_only=True,
         truncate_dim=64,
@@ -182,6 +184,7 @@ def test_to_dict_of_other_values() -> None:
         "meta_fields_to_embed": ["title"],
         "embedding_separator": " - ",
         "code": "int8",
+        "sparse": True,
         "trust_remote_code": True,
         "local_files_only": True,
         "truncate_dim": 64,

@@ -10,7 +10,7 @@ from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from qdrant_client import AsyncQdrantClient
 from qdrant_client.http import models
 
-from rrra_haystack import RRRAEmbedder, RRRARetriever
+from rrra_haystack import RRRADocumentEmbedder, RRRAEmbedder, RRRARetriever
 
 TYPE = "haystack_integrations.components.retrievers.rrra.retriever.RRRARetriever"
 
@@ -558,3 +558,35 @@ async def test_the_asynchronous_client_says_what_is_wrong(query: list[float]) ->
     empty.index = "other"
     with pytest.raises(ValueError, match=r"no collection 'other'\. It has: Document\."):
         await RRRARetriever(empty).run_async(query_embedding=query)
+
+
+def test_both_searches_together(documents: list[Document]) -> None:
+    store = QdrantDocumentStore(":memory:", embedding_dim=384, use_sparse_embeddings=True, sparse_idf=True)
+    store.write_documents(RRRADocumentEmbedder(sparse=True, progress_bar=False).run(documents)["documents"])
+    retriever = RRRARetriever(store, top_k=2)
+    meaning = RRRAEmbedder().run(documents[0].content)
+    words = RRRAEmbedder().run(documents[3].content)["sparse_embedding"]
+    alone = retriever.run(query_embedding=meaning["embedding"])["documents"]
+    both = retriever.run(query_embedding=meaning["embedding"], query_sparse_embedding=words)["documents"]
+    assert documents[3].id not in {one.id for one in alone}
+    assert {one.id for one in both} == {documents[0].id, documents[3].id}
+    assert all("rrra_codes" in one.meta for one in both)
+
+
+def test_both_searches_keep_filters_and_agree_async(documents: list[Document]) -> None:
+    store = QdrantDocumentStore(":memory:", embedding_dim=384, use_sparse_embeddings=True, sparse_idf=True)
+    marked = [replace(one, meta={"n": number}) for number, one in enumerate(documents)]
+    store.write_documents(RRRADocumentEmbedder(sparse=True, progress_bar=False).run(marked)["documents"])
+    retriever = RRRARetriever(store, filters={"field": "meta.n", "operator": ">", "value": 1})
+    asked = RRRAEmbedder().run(documents[0].content)
+    inputs = {"query_embedding": asked["embedding"], "query_sparse_embedding": asked["sparse_embedding"]}
+    found = retriever.run(**inputs)["documents"]
+    assert {one.meta["n"] for one in found} == set(range(2, len(documents)))
+    later = asyncio.run(retriever.run_async(**inputs))["documents"]
+    assert [one.id for one in later] == [one.id for one in found]
+
+
+def test_a_sparse_query_needs_sparse_documents(store: QdrantDocumentStore, query: list[float]) -> None:
+    words = RRRAEmbedder().run("Tea")["sparse_embedding"]
+    with pytest.raises(ValueError, match="use_sparse_embeddings=True"):
+        RRRARetriever(store).run(query_embedding=query, query_sparse_embedding=words)

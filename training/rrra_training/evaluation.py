@@ -100,8 +100,9 @@ def evaluate(
     :param model: A model, or what :meth:`RRRAModel.load` takes.
     :param split: Which queries.
     :param systems: What is measured beside the encoder: ``bm25``; ``rrra``, the model; ``match``, its token match
-        alone, which comes with it; ``untrained``, the untrained form over the model's encoder; ``NAME=MODEL``, one more
-        model; the path of a YAML file with a Haystack ranker.
+        alone, which comes with it; ``untrained``, the untrained form over the model's encoder; ``hybrid``, the model
+        over the candidates of encoder and BM25 together; ``NAME=MODEL``, one more model; the path of a YAML file with a
+        Haystack ranker.
     :param codes: Kinds of token codes to rerank from: ``1bit``, ``int8``, and ``float32`` for token states as they
         are. The first is reported as ``match`` and ``rrra``, further ones as ``match-KIND`` and ``rrra-KIND``. The
         model's own kind if `None`.
@@ -177,7 +178,7 @@ def _forms(
     model: RRRAModel, systems: Sequence[str], codes: Sequence[str] | None, further: Mapping[str, RRRAModel]
 ) -> list[Form]:
     forms = []
-    if {"rrra", "match"} & set(systems):
+    if {"rrra", "match", "hybrid"} & set(systems):
         for number, kind in enumerate(codes or [model.config.code]):
             suffix = "" if number == 0 else f"-{kind}"
             forms.append(Form(f"rrra{suffix}", model, kind, f"match{suffix}" if "match" in systems else None))
@@ -255,6 +256,7 @@ class _Bench:
         )  # fmt: skip
         rerankers = [*stage.rerankers, *(HaystackReranker(Path(one), self.passages) for one in systems if is_file(one))]
         first = name == "encoder"
+        lexical = Bm25Stage(self.passages) if "hybrid" in systems else None
         retrieval = "retrieve" if first else f"retrieve {name}"
         self.stages[name] = [retrieval]
         self.stages |= {reranker.name: [retrieval, _time_key(reranker.name)] for reranker in rerankers}
@@ -273,8 +275,24 @@ class _Bench:
                 self._keep(reranker.name, query.query, rows, ranked.scores)
                 if form is not None and form.match is not None and ranked.match is not None:
                     self._keep(form.match, query.query, rows, ranked.match())
-                if reranker.name == "rrra" and number in sampled and isinstance(reranker, CodeReranker):
+                if reranker.name != "rrra" or not isinstance(reranker, CodeReranker):
+                    continue
+                if number in sampled:
                     self._sample_probabilities(reranker, prepared, query.query, rows, base)
+                if lexical is not None:
+                    self._measure_hybrid(lexical, reranker, prepared, query.query, rows)
+
+    def _measure_hybrid(
+        self, lexical: Bm25Stage, reranker: CodeReranker, prepared: Any, query: Query, rows: np.ndarray
+    ) -> None:
+        """The candidates of encoder and BM25 together."""
+        (_, found), elapsed = _timed(partial(lexical.retrieve, query.text))
+        self._note("bm25 candidates", elapsed)
+        union = np.concatenate([rows, np.setdiff1d(found, rows)])
+        ranked, elapsed = _timed(partial(reranker.rank, prepared, union, np.zeros(len(union))))
+        self._note("hybrid", elapsed)
+        self.stages["hybrid"] = ["retrieve", "bm25 candidates", "hybrid"]
+        self._keep("hybrid", query, union, ranked.scores)
 
     def measure_bm25(self) -> None:
         """Measure BM25's own retrieval."""

@@ -25,7 +25,7 @@ from rrra_training.data import Passage, Query
 
 TOP_K = 100
 KINDS = ("1bit", "int8", "float32")
-NAMED = ("bm25", "match", "rrra", "untrained")
+NAMED = ("bm25", "match", "rrra", "untrained", "hybrid")
 
 
 @dataclass(frozen=True)
@@ -336,8 +336,8 @@ def check_systems(systems: Sequence[str]) -> None:
     """
     See that every name is one that can be measured.
 
-    :param systems: Names from ``bm25``, ``match``, ``rrra`` and ``untrained``, ``NAME=MODEL`` for further models, and
-        YAML files of rankers.
+    :param systems: Names from ``bm25``, ``match``, ``rrra``, ``untrained`` and ``hybrid``, ``NAME=MODEL`` for further
+        models, and YAML files of rankers.
     :raises ValueError: If one is unknown, or two systems would have the same name.
     :raises FileNotFoundError: If the file of a ranker is missing.
     """

@@ -7,6 +7,7 @@ from haystack.utils.hf import deserialize_hf_model_kwargs, serialize_hf_model_kw
 
 from haystack_integrations.common.rrra import shared_model
 from rrra_haystack.documents import CODES_KEY, text_to_embed
+from rrra_haystack.lexical import sparse_documents
 from rrra_haystack.model import DEFAULT_MODEL, RRRAModel
 
 
@@ -44,6 +45,7 @@ class RRRADocumentEmbedder:
         meta_fields_to_embed: list[str] | None = None,
         embedding_separator: str = "\n",
         code: Literal["1bit", "int8"] | None = None,
+        sparse: bool = False,
         trust_remote_code: bool = False,
         local_files_only: bool = False,
         truncate_dim: int | None = None,
@@ -80,6 +82,9 @@ class RRRADocumentEmbedder:
         :param code:
             Kind of the token codes: `1bit` (one bit a dimension) or `int8` (eight times the size, slightly better).
             If `None`, the model's own kind.
+        :param sparse:
+            If `True`, documents get a `sparse_embedding` of their words too, for hybrid retrieval. The store must be
+            created with `use_sparse_embeddings=True` and `sparse_idf=True`.
         :param trust_remote_code:
             If `False`, allows only Hugging Face verified model architectures.
             If `True`, allows custom models and scripts.
@@ -116,6 +121,7 @@ class RRRADocumentEmbedder:
         self.meta_fields_to_embed = meta_fields_to_embed or []
         self.embedding_separator = embedding_separator
         self.code = code
+        self.sparse = sparse
         self.trust_remote_code = trust_remote_code
         self.local_files_only = local_files_only
         self.truncate_dim = truncate_dim
@@ -145,6 +151,7 @@ class RRRADocumentEmbedder:
             meta_fields_to_embed=self.meta_fields_to_embed,
             embedding_separator=self.embedding_separator,
             code=self.code,
+            sparse=self.sparse,
             trust_remote_code=self.trust_remote_code,
             local_files_only=self.local_files_only,
             truncate_dim=self.truncate_dim,
@@ -224,4 +231,7 @@ class RRRADocumentEmbedder:
             replace(document, embedding=embedding, meta={**document.meta, CODES_KEY: code})
             for document, embedding, code in zip(documents, embeddings.tolist(), codes, strict=True)
         ]
+        if self.sparse:
+            words = sparse_documents(self._model.encoder, texts)
+            embedded = [replace(one, sparse_embedding=own) for one, own in zip(embedded, words, strict=True)]
         return {"documents": embedded}

@@ -1,10 +1,12 @@
 from typing import Any
 
 from haystack import component, default_from_dict, default_to_dict
+from haystack.dataclasses import SparseEmbedding
 from haystack.utils import ComponentDevice, Secret
 from haystack.utils.hf import deserialize_hf_model_kwargs, serialize_hf_model_kwargs
 
 from haystack_integrations.common.rrra import shared_model
+from rrra_haystack.lexical import sparse_query
 from rrra_haystack.model import DEFAULT_MODEL, RRRAModel
 
 
@@ -146,8 +148,8 @@ class RRRAEmbedder:
         """
         self._model = None
 
-    @component.output_types(embedding=list[float])
-    def run(self, text: str) -> dict[str, list[float]]:
+    @component.output_types(embedding=list[float], sparse_embedding=SparseEmbedding)
+    def run(self, text: str) -> dict[str, list[float] | SparseEmbedding]:
         """
         Embeds a query.
 
@@ -156,6 +158,7 @@ class RRRAEmbedder:
         :returns:
             A dictionary with the following keys:
             - `embedding`: The embedding of the query.
+            - `sparse_embedding`: Its words, for hybrid retrieval from documents that were embedded with `sparse=True`.
 
         :raises TypeError:
             If `text` is not a string.
@@ -171,4 +174,4 @@ class RRRAEmbedder:
         embedding = self._model.encode_query(text + self.suffix, prompt=self.prefix).embedding
         if self.normalize_embeddings:
             embedding = embedding / embedding.norm().clamp_min(1e-12)
-        return {"embedding": embedding.tolist()}
+        return {"embedding": embedding.tolist(), "sparse_embedding": sparse_query(self._model.encoder, text)}

@@ -3,10 +3,11 @@ from pathlib import Path
 from typing import Any
 
 from haystack import Document, component, default_from_dict, default_to_dict
+from haystack.dataclasses import SparseEmbedding
 from haystack.document_stores.types import FilterPolicy
 from haystack.document_stores.types.filter_policy import apply_filter_policy
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
-from haystack_integrations.document_stores.qdrant.converters import DENSE_VECTORS_NAME
+from haystack_integrations.document_stores.qdrant.converters import DENSE_VECTORS_NAME, SPARSE_VECTORS_NAME
 from haystack_integrations.document_stores.qdrant.filters import convert_filters_to_qdrant
 from pydantic import ValidationError
 from qdrant_client import AsyncQdrantClient, QdrantClient
@@ -167,6 +168,7 @@ class RRRARetriever:
         group_by: str | None = None,
         group_size: int | None = None,
         search_params: dict[str, Any] | None = None,
+        query_sparse_embedding: SparseEmbedding | None = None,
     ) -> dict[str, list[Document]]:
         """
         Retrieves documents.
@@ -189,6 +191,9 @@ class RRRARetriever:
             Maximum amount of points to return per group.
         :param search_params:
             Qdrant's search parameters.
+        :param query_sparse_embedding:
+            Sparse embedding of the query, as `RRRAEmbedder` gives it: candidates are then the best of both searches,
+            joined by reciprocal rank. The ranker puts them in order.
         :returns:
             A dictionary with the following keys:
             - `documents`: The retrieved documents.
@@ -198,8 +203,9 @@ class RRRARetriever:
             a field without `meta.`; or if `filter_policy` is MERGE and `filters` is a native Qdrant filter.
         """
         request = self._request(
-            query_embedding, filters, top_k, return_embedding, score_threshold, group_by, group_size, search_params
-        )
+            query_embedding, filters, top_k, return_embedding, score_threshold, group_by, group_size, search_params,
+            query_sparse_embedding,
+        )  # fmt: skip
         client = self._client(len(query_embedding))
         if "group_by" in request:
             documents = self.document_store._process_group_results(client.query_points_groups(**request).groups)
@@ -222,6 +228,7 @@ class RRRARetriever:
         group_by: str | None = None,
         group_size: int | None = None,
         search_params: dict[str, Any] | None = None,
+        query_sparse_embedding: SparseEmbedding | None = None,
     ) -> dict[str, list[Document]]:
         """
         Retrieves documents without blocking the event loop.
@@ -247,6 +254,9 @@ class RRRARetriever:
             Maximum amount of points to return per group.
         :param search_params:
             Qdrant's search parameters.
+        :param query_sparse_embedding:
+            Sparse embedding of the query, as `RRRAEmbedder` gives it: candidates are then the best of both searches,
+            joined by reciprocal rank. The ranker puts them in order.
         :returns:
             A dictionary with the following keys:
             - `documents`: The retrieved documents.
@@ -266,10 +276,12 @@ class RRRARetriever:
                 group_by,
                 group_size,
                 search_params,
+                query_sparse_embedding,
             )
         request = self._request(
-            query_embedding, filters, top_k, return_embedding, score_threshold, group_by, group_size, search_params
-        )
+            query_embedding, filters, top_k, return_embedding, score_threshold, group_by, group_size, search_params,
+            query_sparse_embedding,
+        )  # fmt: skip
         client = await self._client_async(len(query_embedding))
         if "group_by" in request:
             groups = (await client.query_points_groups(**request)).groups
@@ -291,6 +303,7 @@ class RRRARetriever:
         group_by: str | None,
         group_size: int | None,
         search_params: dict[str, Any] | None,
+        query_sparse_embedding: SparseEmbedding | None = None,
     ) -> dict[str, Any]:
         """The arguments of Qdrant's query, run-time values before those of the initialization."""
         top_k = self.top_k if top_k is None else top_k
@@ -317,12 +330,36 @@ class RRRARetriever:
             "with_vectors": self.return_embedding if return_embedding is None else return_embedding,
             "score_threshold": self.score_threshold if score_threshold is None else score_threshold,
         }
+        if query_sparse_embedding is not None:
+            request |= self._both_searches(request, query_sparse_embedding)
         if group_by is not None:
             request |= {
                 "group_by": group_by,
                 "group_size": _DEFAULT_GROUP_SIZE if group_size is None else group_size,
             }
         return request
+
+    def _both_searches(self, request: dict[str, Any], sparse: SparseEmbedding) -> dict[str, Any]:
+        """The same request as a fusion of a dense and a sparse search with the same filter."""
+        if not self.document_store.use_sparse_embeddings:
+            msg = (
+                "A sparse embedding of the query was given, but the store has none of its documents. Create it with "
+                "use_sparse_embeddings=True and sparse_idf=True, and index with RRRADocumentEmbedder(sparse=True)."
+            )
+            raise ValueError(msg)
+        shared = {"filter": request["query_filter"], "limit": request["limit"]}
+        dense = models.Prefetch(
+            query=request["query"], using=DENSE_VECTORS_NAME, params=request["search_params"],
+            score_threshold=request["score_threshold"], **shared,
+        )  # fmt: skip
+        words = models.SparseVector(indices=sparse.indices, values=sparse.values)
+        return {
+            "prefetch": [dense, models.Prefetch(query=words, using=SPARSE_VECTORS_NAME, **shared)],
+            "query": models.FusionQuery(fusion=models.Fusion.RRF),
+            "using": None,
+            "search_params": None,
+            "score_threshold": None,
+        }
 
     def _scale(self, scale_score: bool | None) -> bool:
         return self.scale_score if scale_score is None else scale_score
