@@ -3,8 +3,9 @@
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import yaml
 from haystack import Document
@@ -18,8 +19,11 @@ from tqdm.auto import tqdm
 from rrra_haystack.codes import CodeKind
 from rrra_haystack.documents import CODES_KEY, text_to_embed
 from rrra_haystack.model import DEFAULT_MODEL, RRRAModel
+from rrra_haystack.remote import patiently, place_of
 
 _API_KEY = "QDRANT_API_KEY"
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -122,19 +126,23 @@ class _Qdrant:
         if store._client is None:  # noqa: SLF001  (the store would create a missing collection)
             store._client = QdrantClient(**store._prepare_client_params())  # noqa: SLF001
         self._client: QdrantClient = store._client  # noqa: SLF001
-        if not self._client.collection_exists(self._index):
+        self._place = place_of(store)
+        if not self._try(lambda: self._client.collection_exists(self._index)):
             found = sorted(one.name for one in self._client.get_collections().collections)
             msg = f"There is no collection '{self._index}' in this Qdrant; there are: {', '.join(found) or 'none'}."
             raise ValueError(msg)
         self._points: dict[str, models.ExtendedPointId] = {}
 
+    def _try(self, call: Callable[[], Result]) -> Result:
+        return patiently(call, self._place)
+
     def count(self) -> int:
-        return self._client.count(self._index, exact=True).count
+        return self._try(lambda: self._client.count(self._index, exact=True).count)
 
     def pages(self, size: int) -> Iterator[list[Document]]:
         offset = None
         while True:
-            records, offset = self._client.scroll(self._index, limit=size, offset=offset, with_vectors=False)
+            records, offset = self._try(partial(self._client.scroll, self._index, limit=size, offset=offset))
             payloads = [record.payload or {} for record in records]
             self._points = {
                 str(payload.get("id", record.id)): record.id for payload, record in zip(payloads, records, strict=True)
@@ -153,7 +161,7 @@ class _Qdrant:
             )
             for one, code in zip(documents, codes, strict=True)
         ]
-        self._client.batch_update_points(self._index, operations, wait=True)
+        self._try(lambda: self._client.batch_update_points(self._index, operations, wait=True))
 
     def verify(self, is_sound: Callable[[Document], bool], size: int) -> None:
         for page in self.pages(size):

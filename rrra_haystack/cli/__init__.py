@@ -30,15 +30,10 @@ def main() -> None:
     try:
         app()
     except Exception as error:
-        cause = _cause(error)
+        from rrra_haystack.remote import cause_of  # noqa: PLC0415
+
+        cause = cause_of(error)
         if os.environ.get("RRRA_DEBUG") or not isinstance(cause, ValueError | OSError | ImportError | RuntimeError):
             raise
         Console(stderr=True).print(f"[bold red]Error:[/] {escape(str(cause))}", highlight=False)
         raise SystemExit(1) from None
-
-
-def _cause(error: BaseException) -> BaseException:
-    """What went wrong in a component, out of the layers that Haystack wraps it in."""
-    while type(error).__module__.startswith("haystack.") and error.__cause__ is not None:
-        error = error.__cause__
-    return error

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from rrra_haystack.cli.pipelines import opened, store_parameters
 from rrra_haystack.files import atomic_write
+from rrra_haystack.remote import patiently, place_of
 
 _SUFFIXES = frozenset({".txt", ".md", ".pdf", ".html", ".htm"})
 _BATCH_BYTES = 256 * 1024
@@ -57,7 +59,7 @@ def index(paths: Iterable[Path], pipeline: dict[str, Any], *, show_progress: boo
     recipe = hashlib.sha256(json.dumps(pipeline, sort_keys=True).encode()).hexdigest()
     with opened(pipeline) as loaded:
         store: QdrantDocumentStore = loaded.get_component("writer").document_store  # type: ignore[attr-defined]
-        manifest = _read_manifest(manifest_path, recipe, store)
+        manifest = patiently(lambda: _read_manifest(manifest_path, recipe, store), place_of(store))
         gone = [known for known in manifest if _is_gone(Path(known), paths)]
         stale = [path for path in files if manifest.get(str(path)) != digests[path]]
         report.removed = len(gone)
@@ -77,7 +79,7 @@ def index(paths: Iterable[Path], pipeline: dict[str, Any], *, show_progress: boo
         with Progress(*columns, disable=not show_progress) as progress:
             task = progress.add_task("", total=len(stale))
             for batch in _batches(stale):
-                report.skipped += _write(loaded, store, batch)
+                report.skipped += patiently(partial(_write, loaded, store, batch), place_of(store))
                 manifest |= {str(path): digests[path] for path in batch}
                 _write_manifest(manifest_path, recipe, manifest)
                 progress.advance(task, len(batch))

@@ -13,6 +13,8 @@ from pydantic import ValidationError
 from qdrant_client import AsyncQdrantClient, QdrantClient
 from qdrant_client.http import models
 
+from rrra_haystack.remote import patiently, patiently_async, place_of
+
 _DEFAULT_GROUP_SIZE = 3
 _DOCUMENT_FIELDS = frozenset({"id", "content", "blob", "score"})
 
@@ -201,12 +203,20 @@ class RRRARetriever:
         :raises ValueError:
             If the collection does not exist, is empty, or has another dimension than the embedding; if a filter names
             a field without `meta.`; or if `filter_policy` is MERGE and `filters` is a native Qdrant filter.
+        :raises OSError:
+            If a Qdrant server is away (ConnectionError), too slow (TimeoutError) or refuses the key (PermissionError),
+            after five tries.
         """
         request = self._request(
             query_embedding, filters, top_k, return_embedding, score_threshold, group_by, group_size, search_params,
             query_sparse_embedding,
         )  # fmt: skip
-        client = self._client(len(query_embedding))
+        return patiently(
+            lambda: self._search(request, len(query_embedding), scale_score), place_of(self.document_store)
+        )
+
+    def _search(self, request: dict[str, Any], dimension: int, scale_score: bool | None) -> dict[str, list[Document]]:
+        client = self._client(dimension)
         if "group_by" in request:
             documents = self.document_store._process_group_results(client.query_points_groups(**request).groups)
         else:
@@ -282,7 +292,14 @@ class RRRARetriever:
             query_embedding, filters, top_k, return_embedding, score_threshold, group_by, group_size, search_params,
             query_sparse_embedding,
         )  # fmt: skip
-        client = await self._client_async(len(query_embedding))
+        return await patiently_async(
+            lambda: self._search_async(request, len(query_embedding), scale_score), place_of(self.document_store)
+        )
+
+    async def _search_async(
+        self, request: dict[str, Any], dimension: int, scale_score: bool | None
+    ) -> dict[str, list[Document]]:
+        client = await self._client_async(dimension)
         if "group_by" in request:
             groups = (await client.query_points_groups(**request)).groups
             documents = self.document_store._process_group_results(groups)

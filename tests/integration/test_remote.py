@@ -1,0 +1,187 @@
+"""A Qdrant behind HTTP: the same results as embedded, patience with faults, and clear errors."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from haystack import Document
+from haystack.utils import Secret
+from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
+from qdrant_server import Server, qdrant_server
+
+from rrra_haystack import RRRADocumentEmbedder, RRRAEmbedder, RRRARetriever
+from rrra_haystack.cli import indexing
+from rrra_haystack.cli.indexing import index
+from rrra_haystack.cli.pipelines import opened, read_pipeline
+from rrra_haystack.enriching import enrich
+
+QUESTION = "Where does the Danube rise?"
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with qdrant_server(key="secret") as running:
+        yield running
+
+
+@pytest.fixture
+def key(monkeypatch: pytest.MonkeyPatch) -> Secret:
+    monkeypatch.setenv("QDRANT_API_KEY", "secret")
+    return Secret.from_env_var("QDRANT_API_KEY")
+
+
+def _store(server: Server, key: Secret | None, **further: object) -> QdrantDocumentStore:
+    return QdrantDocumentStore(
+        url=server.url, api_key=key, index="rrra", embedding_dim=384, progress_bar=False, **further
+    )
+
+
+def _ids(documents: list[Document]) -> list[str]:
+    return [document.id for document in documents]
+
+
+def test_a_server_gives_what_an_embedded_qdrant_gives(server: Server, key: Secret, embedded: list[Document]) -> None:
+    remote, local = _store(server, key), QdrantDocumentStore(":memory:", embedding_dim=384)
+    for store in (remote, local):
+        store.write_documents(embedded)
+    embedding = RRRAEmbedder().run(QUESTION)["embedding"]
+    expected = _ids(RRRARetriever(local).run(query_embedding=embedding)["documents"])
+    retriever = RRRARetriever(remote)
+    assert _ids(retriever.run(query_embedding=embedding)["documents"]) == expected
+
+    async def ask() -> list[str]:
+        found = (await retriever.run_async(query_embedding=embedding))["documents"]
+        await retriever.close_async()
+        return _ids(found)
+
+    assert asyncio.run(ask()) == expected
+
+
+def test_both_searches_at_a_server(server: Server, key: Secret, documents: list[Document]) -> None:
+    store = _store(server, key, use_sparse_embeddings=True, sparse_idf=True)
+    store.write_documents(RRRADocumentEmbedder(sparse=True, progress_bar=False).run(documents)["documents"])
+    asked = RRRAEmbedder().run(documents[2].content)
+    inputs = {"query_embedding": asked["embedding"], "query_sparse_embedding": asked["sparse_embedding"]}
+    assert RRRARetriever(store).run(**inputs)["documents"][0].id == documents[2].id
+
+
+@pytest.mark.parametrize("fault", [429, 503, 504])
+def test_passing_faults_cost_time_alone(server: Server, key: Secret, embedded: list[Document], fault: int) -> None:
+    store = _store(server, key)
+    store.write_documents(embedded)
+    retriever = RRRARetriever(store)
+    embedding = RRRAEmbedder().run(QUESTION)["embedding"]
+    expected = _ids(retriever.run(query_embedding=embedding)["documents"])
+    server.faults = [fault, fault]
+    assert _ids(retriever.run(query_embedding=embedding)["documents"]) == expected
+    assert not server.faults
+
+
+def test_lasting_faults_are_told(server: Server, key: Secret, embedded: list[Document]) -> None:
+    store = _store(server, key)
+    store.write_documents(embedded)
+    retriever = RRRARetriever(store)
+    embedding = RRRAEmbedder().run(QUESTION)["embedding"]
+    retriever.run(query_embedding=embedding)
+    server.faults = [503] * 20
+    with pytest.raises(ConnectionError, match=r"answered 503 5 times"):
+        retriever.run(query_embedding=embedding)
+    assert len(server.faults) == 15
+    # What is no passing fault is not tried again.
+    server.faults = [400, 503]
+    with pytest.raises(Exception, match="400"):
+        retriever.run(query_embedding=embedding)
+    assert server.faults == [503]
+
+
+def test_a_slow_server(server: Server, key: Secret, embedded: list[Document]) -> None:
+    _store(server, key).write_documents(embedded)
+    # The client's timeouts are whole seconds; this one is set where it keeps them.
+    hurried = RRRARetriever(_store(server, key))
+    embedding = RRRAEmbedder().run(QUESTION)["embedding"]
+    hurried.run(query_embedding=embedding)
+    hurried.document_store._client._client.openapi_client.client._client.timeout = 0.1
+    server.faults = [0] * 5
+    with pytest.raises(TimeoutError, match="did not answer in time"):
+        hurried.run(query_embedding=embedding)
+
+
+def test_no_server(embedded: list[Document]) -> None:
+    with qdrant_server() as gone:
+        url = gone.url
+    store = QdrantDocumentStore(url=url, index="rrra", embedding_dim=384)
+    embedding = RRRAEmbedder().run(QUESTION)["embedding"]
+    with pytest.raises(ConnectionError, match=f"No Qdrant server answers at {url}"):
+        RRRARetriever(store).run(query_embedding=embedding)
+
+
+def test_a_wrong_key(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QDRANT_API_KEY", "wrong")
+    store = _store(server, Secret.from_env_var("QDRANT_API_KEY"))
+    embedding = RRRAEmbedder().run(QUESTION)["embedding"]
+    with pytest.raises(PermissionError, match="refused the API key"):
+        RRRARetriever(store).run(query_embedding=embedding)
+    with pytest.raises(PermissionError, match="refused the API key"):
+        asyncio.run(RRRARetriever(store).run_async(query_embedding=embedding))
+
+
+def test_enriching_survives_faults(server: Server, key: Secret, embedded: list[Document]) -> None:
+    store = _store(server, key)
+    store.write_documents([replace(one, meta={}) for one in embedded])
+    server.faults = [503, 503]
+    done = enrich(store, batch_size=3)
+    assert done.written == len(embedded)
+    assert all("rrra_codes" in one.payload["meta"] for one in server.client.scroll("rrra", limit=100)[0])
+
+
+def test_indexing_survives_faults_of_writing(
+    key: Secret, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with qdrant_server() as server:
+        server.faults, server.where = [503, 503], "PUT /collections/rrra/points"
+        report = index([files], read_pipeline(None, "indexing.yaml", server.url))
+        assert not server.faults
+        assert report.added == 4
+        stored, _ = server.client.scroll("rrra", limit=1000)
+        assert len({one.payload["content"] for one in stored}) == len(stored) == report.passages
+
+
+def test_nothing_is_lost_in_an_interrupted_indexing(
+    key: Secret, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("rrra_haystack.cli.indexing._BATCH_BYTES", 1)
+    with qdrant_server() as server:
+        pipeline = read_pipeline(None, "indexing.yaml", server.url)
+        index([files / "rivers.txt"], pipeline)
+        whole = server.client.count("rrra").count
+        server.requests.clear()
+
+        written = []
+        write = indexing._write
+
+        def counted(*arguments: object) -> list:
+            written.append(arguments)
+            if len(written) == 3:
+                server.faults = [503] * 200
+            return write(*arguments)
+
+        monkeypatch.setattr(indexing, "_write", counted)
+        with pytest.raises(Exception, match="503"):
+            index([files], pipeline)
+        monkeypatch.setattr(indexing, "_write", write)
+        server.faults = []
+        report = index([files], pipeline)
+        assert report.unchanged == 3
+        assert report.added == 1
+        stored, _ = server.client.scroll("rrra", limit=1000)
+        sources = [Path(one.payload["meta"]["source"]).name for one in stored]
+        assert set(sources) == {"rivers.txt", "kitchen.md", "moons.html", "bridge.pdf"}
+        assert sources.count("rivers.txt") == whole
+        assert len({one.payload["content"] for one in stored}) == len(stored)
+        with opened(read_pipeline(None, "search.yaml", server.url)) as search:
+            inputs = {"embedder": {"text": QUESTION}, "ranker": {"query": QUESTION}}
+            assert "Danube" in search.run(inputs)["ranker"]["documents"][0].content
