@@ -46,18 +46,30 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def atomic_write(path: str | Path, text: str) -> None:
-    """Write a text file in one step, making its directory if it is missing."""
+@contextmanager
+def atomic_file(path: str | Path) -> Iterator[Path]:
+    """
+    Fill a temporary file beside `path` and move it there in one step when the block ends without an error.
+
+    :param path: Where the file is to stand; its directory is made if it is missing.
+    """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, work = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
+    os.close(handle)
+    work = Path(name)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(work).chmod(0o644)
-        Path(work).replace(target)
+        yield work
+        work.chmod(0o644)
+        work.replace(target)
     finally:
-        Path(work).unlink(missing_ok=True)
+        work.unlink(missing_ok=True)
+
+
+def atomic_write(path: str | Path, text: str) -> None:
+    """Write a text file in one step, making its directory if it is missing."""
+    with atomic_file(path) as work:
+        work.write_text(text, encoding="utf-8")
 
 
 @contextmanager

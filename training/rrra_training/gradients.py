@@ -6,8 +6,6 @@ How large a gradient each mined candidate contributes, by its rank, under each s
 
 import json
 import math
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from rrra_haystack.files import atomic_write, working_folder
+from rrra_haystack.files import atomic_file, atomic_write, working_folder
 from rrra_haystack.model import DEFAULT_MODEL, RRRAModel
 from rrra_training.data import BeirData
 from rrra_training.detection import features_of
@@ -264,7 +262,8 @@ def draw_figure(profiles: dict[str, Profile], path: Path, *, some_relevant: bool
     # Below a ten-thousandth of the largest a candidate does not count, and lines fall without an end.
     first.set_ylim(largest / 10_000, largest * 1.5)
     figure.legend(*first.get_legend_handles_labels(), loc="outside right center", frameon=False)
-    _save(figure, path)
+    with atomic_file(path) as work:
+        figure.savefig(work)
 
 
 def main(
@@ -326,18 +325,6 @@ def _ticks(length: int) -> tuple[list[int], list[str]]:
 def _plain(values: np.ndarray) -> list[float | None]:
     """Values for JSON, which has no nan."""
     return [None if math.isnan(value) else value for value in values.tolist()]
-
-
-def _save(figure: Any, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, work = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".png", dir=path.parent)
-    os.close(handle)
-    try:
-        figure.savefig(work)
-        Path(work).chmod(0o644)
-        Path(work).replace(path)
-    finally:
-        Path(work).unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

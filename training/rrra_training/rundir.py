@@ -7,7 +7,6 @@ import math
 import os
 import platform
 import shutil
-import tempfile
 import time
 from importlib.metadata import PackageNotFoundError, version
 from itertools import zip_longest
@@ -20,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import rrra_haystack
-from rrra_haystack.files import atomic_directory, atomic_write
+from rrra_haystack.files import atomic_directory, atomic_file, atomic_write
 
 logger = logging.getLogger(__name__)
 
@@ -145,14 +144,8 @@ class RunDirectory:
             return None
         target = self.path / _CURVES
         figure = _figure(rows, names)
-        handle, work = tempfile.mkstemp(prefix=f".{_CURVES}.", suffix=".png", dir=self.path)
-        os.close(handle)
-        try:
+        with atomic_file(target) as work:
             figure.savefig(work)
-            Path(work).chmod(0o644)
-            Path(work).replace(target)
-        finally:
-            Path(work).unlink(missing_ok=True)
         return target
 
     def save_checkpoint(self, phase: str, step: int, state: dict[str, Tensor], meta: dict[str, Any]) -> Path:
