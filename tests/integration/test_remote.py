@@ -62,7 +62,7 @@ def test_a_server_gives_what_an_embedded_qdrant_gives(server: Server, key: Secre
 def test_both_searches_at_a_server(server: Server, key: Secret, documents: list[Document]) -> None:
     store = _store(server, key, use_sparse_embeddings=True, sparse_idf=True)
     store.write_documents(RRRADocumentEmbedder(sparse=True, progress_bar=False).run(documents)["documents"])
-    asked = RRRAEmbedder().run(documents[2].content)
+    asked = RRRAEmbedder(sparse=True).run(documents[2].content)
     inputs = {"query_embedding": asked["embedding"], "query_sparse_embedding": asked["sparse_embedding"]}
     assert RRRARetriever(store).run(**inputs)["documents"][0].id == documents[2].id
 

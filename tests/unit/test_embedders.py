@@ -18,6 +18,7 @@ COMMON = {
     "prefix": None,
     "suffix": "",
     "normalize_embeddings": False,
+    "sparse": False,
     "trust_remote_code": False,
     "local_files_only": False,
     "truncate_dim": None,
@@ -32,7 +33,6 @@ DOCUMENT_ONLY = {
     "meta_fields_to_embed": [],
     "embedding_separator": "\n",
     "code": None,
-    "sparse": False,
 }
 
 
@@ -220,6 +220,7 @@ def test_yaml_keeps_other_values_and_runs(component: type) -> None:
         device=ComponentDevice.from_str("cpu"),
         truncate_dim=64,
         normalize_embeddings=True,
+        sparse=True,
         model_kwargs={"dtype": torch.float32},
     )
     pipeline.add_component("embedder", given)

@@ -219,3 +219,15 @@ def test_top_k_must_be_positive(wrong: int) -> None:
         RRRAReader(top_k=wrong)
     with pytest.raises(ValueError, match=f"top_k must be > 0, but got {wrong}"):
         RRRAReader().run(query="What?", documents=[Document(content="This.")], top_k=wrong)
+
+
+def test_a_question_of_any_length_is_read() -> None:
+    reader = RRRAReader(no_answer=False, top_k=1)
+    documents = [Document(content="The Golden Gate Bridge was opened in 1937.")]
+    question = "When was the Golden Gate Bridge opened?"
+    expected = reader.run(query=question, documents=documents)["answers"][0]
+    long = question + " Tell me, please." * 60_000
+    (answer,) = reader.run(query=long, documents=documents)["answers"]
+    assert answer.query == long
+    assert answer.data == expected.data == "1937"
+    assert reader.run(query=" " * 10_000, documents=documents)["answers"]

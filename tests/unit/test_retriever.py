@@ -565,7 +565,7 @@ def test_both_searches_together(documents: list[Document]) -> None:
     store.write_documents(RRRADocumentEmbedder(sparse=True, progress_bar=False).run(documents)["documents"])
     retriever = RRRARetriever(store, top_k=2)
     meaning = RRRAEmbedder().run(documents[0].content)
-    words = RRRAEmbedder().run(documents[3].content)["sparse_embedding"]
+    words = RRRAEmbedder(sparse=True).run(documents[3].content)["sparse_embedding"]
     alone = retriever.run(query_embedding=meaning["embedding"])["documents"]
     both = retriever.run(query_embedding=meaning["embedding"], query_sparse_embedding=words)["documents"]
     assert documents[3].id not in {one.id for one in alone}
@@ -578,7 +578,7 @@ def test_both_searches_keep_filters_and_agree_async(documents: list[Document]) -
     marked = [replace(one, meta={"n": number}) for number, one in enumerate(documents)]
     store.write_documents(RRRADocumentEmbedder(sparse=True, progress_bar=False).run(marked)["documents"])
     retriever = RRRARetriever(store, filters={"field": "meta.n", "operator": ">", "value": 1})
-    asked = RRRAEmbedder().run(documents[0].content)
+    asked = RRRAEmbedder(sparse=True).run(documents[0].content)
     inputs = {"query_embedding": asked["embedding"], "query_sparse_embedding": asked["sparse_embedding"]}
     found = retriever.run(**inputs)["documents"]
     assert {one.meta["n"] for one in found} == set(range(2, len(documents)))
@@ -587,6 +587,6 @@ def test_both_searches_keep_filters_and_agree_async(documents: list[Document]) -
 
 
 def test_a_sparse_query_needs_sparse_documents(store: QdrantDocumentStore, query: list[float]) -> None:
-    words = RRRAEmbedder().run("Tea")["sparse_embedding"]
+    words = RRRAEmbedder(sparse=True).run("Tea")["sparse_embedding"]
     with pytest.raises(ValueError, match="use_sparse_embeddings=True"):
         RRRARetriever(store).run(query_embedding=query, query_sparse_embedding=words)

@@ -39,6 +39,7 @@ class RRRAEmbedder:
         prefix: str | None = None,
         suffix: str = "",
         normalize_embeddings: bool = False,
+        sparse: bool = False,
         trust_remote_code: bool = False,
         local_files_only: bool = False,
         truncate_dim: int | None = None,
@@ -63,6 +64,9 @@ class RRRAEmbedder:
             A string to add at the end of the query.
         :param normalize_embeddings:
             If `True`, the embedding is scaled to length 1.
+        :param sparse:
+            If `True`, the query gets a `sparse_embedding` of its words too, for hybrid retrieval from documents that
+            were embedded with `sparse=True`.
         :param trust_remote_code:
             If `False`, allows only Hugging Face verified model architectures.
             If `True`, allows custom models and scripts.
@@ -85,6 +89,7 @@ class RRRAEmbedder:
         self.prefix = prefix
         self.suffix = suffix
         self.normalize_embeddings = normalize_embeddings
+        self.sparse = sparse
         self.trust_remote_code = trust_remote_code
         self.local_files_only = local_files_only
         self.truncate_dim = truncate_dim
@@ -93,6 +98,9 @@ class RRRAEmbedder:
         self.config_kwargs = config_kwargs
         self.revision = revision
         self._model: RRRAModel | None = None
+        # An output that nobody consumes would stand among the pipeline's results.
+        outputs = {"embedding": list[float]} | ({"sparse_embedding": SparseEmbedding} if sparse else {})
+        component.set_output_types(self, **outputs)
 
     def to_dict(self) -> dict[str, Any]:
         """
@@ -109,6 +117,7 @@ class RRRAEmbedder:
             prefix=self.prefix,
             suffix=self.suffix,
             normalize_embeddings=self.normalize_embeddings,
+            sparse=self.sparse,
             trust_remote_code=self.trust_remote_code,
             local_files_only=self.local_files_only,
             truncate_dim=self.truncate_dim,
@@ -148,7 +157,6 @@ class RRRAEmbedder:
         """
         self._model = None
 
-    @component.output_types(embedding=list[float], sparse_embedding=SparseEmbedding)
     def run(self, text: str) -> dict[str, list[float] | SparseEmbedding]:
         """
         Embeds a query.
@@ -158,7 +166,7 @@ class RRRAEmbedder:
         :returns:
             A dictionary with the following keys:
             - `embedding`: The embedding of the query.
-            - `sparse_embedding`: Its words, for hybrid retrieval from documents that were embedded with `sparse=True`.
+            - `sparse_embedding`: Its words, with `sparse=True` alone.
 
         :raises TypeError:
             If `text` is not a string.
@@ -174,4 +182,5 @@ class RRRAEmbedder:
         embedding = self._model.encode_query(text + self.suffix, prompt=self.prefix).embedding
         if self.normalize_embeddings:
             embedding = embedding / embedding.norm().clamp_min(1e-12)
-        return {"embedding": embedding.tolist(), "sparse_embedding": sparse_query(self._model.encoder, text)}
+        words = {"sparse_embedding": sparse_query(self._model.encoder, text)} if self.sparse else {}
+        return {"embedding": embedding.tolist(), **words}

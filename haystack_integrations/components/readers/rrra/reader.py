@@ -1,4 +1,5 @@
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,9 @@ from rrra_haystack.reader import DEFAULT_READER, load_reader
 
 if TYPE_CHECKING:
     from haystack_integrations.components.readers.transformers import TransformersExtractiveReader
+
+_QUESTION_TOKENS = 64
+_LONGEST_TEXT = 4096
 
 
 @component
@@ -214,7 +218,7 @@ class RRRAReader:
         Extracts answers from the documents.
 
         :param query:
-            The question.
+            The question, of which the first 64 tokens are read.
         :param documents:
             The documents in which to look for answers.
         :param top_k:
@@ -249,7 +253,7 @@ class RRRAReader:
         assert self._reader is not None
         with self._lock:
             answers: list[ExtractedAnswer] = self._reader.run(
-                query=query,
+                query=_beginning(query, self._reader.tokenizer),
                 documents=documents,
                 top_k=top_k,
                 max_seq_length=max_seq_length,
@@ -261,9 +265,22 @@ class RRRAReader:
             )["answers"]
         # Here and not in the delegate, which takes a threshold of 0 at run time for none.
         score_threshold = self.score_threshold if score_threshold is None else score_threshold
+        answers = [replace(answer, query=query) for answer in answers]
         if score_threshold is not None:
             answers = [answer for answer in answers if answer.score >= score_threshold]
         return {"answers": answers}
+
+
+def _beginning(query: str, tokenizer: Any) -> str:
+    """As much of a query as BERT's reader took: a window is for the passage, and a very long query fits no memory."""
+    read = tokenizer(
+        query[:_LONGEST_TEXT], truncation=True, max_length=_QUESTION_TOKENS, add_special_tokens=False,
+        return_offsets_mapping=True,
+    )  # fmt: skip
+    offsets = read["offset_mapping"]
+    if len(offsets) < _QUESTION_TOKENS and len(query) <= _LONGEST_TEXT:
+        return query
+    return query[: offsets[-1][1] if offsets else 0]
 
 
 def _check_top_k(top_k: int) -> None:
