@@ -13,13 +13,13 @@ from haystack.core.serialization import import_class_by_name
 from haystack.document_stores.types import DocumentStore, DuplicatePolicy
 from haystack.utils import Secret
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
-from qdrant_client import QdrantClient, models
+from qdrant_client import models
 from tqdm.auto import tqdm
 
 from rrra_haystack.codes import CodeKind
 from rrra_haystack.documents import CODES_KEY, text_to_embed
 from rrra_haystack.model import DEFAULT_MODEL, RRRAModel
-from rrra_haystack.remote import patiently, place_of
+from rrra_haystack.remote import open_client, patiently, place_of
 
 _API_KEY = "QDRANT_API_KEY"
 
@@ -123,15 +123,12 @@ class _Qdrant:
 
     def __init__(self, store: QdrantDocumentStore) -> None:
         self._index = store.index
-        if store._client is None:  # noqa: SLF001  (the store would create a missing collection)
-            store._client = QdrantClient(**store._prepare_client_params())  # noqa: SLF001
-        self._client: QdrantClient = store._client  # noqa: SLF001
+        self._client = open_client(store)
         self._place = place_of(store)
         if not self._try(lambda: self._client.collection_exists(self._index)):
             found = sorted(one.name for one in self._client.get_collections().collections)
             msg = f"There is no collection '{self._index}' in this Qdrant; there are: {', '.join(found) or 'none'}."
             raise ValueError(msg)
-        self._points: dict[str, models.ExtendedPointId] = {}
 
     def _try(self, call: Callable[[], Result]) -> Result:
         return patiently(call, self._place)
@@ -143,21 +140,15 @@ class _Qdrant:
         offset = None
         while True:
             records, offset = self._try(partial(self._client.scroll, self._index, limit=size, offset=offset))
-            payloads = [record.payload or {} for record in records]
-            self._points = {
-                str(payload.get("id", record.id)): record.id for payload, record in zip(payloads, records, strict=True)
-            }
-            yield [
-                Document(id=identifier, content=payload.get("content"), meta=dict(payload.get("meta") or {}))
-                for identifier, payload in zip(self._points, payloads, strict=True)
-            ]
+            # A document is named by its point here, which is what is written to.
+            yield [_document(record) for record in records]
             if offset is None:
                 return
 
     def write(self, documents: Sequence[Document], codes: Sequence[str]) -> None:
         operations: list[Any] = [
             models.SetPayloadOperation(
-                set_payload=models.SetPayload(payload={CODES_KEY: code}, points=[self._points[one.id]], key="meta")
+                set_payload=models.SetPayload(payload={CODES_KEY: code}, points=[_point(one.id)], key="meta")
             )
             for one, code in zip(documents, codes, strict=True)
         ]
@@ -168,12 +159,27 @@ class _Qdrant:
             _all_sound(page, is_sound)
 
 
+def _document(record: models.Record) -> Document:
+    payload = record.payload or {}
+    return Document(id=str(record.id), content=payload.get("content"), meta=dict(payload.get("meta") or {}))
+
+
+def _point(identifier: str) -> models.ExtendedPointId:
+    return int(identifier) if identifier.isdigit() else identifier
+
+
 class _AnyStore:
     """Any other store: all documents at once, written back whole."""
 
     def __init__(self, store: DocumentStore, without_embeddings: bool) -> None:
         self._store = store
         self._documents = store.filter_documents()
+        if len(self._documents) != (total := store.count_documents()):
+            msg = (
+                f"{type(store).__name__} gave {len(self._documents)} of its {total} documents, so the others would "
+                "have no codes. Index them again with RRRADocumentEmbedder."
+            )
+            raise ValueError(msg)
         self._before = {one.id: _digest(one) for one in self._documents}
         if self._documents and not without_embeddings and all(one.embedding is None for one in self._documents):
             msg = (
@@ -234,6 +240,9 @@ def open_store(store: str, index: str) -> DocumentStore:
         msg = f"There is no file or folder {store}. Name a Qdrant folder or URL, or a YAML file with a document store."
         raise FileNotFoundError(msg)
     if path.is_dir():
+        if not (path / "meta.json").exists():
+            msg = f"{store} is no folder of an embedded Qdrant: it has no meta.json."
+            raise FileNotFoundError(msg)
         return QdrantDocumentStore(path=store, index=index, force_disable_check_same_thread=True)
     return _store_from_yaml(path)
 

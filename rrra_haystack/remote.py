@@ -5,6 +5,8 @@ from typing import Any, TypeVar
 
 import grpc
 import httpx
+from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
+from qdrant_client import QdrantClient
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 from tenacity import AsyncRetrying, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
@@ -15,6 +17,7 @@ _ATTEMPTS = 5
 _LONGEST_WAIT = 4.0
 _TRANSIENT_STATUS = frozenset({408, 425, 429, 502, 503, 504})
 _REFUSED_STATUS = frozenset({401, 403})
+_REFUSED_GRPC = frozenset({grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED})
 _TRANSIENT_GRPC = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
 
 
@@ -52,7 +55,7 @@ async def patiently_async(call: Callable[[], Awaitable[Result]], place: str) -> 
 
 def cause_of(error: BaseException) -> BaseException:
     """What went wrong in a component, out of the layers that Haystack wraps it in."""
-    while type(error).__module__.startswith("haystack.") and error.__cause__ is not None:
+    while type(error).__module__.startswith(("haystack.", "haystack_integrations.")) and error.__cause__ is not None:
         error = error.__cause__
     return error
 
@@ -77,39 +80,70 @@ def is_transient(error: BaseException) -> bool:
         return isinstance(error.source, httpx.TransportError)
     if isinstance(error, UnexpectedResponse):
         return error.status_code in _TRANSIENT_STATUS
-    if isinstance(error, grpc.Call):
-        return error.code() in _TRANSIENT_GRPC
+    if isinstance(error, grpc.RpcError):
+        return _code(error) in _TRANSIENT_GRPC
     return isinstance(error, ResourceExhaustedResponse)
 
 
 def _explained(raised: Exception, place: str) -> Exception:
     error = cause_of(raised)
     source = error.source if isinstance(error, ResponseHandlingException) else error
-    if isinstance(source, httpx.TimeoutException):
+    code = _code(error) if isinstance(error, grpc.RpcError) else None
+    status = error.status_code if isinstance(error, UnexpectedResponse) else None
+    if isinstance(source, httpx.TimeoutException) or code == grpc.StatusCode.DEADLINE_EXCEEDED:
         msg = (
             f"Qdrant at {place} did not answer in time, {_ATTEMPTS} times. Raise 'timeout' of the document store, or "
             "see what the server is busy with."
         )
         return TimeoutError(msg)
-    if isinstance(source, httpx.TransportError | grpc.RpcError):
+    if isinstance(source, httpx.TransportError) or code == grpc.StatusCode.UNAVAILABLE:
         msg = f"No Qdrant server answers at {place} ({source}). Start it, or correct the document store's 'url'."
         return ConnectionError(msg)
-    if isinstance(error, UnexpectedResponse) and error.status_code in _REFUSED_STATUS:
+    if status in _REFUSED_STATUS or code in _REFUSED_GRPC:
         msg = (
             f"Qdrant at {place} refused the API key. Set the environment variable that 'api_key' of the document "
             "store names, as api_key: {type: env_var, env_vars: [QDRANT_API_KEY], strict: true}."
         )
         return PermissionError(msg)
-    if isinstance(error, UnexpectedResponse) and error.status_code in _TRANSIENT_STATUS:
-        msg = f"Qdrant at {place} is not ready: it answered {error.status_code} {_ATTEMPTS} times. Try again later."
+    if status in _TRANSIENT_STATUS or isinstance(error, ResourceExhaustedResponse):
+        what = status or "429"
+        msg = f"Qdrant at {place} is not ready: it answered {what} {_ATTEMPTS} times. Try again later."
         return ConnectionError(msg)
     return raised
 
 
-def place_of(store: Any) -> str:
+def _code(error: grpc.RpcError) -> grpc.StatusCode | None:
+    # Errors of calls have a code; the class that both kinds of calls share does not say so.
+    return error.code() if hasattr(error, "code") else None
+
+
+def place_of(store: QdrantDocumentStore) -> str:
     """
     What to call the server of a QdrantDocumentStore in errors.
 
     :param store: The document store.
     """
     return str(store.url or store.location or f"{store.host or 'localhost'}:{store.port}")
+
+
+def open_client(store: QdrantDocumentStore) -> QdrantClient:
+    """
+    The store's synchronous client, opened without the store's own initialization.
+
+    That would create a missing collection and, with `recreate_index`, empty a full one.
+
+    :param store: The document store.
+    :raises ValueError: If its folder is open elsewhere.
+    """
+    if store._client is None:  # noqa: SLF001
+        try:
+            store._client = QdrantClient(**store._prepare_client_params())  # noqa: SLF001
+        except RuntimeError as error:
+            if "already accessed" not in str(error):
+                raise
+            msg = (
+                f"The Qdrant folder {store.path} is open in another document store or process. Close that one "
+                "first (document_store.close()), or run a Qdrant server and give its url."
+            )
+            raise ValueError(msg) from error
+    return store._client  # noqa: SLF001

@@ -59,6 +59,7 @@ def index(paths: Iterable[Path], pipeline: dict[str, Any], *, show_progress: boo
     recipe = hashlib.sha256(json.dumps(pipeline, sort_keys=True).encode()).hexdigest()
     with opened(pipeline) as loaded:
         store: QdrantDocumentStore = loaded.get_component("writer").document_store  # type: ignore[attr-defined]
+        patiently(partial(_set_up, store), place_of(store))
         manifest = patiently(lambda: _read_manifest(manifest_path, recipe, store), place_of(store))
         gone = [known for known in manifest if _is_gone(Path(known), paths)]
         stale = [path for path in files if manifest.get(str(path)) != digests[path]]
@@ -66,7 +67,7 @@ def index(paths: Iterable[Path], pipeline: dict[str, Any], *, show_progress: boo
         report.changed = sum(str(path) in manifest for path in stale)
         report.added = len(stale) - report.changed
         report.unchanged = len(files) - len(stale)
-        _forget(store, gone)
+        patiently(lambda: _forget(store, gone), place_of(store))
         for known in gone:
             del manifest[known]
         columns = (
@@ -84,8 +85,17 @@ def index(paths: Iterable[Path], pipeline: dict[str, Any], *, show_progress: boo
                 _write_manifest(manifest_path, recipe, manifest)
                 progress.advance(task, len(batch))
         _write_manifest(manifest_path, recipe, manifest)
-        report.passages = store.count_documents()
+        report.passages = patiently(store.count_documents, place_of(store))
     return report
+
+
+def _set_up(store: QdrantDocumentStore) -> None:
+    """Open the store; what fails half-way is closed, for the store would take its collection as set up."""
+    try:
+        store.count_documents()
+    except Exception:
+        store.close()
+        raise
 
 
 def _collect(paths: Iterable[Path]) -> tuple[list[Path], IndexReport]:

@@ -186,6 +186,16 @@ def test_embeddings_are_not_lost(opened: Callable, documents: list[Document]) ->
     assert (done.written, done.without_content) == (len(documents), 1)
 
 
+def test_a_store_that_hides_documents_is_refused(embedded: list[Document], monkeypatch: pytest.MonkeyPatch) -> None:
+    store = InMemoryDocumentStore()
+    store.write_documents([replace(one, meta={}) for one in embedded])
+    everything = store.filter_documents()
+    # As stores whose searches are capped do.
+    monkeypatch.setattr(store, "filter_documents", lambda filters=None: everything[:3])
+    with pytest.raises(ValueError, match=f"gave 3 of its {len(embedded)} documents"):
+        enrich(store)
+
+
 def test_the_command_line_takes_folders_and_files(
     embedded: list[Document], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,3 +218,7 @@ def test_the_command_line_takes_folders_and_files(
         open_store(str(file), "rrra")
     with pytest.raises(FileNotFoundError, match="no file or folder"):
         open_store(str(tmp_path / "absent"), "rrra")
+    (tmp_path / "plain").mkdir()
+    with pytest.raises(FileNotFoundError, match="no folder of an embedded Qdrant"):
+        open_store(str(tmp_path / "plain"), "rrra")
+    assert not list((tmp_path / "plain").iterdir())

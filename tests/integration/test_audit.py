@@ -109,6 +109,8 @@ def test_decisions_become_a_split(found: Audit, planted: Path, tmp_path: Path) -
     with pytest.raises(FileExistsError, match="--force"):
         apply_decisions(planted, decisions)
     assert apply_decisions(planted, decisions, force=True).added == 1
+    with pytest.raises(ValueError, match="would replace the split 'train'"):
+        apply_decisions(planted, decisions, name="train", force=True)
 
 
 @pytest.mark.parametrize(
@@ -128,11 +130,12 @@ def test_decisions_that_do_not_fit(
     assert not (planted / "qrels" / "not-written.tsv").exists()
 
 
-def test_other_files_are_not_replaced(found: Audit, tmp_path: Path) -> None:
-    (tmp_path / "thesis.txt").write_text("important")
-    with pytest.raises(FileExistsError, match="thesis"):
+def test_other_files_stay(found: Audit, tmp_path: Path) -> None:
+    (tmp_path / "decisions.json").write_text("important")
+    for _ in range(2):
         write_audit(found, tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+    assert {path.name for path in tmp_path.iterdir()} == {"audit.html", "audit.json", "decisions.json"}
+    assert (tmp_path / "decisions.json").read_text() == "important"
 
 
 def test_the_command_writes_page_and_json(planted: Path, tmp_path: Path) -> None:

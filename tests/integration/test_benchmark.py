@@ -77,6 +77,26 @@ def test_all_peers_stand_in_one_table(workplace: Path) -> None:
     ).stat().st_mtime_ns == trained
 
 
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"systems": ["bm52"]}, "Unknown system 'bm52'"),
+        ({"data": ["facts:exam"]}, "exam"),
+        ({"peers": {"rrra": {"recipe": "rrra-minilm-l6"}}}, "Two systems are called 'rrra'"),
+        ({"peers": {"report": {"recipe": "rrra-minilm-l6"}}}, "No peer can be called 'report'"),
+        ({"peers": {"mine": {"recipe": "rrra-minilm-l7"}}}, "rrra-minilm-l7"),
+        ({"peers": {"cross-encoder": {"cross_encoder": "CE", "set": ["queries=10"]}}}, "another recipe"),
+    ],
+)
+def test_what_is_wrong_is_told_before_anything_is_trained(workplace: Path, changes: dict, reason: str) -> None:
+    plan = {"data": ["facts:test"]} | changes
+    text = yaml.safe_dump(plan).replace("CE", str(workplace / "cross-encoder.yaml"))
+    (workplace / "wrong.yaml").write_text(text)
+    options = ["--set", f"data_root={workplace}", "--output", str(workplace / "out")]
+    result = CliRunner().invoke(app, ["benchmark", str(workplace / "wrong.yaml"), *options])
+    assert reason in str(result.exception)
+
+
 def test_a_peer_is_one_thing(workplace: Path) -> None:
     (workplace / "wrong.yaml").write_text(yaml.safe_dump({"data": ["facts"], "peers": {"x": {}}}))
     result = CliRunner().invoke(app, ["benchmark", str(workplace / "wrong.yaml")])

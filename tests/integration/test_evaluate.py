@@ -155,6 +155,8 @@ def test_limit_draws_the_same_queries_for_a_seed(data: Path, model: RRRAModel) -
     [
         ({"split": "dev"}, "has no split 'dev'"),
         ({"codes": ["2bit"]}, "Unknown kind of codes '2bit'"),
+        ({"systems": ["match", "rrra=all-MiniLM-L6-v2"]}, "Two systems are called 'rrra'"),
+        ({"systems": ["hybrid"], "codes": ["float32"]}, "reranks from codes"),
         ({"systems": ["bm52"]}, "Unknown system 'bm52'; the nearest known one is 'bm25'"),
         ({"systems": ["rrra", "rrra=all-MiniLM-L6-v2"]}, "Two systems are called 'rrra'"),
     ],

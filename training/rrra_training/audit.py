@@ -12,19 +12,17 @@ from typing import Literal
 
 import jinja2
 import numpy as np
-import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from rrra_haystack.files import atomic_directory, atomic_write
+from rrra_haystack.files import atomic_write
 from rrra_haystack.model import RRRAModel
-from rrra_haystack.scoring import reranking_score
 from rrra_training.data import BeirData, BeirDataset
-from rrra_training.detection import features_of
+from rrra_training.detection import false_negatives
 from rrra_training.evidence import EvidenceConfig, Source
-from rrra_training.judging import judge, projected
+from rrra_training.judging import judge, projected, relevance_of
 from rrra_training.mining import Mined, MiningConfig
 from rrra_training.sets import CandidateSet, SplitConfig, prepare
 
@@ -166,7 +164,7 @@ def audit(
     lists = _with_positives(prepared)
     with projected(lists.passages, loaded.projection, cache) as passages:
         verdicts = judge(loaded.adapter, loaded.projection, lists, passages, "int8", show_progress=show_progress)
-    relevance = _relevance(loaded, verdicts.base, verdicts.adapter, verdicts.relevance_logit)
+    relevance = relevance_of(loaded, verdicts, np.isfinite(verdicts.base))
     found = _wrong(lists, relevance, top) + _missing(loaded, prepared, lists, qrels, verdicts.adapter, relevance, top)
     suspects = _described(found, dataset, prepared)
     return Audit(dataset.name, split, labels_digest(qrels), model, len(prepared), suspects)
@@ -195,17 +193,6 @@ def _with_positives(data: CandidateSet) -> CandidateSet:
     for place, own in enumerate(rows):
         padded[place, : len(own)] = own
     return replace(data, mined=Mined(padded, np.zeros(padded.shape, dtype=np.float32)))
-
-
-def _relevance(model: RRRAModel, base: np.ndarray, adapter: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """Probabilities of relevance, list by list, shape ``[Q, k]``; nan where there is no candidate."""
-    relevance = np.full(base.shape, np.nan, dtype=np.float32)
-    for place, there in enumerate(np.isfinite(base)):
-        own, judged = torch.from_numpy(base[place, there]), torch.from_numpy(adapter[place, there])
-        fused = reranking_score(own, judged, model.config.fusion_weight)
-        said = model.config.calibration.probability(fused, torch.from_numpy(logits[place, there]))
-        relevance[place, there] = said.numpy()
-    return relevance
 
 
 def _wrong(lists: CandidateSet, relevance: np.ndarray, top: int) -> list[_Found]:
@@ -238,9 +225,7 @@ def _missing(
     mined = np.zeros(rows.shape, dtype=bool)
     mined[:, : data.mined.rows.shape[1]] = np.asarray(data.mined.rows)[:, : rows.shape[1]] >= 0
     candidate = mined & (rows != kept[:, None])
-    probability = np.zeros(rows.shape, dtype=np.float32)
-    features = features_of(lists, np.arange(len(lists)), kept, candidate, adapter)
-    probability[candidate] = model.config.detection.probability(torch.from_numpy(features)).numpy()
+    probability = false_negatives(model.config.detection, lists, np.arange(len(lists)), kept, candidate, adapter)
     ids, queries = data.passages.ids, data.queries.ids
     found = []
     for query, judged in enumerate(qrels[identifier] for identifier in queries):
@@ -292,19 +277,13 @@ def write_audit(found: Audit, folder: Path) -> None:
     Write ``audit.html``, a page to decide by keyboard, and ``audit.json``.
 
     :param found: What was found.
-    :param folder: Where both go; a folder that stands there is replaced.
-    :raises FileExistsError: If the folder holds something else than an audit.
+    :param folder: Where both go, in the place of those of an earlier audit.
     """
-    held = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    if held - {"audit.html", "audit.json"}:
-        msg = f"{folder} holds other files ({', '.join(sorted(held)[:3])}). Choose another folder with --output."
-        raise FileExistsError(msg)
     held_json = asdict(found)
     template = files("rrra_training").joinpath("templates/audit.html").read_text(encoding="utf-8")
     page = jinja2.Environment(autoescape=True).from_string(template).render(audit=held_json)
-    with atomic_directory(folder) as work:
-        (work / "audit.json").write_text(json.dumps(held_json, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        (work / "audit.html").write_text(page, encoding="utf-8")
+    atomic_write(folder / "audit.json", json.dumps(held_json, indent=1, ensure_ascii=False) + "\n")
+    atomic_write(folder / "audit.html", page)
 
 
 @dataclass(frozen=True)
@@ -352,6 +331,9 @@ def apply_decisions(
             f"{decisions} was made for other labels ({made.dataset}, split '{made.split}') than those of the split "
             f"'{source}' of {dataset.folder}. Run rrra audit on this split again."
         )
+        raise ValueError(msg)
+    if name == source:
+        msg = f"The corrected labels would replace the split '{source}' that was examined. Choose another --name."
         raise ValueError(msg)
     target = dataset.folder / "qrels" / f"{name or f'{source}-audited'}.tsv"
     if target.exists() and not force:

@@ -15,11 +15,14 @@ from rrra_haystack.encoder import native_dtype
 from rrra_haystack.files import atomic_directory, atomic_write
 from rrra_haystack.model import DEFAULT_MODEL, RRRAModel
 from rrra_training.cross_encoder import CrossEncoderRecipe, train_cross_encoder
+from rrra_training.data import BeirDataset
 from rrra_training.data.beir import split_of
+from rrra_training.data.rows import known_split
 from rrra_training.evaluation import Evaluation, as_json, evaluate, query_milliseconds
-from rrra_training.recipe import find_recipe, load_recipe, load_yaml
+from rrra_training.recipe import Recipe, find_recipe, load_recipe, load_yaml
 from rrra_training.report import label_points, write_report
-from rrra_training.train import train
+from rrra_training.systems import check_systems
+from rrra_training.train import train_once
 
 logger = logging.getLogger(__name__)
 
@@ -86,8 +89,9 @@ def benchmark(plan: BenchmarkPlan, output: Path, *, cache: Path | None = None, s
     :param cache: Where encoded corpora are kept; ``output/cache`` if `None`.
     :param show_progress: Show progress and the time left.
     :returns: The report's folder.
-    :raises ValueError: If a recipe or a system is not known.
+    :raises ValueError: If a recipe, a system or a split is not known, or a peer was trained with another recipe.
     """
+    _check(plan, output)
     output.mkdir(parents=True, exist_ok=True)
     kept = cache if cache is not None else output / "cache"
     systems = list(plan.systems)
@@ -112,24 +116,51 @@ def benchmark(plan: BenchmarkPlan, output: Path, *, cache: Path | None = None, s
     return report
 
 
+def _check(plan: BenchmarkPlan, output: Path) -> None:
+    """See that the plan can be carried out, before hours are spent on it."""
+    names = [f"{name}={name}" for name in plan.peers]
+    check_systems([*plan.systems, *names])
+    if taken := {"report", "cache"} & {_folder(output, name).name for name in plan.peers}:
+        msg = f"No peer can be called '{taken.pop()}': the folder of this name holds something else."
+        raise ValueError(msg)
+    for folder, split in (split_of(one, "test") for one in plan.data):
+        dataset = BeirDataset(plan.data_root / folder)
+        known_split(str(dataset.folder), split, dataset.splits())
+    for peer in plan.peers.values():
+        recipe_of(peer, plan)
+
+
+def _folder(output: Path, name: str) -> Path:
+    return output / name.replace(" ", "-")
+
+
 def _trained(name: str, peer: Peer, plan: BenchmarkPlan, output: Path, cache: Path, *, show_progress: bool) -> str:
     """The peer as ``systems`` names it, trained if it was not."""
-    folder = output / name.replace(" ", "-")
-    root = f"data_root={plan.data_root}"
-    if peer.cross_encoder is not None:
-        file = find_recipe(peer.cross_encoder)
-        recipe = load_yaml(file, (root, *peer.set), CrossEncoderRecipe)
+    folder = _folder(output, name)
+    recipe = recipe_of(peer, plan)
+    if isinstance(recipe, CrossEncoderRecipe):
         made = train_cross_encoder(recipe, folder, cache, show_progress=show_progress)
         ranker = output / f"{name}.yaml"
         atomic_write(ranker, yaml.safe_dump({"type": _RANKER, "init_parameters": _ranker_parameters(made)}))
         return str(ranker)
-    assert peer.recipe is not None
-    loaded = load_recipe(peer.recipe, (root, *peer.set))
-    done = folder / "finished"
-    if not done.exists():
-        train(loaded, folder, resume=folder.exists(), cache=cache, show_progress=show_progress)
-        done.touch()
+    train_once(recipe, folder, cache, show_progress=show_progress)
     return f"{name}={folder / 'model'}"
+
+
+def recipe_of(peer: Peer, plan: BenchmarkPlan) -> Recipe | CrossEncoderRecipe:
+    """
+    A peer's recipe with its changes.
+
+    :param peer: The peer.
+    :param plan: Its plan, which says where data lie.
+    :raises FileNotFoundError: If there is no such recipe.
+    :raises ValueError: If the recipe or a change is not valid.
+    """
+    changes = (f"data_root={plan.data_root}", *peer.set)
+    if peer.cross_encoder is not None:
+        return load_yaml(find_recipe(peer.cross_encoder), changes, CrossEncoderRecipe)
+    assert peer.recipe is not None
+    return load_recipe(peer.recipe, changes)
 
 
 def _ranker_parameters(model: Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from rrra_training.fitting import measured
 from rrra_training.heads import bilinear_head, logistic_head
 from rrra_training.recipe import Recipe, load_recipe, load_yaml
 from rrra_training.rundir import RunDirectory
-from rrra_training.train import Workshop, train
+from rrra_training.train import Workshop, train_once
 
 app = typer.Typer(add_completion=False)
 
@@ -63,9 +63,7 @@ def compare(
         for seed in plan.seeds:
             recipe = load_recipe(plan.recipe, (*common, *changes, f"seed={seed}"))
             folder = output / f"{name.replace(' ', '-')}-{seed}"
-            if not (folder / "finished.json").exists():
-                train(recipe, folder, resume=folder.exists(), cache=kept, show_progress=True)
-                atomic_write(folder / "finished.json", "{}\n")
+            train_once(recipe, folder, kept, show_progress=True)
             _add(results, name, json.loads((folder / "dev.json").read_text(encoding="utf-8")), recipe)
     if plan.pooled_heads:
         recipe = load_recipe(plan.recipe, (*common, f"seed={plan.seeds[0]}"))

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
+import yaml
 from datasets import Dataset
 from pydantic import BaseModel, ConfigDict, Field
 from sentence_transformers import CrossEncoder
@@ -25,6 +26,7 @@ from rrra_training.dual_encoder import last_checkpoint, set_dropout
 from rrra_training.evidence import EvidenceConfig
 from rrra_training.mining import MiningConfig
 from rrra_training.recipe import find_recipe, load_yaml, rooted
+from rrra_training.rundir import RunDirectory
 from rrra_training.sets import SplitConfig, prepare
 
 logger = logging.getLogger(__name__)
@@ -66,6 +68,10 @@ class CrossEncoderRecipe(BaseModel):
     save_steps: int = Field(100, gt=0)
     seed: int = 0
 
+    def to_yaml(self) -> str:
+        """The recipe with every default spelt out."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
 
 def train_cross_encoder(recipe: CrossEncoderRecipe, output: Path, cache: Path, *, show_progress: bool = False) -> Path:
     """
@@ -79,7 +85,9 @@ def train_cross_encoder(recipe: CrossEncoderRecipe, output: Path, cache: Path, *
     :param cache: Where encoded corpora are kept.
     :param show_progress: Show progress and the time left.
     :returns: The model directory, which ``CrossEncoder(path)`` opens.
+    :raises ValueError: If the run directory was made with another recipe.
     """
+    RunDirectory.create(output, recipe.to_yaml(), resume=output.exists()).close()
     target = output / MODEL
     if target.is_dir():
         return target
@@ -136,7 +144,7 @@ def _pairs(recipe: CrossEncoderRecipe, cache: Path, *, show_progress: bool) -> D
         for split in recipe.train
     ]
     generator = np.random.default_rng(recipe.seed)
-    odds = np.sqrt([len(data) for data in sets])
+    odds = np.asarray([data.weight * len(data) ** 0.5 for data in sets])
     rows: dict[str, list[Any]] = {"query": [], "passage": [], "label": []}
     for number, data in enumerate(sets):
         share = round(recipe.queries * odds[number] / odds.sum())

@@ -52,16 +52,19 @@ class HiddenPositives:
         return self.hidden[self.candidate]
 
 
-def hide_positives(data: CandidateSet, *, seed: int, limit: int | None = None) -> HiddenPositives:
+def hide_positives(
+    data: CandidateSet, *, seed: int, limit: int | None = None, least_positives: int = 2
+) -> HiddenPositives:
     """
     Keep one positive of each query that has several, drawn at random, and hide the others.
 
     :param data: The set.
     :param seed: Seed of the draw.
     :param limit: Draw this many queries; all if `None`.
+    :param least_positives: Leave out queries with fewer positives.
     """
     generator = np.random.default_rng(seed)
-    queries = np.flatnonzero(data.positives.counts > 1)
+    queries = np.flatnonzero(data.positives.counts >= least_positives)
     if limit is not None and limit < len(queries):
         queries = np.sort(generator.choice(queries, size=limit, replace=False))
     kept = np.asarray([generator.choice(data.positives.of(int(query))) for query in queries], dtype=np.int64)
@@ -99,6 +102,25 @@ def features_of(
             )
         )
     return torch.cat(parts).numpy() if parts else np.zeros((0, len(FEATURES)), dtype=np.float32)
+
+
+def false_negatives(
+    detection: Detection,
+    data: CandidateSet,
+    queries: np.ndarray,
+    positives: np.ndarray,
+    candidate: np.ndarray,
+    adapter: np.ndarray,
+) -> np.ndarray:
+    """
+    False-negative probabilities s_FN of mined candidates; parameters as for :func:`features_of`.
+
+    :returns: Shape ``[n, k]``; 0 where there is no candidate.
+    """
+    found = np.zeros(candidate.shape, dtype=np.float32)
+    features = features_of(data, queries, positives, candidate, adapter)
+    found[candidate] = detection.probability(torch.from_numpy(features)).numpy()
+    return found
 
 
 def fit_detection(lists: Sequence[tuple[np.ndarray, np.ndarray]]) -> Detection:
@@ -181,10 +203,8 @@ class Detector:
         """
         mined = np.asarray(data.mined.rows)[queries]
         candidate = (mined >= 0) & (mined != positives[:, None])
-        features = features_of(data, queries, positives, candidate, self._scores(data, queries))
-        found = np.zeros(mined.shape, dtype=np.float32)
-        found[candidate] = self.detection.probability(torch.from_numpy(features)).numpy()
-        return torch.from_numpy(found)
+        scores = self._scores(data, queries)
+        return torch.from_numpy(false_negatives(self.detection, data, queries, positives, candidate, scores))
 
     def _features(self, hidden: HiddenPositives) -> np.ndarray:
         scores = self._scores(hidden.data, hidden.queries)

@@ -27,14 +27,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from rrra_haystack.detection import ENCODER_FEATURES, FEATURES, Detection
-from rrra_haystack.files import atomic_directory, working_folder
+from rrra_haystack.files import atomic_file, atomic_write, working_folder
 from rrra_haystack.model import DEFAULT_MODEL, RRRAModel
-from rrra_haystack.scoring import reranking_score
 from rrra_training.data.beir import split_of
 from rrra_training.detection import HiddenPositives, features_of, fit_detection, hide_positives
 from rrra_training.evidence import EvidenceConfig
 from rrra_training.fitting import expected_calibration_error
-from rrra_training.judging import judge, projected
+from rrra_training.judging import judge, projected, relevance_of
 from rrra_training.mining import MiningConfig
 from rrra_training.samplers import Candidates, MarginPos, PercPos, SimANS
 from rrra_training.sets import CandidateSet, SplitConfig, prepare
@@ -123,9 +122,9 @@ def main(
         "precision_at_perc_pos_recall": precision_at(methods[_OURS].score, truth, figures[_PERC_POS]["recall"]),
         "detection": detection.model_dump(mode="json"),
     }
-    with atomic_directory(output) as work:
-        (work / "detection.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-        draw_reliability(methods, truth, work / "reliability.png")
+    atomic_write(output / "detection.json", json.dumps(report, indent=2) + "\n")
+    with atomic_file(output / "reliability.png") as work:
+        draw_reliability(methods, truth, work)
     Console(width=170).print(render(report))
 
 
@@ -144,13 +143,8 @@ def _judged(model: RRRAModel, data: str, cache: Path, *, seed: int, limit: int |
             model.adapter, model.projection, prepared, passages, "int8", queries=hidden.queries, show_progress=True
         )
     features = features_of(prepared, hidden.queries, hidden.kept, hidden.candidate, verdicts.adapter)
-    relevance = []
-    for base, adapter, logit, own in zip(
-        verdicts.base, verdicts.adapter, verdicts.relevance_logit, hidden.candidate, strict=True
-    ):
-        fused = reranking_score(torch.from_numpy(base[own]), torch.from_numpy(adapter[own]), model.config.fusion_weight)
-        relevance.append(model.config.calibration.probability(fused, torch.from_numpy(logit[own])).numpy())
-    return Judged(hidden, features, np.concatenate(relevance))
+    relevance = relevance_of(model, verdicts, hidden.candidate)
+    return Judged(hidden, features, relevance[hidden.candidate])
 
 
 def methods_for(measured: Sequence[Judged], detection: Detection) -> tuple[dict[str, Method], np.ndarray, np.ndarray]:

@@ -113,7 +113,7 @@ def evaluate(
     :raises ValueError: If a split, a system or a kind of codes is unknown, the split has no queries, or condensed lists
         are asked for where nothing is judged irrelevant.
     """
-    check_systems(systems)
+    check_systems(systems, codes or ())
     if unknown := [kind for kind in codes or () if kind not in KINDS]:
         msg = f"Unknown kind of codes {unknown[0]!r}; the kinds are {', '.join(KINDS)}."
         raise ValueError(msg)

@@ -22,7 +22,7 @@ from torch import Tensor
 from rrra_haystack.files import atomic_file, atomic_write, working_folder
 from rrra_haystack.model import DEFAULT_MODEL, RRRAModel
 from rrra_training.data import BeirData
-from rrra_training.detection import features_of
+from rrra_training.detection import false_negatives, hide_positives
 from rrra_training.evidence import EvidenceConfig
 from rrra_training.judging import judge, projected
 from rrra_training.mining import MiningConfig
@@ -151,17 +151,12 @@ def read_lists(data: CandidateSet, model: RRRAModel, scratch: Path, *, seed: int
     :param scratch: Where projected passages are kept meanwhile.
     :param seed: Seed of the draw.
     """
-    generator = np.random.default_rng(seed)
-    queries = np.arange(len(data))
-    kept = np.asarray([generator.choice(data.positives.of(query)) for query in range(len(data))])
+    hidden = hide_positives(data, seed=seed, least_positives=1)
+    queries, kept, eligible = hidden.queries, hidden.kept, hidden.candidate
     mined = np.asarray(data.mined.rows)
-    eligible = (mined >= 0) & (mined != kept[:, None])
-    relevant = np.stack([np.isin(mined[query], data.positives.of(query)) for query in range(len(data))]) & eligible
     with projected(data.passages, model.projection, scratch) as passages:
-        verdicts = judge(model.adapter, model.projection, data, passages, "int8")
-    features = features_of(data, queries, kept, eligible, verdicts.adapter)
-    false_negative = np.zeros(mined.shape, dtype=np.float32)
-    false_negative[eligible] = model.config.detection.probability(torch.from_numpy(features)).numpy()
+        adapter = judge(model.adapter, model.projection, data, passages, "int8").adapter
+    probability = false_negatives(model.config.detection, data, queries, kept, eligible, adapter)
     own = np.asarray(data.passages.pooled[kept])
     # One query at a time: all embeddings of all candidates need not fit into memory.
     similarity = np.stack(
@@ -172,9 +167,9 @@ def read_lists(data: CandidateSet, model: RRRAModel, scratch: Path, *, seed: int
         positive_scores=torch.from_numpy(np.einsum("bd,bd->b", data.queries.pooled[queries], own)),
         eligible=torch.from_numpy(eligible),
         positive_similarity=torch.from_numpy(similarity),
-        false_negative=torch.from_numpy(false_negative),
+        false_negative=torch.from_numpy(probability),
     )
-    return Lists(candidates, torch.from_numpy(relevant))
+    return Lists(candidates, torch.from_numpy(hidden.hidden))
 
 
 def as_json(profiles: dict[str, Profile], lists: Lists, about: dict[str, Any]) -> dict[str, Any]:

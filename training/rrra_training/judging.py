@@ -16,6 +16,8 @@ from tqdm.auto import tqdm
 from rrra_haystack.adapter import Observation, RelationAwareAdapter, StateTokens
 from rrra_haystack.codes import CodeKind
 from rrra_haystack.encoder import native_dtype
+from rrra_haystack.model import RRRAModel
+from rrra_haystack.scoring import reranking_score
 from rrra_haystack.segments import Segments
 from rrra_training.sets import CandidateSet
 from rrra_training.store import StateStore
@@ -88,6 +90,25 @@ class Verdicts:
     base: np.ndarray
     adapter: np.ndarray
     relevance_logit: np.ndarray
+
+
+def relevance_of(model: RRRAModel, verdicts: Verdicts, there: np.ndarray) -> np.ndarray:
+    """
+    A model's probabilities of relevance, list by list.
+
+    :param model: Fuses and calibrates.
+    :param verdicts: What its adapter says.
+    :param there: Which candidates make the list of each query, shape ``[Q, k]``, bool.
+    :returns: Shape ``[Q, k]``; nan where there is no candidate.
+    """
+    relevance = np.full(there.shape, np.nan, dtype=np.float32)
+    for place, own in enumerate(there):
+        base, adapter, logit = (
+            torch.from_numpy(part[place, own]) for part in (verdicts.base, verdicts.adapter, verdicts.relevance_logit)
+        )
+        fused = reranking_score(base, adapter, model.config.fusion_weight)
+        relevance[place, own] = model.config.calibration.probability(fused, logit).numpy()
+    return relevance
 
 
 class ProjectedStates:

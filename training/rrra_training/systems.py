@@ -332,12 +332,13 @@ class Bm25Stage:
         return scores[0][found], rows[0][found]
 
 
-def check_systems(systems: Sequence[str]) -> None:
+def check_systems(systems: Sequence[str], codes: Sequence[str] = ()) -> None:
     """
     See that every name is one that can be measured.
 
     :param systems: Names from ``bm25``, ``match``, ``rrra``, ``untrained`` and ``hybrid``, ``NAME=MODEL`` for further
         models, and YAML files of rankers.
+    :param codes: Kinds of token codes, the first of which the model's own systems are named without.
     :raises ValueError: If one is unknown, or two systems would have the same name.
     :raises FileNotFoundError: If the file of a ranker is missing.
     """
@@ -359,10 +360,22 @@ def check_systems(systems: Sequence[str]) -> None:
             raise ValueError(msg)
         else:
             names.append(system)
-    taken = [*names, "encoder"]
+    if "hybrid" in systems and codes and codes[0] == "float32":
+        msg = "The system 'hybrid' reranks from codes. Name 1bit or int8 as the first --code."
+        raise ValueError(msg)
+    taken = [*names, *_implied(systems, codes), "encoder"]
     if twice := next((name for name in taken if taken.count(name) > 1), None):
         msg = f"Two systems are called '{twice}'. Give each a name of its own."
         raise ValueError(msg)
+
+
+def _implied(systems: Sequence[str], codes: Sequence[str]) -> list[str]:
+    """Systems that come with others."""
+    if not {"rrra", "match", "hybrid"} & set(systems):
+        return []
+    implied = [] if "rrra" in systems else ["rrra"]
+    kinds = [f"-{kind}" for kind in codes[1:]]
+    return implied + [f"{name}{kind}" for kind in kinds for name in ("rrra", "match")]
 
 
 def is_file(system: str) -> bool:

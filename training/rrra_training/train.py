@@ -91,6 +91,24 @@ def train(
     return run.path / MODEL
 
 
+def train_once(recipe: Recipe, output: Path, cache: Path, *, show_progress: bool = False) -> None:
+    """
+    Train a model unless it was trained; a training that was interrupted goes on.
+
+    :param recipe: The recipe.
+    :param output: The run directory.
+    :param cache: Where encoded corpora are kept.
+    :param show_progress: Show progress and the time left.
+    :raises ValueError: If the run directory was made with another recipe.
+    """
+    # Resuming compares the recipes, of a finished run too.
+    RunDirectory.create(output, recipe.to_yaml(), resume=output.exists()).close()
+    done = output / "finished.json"
+    if not done.exists():
+        train(recipe, output, resume=True, cache=cache, show_progress=show_progress)
+        atomic_write(done, "{}\n")
+
+
 @dataclass(frozen=True)
 class Workshop:
     """

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from rrra_training.benchmark import BenchmarkPlan, recipe_of
 from rrra_training.cross_encoder import CrossEncoderRecipe
 from rrra_training.recipe import bundled_recipes, find_recipe, load_recipe, load_yaml
 
@@ -67,10 +68,12 @@ def test_data_are_looked_for_below_the_root(recipe: Path, tmp_path: Path) -> Non
 
 def test_recipes_that_come_along_are_valid() -> None:
     assert {"rrra-minilm-l6", "adapter"} <= bundled_recipes().keys()
-    others = {"reader-minilm-l6", "cross-encoder-minilm-l6"}
+    others = {"reader-minilm-l6", "cross-encoder-minilm-l6", "benchmark-minilm-l6"}
     for name in set(bundled_recipes()) - others:
         assert load_recipe(name).train
     assert load_yaml(find_recipe("cross-encoder-minilm-l6"), (), CrossEncoderRecipe).train
+    plan = load_yaml(find_recipe("benchmark-minilm-l6"), (), BenchmarkPlan)
+    assert {recipe_of(peer, plan).name for peer in plan.peers.values()} >= {"joint-minilm-l6"}
     with pytest.raises(ValueError, match="unknown key 'batchsize'; the nearest known key is 'batch_size'"):
         load_yaml(find_recipe("cross-encoder-minilm-l6"), ["batchsize=3"], CrossEncoderRecipe)
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from qdrant_client import AsyncQdrantClient, QdrantClient
 from qdrant_client.http import models
 
-from rrra_haystack.remote import patiently, patiently_async, place_of
+from rrra_haystack.remote import open_client, patiently, patiently_async, place_of
 
 _DEFAULT_GROUP_SIZE = 3
 _DOCUMENT_FIELDS = frozenset({"id", "content", "blob", "score"})
@@ -195,7 +195,8 @@ class RRRARetriever:
             Qdrant's search parameters.
         :param query_sparse_embedding:
             Sparse embedding of the query, as `RRRAEmbedder` gives it: candidates are then the best of both searches,
-            joined by reciprocal rank. The ranker puts them in order.
+            joined by reciprocal rank. The ranker puts them in order. `score_threshold` and `search_params` are those
+            of the dense search.
         :returns:
             A dictionary with the following keys:
             - `documents`: The retrieved documents.
@@ -266,7 +267,8 @@ class RRRARetriever:
             Qdrant's search parameters.
         :param query_sparse_embedding:
             Sparse embedding of the query, as `RRRAEmbedder` gives it: candidates are then the best of both searches,
-            joined by reciprocal rank. The ranker puts them in order.
+            joined by reciprocal rank. The ranker puts them in order. `score_threshold` and `search_params` are those
+            of the dense search.
         :returns:
             A dictionary with the following keys:
             - `documents`: The retrieved documents.
@@ -384,33 +386,25 @@ class RRRARetriever:
     def _is_embedded(self) -> bool:
         return self.document_store.path is not None or self.document_store.location == ":memory:"
 
-    # The store's own initialization would create a missing collection and, with recreate_index, empty a full one.
-    # A retriever opens the client itself and only looks.
+    # A retriever opens the client itself and only looks. Until the collection was seen, a client that was opened here
+    # is closed again: the store would take it for one whose collection is set up.
 
     def _client(self, dimension: int) -> QdrantClient:
         store = self.document_store
         opened_here = store._client is None
-        if store._client is None:
-            if store.path is not None and not Path(store.path).exists():
-                raise ValueError(self._missing_message([]))
-            try:
-                store._client = QdrantClient(**store._prepare_client_params())
-            except RuntimeError as error:
-                if "already accessed" not in str(error):
-                    raise
-                msg = (
-                    f"The Qdrant folder {store.path} is open in another document store or process. Close that one "
-                    "first (document_store.close()), or run a Qdrant server and give its url."
-                )
-                raise ValueError(msg) from error
-        client = store._client
+        if opened_here and store.path is not None and not Path(store.path).exists():
+            raise ValueError(self._missing_message([]))
+        client = open_client(store)
         if self._checked_client is not client:
-            if not client.collection_exists(store.index):
-                names = [collection.name for collection in client.get_collections().collections]
-                if opened_here:  # or the store would take this client for one whose collection is set up
+            try:
+                if not client.collection_exists(store.index):
+                    names = [collection.name for collection in client.get_collections().collections]
+                    raise ValueError(self._missing_message(names))
+                self._check_vectors(client.get_collection(store.index), dimension)
+            except Exception:
+                if opened_here:
                     store.close()
-                raise ValueError(self._missing_message(names))
-            self._check_vectors(client.get_collection(store.index), dimension)
+                raise
             self._checked_client = client
         self._check_dimension(dimension)
         return client
@@ -422,12 +416,15 @@ class RRRARetriever:
             store._async_client = AsyncQdrantClient(**store._prepare_client_params())
         client = store._async_client
         if self._checked_client is not client:
-            if not await client.collection_exists(store.index):
-                names = [collection.name for collection in (await client.get_collections()).collections]
+            try:
+                if not await client.collection_exists(store.index):
+                    names = [collection.name for collection in (await client.get_collections()).collections]
+                    raise ValueError(self._missing_message(names))
+                self._check_vectors(await client.get_collection(store.index), dimension)
+            except Exception:
                 if opened_here:
                     await store.close_async()
-                raise ValueError(self._missing_message(names))
-            self._check_vectors(await client.get_collection(store.index), dimension)
+                raise
             self._checked_client = client
         self._check_dimension(dimension)
         return client
