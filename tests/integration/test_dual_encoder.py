@@ -12,6 +12,7 @@ from rrra_training.dual_encoder import (
     PHASE,
     DualEncoderConfig,
     KnownPositivesSampler,
+    PairSource,
     TrainingPairs,
     set_dropout,
     train_dual_encoder,
@@ -103,7 +104,7 @@ def test_every_relevant_pair_is_a_pair(tmp_path: Path) -> None:
         {"q": "first", "r": "second", "s": "first", "t": "third"},
         {"q": {"a": 2, "b": 0, "gone": 1}, "r": {"b": 1, "a": -1}, "s": {"c": 1, "twin": 1}, "t": {"blank": 1}},
     )
-    pairs = training_pairs([data], "train")
+    pairs = training_pairs([PairSource(data)])
     text = pairs.texts
     assert [(text[query], text[positive]) for query, positive in pairs.rows] == [
         ("first", "one"),
@@ -119,9 +120,27 @@ def test_every_relevant_pair_is_a_pair(tmp_path: Path) -> None:
 def test_several_sets_know_of_one_another(tmp_path: Path) -> None:
     one = write(tmp_path / "one", {"a": "one"}, {"q": "same question"}, {"q": {"a": 1}})
     other = write(tmp_path / "other", {"a": "two"}, {"q": "same question"}, {"q": {"a": 1}})
-    pairs = training_pairs([one, other], "train")
+    pairs = training_pairs([PairSource(one), PairSource(other)])
     assert {pairs.texts[i] for i in pairs.relevant[pairs.texts.index("same question")]} == {"one", "two"}
     assert [len(batch) for batch in KnownPositivesSampler(pairs, batch_size=2)] == [1]
+
+
+def test_limits_and_weights_of_sets_count(tmp_path: Path) -> None:
+    few = write(tmp_path / "few", {"a": "few"}, {"q": "asked once"}, {"q": {"a": 1}})
+    many = write(
+        tmp_path / "many",
+        {f"p{n}": f"passage {n}" for n in range(40)},
+        {f"q{n}": f"question {n}" for n in range(40)},
+        {f"q{n}": {f"p{n}": 1} for n in range(40)},
+    )
+    sources = [PairSource(few, weight=5.0), PairSource(many, limit=10, weight=2.0)]
+    pairs = training_pairs(sources, seed=3)
+    asked = [pairs.texts[query] for query, _ in pairs.rows]
+    # 5 to 2: the set of the least weight comes once, the other two and a half times.
+    assert asked.count("asked once") in {2, 3}
+    assert len(set(asked)) == 11
+    assert sum(text.startswith("question") for text in asked) == 10
+    assert [pairs.texts[i] for i in training_pairs(sources, seed=3).rows[:, 0]] == asked
 
 
 def test_hard_negatives_come_from_the_data_and_are_never_relevant(tmp_path: Path) -> None:
@@ -133,7 +152,7 @@ def test_hard_negatives_come_from_the_data_and_are_never_relevant(tmp_path: Path
         {"q": ["twin", "n", "gone"], "r": ["a"]},
     )
     for seed in range(5):
-        pairs = training_pairs([data], "train", hard_negatives=2, seed=seed)
+        pairs = training_pairs([PairSource(data)], hard_negatives=2, seed=seed)
         rows = {texts[0]: texts[1:] for texts in ([pairs.texts[i] for i in row] for row in pairs.rows)}
         assert rows["first"][:2] == ["one", "named"]
         assert rows["first"][2] in {"two", "three"}  # filled up from other queries' passages
@@ -154,7 +173,7 @@ def test_hard_negatives_come_from_the_data_and_are_never_relevant(tmp_path: Path
 def test_data_that_cannot_be_learned_from(tmp_path: Path, relevant, negatives, count: int, message: str) -> None:
     data = write(tmp_path / "data", {"a": "one", "b": "two"}, {"q": "first"}, relevant, negatives)
     with pytest.raises(ValueError, match=message):
-        training_pairs([data], "train", hard_negatives=count)
+        training_pairs([PairSource(data)], hard_negatives=count)
 
 
 def pairs_of(rows: list[list[int]]) -> TrainingPairs:
@@ -238,7 +257,7 @@ def test_dropout_is_set_everywhere(tiny: str) -> None:
 
 def test_training_makes_the_loss_fall(trade: NamedNegatives, run: RunDirectory) -> None:
     config = DualEncoderConfig(max_steps=4, batch_size=12, learning_rate=3e-4, max_length=32, log_steps=1)
-    path = train_dual_encoder(MINILM, [trade], "train", config, run)
+    path = train_dual_encoder(MINILM, [PairSource(trade)], config, run)
     assert path == run.path / "encoder"
     rows = run.metrics()
     assert [(row["phase"], row["step"]) for row in rows] == [(PHASE, step) for step in range(1, 5)]
@@ -250,7 +269,7 @@ def test_training_makes_the_loss_fall(trade: NamedNegatives, run: RunDirectory) 
         SentenceTransformer(str(path), device="cpu"),
     )
     assert after.max_seq_length == before.max_seq_length == 256
-    pairs = training_pairs([trade], "train")
+    pairs = training_pairs([PairSource(trade)])
     queries, passages = ([pairs.texts[i] for i in column] for column in pairs.rows.T)
 
     def margin(encoder: SentenceTransformer) -> float:
@@ -262,8 +281,8 @@ def test_training_makes_the_loss_fall(trade: NamedNegatives, run: RunDirectory) 
 
 def test_the_first_loss_is_that_of_the_formula(trade: NamedNegatives, tiny: str, run: RunDirectory) -> None:
     config = DualEncoderConfig(max_steps=1, batch_size=12, temperature=0.1, log_steps=1, learning_rate=1e-9)
-    train_dual_encoder(tiny, [trade], "train", config, run)
-    pairs = training_pairs([trade], "train")
+    train_dual_encoder(tiny, [PairSource(trade)], config, run)
+    pairs = training_pairs([PairSource(trade)])
     encoder = SentenceTransformer(tiny, device="cpu")
     query, positive = (
         torch.nn.functional.normalize(encoder.encode([pairs.texts[i] for i in column], convert_to_tensor=True))
@@ -296,19 +315,19 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
     # Three batches an epoch; checkpoints at 2 (within the first), 4 (the second) and 6 (between two).
     config = DualEncoderConfig(epochs=3, batch_size=4, learning_rate=1e-2, save_steps=2, log_steps=1, dropout=0.1)
     whole = RunDirectory.create(tmp_path / "whole", "recipe\n")
-    expected = weights(train_dual_encoder(tiny, [trade], "train", config, whole))
+    expected = weights(train_dual_encoder(tiny, [PairSource(trade)], config, whole))
 
     broken = StopsAt.create(tmp_path / "broken", "recipe\n")
     broken.last = interrupted_at
     with pytest.raises(KeyboardInterrupt):
-        train_dual_encoder(tiny, [trade], "train", config, broken)
+        train_dual_encoder(tiny, [PairSource(trade)], config, broken)
     broken.close()
     assert not (broken.path / "encoder").exists()
     if interrupted_at == 5:  # as if it had been killed while it wrote the next checkpoint
         (broken.path / "checkpoints" / PHASE / "checkpoint-6").mkdir()
 
     resumed = RunDirectory.create(tmp_path / "broken", "recipe\n", resume=True)
-    found = weights(train_dual_encoder(tiny, [trade], "train", config, resumed, resume=True))
+    found = weights(train_dual_encoder(tiny, [PairSource(trade)], config, resumed, resume=True))
     assert set(found) == set(expected)
     assert max((found[name] - expected[name]).abs().max().item() for name in expected) < 1e-7
     losses = [[(row["step"], row["loss"]) for row in run.metrics()] for run in (whole, resumed)]
@@ -321,9 +340,9 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
 
 def test_a_finished_phase_is_not_trained_again(trade: NamedNegatives, tiny: str, run: RunDirectory) -> None:
     config = DualEncoderConfig(max_steps=1, batch_size=4, log_steps=1)
-    path = train_dual_encoder(tiny, [trade], "train", config, run)
+    path = train_dual_encoder(tiny, [PairSource(trade)], config, run)
     written = (path / "model.safetensors").stat().st_mtime_ns
-    assert train_dual_encoder(tiny, [trade], "train", config, run, resume=True) == path
+    assert train_dual_encoder(tiny, [PairSource(trade)], config, run, resume=True) == path
     assert (path / "model.safetensors").stat().st_mtime_ns == written
     assert len(run.metrics()) == 1
 
@@ -344,7 +363,7 @@ def test_every_way_of_training_lowers_the_loss(
     if "guide" in options:
         options = options | {"guide": tiny}
     config = DualEncoderConfig(max_steps=12, batch_size=4, learning_rate=1e-2, log_steps=3, **options)
-    path = train_dual_encoder(tiny, [trade], "train", config, run)
+    path = train_dual_encoder(tiny, [PairSource(trade)], config, run)
     losses = [row["loss"] for row in run.metrics()]
     assert losses[-1] < 0.8 * losses[0]
     assert weights(path).keys() == weights(Path(tiny)).keys()
@@ -355,7 +374,7 @@ def test_a_mini_batch_does_not_change_the_gradient(trade: NamedNegatives, tiny: 
     for size in (None, 5):
         run = RunDirectory.create(tmp_path / str(size), "recipe\n")
         config = DualEncoderConfig(max_steps=1, batch_size=12, mini_batch_size=size, log_steps=1)
-        train_dual_encoder(tiny, [trade], "train", config, run)
+        train_dual_encoder(tiny, [PairSource(trade)], config, run)
         norms.append(run.metrics()[0]["grad_norm"])
         run.close()
     assert norms[0] == pytest.approx(norms[1], rel=2e-2)  # bfloat16 where it is native
@@ -368,7 +387,7 @@ def test_prompts_of_the_model_are_trained_with(trade: NamedNegatives, tiny: str,
     for name, model in (("with", str(tmp_path / "prompted")), ("without", tiny)):
         run = RunDirectory.create(tmp_path / name, "recipe\n")
         config = DualEncoderConfig(max_steps=1, batch_size=12, log_steps=1)
-        path = train_dual_encoder(model, [trade], "train", config, run)
+        path = train_dual_encoder(model, [PairSource(trade)], config, run)
         losses.append(run.metrics()[0]["loss"])
         run.close()
         prompts.append(SentenceTransformer(str(path), device="cpu").prompts["query"])

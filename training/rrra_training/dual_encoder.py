@@ -98,6 +98,23 @@ class DualEncoderConfig(BaseModel):
 
 
 @dataclass(frozen=True)
+class PairSource:
+    """
+    Queries to make pairs of.
+
+    :param data: The set.
+    :param split: Which of its splits.
+    :param limit: Draw this many queries; all if `None`.
+    :param weight: How often its pairs come in an epoch, relative to those of other sets.
+    """
+
+    data: "RetrievalData"
+    split: str = "train"
+    limit: int | None = None
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
 class TrainingPairs:
     """
     P pairs of a query and a relevant passage, each with n negatives.
@@ -126,43 +143,49 @@ class TrainingPairs:
         )
 
 
-def training_pairs(
-    data: Sequence["RetrievalData"], split: str, *, hard_negatives: int = 0, seed: int = 0
-) -> TrainingPairs:
+def training_pairs(sources: Sequence[PairSource], *, hard_negatives: int = 0, seed: int = 0) -> TrainingPairs:
     """
-    Every pair of a query and a relevant passage.
+    Pairs of a query and a relevant passage: every one of a set once, or as often as its weight says.
 
     Texts count, not identifiers: passages of one text are one passage, and queries of one text share what is relevant
     to them.
 
-    :param data: The sets.
-    :param split: Which of their splits.
+    :param sources: The sets. The least weight counts as once; of greater ones a part of an epoch is drawn at random.
     :param hard_negatives: Negatives of each pair.
-    :param seed: Seed of the draw of negatives.
+    :param seed: Seed of the draws.
     :raises ValueError: If a set has no pair; if negatives are wanted and it names none, or has too few passages.
     """
     place: dict[str, int] = {}
     relevant: dict[int, set[int]] = {}
-    sets = [_queries(one, split, place, relevant, negatives=hard_negatives > 0) for one in data]
+    sets = [_queries(one, place, relevant, negatives=hard_negatives > 0, seed=seed) for one in sources]
     rng = random.Random(seed)
+    least = min((one.weight for one in sources), default=1.0)
     rows = []
-    for one, queries in zip(data, sets, strict=True):
+    for one, queries in zip(sources, sets, strict=True):
+        own = []
         fill = list(dict.fromkeys(passage for query in queries for passage in query.relevant))
         for query in queries:
             for positive in query.relevant:
                 wrong = _draw(query.named, fill, barred=relevant[query.text], count=hard_negatives, rng=rng)
                 if len(wrong) < hard_negatives:
                     msg = (
-                        f"{one.name} has too few passages for {hard_negatives} hard negatives a query. "
+                        f"{one.data.name} has too few passages for {hard_negatives} hard negatives a query. "
                         "Set a smaller hard_negatives for the dual encoder."
                     )
                     raise ValueError(msg)
-                rows.append([query.text, positive, *wrong])
+                own.append([query.text, positive, *wrong])
+        rows += _as_often(own, one.weight / least, rng)
     return TrainingPairs(
         texts=list(place),
         rows=np.asarray(rows, dtype=np.int64).reshape(-1, 2 + hard_negatives),
         relevant={query: frozenset(passages) for query, passages in relevant.items()},
     )
+
+
+def _as_often(rows: list[list[int]], times: float, rng: random.Random) -> list[list[int]]:
+    """All rows as many whole times, and a part of them once more."""
+    whole = int(times)
+    return rows * whole + rng.sample(rows, round((times - whole) * len(rows)))
 
 
 @dataclass(frozen=True)
@@ -175,9 +198,10 @@ class _Query:
 
 
 def _queries(
-    data: "RetrievalData", split: str, place: dict[str, int], relevant: dict[int, set[int]], *, negatives: bool
+    source: PairSource, place: dict[str, int], relevant: dict[int, set[int]], *, negatives: bool, seed: int
 ) -> list[_Query]:
     """Queries of a set that have a relevant passage; adds to `place` and `relevant`."""
+    data, split = source.data, source.split
     named = data.negatives(split) if negatives else {}
     if negatives and not any(named.values()):
         msg = (
@@ -197,7 +221,7 @@ def _queries(
         return [place.setdefault(text, len(place)) for text in dict.fromkeys(found)]
 
     queries = []
-    for query in data.queries(split):
+    for query in data.queries(split, limit=source.limit, seed=seed):
         if right := places(positives.get(query.id, ())):
             text = place.setdefault(query.text, len(place))
             relevant.setdefault(text, set()).update(right)
@@ -344,8 +368,7 @@ class _Recorder(TrainerCallback):
 
 def train_dual_encoder(
     model: str,
-    data: Sequence["RetrievalData"],
-    split: str,
+    sources: Sequence[PairSource],
     config: DualEncoderConfig,
     run: RunDirectory,
     *,
@@ -359,8 +382,7 @@ def train_dual_encoder(
     each process trains on batches of its own, and the first one writes.
 
     :param model: The encoder to start from: a directory, a hub id or ``all-MiniLM-L6-v2``.
-    :param data: The sets to learn from.
-    :param split: Which of their splits.
+    :param sources: The sets to learn from.
     :param config: How.
     :param run: Where losses, checkpoints and the encoder are kept.
     :param resume: Go on from the last checkpoint in `run`, or return at once if the phase is finished.
@@ -371,7 +393,7 @@ def train_dual_encoder(
     target = run.path / "encoder"
     if resume and run.done(PHASE) is not None and target.is_dir():
         return target
-    pairs = training_pairs(data, split, hard_negatives=config.hard_negatives, seed=config.seed)
+    pairs = training_pairs(sources, hard_negatives=config.hard_negatives, seed=config.seed)
     encoder = SentenceTransformer(resolve_encoder(model), model_kwargs={"dtype": torch.float32})
     full_length = encoder.max_seq_length
     encoder.max_seq_length = min(config.max_length, full_length or config.max_length)

@@ -22,7 +22,7 @@ from rrra_training.adapter_training import PHASE, AdapterLearner, above, adapter
 from rrra_training.card import model_card
 from rrra_training.data import open_dataset
 from rrra_training.detection import Detector
-from rrra_training.dual_encoder import train_dual_encoder
+from rrra_training.dual_encoder import PairSource, train_dual_encoder
 from rrra_training.fitting import Fit, fit, fused, measured
 from rrra_training.joint import train_joint
 from rrra_training.judging import ProjectedStates, Verdicts, judge, projected
@@ -257,14 +257,12 @@ def _dual_encoder(recipe: Recipe, run: RunDirectory, phase: int | None, *, resum
             msg = f"{run.path} has no encoder of phase 1 yet. Run the recipe with --phase 1 first, or without --phase."
             raise ValueError(msg)
         return str(finished)
-    data = [open_dataset(recipe.rooted(split).data) for split in recipe.train]
-    splits = {split.split for split in recipe.train}
-    if len(splits) > 1:
-        msg = f"Phase 1 learns from one split of all sets, but the recipe names {', '.join(sorted(splits))}."
-        raise ValueError(msg)
+    sources = [
+        PairSource(open_dataset(recipe.rooted(own).data), own.split, own.limit, own.weight) for own in recipe.train
+    ]
     return str(
         train_dual_encoder(
-            recipe.encoder, data, splits.pop(), recipe.dual_encoder, run, resume=resume, show_progress=show_progress
+            recipe.encoder, sources, recipe.dual_encoder, run, resume=resume, show_progress=show_progress
         )
     )
 
