@@ -145,6 +145,11 @@ def fit_detection(lists: Sequence[tuple[np.ndarray, np.ndarray]]) -> Detection:
     return Detection(weights=tuple(slopes.tolist()), intercept=intercept)
 
 
+def can_fit_detection(sets: Sequence[CandidateSet]) -> bool:
+    """Whether at least 50 queries of the sets have several positives."""
+    return sum(int((data.positives.counts > 1).sum()) for data in sets) >= LEAST_QUERIES
+
+
 class Detector:
     """
     False-negative probabilities of mined candidates as an adapter sees them. A context manager.
@@ -184,7 +189,7 @@ class Detector:
                 self._passages[data.passages.path] = self._stack.enter_context(context)
         hidden = [hide_positives(data, seed=self._seed, limit=self._limit) for data in self._sets]
         if sum(map(len, hidden)) < LEAST_QUERIES or not any(own.hidden.any() for own in hidden):
-            logger.info("Detection keeps its defaults: too few training queries have several positives.")
+            logger.info("Detection keeps its defaults: too few queries have several positives.")
         else:
             self.detection = fit_detection([(self._features(own), own.truth) for own in hidden if len(own)])
         return self

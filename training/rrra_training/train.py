@@ -21,7 +21,7 @@ from rrra_haystack.model import RRRAConfig, RRRAModel
 from rrra_training.adapter_training import PHASE, AdapterLearner, above, adapter_shape, train_adapter
 from rrra_training.card import model_card
 from rrra_training.data import open_dataset
-from rrra_training.detection import Detector
+from rrra_training.detection import Detector, can_fit_detection
 from rrra_training.dual_encoder import PairSource, train_dual_encoder
 from rrra_training.fitting import Fit, fit, fused, measured
 from rrra_training.joint import train_joint
@@ -163,8 +163,9 @@ class Workshop:
         recipe = self.recipe
         dev = self.sets(encoder, recipe.dev)
         figures, fitted = self.measure(encoder, learner, dev)
-        every = [*self.sets(encoder, recipe.train), *dev]
-        with Detector(learner.adapter, learner.projection, every, self.cache, seed=recipe.seed) as detector:
+        # On queries that the adapter learned from, its scores say more than they will say on others.
+        known = dev if can_fit_detection(dev) else [*self.sets(encoder, recipe.train), *dev]
+        with Detector(learner.adapter, learner.projection, known, self.cache, seed=recipe.seed) as detector:
             detection = detector.detection
         model = assemble(encoder, name, learner, recipe, fitted, detection)
         include_encoder = name != recipe.encoder
