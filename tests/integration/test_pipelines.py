@@ -198,3 +198,31 @@ def test_hayhooks_serves_the_pipelines(hayhooks_server: str) -> None:
     response = httpx.post(f"{hayhooks_server}/qa/run", json={"question": QUESTION}, timeout=60)
     assert response.status_code == 200, response.text
     assert "1937" in response.json()["result"]["reader"]["answers"][0]["data"]
+
+
+def test_hayhooks_stands_eight_clients_and_bad_requests(hayhooks_server: str) -> None:
+    address = f"{hayhooks_server}/qa/run"
+    assert httpx.post(address, json={"question": QUESTION}, timeout=60).status_code == 200
+    deadline = time.monotonic() + 5
+
+    def ask(number: int) -> list[int]:
+        found = []
+        with httpx.Client(timeout=60) as client:
+            while time.monotonic() < deadline:
+                question = QUESTION if number % 2 else "What makes bread rise?"
+                found.append(client.post(address, json={"question": question}).status_code)
+        return found
+
+    with ThreadPoolExecutor(8) as pool:
+        statuses = [status for found in pool.map(ask, range(8)) for status in found]
+    assert len(statuses) >= 16
+    assert set(statuses) == {200}
+    for wrong in ({}, {"question": 5}, {"question": None}, {"question": ["a list"]}):
+        response = httpx.post(address, json=wrong)
+        assert response.status_code == 422
+        assert response.json()["detail"][0]["loc"] == ["body", "question"]
+    assert httpx.post(address, content=b"no json").status_code == 422
+    assert httpx.post(f"{hayhooks_server}/unknown/run", json={"question": QUESTION}).status_code == 404
+    long = httpx.post(address, json={"question": QUESTION + " Tell me." * 110_000}, timeout=120)
+    assert long.status_code == 200
+    assert httpx.post(address, json={"question": QUESTION}, timeout=60).status_code == 200
