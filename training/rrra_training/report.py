@@ -227,15 +227,24 @@ def label_points(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None
     figure.draw_without_rendering()
     taken: list[tuple[float, float, float, float]] = []
     scale = 72 / figure.dpi
+    frame = axes.get_window_extent()
     for x, y, name in sorted(points, key=lambda point: -point[1]):
         left, bottom = axes.transData.transform((x, y)) * scale
-        width, height = 6.2 * len(name), 12.0
-        for dx, dy in ((8, -4), (8, 8), (8, -16), (-width - 8, -4), (-width - 8, 8), (8, 20), (8, -28), (8, 32)):
+        width, height = 6.6 * len(name), 12.0
+        heights = (-4, 8, -16, 20, -28, 32)
+        for dx, dy in [(8, up) for up in heights] + [(-width - 8, up) for up in heights]:
             box = (left + dx, bottom + dy, left + dx + width, bottom + dy + height)
-            if not any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in taken):
+            inside = frame.x0 * scale < box[0] and box[2] < frame.x1 * scale
+            if inside and not any(_overlap(box, other) for other in taken):
                 break
         taken.append(box)
-        axes.annotate(name, (x, y), (dx, dy), textcoords="offset points")
+        side = "left" if dx > 0 else "right"
+        axes.annotate(name, (x, y), (max(dx, -8), dy), textcoords="offset points", horizontalalignment=side)
+
+
+def _overlap(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
+    """Whether two boxes (left, bottom, right, top) share a point."""
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def _probability_plot(probabilities: Mapping[str, np.ndarray]) -> Figure:
