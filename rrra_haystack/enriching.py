@@ -1,14 +1,14 @@
 """Add token codes to the documents of a store that is full already, in place."""
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-import yaml
+import numpy as np
 from haystack import Document
+from haystack.core.errors import DeserializationError
 from haystack.core.serialization import import_class_by_name
 from haystack.document_stores.types import DocumentStore, DuplicatePolicy
 from haystack.utils import Secret
@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 
 from rrra_haystack.codes import CodeKind
 from rrra_haystack.documents import CODES_KEY, text_to_embed
+from rrra_haystack.files import read_yaml
 from rrra_haystack.model import DEFAULT_MODEL, RRRAModel
 from rrra_haystack.remote import open_client, patiently, place_of
 
@@ -95,7 +96,8 @@ def enrich(
             written += len(wanting)
             kept += len(page) - len(wanting) - empty
             progress.update(len(page))
-    access.verify(is_sound, batch_size)
+    for page in access.pages(batch_size):
+        _all_sound(page, is_sound)
     if access.count() != total:
         msg = f"The store held {total} documents and holds {access.count()} now. Was it written to meanwhile?"
         raise ValueError(msg)
@@ -113,9 +115,6 @@ class _Access(Protocol):
 
     def write(self, documents: Sequence[Document], codes: Sequence[str]) -> None:
         """Write codes."""
-
-    def verify(self, is_sound: Callable[[Document], bool], size: int) -> None:
-        """Read all documents again."""
 
 
 class _Qdrant:
@@ -154,10 +153,6 @@ class _Qdrant:
         ]
         self._try(lambda: self._client.batch_update_points(self._index, operations, wait=True))
 
-    def verify(self, is_sound: Callable[[Document], bool], size: int) -> None:
-        for page in self.pages(size):
-            _all_sound(page, is_sound)
-
 
 def _document(record: models.Record) -> Document:
     payload = record.payload or {}
@@ -169,51 +164,50 @@ def _point(identifier: str) -> models.ExtendedPointId:
 
 
 class _AnyStore:
-    """Any other store: all documents at once, written back whole."""
+    """Any other store: all documents at once, written back whole. What is read again must be as it was before."""
 
     def __init__(self, store: DocumentStore, without_embeddings: bool) -> None:
         self._store = store
-        self._documents = store.filter_documents()
-        if len(self._documents) != (total := store.count_documents()):
-            msg = (
-                f"{type(store).__name__} gave {len(self._documents)} of its {total} documents, so the others would "
-                "have no codes. Index them again with RRRADocumentEmbedder."
-            )
-            raise ValueError(msg)
-        self._before = {one.id: _digest(one) for one in self._documents}
-        if self._documents and not without_embeddings and all(one.embedding is None for one in self._documents):
-            msg = (
-                f"{type(store).__name__} gave all documents without embeddings, and writing them back would lose "
-                "those. If the store has a setting to return embeddings, switch it on; if its documents have none, "
-                "say so with without_embeddings=True (--without-embeddings)."
-            )
-            raise ValueError(msg)
+        self._without_embeddings = without_embeddings
+        self._before: dict[str, Document] = {}
 
     def count(self) -> int:
         return self._store.count_documents()
 
     def pages(self, size: int) -> Iterator[list[Document]]:
-        for begin in range(0, len(self._documents), size):
-            yield self._documents[begin : begin + size]
+        documents = self._store.filter_documents()
+        if len(documents) != (total := self.count()):
+            msg = (
+                f"{type(self._store).__name__} gave {len(documents)} of its {total} documents, so the others would "
+                "have no codes. Index them again with RRRADocumentEmbedder."
+            )
+            raise ValueError(msg)
+        if documents and not self._without_embeddings and all(one.embedding is None for one in documents):
+            msg = (
+                f"{type(self._store).__name__} gave all documents without embeddings, and writing them back would "
+                "lose those. If the store has a setting to return embeddings, switch it on; if its documents have "
+                "none, say so with without_embeddings=True (--without-embeddings)."
+            )
+            raise ValueError(msg)
+        changed = [one.id for one in documents if self._before and not _is_same(one, self._before.get(one.id))]
+        if changed:
+            msg = f"Document {changed[0]} is not as it was before, its codes aside. Was the store written to meanwhile?"
+            raise ValueError(msg)
+        self._before = {one.id: one for one in documents}
+        for begin in range(0, len(documents), size):
+            yield documents[begin : begin + size]
 
     def write(self, documents: Sequence[Document], codes: Sequence[str]) -> None:
         coded = [replace(one, meta={**one.meta, CODES_KEY: code}) for one, code in zip(documents, codes, strict=True)]
         self._store.write_documents(coded, policy=DuplicatePolicy.OVERWRITE)
 
-    def verify(self, is_sound: Callable[[Document], bool], size: int) -> None:  # noqa: ARG002
-        self._documents = self._store.filter_documents()
-        _all_sound(self._documents, is_sound)
-        changed = [one.id for one in self._documents if self._before.get(one.id) != _digest(one)]
-        if changed:
-            msg = f"Document {changed[0]} is not as it was before, its codes aside. Was the store written to meanwhile?"
-            raise ValueError(msg)
 
-
-def _digest(document: Document) -> bytes:
-    """Changes with anything but the codes; embeddings are compared in four digits, as stores round them."""
-    meta = sorted((key, str(value)) for key, value in document.meta.items() if key != CODES_KEY)
-    embedding = [f"{value:.3f}" for value in document.embedding or ()]
-    return hashlib.sha256(repr((document.content, meta, embedding)).encode()).digest()
+def _is_same(one: Document, other: Document | None) -> bool:
+    """Whether documents differ in nothing but codes, and in embeddings by no more than stores round them."""
+    if other is None or one.content != other.content or (one.embedding is None) != (other.embedding is None):
+        return False
+    meta, before = ({key: value for key, value in own.meta.items() if key != CODES_KEY} for own in (one, other))
+    return meta == before and np.allclose(one.embedding or (), other.embedding or (), atol=1e-4)
 
 
 def _all_sound(documents: Sequence[Document], is_sound: Callable[[Document], bool]) -> None:
@@ -248,20 +242,25 @@ def open_store(store: str, index: str) -> DocumentStore:
 
 
 def _store_from_yaml(path: Path) -> DocumentStore:
-    held = yaml.safe_load(path.read_text(encoding="utf-8"))
-    found: dict[str, dict[str, Any]] = {}
+    held = read_yaml(path)
+    found: list[dict[str, Any]] = []
     if isinstance(held, dict) and isinstance(held.get("type"), str):
-        found["store"] = held
+        found = [held]
     elif isinstance(held, dict) and isinstance(held.get("components"), dict):
         parameters = [one.get("init_parameters") or {} for one in held["components"].values()]
         stores = [own["document_store"] for own in parameters if isinstance(own.get("document_store"), dict)]
-        found = {yaml.safe_dump(one, sort_keys=True): one for one in stores}
+        found = [one for number, one in enumerate(stores) if one not in stores[:number]]
     if len(found) != 1:
         msg = (
             f"{path} holds {len(found)} document stores where one is expected: the keys 'type' and 'init_parameters' "
             "of a document store, or a pipeline that has one."
         )
         raise ValueError(msg)
-    (described,) = found.values()
-    cls: Any = import_class_by_name(described["type"])
-    return cls.from_dict({"type": described["type"], "init_parameters": described.get("init_parameters") or {}})
+    (described,) = found
+    complete = {"type": described["type"], "init_parameters": described.get("init_parameters") or {}}
+    try:
+        cls: Any = import_class_by_name(described["type"])
+        return cls.from_dict(complete)
+    except (ImportError, TypeError, DeserializationError) as error:
+        msg = f"{path}: the document store {described['type']} cannot be made: {' '.join(str(error).split())}"
+        raise ValueError(msg) from None

@@ -6,6 +6,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 
 @contextmanager
@@ -70,6 +73,20 @@ def atomic_write(path: str | Path, text: str) -> None:
     """Write a text file in one step, making its directory if it is missing."""
     with atomic_file(path) as work:
         work.write_text(text, encoding="utf-8")
+
+
+def read_yaml(path: Path) -> Any:
+    """
+    What a YAML file holds; `None` if it is empty.
+
+    :param path: The file.
+    :raises ValueError: If it is not valid YAML.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        msg = f"{path} is not valid YAML: {' '.join(str(error).split())}"
+        raise ValueError(msg) from None
 
 
 @contextmanager

@@ -23,7 +23,10 @@ def command(
         Path | None, typer.Option(help="Where the encoded corpus is kept; a recipe's --cache may be shared.")
     ] = None,
     apply: Annotated[
-        Path | None, typer.Option(help="Write corrected labels, from the file of decisions that the page saved.")
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="Write corrected labels, from the file of decisions that the page saved."
+        ),
     ] = None,
     name: Annotated[
         str | None, typer.Option(help="With --apply: name of the corrected split; SPLIT-audited if not given.")

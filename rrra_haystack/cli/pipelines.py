@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
 from haystack import Pipeline
 
+from rrra_haystack.files import read_yaml
 from rrra_haystack.resources import resource_directory
 
 DEFAULT_STORE = ".rrra/store"
@@ -26,11 +26,7 @@ def read_pipeline(pipeline: Path | None, name: str, store: str | None) -> dict[s
     :raises ValueError: If the file is not a pipeline.
     """
     path = pipeline or resource_directory("pipelines") / name
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        msg = f"{path} is not valid YAML: {error}"
-        raise ValueError(msg) from None
+    data = read_yaml(path)
     if not isinstance(data, dict) or not isinstance(data.get("components"), dict):
         msg = f"{path} is not a Haystack pipeline: it has no 'components'."
         raise ValueError(msg)

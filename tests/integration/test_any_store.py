@@ -196,6 +196,21 @@ def test_a_store_that_hides_documents_is_refused(embedded: list[Document], monke
         enrich(store)
 
 
+def test_a_store_that_is_written_to_meanwhile_is_told(
+    embedded: list[Document], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = InMemoryDocumentStore()
+    store.write_documents([replace(one, meta={}) for one in embedded])
+    write = store.write_documents
+
+    def also_changed(documents: list[Document], policy: DuplicatePolicy) -> int:
+        return write([replace(one, content="changed") for one in documents], policy=policy)
+
+    monkeypatch.setattr(store, "write_documents", also_changed)
+    with pytest.raises(ValueError, match="is not as it was before"):
+        enrich(store)
+
+
 def test_the_command_line_takes_folders_and_files(
     embedded: list[Document], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,6 +230,17 @@ def test_the_command_line_takes_folders_and_files(
     assert f"0 were given codes, {len(embedded)} had them" in again.output
     file.write_text("a: list")
     with pytest.raises(ValueError, match="holds 0 document stores"):
+        open_store(str(file), "rrra")
+    for text, reason in (
+        ("a: [b", "is not valid YAML"),
+        ("type: nosuch.Store", "document store nosuch.Store cannot be made"),
+        (yaml.safe_dump({**described, "init_parameters": {"nosuch": 1}}), "unexpected keyword argument 'nosuch'"),
+    ):
+        file.write_text(text)
+        with pytest.raises(ValueError, match=reason):
+            open_store(str(file), "rrra")
+    file.write_bytes(b"\xff\xfe\x00bin")
+    with pytest.raises(ValueError, match="is not valid YAML"):
         open_store(str(file), "rrra")
     with pytest.raises(FileNotFoundError, match="no file or folder"):
         open_store(str(tmp_path / "absent"), "rrra")

@@ -367,7 +367,7 @@ def _qrels_lines(qrels: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
 
 def _read_decisions(path: Path) -> Decisions:
     try:
-        return Decisions.model_validate_json(path.read_text(encoding="utf-8"))
+        return Decisions.model_validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self, TypeVar, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from rrra_haystack.files import read_yaml
 from rrra_haystack.pretrained import MINILM
 from rrra_training.adapter_training import AdapterTraining
 from rrra_training.dual_encoder import DualEncoderConfig
@@ -94,11 +95,7 @@ def load_yaml(file: Path, overrides: Sequence[str], model: type[Loaded]) -> Load
     :raises ValueError: If the file is not valid YAML, or a key or value is not; unknown keys are told with the
         nearest known one.
     """
-    try:
-        data = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        msg = f"{file} is not valid YAML: {' '.join(str(error).split())}"
-        raise ValueError(msg) from None
+    data = read_yaml(file)
     if not isinstance(data, dict):
         msg = f"{file} is not a recipe: expected keys and values, as 'name: my-model'."
         raise ValueError(msg)

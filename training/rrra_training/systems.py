@@ -12,12 +12,12 @@ import numpy as np
 import pybase64
 import Stemmer
 import torch
-import yaml
 from haystack import Document, Pipeline
 from torch import Tensor, nn
 
 from rrra_haystack.adapter import Observation, StateTokens
 from rrra_haystack.encoder import Encoder
+from rrra_haystack.files import read_yaml
 from rrra_haystack.model import QueryEncoding, RRRAModel
 from rrra_haystack.scoring import reranking_score
 from rrra_haystack.segments import Segments
@@ -231,15 +231,19 @@ def load_ranker(path: Path) -> Any:
     :param path: A file with ``type`` and ``init_parameters``.
     :raises ValueError: If it holds something else.
     """
-    held = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(held, dict) or not isinstance(held.get("type"), str):
-        msg = f"{path} is not a ranker: expected the keys 'type' and 'init_parameters' of one Haystack component."
-        raise ValueError(msg)
-    described = {"type": held["type"], "init_parameters": held.get("init_parameters") or {}}
+    described = _described(path)
     ranker = Pipeline.from_dict({"components": {"ranker": described}, "connections": []}).get_component("ranker")
     if hasattr(ranker, "warm_up"):
         ranker.warm_up()
     return ranker
+
+
+def _described(path: Path) -> dict[str, Any]:
+    held = read_yaml(path)
+    if not isinstance(held, dict) or not isinstance(held.get("type"), str):
+        msg = f"{path} is not a ranker: expected the keys 'type' and 'init_parameters' of one Haystack component."
+        raise ValueError(msg)
+    return {"type": held["type"], "init_parameters": held.get("init_parameters") or {}}
 
 
 class EncoderStage:
@@ -339,7 +343,7 @@ def check_systems(systems: Sequence[str], codes: Sequence[str] = ()) -> None:
     :param systems: Names from ``bm25``, ``match``, ``rrra``, ``untrained`` and ``hybrid``, ``NAME=MODEL`` for further
         models, and YAML files of rankers.
     :param codes: Kinds of token codes, the first of which the model's own systems are named without.
-    :raises ValueError: If one is unknown, or two systems would have the same name.
+    :raises ValueError: If one is unknown, a file holds no ranker, or two systems would have the same name.
     :raises FileNotFoundError: If the file of a ranker is missing.
     """
     names = []
@@ -348,6 +352,7 @@ def check_systems(systems: Sequence[str], codes: Sequence[str] = ()) -> None:
             if not Path(system).is_file():
                 msg = f"There is no file {system}. A ranker is named by a YAML file with its type and init_parameters."
                 raise FileNotFoundError(msg)
+            _described(Path(system))
             names.append(Path(system).stem)
         elif "=" in system:
             names.append(system.partition("=")[0])
