@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rrra_haystack.encoder import native_dtype
 from rrra_haystack.files import atomic_directory, atomic_write
-from rrra_haystack.model import DEFAULT_MODEL, RRRAModel
+from rrra_haystack.model import DEFAULT_MODEL
 from rrra_training.cross_encoder import CrossEncoderRecipe, train_cross_encoder
 from rrra_training.data import BeirDataset
 from rrra_training.data.beir import split_of
@@ -98,10 +98,9 @@ def benchmark(plan: BenchmarkPlan, output: Path, *, cache: Path | None = None, s
     for name, peer in plan.peers.items():
         logger.info("Peer: %s", name)
         systems.append(_trained(name, peer, plan, output, kept, show_progress=show_progress))
-    model = RRRAModel.load(plan.model)
     evaluations = [
         evaluate(
-            plan.data_root / folder, model=model, split=split, systems=systems, limit=plan.limit, seed=plan.seed,
+            plan.data_root / folder, model=plan.model, split=split, systems=systems, limit=plan.limit, seed=plan.seed,
             show_progress=show_progress,
         )
         for folder, split in (split_of(one, "test") for one in plan.data)

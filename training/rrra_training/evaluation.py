@@ -5,7 +5,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -256,7 +256,6 @@ class _Bench:
         )  # fmt: skip
         rerankers = [*stage.rerankers, *(HaystackReranker(Path(one), self.passages) for one in systems if is_file(one))]
         first = name == "encoder"
-        lexical = Bm25Stage(self.passages) if "hybrid" in systems else None
         retrieval = "retrieve" if first else f"retrieve {name}"
         self.stages[name] = [retrieval]
         self.stages |= {reranker.name: [retrieval, _time_key(reranker.name)] for reranker in rerankers}
@@ -279,13 +278,16 @@ class _Bench:
                     continue
                 if number in sampled:
                     self._sample_probabilities(reranker, prepared, query.query, rows, base)
-                if lexical is not None:
-                    self._measure_hybrid(lexical, reranker, prepared, query.query, rows)
+                if "hybrid" in systems:
+                    self._measure_hybrid(reranker, prepared, query.query, rows)
 
-    def _measure_hybrid(
-        self, lexical: Bm25Stage, reranker: CodeReranker, prepared: Any, query: Query, rows: np.ndarray
-    ) -> None:
+    @cached_property
+    def _lexical(self) -> Bm25Stage:
+        return Bm25Stage(self.passages)
+
+    def _measure_hybrid(self, reranker: CodeReranker, prepared: Any, query: Query, rows: np.ndarray) -> None:
         """The candidates of encoder and BM25 together."""
+        lexical = self._lexical
         (_, found), elapsed = _timed(partial(lexical.retrieve, query.text))
         self._note("bm25 candidates", elapsed)
         union = np.concatenate([rows, np.setdiff1d(found, rows)])
@@ -296,7 +298,7 @@ class _Bench:
 
     def measure_bm25(self) -> None:
         """Measure BM25's own retrieval."""
-        stage = Bm25Stage(self.passages)
+        stage = self._lexical
         self.stages["bm25"] = ["bm25"]
         for query in self._progress(self.queries, "BM25"):
             (scores, rows), elapsed = _timed(partial(stage.retrieve, query.text))
