@@ -47,6 +47,8 @@ _HEAD = np.dtype(
         ("checksum", "<u8"),
     ]
 )
+# Base64 text that holds the fixed fields of a head.
+_HEAD_TEXT = -(-_HEAD.itemsize // 3) * 4
 _CHECKSUM_WORD = _HEAD.fields["checksum"][1] // 8 if _HEAD.fields else 0
 _REMEDY = "Index the document again with RRRADocumentEmbedder and the same model."
 
@@ -364,6 +366,12 @@ def _as_int8(vectors: Tensor) -> tuple[Tensor, Tensor]:
     return (unit * (127 / peak)).round().to(torch.int8), peak
 
 
+def eight_bits(vectors: Tensor) -> Tensor:
+    """Vectors as the scorer sees a query: of length 1, in eight bits a dimension; shape ``[v, h]``, float32."""
+    codes, peak = _as_int8(vectors)
+    return codes * (peak / 127)
+
+
 def kind_of(record: str) -> CodeKind | None:
     """The kind of a record given as base64 text, or `None` if it is none."""
     try:
@@ -372,6 +380,57 @@ def kind_of(record: str) -> CodeKind | None:
         return None
     known = head.startswith(_MAGIC) and len(head) > len(_MAGIC) + 1 and head[len(_MAGIC) + 1] < len(_KINDS)
     return _KINDS[head[len(_MAGIC) + 1]] if known else None
+
+
+def split_record(record: str, name: str) -> tuple[str, Tensor]:
+    """
+    Take a record apart: what comes before its tokens, and the token states as the codes keep them.
+
+    :param record: Base64 text of the record.
+    :param name: What to call the document in errors.
+    :returns: Base64 text of head and pooled code, and the token states, shape ``[tokens, token_dim]``.
+    :raises InvalidCodesError: If the record is damaged or truncated.
+    """
+    data = pybase64.b64decode(record[:_HEAD_TEXT], validate=True) if kind_of(record) else b""
+    if len(data) < _HEAD.itemsize:
+        msg = f"The token codes of document {name} are not token codes. {_REMEDY}"
+        raise InvalidCodesError(msg)
+    codec = _codec_of(np.frombuffer(data, dtype=_HEAD, count=1)[0])
+    states = codec.unpack([record], [name]).token_states()
+    head = pybase64.b64decode(record)[: _HEAD.itemsize + codec.pooled_dim]
+    return pybase64.b64encode_as_string(head), states
+
+
+def join_record(head: str, states: np.ndarray) -> str:
+    """
+    Put a record together again, byte for byte if the states are off by less than half a step of the codes.
+
+    What is not the same is found by the check sum when the record is read.
+
+    :param head: Base64 text of head and pooled code.
+    :param states: Token states, shape ``[tokens, token_dim]``.
+    """
+    data = np.frombuffer(pybase64.b64decode(head, validate=True), dtype=np.uint8)
+    fields = data[: _HEAD.itemsize].view(_HEAD)[0]
+    codec = _codec_of(fields)
+    rows = np.zeros((codec.record_bytes(len(states)) // codec.row_bytes, codec.row_bytes), dtype=np.uint8)
+    rows.reshape(-1)[: len(data)] = data
+    if codec.kind == "int8":
+        tokens = np.rint(states / fields["token_scale"]).clip(-127, 127).astype(np.int8).view(np.uint8)
+    else:
+        tokens = np.packbits(states > 0, axis=1)
+    rows[len(rows) - len(states) :] = tokens
+    return pybase64.b64encode_as_string(rows.tobytes())
+
+
+def _codec_of(head: np.void) -> TokenCodec:
+    """The codec that wrote a record."""
+    return TokenCodec(
+        kind=_KINDS[head["kind"]],
+        token_dim=int(head["token_dim"]),
+        pooled_dim=int(head["pooled_dim"]),
+        fingerprint=int(head["fingerprint"]),
+    )
 
 
 def fingerprint(*parts: str | bytes) -> int:

@@ -5,6 +5,8 @@ from typing import Any, Protocol
 
 CODES_KEY = "rrra_codes"
 SCORES_KEY = "rrra"
+# What a record holds beside its tokens, where the tokens lie in a multivector.
+HEAD_KEY = "rrra_head"
 
 
 class HasContent(Protocol):

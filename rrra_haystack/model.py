@@ -22,7 +22,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from rrra_haystack.adapter import AdapterConfig, Judgement, Observation, RelationAwareAdapter
-from rrra_haystack.codes import CodeBatch, CodeKind, InvalidCodesError, TokenCodec, fingerprint, kind_of
+from rrra_haystack.codes import (
+    CodeBatch,
+    CodeKind,
+    InvalidCodesError,
+    TokenCodec,
+    eight_bits,
+    fingerprint,
+    kind_of,
+)
 from rrra_haystack.detection import Detection, list_features
 from rrra_haystack.encoder import Encoder
 from rrra_haystack.files import atomic_directory
@@ -348,6 +356,25 @@ class RRRAModel(nn.Module):
             while len(self._queries) > _QUERIES_KEPT:
                 self._queries.popitem(last=False)
         return encoding
+
+    @torch.inference_mode()
+    def query_multivector(self, query: QueryEncoding) -> Tensor:
+        """
+        A query for a vector database that computes MaxSim over dot products itself.
+
+        The token states are in the eight bits of the scorer, and each is scaled by its weight: the sum of the best
+        products is the token match. Contrast is left out of the weights, because it depends on the candidates.
+
+        :param query: The encoded query.
+        :returns: Shape ``[m, h]``, float32.
+        """
+        tokens = eight_bits(query.states)
+        if not len(tokens):
+            return tokens
+        if not self.config.adapter.observed_context:
+            return tokens / len(tokens)
+        states = query.states if self.config.adapter.query_dim is None else query.hidden
+        return tokens * self.adapter.token_weight(nn.functional.normalize(states, dim=-1)).softmax(dim=0)
 
     def codec(self, kind: CodeKind | None = None) -> TokenCodec:
         """

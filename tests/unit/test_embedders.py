@@ -27,6 +27,7 @@ COMMON = {
     "config_kwargs": None,
     "revision": None,
 }
+TEXT_ONLY = {"multivector": False}
 DOCUMENT_ONLY = {
     "tokens_per_batch": 4096,
     "progress_bar": True,
@@ -37,7 +38,7 @@ DOCUMENT_ONLY = {
 
 
 def test_to_dict_of_the_defaults() -> None:
-    assert RRRAEmbedder().to_dict() == {"type": TEXT_TYPE, "init_parameters": COMMON}
+    assert RRRAEmbedder().to_dict() == {"type": TEXT_TYPE, "init_parameters": COMMON | TEXT_ONLY}
     assert RRRADocumentEmbedder().to_dict() == {"type": DOCUMENT_TYPE, "init_parameters": COMMON | DOCUMENT_ONLY}
 
 
@@ -196,8 +197,9 @@ def test_to_dict_of_other_values() -> None:
     assert document_embedder.to_dict() == {"type": DOCUMENT_TYPE, "init_parameters": expected}
     assert document_embedder.model_kwargs == {"dtype": torch.float32}
     shared = {key: value for key, value in expected.items() if key not in DOCUMENT_ONLY}
-    embedder = RRRAEmbedder.from_dict({"type": TEXT_TYPE, "init_parameters": {**shared, "model_kwargs": None}})
-    assert embedder.to_dict()["init_parameters"] == {**shared, "model_kwargs": None}
+    shared |= {"model_kwargs": None, "multivector": True}
+    embedder = RRRAEmbedder.from_dict({"type": TEXT_TYPE, "init_parameters": shared})
+    assert embedder.to_dict()["init_parameters"] == shared
 
 
 def test_from_dict_of_the_defaults() -> None:

@@ -42,6 +42,8 @@ def test_to_dict_of_the_defaults() -> None:
             "group_by": None,
             "group_size": None,
             "search_params": None,
+            "prefetch_limit": 500,
+            "return_codes": False,
         },
     }
 
@@ -257,6 +259,8 @@ def test_to_dict_of_other_values() -> None:
         group_by="meta.number",
         group_size=2,
         search_params={"hnsw_ef": 128},
+        prefetch_limit=20,
+        return_codes=True,
     )
     data = {
         "type": TYPE,
@@ -271,6 +275,8 @@ def test_to_dict_of_other_values() -> None:
             "group_by": "meta.number",
             "group_size": 2,
             "search_params": {"hnsw_ef": 128},
+            "prefetch_limit": 20,
+            "return_codes": True,
         },
     }
     assert retriever.to_dict() == data

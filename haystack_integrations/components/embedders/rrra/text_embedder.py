@@ -40,6 +40,7 @@ class RRRAEmbedder:
         suffix: str = "",
         normalize_embeddings: bool = False,
         sparse: bool = False,
+        multivector: bool = False,
         trust_remote_code: bool = False,
         local_files_only: bool = False,
         truncate_dim: int | None = None,
@@ -67,6 +68,9 @@ class RRRAEmbedder:
         :param sparse:
             If `True`, the query gets a `sparse_embedding` of its words too, for hybrid retrieval from documents that
             were embedded with `sparse=True`.
+        :param multivector:
+            If `True`, the query gets a `multivector` of its tokens too, for a Qdrant that holds the documents' tokens
+            in a multivector; see `rrra_haystack.multivectors`.
         :param trust_remote_code:
             If `False`, allows only Hugging Face verified model architectures.
             If `True`, allows custom models and scripts.
@@ -90,6 +94,7 @@ class RRRAEmbedder:
         self.suffix = suffix
         self.normalize_embeddings = normalize_embeddings
         self.sparse = sparse
+        self.multivector = multivector
         self.trust_remote_code = trust_remote_code
         self.local_files_only = local_files_only
         self.truncate_dim = truncate_dim
@@ -99,7 +104,8 @@ class RRRAEmbedder:
         self.revision = revision
         self._model: RRRAModel | None = None
         # An output that nobody consumes would stand among the pipeline's results.
-        outputs = {"embedding": list[float]} | ({"sparse_embedding": SparseEmbedding} if sparse else {})
+        outputs: dict[str, Any] = {"embedding": list[float]} | ({"sparse_embedding": SparseEmbedding} if sparse else {})
+        outputs |= {"multivector": list[list[float]]} if multivector else {}
         component.set_output_types(self, **outputs)
 
     def to_dict(self) -> dict[str, Any]:
@@ -118,6 +124,7 @@ class RRRAEmbedder:
             suffix=self.suffix,
             normalize_embeddings=self.normalize_embeddings,
             sparse=self.sparse,
+            multivector=self.multivector,
             trust_remote_code=self.trust_remote_code,
             local_files_only=self.local_files_only,
             truncate_dim=self.truncate_dim,
@@ -157,7 +164,7 @@ class RRRAEmbedder:
         """
         self._model = None
 
-    def run(self, text: str) -> dict[str, list[float] | SparseEmbedding]:
+    def run(self, text: str) -> dict[str, Any]:
         """
         Embeds a query.
 
@@ -167,6 +174,7 @@ class RRRAEmbedder:
             A dictionary with the following keys:
             - `embedding`: The embedding of the query.
             - `sparse_embedding`: Its words, with `sparse=True` alone.
+            - `multivector`: Its tokens, weighted, with `multivector=True` alone.
 
         :raises TypeError:
             If `text` is not a string.
@@ -179,8 +187,13 @@ class RRRAEmbedder:
             raise TypeError(msg)
         self.warm_up()
         assert self._model is not None
-        embedding = self._model.encode_query(text + self.suffix, prompt=self.prefix).embedding
+        query = self._model.encode_query(text + self.suffix, prompt=self.prefix)
+        embedding = query.embedding
         if self.normalize_embeddings:
             embedding = embedding / embedding.norm().clamp_min(1e-12)
-        words = {"sparse_embedding": sparse_query(self._model.encoder, text)} if self.sparse else {}
-        return {"embedding": embedding.tolist(), **words}
+        outputs: dict[str, Any] = {"embedding": embedding.tolist()}
+        if self.sparse:
+            outputs["sparse_embedding"] = sparse_query(self._model.encoder, text)
+        if self.multivector:
+            outputs["multivector"] = self._model.query_multivector(query).tolist()
+        return outputs

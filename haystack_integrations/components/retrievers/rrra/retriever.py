@@ -13,6 +13,14 @@ from pydantic import ValidationError
 from qdrant_client import AsyncQdrantClient, QdrantClient
 from qdrant_client.http import models
 
+from rrra_haystack.multivectors import (
+    check_multivector,
+    documents_of,
+    is_rescored,
+    multivector_dimension,
+    rescored,
+    wanted_vectors,
+)
 from rrra_haystack.remote import open_client, patiently, patiently_async, place_of
 
 _DEFAULT_GROUP_SIZE = 3
@@ -56,6 +64,8 @@ class RRRARetriever:
         group_by: str | None = None,
         group_size: int | None = None,
         search_params: dict[str, Any] | None = None,
+        prefetch_limit: int = 500,
+        return_codes: bool = False,
     ) -> None:
         """
         Creates an RRRARetriever component.
@@ -82,15 +92,21 @@ class RRRARetriever:
         :param search_params:
             Qdrant's search parameters, as `{"hnsw_ef": 128}`, `{"exact": True}` or
             `{"quantization": {"rescore": True, "oversampling": 2.0}}`.
+        :param prefetch_limit:
+            With a `query_multivector`: how many candidates of the dense search Qdrant puts in order by token match.
+        :param return_codes:
+            Whether to read the tokens of the returned Documents out of a multivector, so that an `RRRAAdapterRanker`
+            finds their codes. Codes in the metadata are returned anyway.
 
         :raises ValueError:
-            If `document_store` is not a QdrantDocumentStore, `top_k` is not > 0, or `search_params` are unknown to
-            Qdrant.
+            If `document_store` is not a QdrantDocumentStore, `top_k` or `prefetch_limit` is not > 0, or
+            `search_params` are unknown to Qdrant.
         """
         if not isinstance(document_store, QdrantDocumentStore):
             msg = "document_store must be an instance of QdrantDocumentStore"
             raise ValueError(msg)
         _check_top_k(top_k)
+        _check_top_k(prefetch_limit, "prefetch_limit")
         _search_params(search_params)
         self.document_store = document_store
         self.filters = filters
@@ -104,6 +120,8 @@ class RRRARetriever:
         self.group_by = group_by
         self.group_size = group_size
         self.search_params = search_params
+        self.prefetch_limit = prefetch_limit
+        self.return_codes = return_codes
         self._checked_client: QdrantClient | AsyncQdrantClient | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -125,6 +143,8 @@ class RRRARetriever:
             group_by=self.group_by,
             group_size=self.group_size,
             search_params=self.search_params,
+            prefetch_limit=self.prefetch_limit,
+            return_codes=self.return_codes,
         )
 
     @classmethod
@@ -171,6 +191,7 @@ class RRRARetriever:
         group_size: int | None = None,
         search_params: dict[str, Any] | None = None,
         query_sparse_embedding: SparseEmbedding | None = None,
+        query_multivector: list[list[float]] | None = None,
     ) -> dict[str, list[Document]]:
         """
         Retrieves documents.
@@ -197,20 +218,24 @@ class RRRARetriever:
             Sparse embedding of the query, as `RRRAEmbedder` gives it: candidates are then the best of both searches,
             joined by reciprocal rank. The ranker puts them in order. `score_threshold` and `search_params` are those
             of the dense search.
+        :param query_multivector:
+            Tokens of the query, as `RRRAEmbedder` gives them: Qdrant then puts the candidates in order by token match,
+            over the multivector of `rrra_haystack.multivectors`. `score` and `score_threshold` are token matches.
         :returns:
             A dictionary with the following keys:
             - `documents`: The retrieved documents.
 
         :raises ValueError:
-            If the collection does not exist, is empty, or has another dimension than the embedding; if a filter names
-            a field without `meta.`; or if `filter_policy` is MERGE and `filters` is a native Qdrant filter.
+            If the collection does not exist, is empty, has another dimension than the embedding, or lacks the
+            multivector that was asked for; if a filter names a field without `meta.`; or if `filter_policy` is MERGE
+            and `filters` is a native Qdrant filter.
         :raises OSError:
             If a Qdrant server is away (ConnectionError), too slow (TimeoutError) or refuses the key (PermissionError),
             after five tries.
         """
         request = self._request(
             query_embedding, filters, top_k, return_embedding, score_threshold, group_by, group_size, search_params,
-            query_sparse_embedding,
+            query_sparse_embedding, query_multivector,
         )  # fmt: skip
         return patiently(
             lambda: self._search(request, len(query_embedding), scale_score), place_of(self.document_store)
@@ -218,11 +243,12 @@ class RRRARetriever:
 
     def _search(self, request: dict[str, Any], dimension: int, scale_score: bool | None) -> dict[str, list[Document]]:
         client = self._client(dimension)
+        self._check_multivector(request)
         if "group_by" in request:
-            documents = self.document_store._process_group_results(client.query_points_groups(**request).groups)
+            points = [hit for group in client.query_points_groups(**request).groups for hit in group.hits]
         else:
             points = client.query_points(**request).points
-            documents = self.document_store._process_query_point_results(points, scale_score=self._scale(scale_score))
+        documents = documents_of(self.document_store, points, request, scale_score=self._scale(scale_score))
         if not documents and client.count(self.document_store.index, exact=False).count == 0:
             raise ValueError(self._empty_message())
         return {"documents": documents}
@@ -240,6 +266,7 @@ class RRRARetriever:
         group_size: int | None = None,
         search_params: dict[str, Any] | None = None,
         query_sparse_embedding: SparseEmbedding | None = None,
+        query_multivector: list[list[float]] | None = None,
     ) -> dict[str, list[Document]]:
         """
         Retrieves documents without blocking the event loop.
@@ -269,6 +296,9 @@ class RRRARetriever:
             Sparse embedding of the query, as `RRRAEmbedder` gives it: candidates are then the best of both searches,
             joined by reciprocal rank. The ranker puts them in order. `score_threshold` and `search_params` are those
             of the dense search.
+        :param query_multivector:
+            Tokens of the query, as `RRRAEmbedder` gives them: Qdrant then puts the candidates in order by token match,
+            over the multivector of `rrra_haystack.multivectors`. `score` and `score_threshold` are token matches.
         :returns:
             A dictionary with the following keys:
             - `documents`: The retrieved documents.
@@ -289,10 +319,11 @@ class RRRARetriever:
                 group_size,
                 search_params,
                 query_sparse_embedding,
+                query_multivector,
             )
         request = self._request(
             query_embedding, filters, top_k, return_embedding, score_threshold, group_by, group_size, search_params,
-            query_sparse_embedding,
+            query_sparse_embedding, query_multivector,
         )  # fmt: skip
         return await patiently_async(
             lambda: self._search_async(request, len(query_embedding), scale_score), place_of(self.document_store)
@@ -302,12 +333,13 @@ class RRRARetriever:
         self, request: dict[str, Any], dimension: int, scale_score: bool | None
     ) -> dict[str, list[Document]]:
         client = await self._client_async(dimension)
+        self._check_multivector(request)
         if "group_by" in request:
             groups = (await client.query_points_groups(**request)).groups
-            documents = self.document_store._process_group_results(groups)
+            points = [hit for group in groups for hit in group.hits]
         else:
             points = (await client.query_points(**request)).points
-            documents = self.document_store._process_query_point_results(points, scale_score=self._scale(scale_score))
+        documents = documents_of(self.document_store, points, request, scale_score=self._scale(scale_score))
         if not documents and (await client.count(self.document_store.index, exact=False)).count == 0:
             raise ValueError(self._empty_message())
         return {"documents": documents}
@@ -323,6 +355,7 @@ class RRRARetriever:
         group_size: int | None,
         search_params: dict[str, Any] | None,
         query_sparse_embedding: SparseEmbedding | None = None,
+        query_multivector: list[list[float]] | None = None,
     ) -> dict[str, Any]:
         """The arguments of Qdrant's query, run-time values before those of the initialization."""
         top_k = self.top_k if top_k is None else top_k
@@ -339,6 +372,7 @@ class RRRARetriever:
             _check_filter_fields(applied)
         group_by = self.group_by if group_by is None else group_by
         group_size = self.group_size if group_size is None else group_size
+        return_embedding = self.return_embedding if return_embedding is None else return_embedding
         request = {
             "collection_name": self.document_store.index,
             "query": query_embedding,
@@ -346,11 +380,13 @@ class RRRARetriever:
             "query_filter": convert_filters_to_qdrant(applied),
             "search_params": _search_params(self.search_params if search_params is None else search_params),
             "limit": top_k,
-            "with_vectors": self.return_embedding if return_embedding is None else return_embedding,
+            "with_vectors": wanted_vectors(self.document_store, embedding=return_embedding, codes=self.return_codes),
             "score_threshold": self.score_threshold if score_threshold is None else score_threshold,
         }
         if query_sparse_embedding is not None:
             request |= self._both_searches(request, query_sparse_embedding)
+        if query_multivector:
+            request |= rescored(request, query_multivector, max(top_k, self.prefetch_limit))
         if group_by is not None:
             request |= {
                 "group_by": group_by,
@@ -441,6 +477,15 @@ class RRRARetriever:
             raise ValueError(msg)
         dense = vectors.get(DENSE_VECTORS_NAME) if isinstance(vectors, dict) else vectors
         self._dimension = dense.size if dense is not None else dimension
+        self._multivector_dimension = multivector_dimension(collection)
+
+    def _check_multivector(self, request: dict[str, Any]) -> None:
+        if is_rescored(request) or self.return_codes:
+            try:
+                check_multivector(self.document_store, self._multivector_dimension, request)
+            except ValueError:
+                self._checked_client = None
+                raise
 
     def _check_dimension(self, dimension: int) -> None:
         if dimension != self._dimension:
@@ -469,9 +514,9 @@ class RRRARetriever:
         return str(store.path or store.url or store.host or store.location or "localhost")
 
 
-def _check_top_k(top_k: int) -> None:
+def _check_top_k(top_k: int, name: str = "top_k") -> None:
     if top_k <= 0:
-        msg = f"top_k must be > 0, but got {top_k}"
+        msg = f"{name} must be > 0, but got {top_k}"
         raise ValueError(msg)
 
 
