@@ -1,6 +1,6 @@
 """Load a pipeline YAML, point it at a store, and ask it a question whatever its components are called."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,23 @@ def opened(data: dict[str, Any]) -> Iterator[Pipeline]:
         yield pipeline
     finally:
         pipeline.close()
+
+
+def share_stores(pipelines: Iterable[Pipeline]) -> None:
+    """Let components with equal document stores use one: an embedded Qdrant can be opened only once."""
+    opened: list[tuple[dict[str, Any], Any]] = []
+    for pipeline in pipelines:
+        for _, component in pipeline.walk():
+            for name in ("document_store", "_document_store"):
+                store = getattr(component, name, None)
+                if store is None:
+                    continue
+                told = store.to_dict()
+                same = next((other for data, other in opened if data == told), None)
+                if same is None:
+                    opened.append((told, store))
+                else:
+                    setattr(component, name, same)
 
 
 def question_inputs(pipeline: Pipeline, question: str) -> dict[str, dict[str, Any]]:

@@ -50,15 +50,24 @@ def pdf(text: str) -> bytes:
     )
 
 
-@pytest.fixture
-def files(tmp_path: Path) -> Path:
-    folder = tmp_path / "files"
+def write_files(folder: Path) -> Path:
     folder.mkdir()
     (folder / "rivers.txt").write_text(TXT)
     (folder / "kitchen.md").write_text(MD)
     (folder / "moons.html").write_text(HTML)
     (folder / "bridge.pdf").write_bytes(pdf("The Golden Gate Bridge in San Francisco was opened in May 1937."))
     return folder
+
+
+def index_files(files: Path) -> None:
+    pipeline = load("indexing.yaml")
+    pipeline.run({"router": {"sources": sorted(map(str, files.iterdir()))}})
+    pipeline.close()
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    return write_files(tmp_path / "files")
 
 
 @pytest.fixture
@@ -73,7 +82,17 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def indexed(workspace: Path, files: Path) -> Path:
     """A project whose store was filled by indexing.yaml."""
-    pipeline = load("indexing.yaml")
-    pipeline.run({"router": {"sources": sorted(map(str, files.iterdir()))}})
-    pipeline.close()
+    index_files(files)
     return workspace
+
+
+@pytest.fixture(scope="module")
+def indexed_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, once for the tests of a module."""
+    root = tmp_path_factory.mktemp("once")
+    folder = root / "project"
+    shutil.copytree(PIPELINES, folder / "pipelines")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        index_files(write_files(root / "files"))
+    return folder

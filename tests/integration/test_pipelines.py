@@ -1,17 +1,10 @@
 import asyncio
-import json
-import socket
-import subprocess
-import sys
-import threading
-import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
 
-import httpx
 import pytest
+from chat_server import ChatServer, chatting
 from projects import edit, load
 
 from rrra_haystack.cli.indexing import index
@@ -99,44 +92,10 @@ def test_one_pipeline_serves_two_threads(indexed: Path) -> None:
     pipeline.close()
 
 
-class ChatServer(BaseHTTPRequestHandler):
-    """Speaks the chat completions API; answers with the first passage of the prompt."""
-
-    requests: ClassVar[list[dict]] = []
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        type(self).requests.append({"path": self.path, "key": self.headers["Authorization"], **body})
-        passage = body["messages"][-1]["content"].split("[1]")[1].split("[2]")[0].strip()
-        message = {"role": "assistant", "content": f"{passage} [1]"}
-        reply = {
-            "id": "1",
-            "object": "chat.completion",
-            "created": 0,
-            "model": body["model"],
-            "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
-            "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
-        }
-        data = json.dumps(reply).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-
 @pytest.fixture
-def chat_server() -> str:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), ChatServer)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    ChatServer.requests.clear()
-    yield f"http://127.0.0.1:{server.server_port}/v1"
-    server.shutdown()
-    server.server_close()
+def chat_server() -> Iterator[str]:
+    with chatting() as address:
+        yield address
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
@@ -166,63 +125,3 @@ def test_rag_answers_with_the_documents_used(
     prompt = request["messages"][-1]["content"]
     assert QUESTION in prompt
     assert prompt.index("Golden Gate") < prompt.index("[2]")
-
-
-@pytest.fixture
-def hayhooks_server(indexed: Path) -> str:
-    """A Hayhooks server started in the project's folder, whose pipelines it deploys."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [Path(sys.executable).with_name("hayhooks"), "run", "--host", "127.0.0.1", "--port", str(port)]
-    server = subprocess.Popen(command, cwd=indexed, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    address = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 120
-    while True:
-        try:
-            httpx.get(f"{address}/status")
-            break
-        except httpx.ConnectError:
-            assert server.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-    yield address
-    server.terminate()
-    server.wait(timeout=30)
-
-
-def test_hayhooks_serves_the_pipelines(hayhooks_server: str) -> None:
-    assert set(httpx.get(f"{hayhooks_server}/status").json()["pipelines"]) == {
-        "indexing", "search", "qa", "rag", "hybrid", "indexing-hybrid",
-    }  # fmt: skip
-    response = httpx.post(f"{hayhooks_server}/qa/run", json={"question": QUESTION}, timeout=60)
-    assert response.status_code == 200, response.text
-    assert "1937" in response.json()["result"]["reader"]["answers"][0]["data"]
-
-
-def test_hayhooks_stands_eight_clients_and_bad_requests(hayhooks_server: str) -> None:
-    address = f"{hayhooks_server}/qa/run"
-    assert httpx.post(address, json={"question": QUESTION}, timeout=60).status_code == 200
-    deadline = time.monotonic() + 5
-
-    def ask(number: int) -> list[int]:
-        found = []
-        with httpx.Client(timeout=60) as client:
-            while time.monotonic() < deadline:
-                question = QUESTION if number % 2 else "What makes bread rise?"
-                found.append(client.post(address, json={"question": question}).status_code)
-        return found
-
-    with ThreadPoolExecutor(8) as pool:
-        statuses = [status for found in pool.map(ask, range(8)) for status in found]
-    assert len(statuses) >= 16
-    assert set(statuses) == {200}
-    for wrong in ({}, {"question": 5}, {"question": None}, {"question": ["a list"]}):
-        response = httpx.post(address, json=wrong)
-        assert response.status_code == 422
-        assert response.json()["detail"][0]["loc"] == ["body", "question"]
-    assert httpx.post(address, content=b"no json").status_code == 422
-    assert httpx.post(f"{hayhooks_server}/unknown/run", json={"question": QUESTION}).status_code == 404
-    long = httpx.post(address, json={"question": QUESTION + " Tell me." * 110_000}, timeout=120)
-    assert long.status_code == 200
-    assert httpx.post(address, json={"question": QUESTION}, timeout=60).status_code == 200

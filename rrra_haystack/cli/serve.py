@@ -1,0 +1,34 @@
+"""``rrra serve``: the pipelines of a folder over HTTP."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    pipelines: Annotated[
+        Path | None,
+        typer.Argument(
+            exists=True, file_okay=False, help="Folder of pipeline YAML files; the bundled ones if not given.",
+            show_default=False,
+        ),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "localhost",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 1416,
+) -> None:  # fmt: skip
+    """
+    Serve pipelines with Hayhooks: POST /NAME/run, and OpenAI-compatible chat for those that answer.
+
+    Questions are checked before a pipeline runs, and pipelines over the same store share it.
+    """
+    try:
+        from hayhooks import run_app  # noqa: PLC0415
+
+        from rrra_haystack.serving import served  # noqa: PLC0415
+    except ImportError as error:
+        msg = "Serving needs the extra 'serve'. Install it with: pip install 'rrra-haystack[serve]'"
+        raise ImportError(msg) from error
+    from rrra_haystack.resources import resource_directory  # noqa: PLC0415
+
+    run_app(served(pipelines or resource_directory("pipelines")), host=host, port=port)

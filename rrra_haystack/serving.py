@@ -1,0 +1,171 @@
+"""
+Pipelines behind Hayhooks, with what a server in production needs besides.
+
+The YAML files are deployed as they are. Added to what Hayhooks does with them: questions are checked before a pipeline
+runs, pipelines that answer can be talked to over the OpenAI-compatible chat endpoint (streamed where their generator
+streams), and pipelines over the same store open it once.
+"""
+
+import asyncio
+import inspect
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from hayhooks import YAMLPipelineWrapper, async_streaming_generator, create_app, get_last_user_message
+from hayhooks.server.pipelines.streaming import is_streaming_component
+from hayhooks.server.utils.deploy_utils import commit_prepared_pipeline
+from hayhooks.server.utils.models import PreparedPipeline
+from hayhooks.settings import settings
+from haystack import GeneratedAnswer
+from pydantic import StringConstraints, TypeAdapter, ValidationError
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from rrra_haystack.cli.pipelines import share_stores
+
+MAX_QUESTION_CHARACTERS = 8192
+MAX_BODY_BYTES = 1024 * 1024
+
+Question = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_QUESTION_CHARACTERS, strict=True)
+]
+
+_NO_ANSWER = "I found no answer in the documents."
+
+
+class ServedPipeline(YAMLPipelineWrapper):
+    """
+    A pipeline of a YAML file, whose text inputs are questions, and which chats if it answers.
+
+    A declared input of type ``str`` must have 1 to `MAX_QUESTION_CHARACTERS` characters besides white space.
+    """
+
+    def __init__(self, yaml_source: str, input_resolutions: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        checked = {
+            name: resolution.model_copy(update={"type": Question}) if resolution.type is str else resolution
+            for name, resolution in input_resolutions.items()
+        }
+        super().__init__(yaml_source, checked, *args, **kwargs)
+        self._answers = next(
+            (part.component for name, part in self.output_resolutions.items() if name == "answers"), ""
+        )
+        self._is_run_chat_completion_async_implemented = True
+        if Question not in {resolution.type for resolution in checked.values()}:
+            self._run_in_threads()
+
+    def _run_in_threads(self) -> None:
+        """Run by the synchronous methods: a writer's asynchronous ones would open an embedded Qdrant once more."""
+
+        async def run(**inputs: Any) -> dict[str, Any]:
+            return await asyncio.to_thread(self.pipeline.run, self._by_component(inputs), self.include_outputs_from)
+
+        run.__signature__ = inspect.signature(vars(self)["run_api_async"])  # type: ignore[attr-defined]
+        self.__dict__["run_api_async"] = run
+
+    def _by_component(self, inputs: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        """What each component is given, from values of the declared inputs."""
+        given: dict[str, dict[str, Any]] = {}
+        for name, value in inputs.items():
+            for target in self.input_resolutions[name].targets:
+                component, socket = target.split(".", 1)
+                given.setdefault(component, {})[socket] = value
+        return given
+
+    async def run_chat_completion_async(
+        self, model: str, messages: list[dict[str, Any]], body: dict[str, Any]
+    ) -> str | AsyncGenerator[Any, None]:
+        """
+        Answer the last message of the user; earlier messages are not read.
+
+        :raises HTTPException: 400 if the pipeline takes no single question or gives no answers, 422 if the question is
+            empty or too long.
+        """
+        names = [name for name, resolution in self.input_resolutions.items() if resolution.type is Question]
+        if len(names) != 1 or not self._answers:
+            raise HTTPException(400, f"The pipeline '{model}' does not chat: it must take a question and give answers.")
+        try:
+            question = TypeAdapter(Question).validate_python(get_last_user_message(messages))
+        except ValidationError as error:
+            raise HTTPException(422, f"The last message of the user: {error.errors()[0]['msg']}.") from error
+        inputs = self._by_component({names[0]: question})
+        if body.get("stream") and any(is_streaming_component(part) for _, part in self.pipeline.walk()):
+            return async_streaming_generator(self.pipeline, pipeline_run_args=inputs)
+        output = await self.pipeline.run_async(inputs)
+        return as_text(output[self._answers]["answers"])
+
+
+def as_text(answers: list[Any]) -> str:
+    """The best answer in words, with where it stands when it was extracted."""
+    best = next((answer for answer in answers if answer.data), None)
+    if best is None:
+        return _NO_ANSWER
+    if isinstance(best, GeneratedAnswer):
+        return str(best.data)
+    source = best.document.meta.get("source") or best.document.meta.get("file_path") or best.document.id
+    return f"{best.data} ({source})"
+
+
+def served(folder: Path) -> FastAPI:
+    """
+    The Hayhooks application with the pipelines of a folder.
+
+    :param folder: Holds pipeline YAML files that declare ``inputs`` and ``outputs``.
+    :raises ValueError: If there is no such file, or one is not a pipeline.
+    """
+    files = sorted(folder.glob("*.y*ml"))
+    if not files:
+        msg = f"There is no pipeline YAML in {folder}. 'rrra init {folder}' writes the bundled ones there."
+        raise ValueError(msg)
+    wrappers = {}
+    for file in files:
+        try:
+            wrapper = ServedPipeline.from_file(file)
+            wrapper.setup()
+        except Exception as error:
+            msg = f"{file} cannot be served: {error}"
+            raise ValueError(msg) from error
+        wrappers[file.stem] = wrapper
+    share_stores([wrapper.pipeline for wrapper in wrappers.values()])
+    settings.pipelines_dir = ""  # Hayhooks would deploy the files there itself.
+    app = create_app()
+    for name, wrapper in wrappers.items():
+        about = {
+            "description": name,
+            "streaming_components": wrapper.streaming_components,
+            "include_outputs_from": wrapper.include_outputs_from,
+            "input_resolutions": wrapper.input_resolutions,
+        }
+        commit_prepared_pipeline(PreparedPipeline(name, wrapper, about), app=app)
+    app.add_exception_handler(RequestValidationError, _without_input)
+    app.add_middleware(BodyLimit)
+    return app
+
+
+class BodyLimit:
+    """Refuse a request whose body is larger than `MAX_BODY_BYTES`, or of unknown length, before it is read."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer 413 or 411."""
+        headers = dict(scope.get("headers", ()))
+        if scope["type"] == "http" and b"chunked" in headers.get(b"transfer-encoding", b""):
+            refusal = JSONResponse({"detail": "Send the request with a Content-Length."}, 411)
+            await refusal(scope, receive, send)
+        elif scope["type"] == "http" and int(headers.get(b"content-length", 0)) > MAX_BODY_BYTES:
+            refusal = JSONResponse({"detail": f"The request has more than {MAX_BODY_BYTES:,} bytes."}, 413)
+            await refusal(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+
+async def _without_input(_: Request, error: Exception) -> JSONResponse:
+    """FastAPI's answer without an echo of the input, which may be long."""
+    assert isinstance(error, RequestValidationError)
+    details = [{key: value for key, value in detail.items() if key != "input"} for detail in error.errors()]
+    return JSONResponse({"detail": jsonable_encoder(details)}, 422)

@@ -1,0 +1,59 @@
+"""A model server on loopback with the chat completions API, streamed and not."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
+
+
+class ChatServer(BaseHTTPRequestHandler):
+    """Answers with the first passage of the prompt."""
+
+    requests: ClassVar[list[dict]] = []
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        type(self).requests.append({"path": self.path, "key": self.headers["Authorization"], **body})
+        passage = body["messages"][-1]["content"].split("[1]")[1].split("[2]")[0].strip()
+        answer = f"{passage} [1]"
+        self.send_response(200)
+        if body.get("stream"):
+            self.send_header("Content-Type", "text/event-stream")
+            self.end_headers()
+            for word in answer.split(" "):
+                self._event(body, {"role": "assistant", "content": f"{word} "}, None)
+            self._event(body, {}, "stop")
+            self.wfile.write(b"data: [DONE]\n\n")
+            return
+        message = {"role": "assistant", "content": answer}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        data = json.dumps(self._completion(body, "chat.completion", choice)).encode()
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def _event(self, body: dict[str, Any], delta: dict[str, str], finish: str | None) -> None:
+        choice = {"index": 0, "delta": delta, "finish_reason": finish}
+        event = json.dumps(self._completion(body, "chat.completion.chunk", choice))
+        self.wfile.write(f"data: {event}\n\n".encode())
+
+    def _completion(self, body: dict[str, Any], kind: str, choice: dict[str, Any]) -> dict[str, Any]:
+        usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+        return {"id": "1", "object": kind, "created": 0, "model": body["model"], "choices": [choice], "usage": usage}
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def chatting() -> Iterator[str]:
+    """Run the server; gives its base URL."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), ChatServer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    ChatServer.requests.clear()
+    yield f"http://127.0.0.1:{server.server_port}/v1"
+    server.shutdown()
+    server.server_close()
