@@ -39,20 +39,21 @@ class Asked:
     :param answers: Its answers, best first: extracted or generated; empty for a search pipeline.
     :param passages: The reranked passages, best first.
     :param milliseconds: Time that the pipeline took.
+    :param retrieved: The candidates in the retriever's order.
     """
 
     question: str
     answers: list[Any]
     passages: list[Reranked]
     milliseconds: float
-    candidates: int = field(default=0)
+    retrieved: list[Document] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """The same as plain JSON values."""
         return {
             "question": self.question,
             "milliseconds": self.milliseconds,
-            "candidates": self.candidates,
+            "candidates": len(self.retrieved),
             "answers": [_answer_json(answer) for answer in self.answers],
             "documents": [
                 {
@@ -88,7 +89,7 @@ def ask(pipeline: Pipeline, question: str) -> Asked:
         answers=next((part["answers"] for part in output.values() if "answers" in part), []),
         passages=[Reranked(document, rank, before.get(document.id)) for rank, document in enumerate(ranked, start=1)],
         milliseconds=milliseconds,
-        candidates=len(retrieved),
+        retrieved=retrieved,
     )
 
 

@@ -1,5 +1,6 @@
 """``rrra demo``: the project's own documentation, indexed and asked."""
 
+import webbrowser
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,9 @@ QUESTIONS = (
 
 def command(
     store: Annotated[str, typer.Option(help="Folder of the Qdrant to fill.")] = ".rrra/demo",
+    open_page: Annotated[
+        bool, typer.Option("--open", help="Show the passages before and after the adapter in a browser.")
+    ] = False,
 ) -> None:
     """Index this project's documentation into embedded Qdrant, and ask it five questions."""
     from rrra_haystack.cli.asking import ask  # noqa: PLC0415
@@ -41,3 +45,9 @@ def command(
         f"The adapter put another passage first in {moved} of {len(asked)} questions. "
         'Ask your own: [bold]rrra ask "..." --store ' + store + "[/]"
     )
+    if open_page:
+        from rrra_haystack.cli.page import write_page  # noqa: PLC0415
+
+        page = write_page(asked, Path(store).with_suffix(".html")).resolve()
+        console.print(f"Before and after, side by side: {page}")
+        webbrowser.open(page.as_uri())

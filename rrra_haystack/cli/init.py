@@ -1,5 +1,7 @@
 """``rrra init``: copy the pipelines into a project."""
 
+import json
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -8,10 +10,17 @@ import typer
 from rrra_haystack.files import atomic_write
 from rrra_haystack.resources import resource_directory
 
+# The line that names the folder of an embedded Qdrant; a file keeps its comments if only this line changes.
+_EMBEDDED = re.compile(r"^(?P<indent> +)path: \.rrra/.*$", re.MULTILINE)
+
 
 def command(
     directory: Annotated[Path, typer.Argument(help="Where the YAML files are to go; made if it is missing.")],
     force: Annotated[bool, typer.Option(help="Replace files that are there.")] = False,
+    url: Annotated[
+        str | None,
+        typer.Option(help="URL of a Qdrant server that the pipelines shall use; its key is read from QDRANT_API_KEY."),
+    ] = None,
 ) -> None:
     """Copy the pipeline YAMLs into a project, to be changed there."""
     sources = sorted(resource_directory("pipelines").glob("*.yaml"))
@@ -20,5 +29,13 @@ def command(
         msg = f"{directory} already holds {', '.join(present)}. Choose another directory, or replace them with --force."
         raise ValueError(msg)
     for source in sources:
-        atomic_write(directory / source.name, source.read_text(encoding="utf-8"))
+        text = source.read_text(encoding="utf-8")
+        if url is not None:
+            text = _EMBEDDED.sub(lambda line: _server(line["indent"], url), text)
+        atomic_write(directory / source.name, text)
         typer.echo(directory / source.name)
+
+
+def _server(indent: str, url: str) -> str:
+    key = "{type: env_var, env_vars: [QDRANT_API_KEY], strict: false}"
+    return f"{indent}url: {json.dumps(url)}\n{indent}api_key: {key}"

@@ -29,7 +29,7 @@ def show(console: Console, asked: Asked, passages: int = 3) -> None:
         )
     parts: list[Text | Table] = [answer_line(asked), Text()] if asked.answers else []
     parts.append(table)
-    footer = f"{asked.candidates} candidates, {asked.milliseconds:.0f} ms"
+    footer = f"{len(asked.retrieved)} candidates, {asked.milliseconds:.0f} ms"
     console.print(Panel(Group(*parts), title=f"[bold]{asked.question}[/]", title_align="left", subtitle=footer))
 
 

@@ -7,10 +7,16 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
+from browser import chromium, needs_chromium
+from haystack import Pipeline
+from qdrant_client import QdrantClient
 from typer.testing import CliRunner
 
 from rrra_haystack.cli import app
+from rrra_haystack.cli.pipelines import store_parameters
 
+REPOSITORY = Path(__file__).parents[2]
 RRRA = Path(sys.executable).with_name("rrra")
 
 
@@ -80,6 +86,39 @@ def test_index_goes_on_after_a_kill(workspace: Path, tmp_path: Path) -> None:
     assert interrupted.split("holds")[1] == whole.split("holds")[1]
 
 
+def test_index_takes_passages_with_their_ids(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rrra_haystack.cli.stages._LINES", 2)
+    rows = [{"_id": f"p{n}", "title": f"Town {n}", "text": f"It was founded in 15{n:02}."} for n in range(7)]
+    rows[3]["text"] = "A very long chronicle of the town. " * 200
+    corpus = Path("corpus.jsonl")
+
+    def indexed(lines: list[dict]) -> tuple[str, list[dict]]:
+        corpus.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        said = counts(run("index", str(corpus)))
+        client = QdrantClient(path=".rrra/store")
+        held = [record.payload for record in client.scroll("rrra", limit=100)[0]]
+        client.close()
+        return said, held
+
+    said, held = indexed(rows)
+    assert "1 files added" in said
+    whole = {one["id"]: one["content"] for one in held if "parent_id" not in one["meta"]}
+    assert whole == {row["_id"]: row["text"] for row in rows if row["_id"] != "p3"}
+    assert {one["meta"]["parent_id"] for one in held if "parent_id" in one["meta"]} == {"p3"}
+    found = json.loads(run("ask", "When was town 5 founded?", "--json"))["documents"][0]
+    assert found["content"] == rows[5]["text"]
+
+    assert "1 unchanged" in indexed(rows)[0]
+    # One passage is new at the beginning, so that all move on; the long one and the last ones are gone.
+    rows = [{"_id": "first", "text": "A passage without a title."}, *rows[:3], rows[4]]
+    said, held = indexed(rows)
+    assert "1 changed" in said
+    assert {one["id"]: one["content"] for one in held} == {row["_id"]: row["text"] for row in rows}
+    assert len(held) == len(rows)
+    with pytest.raises(ValueError, match=r"corpus\.jsonl, line 2: expected a JSON object"):
+        indexed([rows[0], {"text": "no id"}])
+
+
 def test_index_leaves_hidden_folders_out_but_not_folders_below_one(workspace: Path) -> None:
     notes = workspace / ".hidden" / "notes"
     (notes / ".git").mkdir(parents=True)
@@ -133,6 +172,46 @@ def test_init_copies_the_pipelines_and_overwrites_nothing(tmp_path: Path) -> Non
     assert (tmp_path / "app" / "qa.yaml").read_text() == "mine"
     run("init", str(tmp_path / "app"), "--force")
     assert (tmp_path / "app" / "qa.yaml").read_text() != "mine"
+
+
+def test_init_points_the_pipelines_at_a_server(tmp_path: Path) -> None:
+    run("init", str(tmp_path / "app"), "--url", "http://qdrant:6333")
+    written = {path.stem: path.read_text() for path in (tmp_path / "app").iterdir()}
+    assert all(".rrra/" not in text for text in written.values())
+    for name, text in written.items():
+        (parameters,) = store_parameters(yaml.safe_load(text))
+        assert parameters["url"] == "http://qdrant:6333"
+        assert parameters["api_key"]["env_vars"] == ["QDRANT_API_KEY"]
+        Pipeline.loads(text).close()
+        assert text.startswith("#"), name
+
+
+def test_compose_runs_what_there_is() -> None:
+    services = yaml.safe_load((REPOSITORY / "compose.yaml").read_text())
+    used = {volume.split(":")[0] for service in services["services"].values() for volume in service["volumes"]}
+    assert {volume for volume in used if "/" not in volume} == set(services["volumes"])
+    command = services["services"]["rrra"]["command"].split("exec rrra ")[1].rstrip('\n"').split()
+    assert command == ["serve", "pipelines", "--host", "0.0.0.0"]
+    with pytest.raises(ValueError, match="There is no pipeline YAML in"):
+        run(command[0], str(REPOSITORY / "docs"), *command[2:])
+
+
+@needs_chromium
+def test_the_demo_page_shows_before_and_after(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    run("demo", "--open")
+    assert opened == [Path(".rrra/demo.html").resolve().as_uri()]
+    with chromium(375, 800) as browser:
+        browser.get(opened[0])
+        sections = browser.find_elements("tag name", "section")
+        assert len(sections) == 5
+        for section in sections:
+            before, after = (column.text for column in section.find_elements("css selector", ".columns > div"))
+            assert before.startswith("Encoder alone\n1 · ")
+            assert after.startswith("With the adapter\n1 · ")
+        assert any(mark.text for mark in browser.find_elements("tag name", "mark"))
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= 375
 
 
 def test_info_tells_model_device_and_versions() -> None:
