@@ -1,4 +1,4 @@
-# make setup | demo | test | lint | types | wheel | clean
+# make setup | demo | test | lint | types | reference | wheel | clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.installed
 export HAYSTACK_TELEMETRY_ENABLED ?= False
 export TOKENIZERS_PARALLELISM ?= true
 
-.PHONY: setup demo test lint types wheel clean
+.PHONY: setup demo test lint types reference wheel clean
 
 setup: $(STAMP)
 
@@ -34,6 +34,9 @@ lint: setup
 
 types: setup
 	$(BIN)/mypy
+
+reference: setup
+	$(BIN)/python docs/generate_reference.py
 
 wheel: setup
 	$(BIN)/python -m build --wheel
