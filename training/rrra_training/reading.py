@@ -41,7 +41,7 @@ def evaluate_reader(
         document = Document(content=passages[next(iter(qrels[query.id]))])
         answers = reader.run(query=query.text, documents=[document])["answers"]
         said = (answers[0].data if answers else None) or ""
-        exact[i] = max(normalise(said) == normalise(answer) for answer in query.answers)
+        exact[i] = max(exact_match(said, answer) for answer in query.answers)
         overlap[i] = max(f1(said, answer) for answer in query.answers)
     rng = np.random.default_rng(seed)
     draws = [overlap[rng.integers(0, len(overlap), len(overlap))].mean() for _ in range(2000)]
@@ -56,6 +56,11 @@ def evaluate_reader(
 def normalise(text: str) -> str:
     """Lower case, without punctuation, articles and superfluous blanks (SQuAD, arXiv 1606.05250, section 6.1)."""
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+
+
+def exact_match(said: str, answer: str) -> bool:
+    """Whether the normalised words are the same (SQuAD, arXiv 1606.05250, section 6.1)."""
+    return normalise(said) == normalise(answer)
 
 
 def f1(said: str, answer: str) -> float:

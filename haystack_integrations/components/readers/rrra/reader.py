@@ -7,6 +7,8 @@ from haystack import Document, ExtractedAnswer, component, default_from_dict, de
 from haystack.utils import ComponentDevice, Secret
 from haystack.utils.hf import deserialize_hf_model_kwargs, serialize_hf_model_kwargs
 
+from rrra_haystack.answers import AnswerCalibration, logit
+from rrra_haystack.documents import SCORES_KEY
 from rrra_haystack.pretrained import bundled, bundled_names
 from rrra_haystack.reader import DEFAULT_READER, load_reader
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 _QUESTION_TOKENS = 64
 _LONGEST_TEXT = 4096
+# More than any run has, so that the delegate drops no answer before its probability is known.
+_ALL_ANSWERS = 1_000_000
 
 
 @component
@@ -24,6 +28,10 @@ class RRRAReader:
 
     Delegates to Haystack's `TransformersExtractiveReader`, and resolves the bundled reader by its name: a low-rank
     difference to all-MiniLM-L6-v2, merged at loading.
+
+    The bundled reader is calibrated: an answer's `score` is the probability that it is right, from the span score and
+    the relevance probability that `RRRAAdapterRanker` gave its document, and answers are in the order of it. Both stand
+    in `meta["rrra"]` of the answer.
 
     ### Usage example
 
@@ -77,9 +85,9 @@ class RRRAReader:
             Number of answer candidates to consider per sequence.
         :param no_answer:
             Whether to return an additional `no answer` with an empty text and a score representing the probability
-            that the other top_k answers are incorrect.
+            that the other top_k answers are incorrect; with a calibrated reader, that the best one is.
         :param calibration_factor:
-            Factor used for calibrating probabilities.
+            Factor used for calibrating probabilities, by a reader that is not calibrated.
         :param overlap_threshold:
             If set this will remove duplicate answers if they have an overlap larger than the supplied threshold.
         :param model_kwargs:
@@ -103,6 +111,7 @@ class RRRAReader:
         self.overlap_threshold = overlap_threshold
         self.model_kwargs = model_kwargs
         self._reader: TransformersExtractiveReader | None = None
+        self._calibration: AnswerCalibration | None = None
         # Fast tokenizers cannot be used by two threads at once.
         self._lock = threading.Lock()
 
@@ -191,6 +200,7 @@ class RRRAReader:
             device = ComponentDevice.resolve_device(self.device)
             reader.model, reader.tokenizer = load_reader(directory, device.to_torch_str())
             reader.device = device
+            self._calibration = AnswerCalibration.load(directory)
         reader.warm_up()
         self._reader = reader
 
@@ -255,20 +265,38 @@ class RRRAReader:
             answers: list[ExtractedAnswer] = self._reader.run(
                 query=_beginning(query, self._reader.tokenizer),
                 documents=documents,
-                top_k=top_k,
+                top_k=_ALL_ANSWERS if self._calibration else top_k,
                 max_seq_length=max_seq_length,
                 stride=stride,
                 max_batch_size=max_batch_size,
                 answers_per_seq=answers_per_seq,
-                no_answer=no_answer,
+                no_answer=False if self._calibration else no_answer,
                 overlap_threshold=overlap_threshold,
             )["answers"]
+        answers = [self._told(answer) for answer in answers]
+        if self._calibration is not None:
+            answers = sorted(answers, key=lambda answer: answer.score, reverse=True)[: top_k or self.top_k]
+            if self.no_answer if no_answer is None else no_answer:
+                none = 1 - answers[0].score if answers else 1.0
+                answers.append(ExtractedAnswer(query=query, score=none, data=None, document=None, meta={}))
+                answers.sort(key=lambda answer: answer.score, reverse=True)
         # Here and not in the delegate, which takes a threshold of 0 at run time for none.
         score_threshold = self.score_threshold if score_threshold is None else score_threshold
         answers = [replace(answer, query=query) for answer in answers]
         if score_threshold is not None:
             answers = [answer for answer in answers if answer.score >= score_threshold]
         return {"answers": answers}
+
+    def _told(self, answer: ExtractedAnswer) -> ExtractedAnswer:
+        """An answer with what its probability is made of, and with that probability if the reader is calibrated."""
+        if answer.document is None:
+            return answer
+        relevance = answer.document.meta.get(SCORES_KEY, {}).get("relevance_probability")
+        # The delegate's score is sigmoid(calibration factor * span score).
+        span = logit(answer.score) / self.calibration_factor
+        told = {"span_score": span} | ({} if relevance is None else {"relevance_probability": relevance})
+        score = self._calibration.probability(span, relevance) if self._calibration else answer.score
+        return replace(answer, score=score, meta=answer.meta | {SCORES_KEY: told})
 
 
 def _beginning(query: str, tokenizer: Any) -> str:
