@@ -1,6 +1,8 @@
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from haystack import Document, Pipeline
@@ -147,6 +149,24 @@ def test_a_missing_folder_is_not_created(tmp_path: Path, query: list[float]) -> 
     with pytest.raises(ValueError, match="has no collection 'mine'"):
         retriever.run(query_embedding=query)
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_eight_threads_open_a_store_at_once(tmp_path: Path, embedded: list[Document], query: list[float]) -> None:
+    folder = str(tmp_path / "store")
+    filled = QdrantDocumentStore(path=folder, embedding_dim=384, progress_bar=False)
+    filled.write_documents(embedded)
+    filled.close()
+    store = QdrantDocumentStore(path=folder, embedding_dim=384, force_disable_check_same_thread=True)
+    retrievers = [RRRARetriever(store) for _ in range(2)]
+    together = Barrier(8)
+
+    def ask(number: int) -> int:
+        together.wait()
+        return len(retrievers[number % 2].run(query)["documents"])
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(ask, range(8))) == [len(embedded)] * 8
+    store.close()
 
 
 def test_an_empty_store(query: list[float]) -> None:

@@ -1,5 +1,6 @@
 import asyncio
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from haystack import Document, component, default_from_dict, default_to_dict
@@ -24,6 +25,7 @@ from rrra_haystack.multivectors import (
 from rrra_haystack.remote import open_client, patiently, patiently_async, place_of
 
 _DEFAULT_GROUP_SIZE = 3
+_OPENING = Lock()
 _DOCUMENT_FIELDS = frozenset({"id", "content", "blob", "score"})
 
 
@@ -426,6 +428,13 @@ class RRRARetriever:
     # is closed again: the store would take it for one whose collection is set up.
 
     def _client(self, dimension: int) -> QdrantClient:
+        # One at a time: an embedded Qdrant that two threads open at once is open elsewhere for one of them.
+        with _OPENING:
+            client = self._checked(dimension)
+        self._check_dimension(dimension)
+        return client
+
+    def _checked(self, dimension: int) -> QdrantClient:
         store = self.document_store
         opened_here = store._client is None
         if opened_here and store.path is not None and not Path(store.path).exists():
@@ -442,7 +451,6 @@ class RRRARetriever:
                     store.close()
                 raise
             self._checked_client = client
-        self._check_dimension(dimension)
         return client
 
     async def _client_async(self, dimension: int) -> AsyncQdrantClient:
