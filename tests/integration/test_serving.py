@@ -14,6 +14,7 @@ import openai
 import pytest
 from chat_server import chatting
 from projects import edit
+from rrra_training.serving_speed import load, start, time_query
 
 QUESTION = "When was the Golden Gate Bridge opened?"
 
@@ -171,6 +172,30 @@ def test_eight_clients_at_once(server: str) -> None:
     answered = list(chain.from_iterable(found[:7]))
     assert set(answered) == {200}
     assert len(answered) >= 16
+
+
+def test_the_load_is_measured(server: str) -> None:
+    figures = load(f"{server}/search/run", [QUESTION], clients=2, seconds=1)
+    assert figures["errors"] == 0
+    assert figures["requests"] >= 2
+    assert 0 < figures["milliseconds"]["p50"] <= figures["milliseconds"]["p95"]
+    refused = load(f"{server}/search/run", [""], clients=1, seconds=0.2)
+    assert refused["errors"] == refused["requests"] > 0
+
+
+def test_the_start_is_measured(indexed: Path) -> None:
+    figures = start(indexed, indexed / "pipelines", QUESTION)
+    assert 0 < figures["seconds until it listens"] < figures["seconds until the first answer"]
+    assert figures["bytes"] > 100 * 2**20
+
+
+def test_a_query_is_measured_by_component(indexed: Path) -> None:
+    figures = time_query(".rrra/store", [QUESTION] * 3, warm_up=1)
+    times = figures["milliseconds"]
+    assert set(times) == {"whole", "embedder", "retriever", "ranker"}
+    parts = sum(own["p50"] for name, own in times.items() if name != "whole")
+    assert 0 < parts <= 1.5 * times["whole"]["p50"]
+    assert 0 < figures["share of the ranker"] < 1
 
 
 def test_serving_a_folder_without_pipelines(tmp_path: Path) -> None:

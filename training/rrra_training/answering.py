@@ -228,7 +228,7 @@ def draw(said: dict[str, Said], removed: dict[str, Said], path: Path) -> None:
     for name, one in said.items():
         probability = np.concatenate([one.probability, removed[name].probability])
         right = np.concatenate([one.right, removed[name].right])
-        bins = np.array_split(np.argsort(probability), 12)
+        bins = [own for own in np.array_split(np.argsort(probability), 12) if len(own)]
         axes.plot(
             [probability[own].mean() for own in bins], [right[own].mean() for own in bins],
             marker="o", markersize=4, label=name,

@@ -1,0 +1,87 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from haystack import Document
+from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
+from rrra_training.answering import Said, Span, draw, fit, opened_twice, read, render, report
+from rrra_training.data import Query
+from texts import TEXTS
+
+from rrra_haystack import RRRADocumentEmbedder
+from rrra_haystack.answers import AnswerCalibration
+from rrra_haystack.cli.pipelines import read_pipeline, store_parameters
+
+QUESTION = Query(id="q", text="When was the Golden Gate Bridge opened?", answers=("1937", "May 1937"))
+BRIDGE = next(number for number, text in enumerate(TEXTS) if "Golden Gate" in text)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("store") / "store"
+    documents = [Document(id=f"passage {number}", content=text) for number, text in enumerate(TEXTS)]
+    (parameters,) = store_parameters(read_pipeline(None, "qa.yaml", str(folder)))
+    filled = QdrantDocumentStore(**parameters)
+    filled.write_documents(RRRADocumentEmbedder(progress_bar=False).run(documents)["documents"])
+    filled.close()
+    return folder
+
+
+def spans(rng: np.random.Generator, questions: int, relevance: bool) -> list[list[Span]]:
+    """Spans that are right by a known law of score and relevance."""
+    found = []
+    for _ in range(questions):
+        own = []
+        for _ in range(5):
+            score, trust = rng.normal(0, 3), rng.normal(-1, 2)
+            right = rng.random() < 1 / (1 + np.exp(-(score + (trust if relevance else 0) - 1)))
+            probability = float(1 / (1 + np.exp(-trust)))
+            own.append(Span("x", score, probability if relevance else None, float(right), bool(right)))
+        found.append(own)
+    return found
+
+
+def test_the_calibration_finds_the_law() -> None:
+    rng = np.random.default_rng(0)
+    calibration = fit(spans(rng, 3000, True), spans(rng, 3000, False))
+    # The best span of five was chosen for its probability, not for being right, so the law holds for it as well.
+    assert calibration.span == pytest.approx(1, abs=0.25)
+    assert calibration.relevance == pytest.approx(calibration.span, rel=0.15)
+    assert calibration.bias == pytest.approx(-1, abs=0.4)
+    assert calibration.span_alone == pytest.approx(1, abs=0.25)
+    said = Said.of(spans(rng, 3000, True), calibration)
+    sure = said.probability > 0.9
+    assert said.right[sure].mean() == pytest.approx(said.probability[sure].mean(), abs=0.03)
+
+
+def test_the_report_of_known_answers(tmp_path: Path) -> None:
+    calibration = AnswerCalibration(bias=0, span=1, relevance=1, bias_alone=0, span_alone=1)
+    right, wrong = Span("1937", 2.0, 0.5, 1.0, True), Span("the", -2.0, 0.5, 0.0, False)
+    half = Span("in May 1937", 1.0, 0.5, 0.8, False)
+    ours = Said.of([[right, wrong], [wrong, half], [], [right]], calibration)
+    base = Said.of([[wrong], [wrong], [right], [right]], calibration)
+    assert ours.exact.tolist() == [1, 0, 0, 1]
+    assert ours.probability[2] == 0
+    removed = {"encoder alone": base, "with the adapter": Said.of([[wrong]] * 4, calibration)}
+    figures = report({"encoder alone": base, "with the adapter": ours}, removed, seed=0)
+    assert figures["systems"]["with the adapter"]["EM"] == 0.5
+    assert figures["systems"]["with the adapter"]["F1"] == pytest.approx(0.7)
+    assert figures["systems"]["with the adapter"]["no answer"] == 0.25
+    assert figures["systems"]["with the adapter"]["no answer, passage removed"] == 1
+    assert figures["systems"]["encoder alone"]["no answer, passage removed"] == 0.5
+    assert figures["EM gain"]["mean"] == 0
+    assert render(figures).row_count == 10
+    draw({"encoder alone": base, "with the adapter": ours}, removed, tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").stat().st_size > 1000
+
+
+def test_answers_with_and_without_the_adapter_and_the_passage(store: Path) -> None:
+    with opened_twice(str(store)) as (adapted, bare):
+        (with_adapter,), (alone,) = read(adapted, [QUESTION]), read(bare, [QUESTION])
+        (hidden,) = read(adapted, [QUESTION], {"q": [f"passage {BRIDGE}"]})
+    assert max(with_adapter, key=lambda span: span.score).exact
+    assert max(alone, key=lambda span: span.score).exact
+    assert all(span.relevance is not None for span in with_adapter)
+    assert all(span.relevance is None for span in alone)
+    assert len(with_adapter) == len(alone) == 10
+    assert not any(span.exact for span in hidden)

@@ -1,0 +1,251 @@
+"""
+What serving costs: a query by component, a server under load, and a server's start and memory.
+
+``query`` times ``search.yaml`` over a filled store, component by component. ``load`` asks a running ``rrra serve`` from
+several clients at once. ``start`` starts one and waits for its first answer.
+"""
+
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import numpy as np
+import psutil
+import torch
+import typer
+from haystack import tracing
+from haystack.tracing.tracer import NullSpan
+from rich.console import Console
+from rich.table import Table
+from tqdm.auto import tqdm
+
+from rrra_haystack.cli.pipelines import opened, question_inputs, read_pipeline
+from rrra_haystack.files import atomic_write
+from rrra_training.data import BeirDataset
+
+
+class ComponentTimer(tracing.Tracer):
+    """Seconds of each run of each component, in the order of the runs."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, list[float]] = defaultdict(list)
+
+    @contextmanager
+    def trace(
+        self,
+        operation_name: str,
+        tags: dict[str, Any] | None = None,
+        parent_span: tracing.Span | None = None,  # noqa: ARG002  (the interface's signature)
+    ) -> Iterator[tracing.Span]:
+        """Time a span if it is a component's run."""
+        begin = time.perf_counter()
+        yield NullSpan()
+        if operation_name == "haystack.component.run" and tags is not None:
+            self.seconds[tags["haystack.component.name"]].append(time.perf_counter() - begin)
+
+    def current_span(self) -> tracing.Span | None:
+        """There is none to hang others on."""
+        return None
+
+
+def milliseconds(seconds: Sequence[float]) -> dict[str, float]:
+    """Median and 95th percentile."""
+    middle, high = np.percentile(seconds, [50, 95]) * 1000
+    return {"p50": float(middle), "p95": float(high)}
+
+
+def time_query(store: str, questions: Sequence[str], warm_up: int = 20) -> dict[str, Any]:
+    """
+    Time ``search.yaml``, whole and by component.
+
+    :param store: Folder or URL of a filled Qdrant.
+    :param questions: Asked one after the other, after the first `warm_up` of them.
+    :returns: Milliseconds of ``whole`` and of each component, and the ranker's share of the whole.
+    """
+    timer = ComponentTimer()
+    whole = []
+    with opened(read_pipeline(None, "search.yaml", store)) as pipeline:
+        for question in questions[:warm_up]:
+            pipeline.run(question_inputs(pipeline, question))
+        tracing.enable_tracing(timer)
+        try:
+            for question in tqdm(questions, desc="Asking", unit="question"):
+                inputs = question_inputs(pipeline, question)
+                begin = time.perf_counter()
+                pipeline.run(inputs)
+                whole.append(time.perf_counter() - begin)
+        finally:
+            tracing.disable_tracing()
+    return {
+        "questions": len(questions),
+        "threads": torch.get_num_threads(),
+        "milliseconds": {"whole": milliseconds(whole)}
+        | {name: milliseconds(seconds) for name, seconds in timer.seconds.items()},
+        "share of the ranker": sum(timer.seconds["ranker"]) / sum(whole),
+    }
+
+
+def load(url: str, questions: Sequence[str], *, clients: int, seconds: float) -> dict[str, Any]:
+    """
+    Ask a server from several clients at once.
+
+    :param url: Where a question is sent to.
+    :param questions: Asked in turns.
+    :param clients: How many ask at once.
+    :param seconds: For how long.
+    :returns: Number of requests and errors, requests a second, and milliseconds.
+    """
+    end = time.monotonic() + seconds
+
+    def ask(number: int) -> list[tuple[float, bool]]:
+        found = []
+        with httpx.Client(timeout=60) as client:
+            while time.monotonic() < end:
+                body = {"question": questions[(number + len(found) * clients) % len(questions)]}
+                begin = time.perf_counter()
+                try:
+                    well = client.post(url, json=body).status_code == httpx.codes.OK
+                except httpx.HTTPError:
+                    well = False
+                found.append((time.perf_counter() - begin, well))
+        return found
+
+    begin = time.monotonic()
+    with ThreadPoolExecutor(clients) as pool:
+        found = [one for own in pool.map(ask, range(clients)) for one in own]
+    return {
+        "clients": clients,
+        "requests": len(found),
+        "errors": sum(not well for _, well in found),
+        "requests per second": len(found) / (time.monotonic() - begin),
+        "milliseconds": milliseconds([taken for taken, _ in found]),
+    }
+
+
+@contextmanager
+def server(folder: Path, pipelines: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Run ``rrra serve`` in a folder, on a free port; gives its address before it listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [Path(sys.executable).with_name("rrra"), "serve", pipelines.resolve(), "--host", "127.0.0.1"]
+    process = subprocess.Popen(  # noqa: S603
+        [*command, "--port", str(port)], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield f"http://127.0.0.1:{port}", process
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def start(folder: Path, pipelines: Path, question: str, patience: float = 300) -> dict[str, float]:
+    """
+    Start a server and wait for its first answer.
+
+    :param folder: Where it runs; the stores of the pipelines are found from here.
+    :param pipelines: The folder of pipeline files, ``search.yaml`` among them.
+    :param question: The first question.
+    :raises RuntimeError: If the server ends.
+    :raises TimeoutError: If it does not answer in `patience` seconds.
+    """
+    begin = time.monotonic()
+    with server(folder, pipelines) as (address, process):
+        listening = None
+        while True:
+            try:
+                httpx.get(f"{address}/status")
+                listening = listening or time.monotonic() - begin
+                response = httpx.post(f"{address}/search/run", json={"question": question}, timeout=patience)
+                response.raise_for_status()
+                break
+            except httpx.ConnectError:
+                if process.poll() is not None:
+                    msg = "The server ended before it answered. Run 'rrra serve' by hand to see why."
+                    raise RuntimeError(msg) from None
+                if time.monotonic() - begin > patience:
+                    raise
+                time.sleep(0.05)
+        answered = time.monotonic() - begin
+        memory = psutil.Process(process.pid).memory_info().rss
+    return {"seconds until it listens": listening, "seconds until the first answer": answered, "bytes": memory}
+
+
+app = typer.Typer(help="Measure what serving costs.", no_args_is_help=True, add_completion=False)
+
+Data = Annotated[Path, typer.Argument(exists=True, file_okay=False, help="A folder in the BEIR layout.")]
+Split = Annotated[str, typer.Option(help="Which questions.")]
+Limit = Annotated[int, typer.Option(min=1, help="Draw this many questions.")]
+Seed = Annotated[int, typer.Option(help="Seed of the draw.")]
+Json = Annotated[Path | None, typer.Option("--json", help="Write the figures here.")]
+
+
+def _questions(data: Path, split: str, limit: int, seed: int) -> list[str]:
+    return [query.text for query in BeirDataset(data).queries(split, limit=limit, seed=seed)]
+
+
+def _tell(figures: dict[str, Any], json_file: Path | None) -> None:
+    console = Console()
+    if "milliseconds" in figures:
+        times = (
+            figures["milliseconds"] if "p50" not in figures["milliseconds"] else {"request": figures["milliseconds"]}
+        )
+        table = Table("", "p50, ms", "p95, ms")
+        for name, own in times.items():
+            table.add_row(name, f"{own['p50']:.1f}", f"{own['p95']:.1f}")
+        console.print(table)
+    console.print({name: value for name, value in figures.items() if name != "milliseconds"})
+    if json_file:
+        atomic_write(json_file, json.dumps(figures, indent=2) + "\n")
+
+
+@app.command("query")
+def query_command(
+    data: Data,
+    store: Annotated[str, typer.Option(help="Folder or URL of a Qdrant with the corpus.")],
+    split: Split = "test",
+    limit: Limit = 500,
+    seed: Seed = 0,
+    json_file: Json = None,
+) -> None:
+    """Time search.yaml by component."""
+    _tell(time_query(store, _questions(data, split, limit, seed)), json_file)
+
+
+@app.command("load")
+def load_command(
+    data: Data,
+    url: Annotated[str, typer.Option(help="Where a question is sent to.")] = "http://localhost:1416/search/run",
+    clients: Annotated[int, typer.Option(min=1, help="How many ask at once.")] = 8,
+    seconds: Annotated[float, typer.Option(min=0.1, help="For how long.")] = 60,
+    split: Split = "test",
+    limit: Limit = 500,
+    seed: Seed = 0,
+    json_file: Json = None,
+) -> None:
+    """Ask a running server from several clients at once."""
+    _tell(load(url, _questions(data, split, limit, seed), clients=clients, seconds=seconds), json_file)
+
+
+@app.command("start")
+def start_command(
+    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Where the server runs.")] = Path(),
+    pipelines: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Its pipelines.")] = Path("pipelines"),
+    question: Annotated[str, typer.Option(help="The first question.")] = "Who signed the contract?",
+    json_file: Json = None,
+) -> None:
+    """Start a server and wait for its first answer."""
+    _tell(start(folder, pipelines, question), json_file)
+
+
+if __name__ == "__main__":
+    app()
