@@ -11,12 +11,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from accelerate import PartialState
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -52,6 +52,10 @@ _CLASS_RATIO_LISTS = 2048
 _LIKELY = 0.5
 
 
+# The trunk observes the candidates and stays out of the score; see docs/training.md.
+_PARTS = AdapterParts(probes=8, score_correction=False)
+
+
 class AdapterTraining(BaseModel):
     """
     How the adapter is trained.
@@ -79,7 +83,7 @@ class AdapterTraining(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    parts: AdapterParts = AdapterParts(probes=8, score_correction=False)
+    parts: AdapterParts = _PARTS
     token_dim: int | None = Field(128, gt=0, multiple_of=8)
     lists: ListConfig = ListConfig()
     steps: int = Field(2000, gt=0)
@@ -97,6 +101,12 @@ class AdapterTraining(BaseModel):
     codes: tuple[CodeKind, ...] = Field(("int8", "1bit"), min_length=1)
     code: CodeKind = "int8"
     save_steps: int = Field(250, gt=0)
+
+    @field_validator("parts", mode="before")
+    @classmethod
+    def _the_others_as_they_are(cls, given: Any) -> Any:
+        """Parts that are not named keep the defaults of training, whichever are named."""
+        return _PARTS.model_dump() | given if isinstance(given, dict) else given
 
 
 class AdapterLearner(nn.Module):

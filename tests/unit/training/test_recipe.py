@@ -89,3 +89,10 @@ def test_files_that_are_no_recipes(tmp_path: Path, text: str, reason: str) -> No
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=reason):
         load_recipe(path)
+
+
+def test_a_part_that_is_named_leaves_the_others_as_training_has_them(recipe: Path) -> None:
+    parts = load_recipe(recipe, ["adapter.parts.residual=false"]).adapter.parts
+    assert parts == load_recipe(recipe).adapter.parts.model_copy(update={"residual": False})
+    assert parts.probes == 8
+    assert not parts.score_correction
