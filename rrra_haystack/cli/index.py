@@ -8,15 +8,21 @@ from rich.console import Console
 
 
 def command(
-    paths: Annotated[list[Path], typer.Argument(exists=True, help="Files and folders: txt, md, pdf, html.")],
+    paths: Annotated[
+        list[Path], typer.Argument(exists=True, help="Files and folders: txt, md, pdf, html; passages as jsonl.")
+    ],
     store: Annotated[str | None, typer.Option(help="Folder or URL of the Qdrant to fill.")] = None,
     pipeline: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Indexing pipeline YAML.")] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS|local", help="Read and encode on a Ray cluster, or on a local one."),
+    ] = None,
 ) -> None:
     """Index files: new ones are added, changed ones replaced, deleted ones removed, others skipped."""
     from rrra_haystack.cli.indexing import index  # noqa: PLC0415
     from rrra_haystack.cli.pipelines import read_pipeline  # noqa: PLC0415
 
-    report = index(paths, read_pipeline(pipeline, "indexing.yaml", store), show_progress=True)
+    report = index(paths, read_pipeline(pipeline, "indexing.yaml", store), ray=ray, show_progress=True)
     Console().print(
         f"{report.added} files added, {report.changed} changed, {report.removed} removed, "
         f"{report.unchanged} unchanged. The index holds {report.passages} passages."

@@ -1,0 +1,144 @@
+"""What is indexed at a time, and the two steps before writing, which can run in other processes: reading, encoding."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import networkx as nx
+from haystack import Document, Pipeline
+
+PASSAGES_SUFFIX = ".jsonl"
+
+_LINES = 256
+_LONGEST_PASSAGE = 1000
+
+
+@dataclass(frozen=True)
+class Unit:
+    """
+    What the index holds as a whole or not at all: a file, or some lines of a file of passages.
+
+    :param key: Its name in the manifest.
+    :param path: The file.
+    :param size: Bytes.
+    :param digest: SHA-256 of the bytes.
+    :param begin: The first byte.
+    :param line: Number of the first line; `None` if the unit is a file that the pipeline reads.
+    """
+
+    key: str
+    path: Path
+    size: int
+    digest: str
+    begin: int = 0
+    line: int | None = None
+
+
+def units_of(path: Path) -> Iterator[Unit]:
+    """
+    The units of a file, without holding a file of passages in memory.
+
+    :param path: The file.
+    """
+    if path.suffix.lower() != PASSAGES_SUFFIX:
+        data = path.read_bytes()
+        yield Unit(str(path), path, len(data), hashlib.sha256(data).hexdigest())
+        return
+    with path.open("rb") as file:
+        begin, line = 0, 1
+        while lines := list(islice(file, _LINES)):
+            data = b"".join(lines)
+            yield Unit(f"{path}#{line}", path, len(data), hashlib.sha256(data).hexdigest(), begin, line)
+            begin += len(data)
+            line += len(lines)
+
+
+def _passages(unit: Unit) -> Iterator[Document]:
+    with unit.path.open("rb") as file:
+        file.seek(unit.begin)
+        lines = file.read(unit.size).splitlines()
+    for number, line in enumerate(lines, start=unit.line or 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            own = {"source": str(unit.path), "part": unit.key}
+            meta = {
+                key: value for key, value in row.items() if key not in ("_id", "text") and value not in ("", None, {})
+            }
+            yield Document(id=str(row["_id"]), content=str(row["text"]), meta=meta | own)
+        except (ValueError, KeyError, AttributeError):
+            msg = f"{unit.path}, line {number}: expected a JSON object with '_id' and 'text'."
+            raise ValueError(msg) from None
+
+
+class Reading:
+    """
+    The part of an indexing pipeline from its router to its splitter.
+
+    :param pipeline: The pipeline, as a dictionary.
+    """
+
+    def __init__(self, pipeline: dict[str, Any]) -> None:
+        self._pipeline = Pipeline.from_dict(pipeline)
+        for name in _behind_splitter(self._pipeline) | {"writer"}:
+            self._pipeline.remove_component(name)
+
+    def __call__(self, units: Sequence[Unit]) -> list[Document]:
+        """
+        Read files and split them; passages stay whole, unless they are too long to be passages.
+
+        :param units: What is read.
+        :raises ValueError: If a line of a file of passages is malformed.
+        """
+        passages = [passage for unit in units if unit.line for passage in _passages(unit)]
+        long = {passage.id for passage in passages if len((passage.content or "").split()) > _LONGEST_PASSAGE}
+        documents = [passage for passage in passages if passage.id not in long]
+        if long:
+            self._pipeline.warm_up()
+            splitter: Any = self._pipeline.get_component("splitter")
+            documents += splitter.run(documents=[one for one in passages if one.id in long])["documents"]
+        if files := [str(unit.path) for unit in units if not unit.line]:
+            output = self._pipeline.run({"router": {"sources": files, "meta": [{"source": file} for file in files]}})
+            documents += output.get("splitter", {}).get("documents", [])
+        return documents
+
+
+class Encoding:
+    """
+    The part of an indexing pipeline between its splitter and its writer, with the model that it loads once.
+
+    :param pipeline: The pipeline, as a dictionary.
+    """
+
+    def __init__(self, pipeline: dict[str, Any]) -> None:
+        self._pipeline = Pipeline.from_dict(pipeline)
+        graph = self._pipeline.graph
+        self._receivers = [(to, own["to_socket"].name) for _, to, own in graph.out_edges("splitter", data=True)]
+        ((self._sender, _, own),) = graph.in_edges("writer", data=True)
+        self._output = own["from_socket"].name
+        for name in set(graph.nodes) - _behind_splitter(self._pipeline):
+            self._pipeline.remove_component(name)
+
+    def __call__(self, documents: list[Document]) -> list[Document]:
+        """
+        Encode documents.
+
+        :param documents: What the splitter gave.
+        """
+        if not documents:
+            return []
+        output = self._pipeline.run({name: {socket: documents} for name, socket in self._receivers})
+        return output[self._sender][self._output]
+
+    def close(self) -> None:
+        """Release the model."""
+        self._pipeline.close()
+
+
+def _behind_splitter(pipeline: Pipeline) -> set[str]:
+    return nx.descendants(pipeline.graph, "splitter") - {"writer"}

@@ -1,0 +1,132 @@
+"""Indexing on a Ray cluster: what the same command gives without one, also when workers are killed."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from qdrant_client import QdrantClient
+from qdrant_server import qdrant_server
+
+from rrra_haystack.cli import indexing, ray_indexing, stages
+from rrra_haystack.cli.indexing import index
+from rrra_haystack.cli.pipelines import read_pipeline
+
+ray = pytest.importorskip("ray")
+
+PASSAGES = 96
+TOPICS = ("rivers", "bread", "moons", "bridges", "tea", "treaties")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    ray_indexing._connect(ray_indexing._ray(), "local")
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(indexing, "_BATCH_BYTES", 1)
+    monkeypatch.setattr(stages, "_LINES", 4)
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    path = tmp_path / "corpus.jsonl"
+    topics = [TOPICS[number % len(TOPICS)] for number in range(PASSAGES)]
+    rows = [
+        {"_id": f"p{n}", "title": topic, "text": f"Passage {n} is about {topic}. " * (3 + 5 * n % 20), "metadata": {}}
+        for n, topic in enumerate(topics)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def _indexed(paths: list[Path], store: Path, ray: str | None) -> indexing.IndexReport:
+    return index(paths, read_pipeline(None, "indexing.yaml", str(store)), ray=ray)
+
+
+def _points(client: QdrantClient) -> dict:
+    records, _ = client.scroll("rrra", limit=1000, with_vectors=True)
+    return {record.id: (record.payload, record.vector) for record in records}
+
+
+def _held(store: Path) -> dict:
+    client = QdrantClient(path=str(store))
+    held = _points(client)
+    client.close()
+    return held
+
+
+def _workers() -> set[int]:
+    children = psutil.Process().children(recursive=True)
+    return {child.pid for child in children if "ray::MapWorker" in " ".join(child.cmdline())}
+
+
+def test_the_index_is_the_one_of_a_single_process(corpus: Path, files: Path, tmp_path: Path) -> None:
+    plain = _indexed([corpus, files], tmp_path / "plain", None)
+    report = _indexed([corpus, files], tmp_path / "ray", "local")
+    assert report == plain
+    assert report.added == 5
+    held = _held(tmp_path / "plain")
+    assert _held(tmp_path / "ray") == held
+    meta = next(payload["meta"] for payload, _ in held.values() if payload["id"] == "p7")
+    assert meta.pop("rrra_codes")
+    assert meta == {"title": "bread", "source": str(corpus), "part": f"{corpus}#5"}
+    again = _indexed([corpus, files], tmp_path / "ray", "local")
+    assert (again.unchanged, again.passages) == (5, len(held))
+
+
+def test_killed_workers_lose_and_repeat_nothing(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _indexed([corpus], tmp_path / "plain", None)
+    killed: set[int] = set()
+    later: set[int] = set()
+    write = indexing._write
+
+    def killing(*arguments: object) -> list:
+        if not killed:
+            killed.update(_workers())
+            for worker in killed:
+                os.kill(worker, signal.SIGKILL)
+        else:
+            later.update(_workers())
+        return write(*arguments)
+
+    monkeypatch.setattr(indexing, "_write", killing)
+    report = _indexed([corpus], tmp_path / "ray", "local")
+    assert killed
+    assert later - killed
+    held = _held(tmp_path / "ray")
+    assert sorted(payload["id"] for payload, _ in held.values()) == sorted(f"p{n}" for n in range(PASSAGES))
+    assert report.passages == PASSAGES
+    assert held == _held(tmp_path / "plain")
+
+
+def test_a_server_is_filled(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(stages, "_LINES", PASSAGES // 2)
+    with qdrant_server() as server:
+        report = index([corpus], read_pipeline(None, "indexing.yaml", server.url), ray="local")
+        assert report.passages == len(_points(server.client)) == PASSAGES
+
+
+def test_errors_are_one_sentence(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with corpus.open("a") as file:
+        file.write('{"_id": "p96"}\n')
+    monkeypatch.setattr(stages, "_LINES", 2 * PASSAGES)
+    with pytest.raises(RuntimeError, match=rf"worker failed: {corpus}, line 97: expected a JSON object with '_id'"):
+        _indexed([corpus], tmp_path / "ray", "local")
+    with monkeypatch.context() as patched:
+        patched.setattr(ray, "is_initialized", lambda: False)
+        patched.setattr(ray, "shutdown", lambda: None)
+        for address in ("127.0.0.1:1", "ray://127.0.0.1:1", "nowhere"):
+            with pytest.raises(ConnectionError, match=f"No Ray cluster answers at {address}"):
+                _indexed([corpus], tmp_path / "ray", address)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ImportError, match=r"pip install 'rrra-haystack\[ray\]'"):
+        _indexed([corpus], tmp_path / "ray", "local")
