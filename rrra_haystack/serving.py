@@ -100,9 +100,9 @@ class ServedPipeline(YAMLPipelineWrapper):
 
 def as_text(answers: list[Any]) -> str:
     """The best answer in words, with where it stands when it was extracted."""
-    best = next((answer for answer in answers if answer.data), None)
-    if best is None:
+    if not answers or not answers[0].data:
         return _NO_ANSWER
+    best = answers[0]
     if isinstance(best, GeneratedAnswer):
         return str(best.data)
     source = best.document.meta.get("source") or best.document.meta.get("file_path") or best.document.id

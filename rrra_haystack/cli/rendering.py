@@ -1,5 +1,6 @@
 """Tables that people read."""
 
+from haystack import ExtractedAnswer
 from rich.console import Console, Group
 from rich.panel import Panel
 from rich.table import Table
@@ -34,10 +35,11 @@ def show(console: Console, asked: Asked, passages: int = 3) -> None:
 
 
 def answer_line(asked: Asked) -> Text:
-    """The best answer and its source."""
+    """The best answer; of an extracted one, how probable it is, and its source."""
     best = asked.answers[0]
     if not best.data:
         return Text("No answer found.", style="yellow")
     line = Text(str(best.data).strip(), style="bold cyan")
-    document = getattr(best, "document", None)
-    return line + Text(f"  {source_of(document)}", style="dim") if document is not None else line
+    if isinstance(best, ExtractedAnswer):
+        line += Text(f"  {best.score:.0%}  {source_of(best.document)}", style="dim")
+    return line

@@ -1,4 +1,5 @@
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -107,6 +108,14 @@ def test_chat(server: str, model: str, stream: bool) -> None:
         assert model == "qa" or sum(map(bool, chunks)) > 3
     else:
         assert "1937" in reply.choices[0].message.content
+
+
+def test_the_client_of_the_documentation(server: str, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "serving.md").read_text()
+    (snippet,) = re.findall(r"^```py\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    snippet = snippet.replace("http://localhost:1416", server).replace("Who signed the contract?", QUESTION)
+    exec(compile(snippet, "snippet", "exec"), {})
+    assert "1937" in capsys.readouterr().out
 
 
 def test_models_are_the_pipelines(server: str) -> None:
