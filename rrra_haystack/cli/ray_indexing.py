@@ -1,8 +1,8 @@
 """Reading and encoding as a Ray Data job; writing stays with the caller, so any Qdrant will do."""
 
+import json
 import logging
 import os
-import pickle
 import socket
 import warnings
 from collections.abc import Callable, Generator, Sequence
@@ -40,7 +40,7 @@ def encoded_by_ray(
         if not running:
             _connect(ray, address)
         ray.data.DataContext.get_current().enable_progress_bars = False
-        rows = [{"number": number, "units": pickle.dumps(list(batch))} for number, batch in enumerate(batches)]
+        rows = [{"number": number, "units": [unit.as_row() for unit in batch]} for number, batch in enumerate(batches)]
         gpu = 1 if ray.cluster_resources().get("GPU") else None
         encoded = (
             ray.data.from_items(rows, override_num_blocks=len(rows))
@@ -52,7 +52,7 @@ def encoded_by_ray(
             if row["error"]:
                 msg = f"A Ray worker failed: {row['error']}"
                 raise RuntimeError(msg)
-            yield row["number"], pickle.loads(row["documents"])  # noqa: S301 - our own workers wrote it
+            yield row["number"], _unpacked(row["documents"])
     except (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError) as error:
         msg = (
             f"Ray workers died {_RETRIES + 1} times at the same work ({str(error).splitlines()[0]}) Is there enough "
@@ -98,7 +98,7 @@ def _connect(ray: Any, address: str) -> None:
 
 
 def _read(row: dict[str, Any], pipeline: dict[str, Any]) -> dict[str, Any]:
-    units: list[Unit] = pickle.loads(row["units"])  # noqa: S301
+    units = [Unit.of_row(unit) for unit in row["units"]]
 
     def read() -> list[Document]:
         for path in {unit.path for unit in units}:
@@ -119,16 +119,24 @@ class _Encoder:
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         if row["error"]:
             return row
-        documents: list[Document] = pickle.loads(row["documents"])  # noqa: S301
+        documents = _unpacked(row["documents"])
         return {"number": row["number"], **_attempt(lambda: self._encode(documents))}
 
 
 def _attempt(step: Callable[[], list[Document]]) -> dict[str, Any]:
     """The documents, or what a user can mend, which Ray would tell as a traceback."""
     try:
-        return {"documents": pickle.dumps(step()), "error": ""}
+        return {"documents": _packed(step()), "error": ""}
     except Exception as error:
         cause = cause_of(error)
         if not isinstance(cause, ValueError | OSError | ImportError | RuntimeError):
             raise
         return {"documents": b"", "error": str(cause)}
+
+
+def _packed(documents: list[Document]) -> bytes:
+    return json.dumps([document.to_dict(flatten=False) for document in documents]).encode()
+
+
+def _unpacked(packed: bytes) -> list[Document]:
+    return [Document.from_dict(document) for document in json.loads(packed)]

@@ -37,6 +37,16 @@ class Unit:
     begin: int = 0
     line: int | None = None
 
+    def as_row(self) -> str:
+        """The unit as JSON, for another process."""
+        return json.dumps({**vars(self), "path": str(self.path)})
+
+    @classmethod
+    def of_row(cls, row: str) -> "Unit":
+        """What :meth:`as_row` gave."""
+        told = json.loads(row)
+        return cls(**{**told, "path": Path(told["path"])})
+
 
 def units_of(path: Path) -> Iterator[Unit]:
     """
