@@ -22,8 +22,7 @@ import numpy as np
 import psutil
 import torch
 import typer
-from haystack import tracing
-from haystack.tracing.tracer import NullSpan
+from haystack.tracing.tracer import NullSpan, Span, Tracer, disable_tracing, enable_tracing
 from rich.console import Console
 from rich.table import Table
 from tqdm.auto import tqdm
@@ -33,7 +32,7 @@ from rrra_haystack.files import atomic_write
 from rrra_training.data import BeirDataset
 
 
-class ComponentTimer(tracing.Tracer):
+class ComponentTimer(Tracer):
     """Seconds of each run of each component, in the order of the runs."""
 
     def __init__(self) -> None:
@@ -44,15 +43,15 @@ class ComponentTimer(tracing.Tracer):
         self,
         operation_name: str,
         tags: dict[str, Any] | None = None,
-        parent_span: tracing.Span | None = None,  # noqa: ARG002  (the interface's signature)
-    ) -> Iterator[tracing.Span]:
+        parent_span: Span | None = None,  # noqa: ARG002  (the interface's signature)
+    ) -> Iterator[Span]:
         """Time a span if it is a component's run."""
         begin = time.perf_counter()
         yield NullSpan()
         if operation_name == "haystack.component.run" and tags is not None:
             self.seconds[tags["haystack.component.name"]].append(time.perf_counter() - begin)
 
-    def current_span(self) -> tracing.Span | None:
+    def current_span(self) -> Span | None:
         """There is none to hang others on."""
         return None
 
@@ -76,7 +75,7 @@ def time_query(store: str, questions: Sequence[str], warm_up: int = 20) -> dict[
     with opened(read_pipeline(None, "search.yaml", store)) as pipeline:
         for question in questions[:warm_up]:
             pipeline.run(question_inputs(pipeline, question))
-        tracing.enable_tracing(timer)
+        enable_tracing(timer)
         try:
             for question in tqdm(questions, desc="Asking", unit="question"):
                 inputs = question_inputs(pipeline, question)
@@ -84,7 +83,7 @@ def time_query(store: str, questions: Sequence[str], warm_up: int = 20) -> dict[
                 pipeline.run(inputs)
                 whole.append(time.perf_counter() - begin)
         finally:
-            tracing.disable_tracing()
+            disable_tracing()
     return {
         "questions": len(questions),
         "threads": torch.get_num_threads(),
@@ -107,7 +106,7 @@ def load(url: str, questions: Sequence[str], *, clients: int, seconds: float) ->
     end = time.monotonic() + seconds
 
     def ask(number: int) -> list[tuple[float, bool]]:
-        found = []
+        found: list[tuple[float, bool]] = []
         with httpx.Client(timeout=60) as client:
             while time.monotonic() < end:
                 body = {"question": questions[(number + len(found) * clients) % len(questions)]}
@@ -137,7 +136,7 @@ def server(folder: Path, pipelines: Path) -> Iterator[tuple[str, subprocess.Pope
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [Path(sys.executable).with_name("rrra"), "serve", pipelines.resolve(), "--host", "127.0.0.1"]
+    command = [str(Path(sys.executable).with_name("rrra")), "serve", str(pipelines.resolve()), "--host", "127.0.0.1"]
     process = subprocess.Popen(  # noqa: S603
         [*command, "--port", str(port)], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
