@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 from qdrant_client import QdrantClient
 from qdrant_server import qdrant_server
 
@@ -27,6 +28,15 @@ def cluster() -> Iterator[None]:
     ray_indexing._connect(ray_indexing._ray(), "local")
     yield
     ray.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """As Ray's workers have: with another number, sums are rounded otherwise."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(autouse=True)
