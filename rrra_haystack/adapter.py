@@ -161,9 +161,9 @@ class Judgement:
     @property
     def relevance_logit(self) -> Tensor:
         """Log [P(TP) + P(FN)] - log [P(FP) + P(TN)], shape ``[n]``."""
-        relevant = torch.logsumexp(self.outcomes[:, [Outcome.TP, Outcome.FN]], dim=1)
-        irrelevant = torch.logsumexp(self.outcomes[:, [Outcome.FP, Outcome.TN]], dim=1)
-        return relevant - irrelevant
+        outcomes = self.outcomes.unbind(dim=1)
+        relevant = torch.logaddexp(outcomes[Outcome.TP], outcomes[Outcome.FN])
+        return relevant - torch.logaddexp(outcomes[Outcome.FP], outcomes[Outcome.TN])
 
 
 class RelationAwareAdapter(nn.Module):
@@ -254,7 +254,7 @@ class RelationAwareAdapter(nn.Module):
         # Where the query is covered is read, not learned: no gradient flows through the windows.
         with torch.no_grad():
             stretches = segments.stretches
-            windows = segments.widest_of_three(stretches.maximum(similarity[:count]))
+            windows = segments.widest_of_three(segments.maximum_of_stretches(similarity[:count]))
             coverage = weights @ windows
         found = [per_token @ weights, segments.of_stretches.maximum(coverage[None])[0]]
         if scanning:

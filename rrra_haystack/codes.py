@@ -270,20 +270,24 @@ class CodeBatch:
         codes = self.rows.reshape(-1)[columns].view(np.int8)
         return torch.from_numpy(codes * self.head["pooled_scale"][:, None])
 
+    def _values(self, rows: Tensor) -> Tensor:
+        """Rows as int8 numbers, shape ``[R, token_dim]``; of `1bit` codes the bits, 0 or 1."""
+        if not self.is_binary:
+            return rows.view(torch.int8)
+        return torch.from_numpy(np.unpackbits(rows.numpy(), axis=1)).view(torch.int8)
+
     @cached_property
-    def _values(self) -> Tensor:
-        """All rows as int8 numbers, shape ``[R, token_dim]``; of `1bit` codes the bits, 0 or 1."""
-        if self.codec.kind == "int8":
-            return torch.from_numpy(self.rows).view(torch.int8)
-        bits = np.unpackbits(self.rows.reshape(-1)).reshape(len(self.rows), self.codec.token_dim)
-        return torch.from_numpy(bits).view(torch.int8)
+    def _token_values(self) -> Tensor:
+        """The tokens as int8 numbers, shape ``[T, token_dim]``."""
+        tokens = torch.from_numpy(_ranges(self.ends - self.lengths, self.lengths))
+        return self._values(torch.from_numpy(self.rows).index_select(0, tokens))
 
     def _signed(self, values: Tensor) -> Tensor:
-        return values.float() if self.codec.kind == "int8" else values.float() * 2 - 1
+        return values.float() * 2 - 1 if self.is_binary else values.float()
 
     def token_states(self) -> Tensor:
         """The token states as the codes keep them, one document after the other, shape ``[T, token_dim]``."""
-        return self._signed(self._values[self._token_rows]) * self._token_scales[:, None]
+        return self._signed(self._token_values) * self._token_scales[:, None]
 
     def match(self, query_states: Tensor) -> Tensor:
         """
@@ -292,7 +296,22 @@ class CodeBatch:
         :param query_states: Projected token states of the query, shape ``[m, token_dim]``; their lengths do not matter.
         :returns: Cosines, shape ``[n, m]``; -1 where a document has no token.
         """
-        return self._match(query_states)
+        query, peak = _as_int8(query_states)
+        best = torch.full((len(query), len(self)), -1.0)
+        filled = np.flatnonzero(self.lengths)
+        if len(query) == 0 or len(filled) == 0:
+            return best.T
+        # The head rows are multiplied too: that costs less than a copy of the others.
+        products = _int8_product(query, self._values(torch.from_numpy(self.rows)))
+        # Segments: the tokens of a document, then what lies before the next one's tokens, which is skipped.
+        bounds = np.stack([(self.ends - self.lengths)[filled], self.ends[filled]], axis=1).reshape(-1)
+        # The last bound may lie behind the matrix; the last segment is then open.
+        bounds = bounds[bounds < len(self.rows)]
+        maxima = torch.from_numpy(np.ascontiguousarray(np.maximum.reduceat(products.numpy(), bounds, axis=1)[:, ::2]))
+        if self.is_binary:
+            maxima = maxima * 2 - query.sum(dim=1, dtype=torch.int64)[:, None]
+        best[:, filled] = maxima.float() * torch.from_numpy(self.head["token_scale"][filled]) * (peak / 127)
+        return best.T
 
     @cached_property
     def segments(self) -> Segments:
@@ -303,11 +322,6 @@ class CodeBatch:
     def is_binary(self) -> bool:
         """Whether only the signs of the token states are kept."""
         return self.codec.kind == "1bit"
-
-    @cached_property
-    def _token_rows(self) -> Tensor:
-        """Row of each token, shape ``[T]``."""
-        return torch.from_numpy(_ranges(self.ends - self.lengths, self.lengths))
 
     @cached_property
     def _token_scales(self) -> Tensor:
@@ -322,29 +336,12 @@ class CodeBatch:
         :returns: Shape ``[v, T]``.
         """
         query, peak = _as_int8(vectors)
-        if len(query) == 0 or len(self._token_rows) == 0:
-            return torch.zeros((len(query), len(self._token_rows)))
-        products = _int8_product(query, self._values)[:, self._token_rows].float()
+        if len(query) == 0 or not self.lengths.any():
+            return torch.zeros((len(query), int(self.lengths.sum())))
+        products = _int8_product(query, self._token_values).float()
         if self.is_binary:
             products = products * 2 - query.sum(dim=1, dtype=torch.int64)[:, None]
         return products.mul_(self._token_scales).mul_(peak / 127)
-
-    def _match(self, query_states: Tensor) -> Tensor:
-        query, peak = _as_int8(query_states)
-        best = torch.full((len(query), len(self)), -1.0)
-        filled = np.flatnonzero(self.lengths)
-        if len(query) == 0 or len(filled) == 0:
-            return best.T
-        products = _int8_product(query, self._values)
-        # Segments: the tokens of a document, then what lies before the next one's tokens, which is skipped.
-        bounds = np.stack([(self.ends - self.lengths)[filled], self.ends[filled]], axis=1).reshape(-1)
-        # The last bound may lie behind the matrix; the last segment is then open.
-        bounds = bounds[bounds < len(self.rows)]
-        maxima = torch.from_numpy(np.ascontiguousarray(np.maximum.reduceat(products.numpy(), bounds, axis=1)[:, ::2]))
-        if self.is_binary:
-            maxima = maxima * 2 - query.sum(dim=1, dtype=torch.int64)[:, None]
-        best[:, filled] = maxima.float() * torch.from_numpy(self.head["token_scale"][filled]) * (peak / 127)
-        return best.T
 
     def states_at(self, places: Tensor) -> Tensor:
         """
@@ -353,9 +350,9 @@ class CodeBatch:
         :param places: Places among the T tokens, any shape.
         :returns: Shape ``[*places.shape, token_dim]``; 0 where a place is -1.
         """
-        if not len(self._token_rows):
+        if not self.lengths.any():
             return torch.zeros((*places.shape, self.codec.token_dim))
-        states = self._signed(self._values[self._token_rows[places.clamp_min(0)]]) * (places >= 0)[..., None]
+        states = self._signed(self._token_values[places.clamp_min(0)]) * (places >= 0)[..., None]
         return torch.nn.functional.normalize(states, dim=-1)
 
 

@@ -421,7 +421,11 @@ class RRRAModel(nn.Module):
         judgement = self._judge(query, batch)
         fused = reranking_score(judgement.base, judgement.adapter, weight)
         # The probability belongs to the pair, not to the weight of this call: it is made from the model's own weight.
-        own = reranking_score(judgement.base, judgement.adapter, self.config.fusion_weight)
+        own = (
+            fused
+            if weight == self.config.fusion_weight
+            else reranking_score(judgement.base, judgement.adapter, self.config.fusion_weight)
+        )
         relevance = self.config.calibration.probability(own, judgement.relevance_logit)
         return Scores(
             base=judgement.base.numpy(),

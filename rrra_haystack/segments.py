@@ -66,6 +66,16 @@ class Segments:
             result[:, filled] = np.maximum.reduceat(values.detach().cpu().numpy(), self.starts[filled], axis=1)
         return torch.from_numpy(result).to(values.device)
 
+    def maximum_of_stretches(self, values: Tensor) -> Tensor:
+        """
+        Highest value of each stretch; faster than the maximum over runs of differing lengths.
+
+        :param values: Shape ``[v, T]``.
+        :returns: Shape ``[v, b]``.
+        """
+        columns = self._columns_of_stretches.to(values.device)
+        return values.index_select(1, columns).view(len(values), len(self.stretches), STRETCH).amax(dim=2)
+
     def total(self, values: Tensor) -> Tensor:
         """
         Sum of each run.
@@ -83,7 +93,15 @@ class Segments:
         :returns: Shape ``[v, b]``.
         """
         before, after = (index.to(values.device) for index in self._neighbours)
-        return torch.maximum(torch.maximum(values, values[:, before]), values[:, after])
+        wider = torch.maximum(values, values.index_select(1, before))
+        return torch.maximum(wider, values.index_select(1, after))
+
+    @cached_property
+    def _columns_of_stretches(self) -> Tensor:
+        """Columns of each stretch, shape ``[b * 16]``; one that is shorter has its last column several times."""
+        stretches = self.stretches
+        within = np.minimum(np.arange(STRETCH), stretches.lengths[:, None] - 1)
+        return torch.from_numpy((stretches.starts[:, None] + within).reshape(-1))
 
     @cached_property
     def _neighbours(self) -> tuple[Tensor, Tensor]:
