@@ -5,20 +5,26 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from facts import write_facts
 from haystack import Document
+from rrra_training.joint import JointTraining, draw_negatives
 from rrra_training.recipe import load_recipe
-from rrra_training.train import train
+from rrra_training.rundir import RunDirectory
+from rrra_training.samplers import TopK
+from rrra_training.train import Workshop, train
 from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 from typer.testing import CliRunner
 
 from rrra_haystack import RRRAAdapterRanker, RRRADocumentEmbedder, RRRAModel
 from rrra_haystack.cli import app
+from rrra_haystack.encoder import Encoder
 
 STEPS = 30
 
@@ -176,6 +182,47 @@ def joint(workplace: Path) -> Path:
     return workplace / "joint"
 
 
+def test_phase_3_goes_on_after_an_interruption(workplace: Path, joint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save = RunDirectory.save_checkpoint
+
+    def interrupted(run: RunDirectory, phase: str, step: int, *state: Any) -> None:
+        save(run, phase, step, *state)
+        if phase == "joint-1" and step == 2:
+            raise KeyboardInterrupt
+
+    recipe = load_recipe(joint / "recipe.yaml")
+    again = workplace / "interrupted"
+    monkeypatch.setattr(RunDirectory, "save_checkpoint", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, again, cache=workplace / "cache")
+    monkeypatch.setattr(RunDirectory, "save_checkpoint", save)
+    assert not (again / "encoder-1").exists()
+    train(recipe, again, cache=workplace / "cache", resume=True)
+    for part in ("rrra/adapter.safetensors", "model.safetensors"):
+        straight, resumed = (load_file(run / "model" / part) for run in (joint, again))
+        assert all(torch.equal(resumed[name], tensor) for name, tensor in straight.items())
+
+
+def test_a_share_of_the_negatives_is_drawn_from_the_whole_corpus(workplace: Path) -> None:
+    recipe = load_recipe(workplace / "recipe.yaml")
+    (data,) = Workshop(recipe, RunDirectory(workplace), workplace / "cache", show_progress=False).sets(
+        Encoder(recipe.encoder), recipe.train
+    )
+    queries = np.tile(np.arange(len(data)), 10)
+    mined = np.asarray(data.mined.rows[queries])
+
+    def share(random_share: float) -> float:
+        config = JointTraining(negatives=2, random_share=random_share, sampler=TopK())
+        drawn = draw_negatives(data, queries, config, np.random.default_rng(0), None)[:, 1:]
+        return float(1 - (drawn[:, :, None] == mined[:, None, :]).any(axis=2).mean())
+
+    of_all = share(1)
+    # 20 of the 60 passages are mined.
+    assert of_all == pytest.approx(2 / 3, abs=0.1)
+    assert share(0) == 0
+    assert share(0.25) == pytest.approx(of_all / 4, abs=0.05)
+
+
 def test_three_phases_make_an_encoder_that_others_open(joint: Path) -> None:
     assert {path.stem for path in (joint / "phases").iterdir()} == {"dual_encoder", "adapter", "joint-1", "refit-1"}
     encoder = SentenceTransformer(str(joint / "model"), device="cpu")
@@ -206,7 +253,10 @@ def test_phase_3_wants_phase_2(workplace: Path) -> None:
 
 
 def test_phase_3_begins_with_a_trained_model(workplace: Path, trained: Path) -> None:
-    changes = [f"start={trained / 'model'}", "joint.steps=2", "joint.batch_size=4", "joint.refit_steps=0"]
+    # In the second round too, whose encoder is another one.
+    changes = [
+        f"start={trained / 'model'}", "joint.rounds=2", "joint.steps=2", "joint.batch_size=4", "joint.refit_steps=0"
+    ]  # fmt: skip
     recipe = load_recipe(workplace / "recipe.yaml", [*changes, "joint.adapter_weight=0"])
     train(recipe, workplace / "started", cache=workplace / "cache")
     before, after = weights(trained), weights(workplace / "started")

@@ -1,7 +1,7 @@
 """
 Variants of one recipe side by side: the ablations, the reranking heads, the samplers.
 
-``python -m rrra_training.compare training/recipes/compare-heads.yaml --set data_root=DATA --output DIR``
+``python -m rrra_training.compare training/comparisons/heads.yaml --set data_root=DATA --output DIR``
 """
 
 import json

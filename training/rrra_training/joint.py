@@ -55,7 +55,7 @@ class JointTraining(BaseModel):
     :param steps: Batches of a round.
     :param batch_size: Queries of a batch.
     :param negatives: Negatives of a query, beside those of the other queries of the batch.
-    :param random_share: Share of these that are drawn from the whole corpus.
+    :param random_share: How probably each of these is drawn from the whole corpus instead.
     :param sampler: How hard negatives are drawn from the mined candidates.
     :param loss: The contrastive loss.
     :param adapter_weight: Weight of the adapter loss beside it; 0 trains the encoder alone.
@@ -106,26 +106,27 @@ def train_joint(
     if run.done(PHASE) is None:
         msg = f"{run.path} has no adapter of phase 2 yet. Run the recipe with --phase 2 first, or without --phase."
         raise ValueError(msg)
-    adapter_config, phase = recipe.adapter, PHASE
+    encoder = Encoder(source)
+    sets = workshop.sets(encoder, recipe.train)
+    learner = train_adapter(
+        encoder, sets, recipe.adapter, run, cache,
+        prior=recipe.evidence.prior, seed=recipe.seed, show_progress=show_progress,
+    )  # fmt: skip
     for number in range(1, config.rounds + 1):
-        encoder = Encoder(source)
-        sets = workshop.sets(encoder, recipe.train)
-        learner = train_adapter(
-            encoder, sets, adapter_config, run, cache,
-            prior=recipe.evidence.prior, seed=recipe.seed, phase=phase, show_progress=show_progress,
-        )  # fmt: skip
         finished = run.path / f"encoder-{number}"
-        trained = train_round(source, sets, learner, recipe, run, cache, number, finished, show_progress=show_progress)
-        source, phase = str(finished), f"refit-{number}"
-        if config.refit_steps:
-            adapter_config = adapter_config.model_copy(update={"steps": config.refit_steps})
-            encoder = Encoder(source)
+        learner = train_round(source, sets, learner, recipe, run, cache, number, finished, show_progress=show_progress)
+        source = str(finished)
+        encoder = Encoder(source)
+        if config.refit_steps or number < config.rounds:
             sets = workshop.sets(encoder, recipe.train)
-            trained = train_adapter(
-                encoder, sets, adapter_config, run, cache,
-                prior=recipe.evidence.prior, seed=recipe.seed, phase=phase, start=trained, show_progress=show_progress,
+        if config.refit_steps:
+            refit = recipe.adapter.model_copy(update={"steps": config.refit_steps})
+            learner = train_adapter(
+                encoder, sets, refit, run, cache,
+                prior=recipe.evidence.prior, seed=recipe.seed, phase=f"refit-{number}", start=learner,
+                show_progress=show_progress,
             )  # fmt: skip
-        workshop.finish(Encoder(source), source, trained)
+        workshop.finish(encoder, source, learner)
 
 
 def train_round(
@@ -145,7 +146,7 @@ def train_round(
 
     :param source: Where the encoder lies.
     :param sets: The training sets as this encoder sees them.
-    :param learner: The adapter for this encoder; a trained copy is returned.
+    :param learner: The adapter for this encoder; it learns too, and is returned.
     :param recipe: The recipe.
     :param run: The run directory.
     :param cache: Where temporary files go.
@@ -228,7 +229,6 @@ def draw_negatives(
     :returns: Rows of passages, shape ``[B, 1 + negatives]``; the first is the labelled positive, -1 is none.
     """
     positives = np.asarray([generator.choice(data.positives.of(query)) for query in queries])
-    wholly_random = round(config.random_share * config.negatives)
     mined, source = np.asarray(data.mined.rows[queries]), np.asarray(data.labels.source[queries])
     judged_relevant = (source == Source.QRELS) & (np.asarray(data.labels.target[queries]) > 0.5)  # noqa: PLR2004
     eligible = torch.from_numpy((mined >= 0) & ~judged_relevant & (mined != positives[:, None]))
@@ -242,12 +242,12 @@ def draw_negatives(
     )
     torch_generator = torch.Generator().manual_seed(int(generator.integers(2**62)))
     drawn = draw(
-        config.sampler.weights(candidates), config.negatives - wholly_random, eligible=eligible,
-        generator=torch_generator,
-    ).numpy()  # fmt: skip
+        config.sampler.weights(candidates), config.negatives, eligible=eligible, generator=torch_generator
+    ).numpy()
     hard = np.where(drawn >= 0, np.take_along_axis(mined, np.maximum(drawn, 0), axis=1), -1)
-    others = generator.integers(len(data.passages), size=(len(queries), wholly_random))
-    return np.concatenate([positives[:, None], hard, others], axis=1)
+    others = generator.integers(len(data.passages), size=hard.shape)
+    chosen = np.where(generator.random(hard.shape) < config.random_share, others, hard)
+    return np.concatenate([positives[:, None], chosen], axis=1)
 
 
 def _step(

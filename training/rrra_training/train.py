@@ -56,10 +56,16 @@ def train(
     :param cache: Where encoded corpora are kept; a folder in the run directory if `None`. Runs may share it.
     :param show_progress: Show progress and the time left.
     :returns: The model directory, or that of the encoder if phase 1 was all that was asked for.
-    :raises ValueError: If the recipe has no such phase, or an earlier one is missing.
+    :raises ValueError: If the recipe has no such phase, an earlier one is missing, or several processes run phase 3.
     """
     _check_phase(recipe, phase)
     process = PartialState()
+    if recipe.joint is not None and phase in {None, 3} and process.num_processes > 1:
+        msg = (
+            f"Phase 3 runs in one process, but {process.num_processes} were launched. Run phases 1 and 2 with --phase "
+            "in several processes if you like, and --phase 3 without accelerate."
+        )
+        raise ValueError(msg)
     if process.is_main_process:
         RunDirectory.create(output, recipe.to_yaml(), resume=resume or phase not in {None, 1}).close()
     process.wait_for_everyone()
@@ -74,6 +80,7 @@ def train(
     workshop = Workshop(recipe, run, kept, show_progress)
     if recipe.start is not None:
         workshop.begin_with(recipe.start)
+        process.wait_for_everyone()
     elif phase in {None, 2}:
         sets = workshop.sets(encoder, recipe.train)
         learner = train_adapter(
