@@ -388,17 +388,13 @@ def split_record(record: str, name: str) -> tuple[str, Tensor]:
     :returns: Base64 text of head and pooled code, and the token states, shape ``[tokens, token_dim]``.
     :raises InvalidCodesError: If the record is damaged or truncated.
     """
-    data = pybase64.b64decode(record[:_HEAD_TEXT], validate=True) if kind_of(record) else b""
-    if len(data) < _HEAD.itemsize:
-        msg = f"The token codes of document {name} are not token codes. {_REMEDY}"
-        raise InvalidCodesError(msg)
-    codec = _codec_of(np.frombuffer(data, dtype=_HEAD, count=1)[0])
+    _, codec = _codec_of(record[:_HEAD_TEXT] if kind_of(record) else "", name)
     states = codec.unpack([record], [name]).token_states()
     head = pybase64.b64decode(record)[: _HEAD.itemsize + codec.pooled_dim]
     return pybase64.b64encode_as_string(head), states
 
 
-def join_record(head: str, states: np.ndarray) -> str:
+def join_record(head: str, states: np.ndarray, name: str) -> str:
     """
     Put a record together again, byte for byte if the states are off by less than half a step of the codes.
 
@@ -406,10 +402,14 @@ def join_record(head: str, states: np.ndarray) -> str:
 
     :param head: Base64 text of head and pooled code.
     :param states: Token states, shape ``[tokens, token_dim]``.
+    :param name: What to call the document in errors.
+    :raises InvalidCodesError: If the head is damaged.
     """
-    data = np.frombuffer(pybase64.b64decode(head, validate=True), dtype=np.uint8)
+    data, codec = _codec_of(head, name)
+    if len(data) != _HEAD.itemsize + codec.pooled_dim or states.shape[1] != codec.token_dim:
+        msg = f"The token codes of document {name} are damaged. {_REMEDY}"
+        raise InvalidCodesError(msg)
     fields = data[: _HEAD.itemsize].view(_HEAD)[0]
-    codec = _codec_of(fields)
     rows = np.zeros((codec.record_bytes(len(states)) // codec.row_bytes, codec.row_bytes), dtype=np.uint8)
     rows.reshape(-1)[: len(data)] = data
     if codec.kind == "int8":
@@ -420,14 +420,21 @@ def join_record(head: str, states: np.ndarray) -> str:
     return pybase64.b64encode_as_string(rows.tobytes())
 
 
-def _codec_of(head: np.void) -> TokenCodec:
-    """The codec that wrote a record."""
-    return TokenCodec(
-        kind=_KINDS[head["kind"]],
-        token_dim=int(head["token_dim"]),
-        pooled_dim=int(head["pooled_dim"]),
-        fingerprint=int(head["fingerprint"]),
-    )
+def _codec_of(head: str, name: str) -> tuple[np.ndarray, TokenCodec]:
+    """The bytes of a text that begins with a record's head, and the codec that wrote the record."""
+    try:
+        data = pybase64.b64decode(head, validate=True) if kind_of(head) else b""
+        fields = np.frombuffer(data, dtype=_HEAD, count=1)[0]
+        codec = TokenCodec(
+            kind=_KINDS[fields["kind"]],
+            token_dim=int(fields["token_dim"]),
+            pooled_dim=int(fields["pooled_dim"]),
+            fingerprint=int(fields["fingerprint"]),
+        )
+    except ValueError:
+        msg = f"The token codes of document {name} are damaged, truncated or not token codes. {_REMEDY}"
+        raise InvalidCodesError(msg) from None
+    return np.frombuffer(data, dtype=np.uint8), codec
 
 
 def fingerprint(*parts: str | bytes) -> int:

@@ -20,9 +20,7 @@ from rrra_haystack.codes import CodeKind
 from rrra_haystack.documents import CODES_KEY, text_to_embed
 from rrra_haystack.files import read_yaml
 from rrra_haystack.model import DEFAULT_MODEL, RRRAModel
-from rrra_haystack.remote import open_client, patiently, place_of
-
-_API_KEY = "QDRANT_API_KEY"
+from rrra_haystack.remote import API_KEY, checked_client, patiently, place_of
 
 Result = TypeVar("Result")
 
@@ -122,12 +120,12 @@ class _Qdrant:
 
     def __init__(self, store: QdrantDocumentStore) -> None:
         self._index = store.index
-        self._client = open_client(store)
         self._place = place_of(store)
-        if not self._try(lambda: self._client.collection_exists(self._index)):
-            found = sorted(one.name for one in self._client.get_collections().collections)
-            msg = f"There is no collection '{self._index}' in this Qdrant; there are: {', '.join(found) or 'none'}."
-            raise ValueError(msg)
+        with checked_client(store) as self._client:
+            if not self._try(lambda: self._client.collection_exists(self._index)):
+                found = sorted(one.name for one in self._try(self._client.get_collections).collections)
+                msg = f"There is no collection '{self._index}' in this Qdrant; there are: {', '.join(found) or 'none'}."
+                raise ValueError(msg)
 
     def _try(self, call: Callable[[], Result]) -> Result:
         return patiently(call, self._place)
@@ -228,7 +226,7 @@ def open_store(store: str, index: str) -> DocumentStore:
     :raises ValueError: If the file does not hold one document store.
     """
     if "://" in store:
-        return QdrantDocumentStore(url=store, index=index, api_key=Secret.from_env_var(_API_KEY, strict=False))
+        return QdrantDocumentStore(url=store, index=index, api_key=Secret.from_env_var(API_KEY, strict=False))
     path = Path(store)
     if not path.exists():
         msg = f"There is no file or folder {store}. Name a Qdrant folder or URL, or a YAML file with a document store."

@@ -8,6 +8,7 @@ alone: with it, the codes can be put together again byte for byte.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,12 @@ from haystack_integrations.document_stores.qdrant.converters import (
     SPARSE_VECTORS_NAME,
     convert_haystack_documents_to_qdrant_points,
 )
-from qdrant_client import models
+from qdrant_client import QdrantClient, models
 
 from rrra_haystack.codes import join_record, split_record
 from rrra_haystack.documents import CODES_KEY, HEAD_KEY, SCORES_KEY
 from rrra_haystack.model import DEFAULT_MODEL, RRRAModel
-from rrra_haystack.remote import open_client, patiently, place_of
+from rrra_haystack.remote import checked_client, patiently, place_of
 
 MULTIVECTOR_NAME = "rrra_tokens"
 
@@ -58,21 +59,26 @@ def create_collection(
         raise ValueError(msg)
     loaded = model if isinstance(model, RRRAModel) else RRRAModel.shared(model)
     dimension = loaded.config.adapter.token_dim
-    client, place = open_client(store), place_of(store)
-    if patiently(lambda: client.collection_exists(store.index), place):
-        found = multivector_dimension(patiently(lambda: client.get_collection(store.index), place))
+    place = place_of(store)
+    with checked_client(store) as client:
+        if not patiently(partial(client.collection_exists, store.index), place):
+            patiently(partial(_create, store, client, _parameters(dimension, on_disk, quantization)), place)
+            index_fields = partial(store._create_payload_index, store.index, store.payload_fields_to_index)  # noqa: SLF001
+            patiently(index_fields, place)
+        collection = patiently(partial(client.get_collection, store.index), place)
+        found = multivector_dimension(collection)
         if found != dimension:
             msg = (
                 f"The collection '{store.index}' exists, and its multivector '{MULTIVECTOR_NAME}' has {found or 'no'} "
                 f"dimensions where {loaded.config.encoder} needs {dimension}. Choose another `index`."
             )
             raise ValueError(msg)
-        return
-    vectors, sparse_vectors = store._prepare_collection_config(  # noqa: SLF001
-        store.embedding_dim, store.get_distance(store.similarity), sparse_idf=store.sparse_idf
-    )
-    assert isinstance(vectors, dict)
-    vectors[MULTIVECTOR_NAME] = models.VectorParams(
+
+
+def _parameters(
+    dimension: int, on_disk: bool | None, quantization: models.QuantizationConfig | None
+) -> models.VectorParams:
+    return models.VectorParams(
         size=dimension,
         # Not the cosine: the lengths of the decoded states are part of the score.
         distance=models.Distance.DOT,
@@ -83,13 +89,22 @@ def create_collection(
         on_disk=on_disk,
         quantization_config=quantization,
     )
+
+
+def _create(store: QdrantDocumentStore, client: QdrantClient, multivector: models.VectorParams) -> None:
+    """Create a collection unless it is there; an attempt whose answer was lost may have made it."""
+    if client.collection_exists(store.index):
+        return
+    vectors, sparse_vectors = store._prepare_collection_config(  # noqa: SLF001
+        store.embedding_dim, store.get_distance(store.similarity), sparse_idf=store.sparse_idf
+    )
+    assert isinstance(vectors, dict)
     client.create_collection(
         store.index,
-        vectors_config=vectors,
+        vectors_config={**vectors, MULTIVECTOR_NAME: multivector},
         sparse_vectors_config=sparse_vectors,
         **store._prepare_collection_params(),  # noqa: SLF001
     )
-    store._create_payload_index(store.index, store.payload_fields_to_index)  # noqa: SLF001
 
 
 def write_documents(
@@ -104,17 +119,18 @@ def write_documents(
     :returns: Number of documents that were written.
     :raises ValueError: If the collection has no multivector, or a document has no token codes or damaged ones.
     """
-    client, place = open_client(store), place_of(store)
-    exists = patiently(lambda: client.collection_exists(store.index), place)
-    collection = patiently(lambda: client.get_collection(store.index), place) if exists else None
-    check_multivector(store, multivector_dimension(collection) if collection is not None else None)
+    place = place_of(store)
+    with checked_client(store) as client:
+        exists = patiently(partial(client.collection_exists, store.index), place)
+        collection = patiently(partial(client.get_collection, store.index), place) if exists else None
+        check_multivector(store, multivector_dimension(collection) if collection is not None else None)
     bare = [document.id for document in documents if CODES_KEY not in document.meta]
     if bare:
         msg = f"Document {bare[0]} has no token codes. Embed the documents with RRRADocumentEmbedder first."
         raise ValueError(msg)
-    wanted = store._handle_duplicate_documents(list(documents), policy)  # noqa: SLF001
+    wanted = patiently(partial(store._handle_duplicate_documents, list(documents), policy), place)  # noqa: SLF001
     for points in _requests(wanted):
-        patiently(lambda points=points: client.upsert(store.index, points, wait=store.wait_result_from_api), place)  # type: ignore[misc]
+        patiently(partial(client.upsert, store.index, points, wait=store.wait_result_from_api), place)
     return len(wanted)
 
 
@@ -206,7 +222,7 @@ def documents_of(
         head = meta.pop(HEAD_KEY, None)
         if head is not None and isinstance(point.vector, dict) and MULTIVECTOR_NAME in point.vector:
             states = np.asarray(point.vector[MULTIVECTOR_NAME], dtype=np.float32)
-            meta[CODES_KEY] = join_record(head, states)
+            meta[CODES_KEY] = join_record(head, states, document.id)
         if is_rescored(request):
             meta[SCORES_KEY] = {"token_match": point.score}
         result.append(replace(document, meta=meta) if meta != document.meta else document)

@@ -1,6 +1,7 @@
 """Patience with a Qdrant server: try again what may pass, and say in one sentence what will not."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import grpc
@@ -10,6 +11,9 @@ from qdrant_client import QdrantClient
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 from tenacity import AsyncRetrying, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+# Environment variable of a server's key, where a user names the server by its URL alone.
+API_KEY = "QDRANT_API_KEY"
 
 Result = TypeVar("Result")
 
@@ -147,3 +151,21 @@ def open_client(store: QdrantDocumentStore) -> QdrantClient:
             )
             raise ValueError(msg) from error
     return store._client  # noqa: SLF001
+
+
+@contextmanager
+def checked_client(store: QdrantDocumentStore) -> Iterator[QdrantClient]:
+    """
+    The same client for a block that checks the collection; closed if the block opened it and failed.
+
+    A store with an open client takes its collection as set up, and would then write to one that is missing.
+
+    :param store: The document store.
+    """
+    was_open = store._client is not None  # noqa: SLF001
+    try:
+        yield open_client(store)
+    except BaseException:
+        if not was_open:
+            store.close()
+        raise

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 
 def command(
@@ -27,5 +28,9 @@ def command(
         f"{report.added} files added, {report.changed} changed, {report.removed} removed, "
         f"{report.unchanged} unchanged. The index holds {report.passages} passages."
     )
+    if report.of_another_pipeline:
+        Console().print(
+            f"{report.of_another_pipeline} files were indexed by another pipeline; name them again to index them anew."
+        )
     for path, reason in report.skipped:
-        Console(stderr=True).print(f"[yellow]Skipped[/] {path}: {reason}", highlight=False)
+        Console(stderr=True).print(Text.assemble(("Skipped", "yellow"), f" {path}: {reason}"))

@@ -1,8 +1,10 @@
-"""Bring a Qdrant index up to date with files, so that a kill at any moment costs at most one batch."""
+"""Bring a Qdrant index up to date with files, so that a kill at any moment costs a few seconds of work."""
 
 import hashlib
 import json
+import math
 import re
+import time
 from collections.abc import Container, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -13,29 +15,38 @@ from typing import Any
 from haystack import Document
 from haystack.components.writers import DocumentWriter
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
+from qdrant_client import models
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from rrra_haystack.cli.pipelines import opened, store_parameters
 from rrra_haystack.cli.ray_indexing import encoded_by_ray
 from rrra_haystack.cli.stages import PASSAGES_SUFFIX, Encoding, Reading, Unit, units_of
 from rrra_haystack.files import atomic_write
-from rrra_haystack.remote import patiently, place_of
+from rrra_haystack.remote import open_client, patiently, place_of
 
 _SUFFIXES = frozenset({".txt", ".md", ".pdf", ".html", ".htm"})
 _KINDS = (*sorted(_SUFFIXES), PASSAGES_SUFFIX)
 _BATCH_BYTES = 256 * 1024
 _MANIFEST = "rrra-index.json"
+_MANIFEST_SECONDS = 5.0
+_SOURCE, _PART = "meta.source", "meta.part"
+_PART_NAME = re.compile(rf"({re.escape(PASSAGES_SUFFIX)})#\d+$", flags=re.IGNORECASE)
 
 
 @dataclass
 class IndexReport:
-    """How many files were added, changed, removed, left; passages in the index; files skipped and why."""
+    """
+    How many files were added, changed, removed, left; passages in the index; files skipped and why.
+
+    Files `of_another_pipeline` are in the index as that pipeline made them, for they were not named.
+    """
 
     added: int = 0
     changed: int = 0
     removed: int = 0
     unchanged: int = 0
     passages: int = 0
+    of_another_pipeline: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -46,8 +57,7 @@ def index(
     Index files.
 
     A manifest beside the index holds the digest of each file, and of each part of a file of passages, that is wholly
-    written. It is updated after each batch; what a killed run left half-written is not in it, and is deleted and
-    written again.
+    written. What a killed run left half-written is named in it as such, and is deleted and written again.
 
     :param paths: Files and folders.
     :param pipeline: An indexing pipeline with components ``router``, ``splitter``, and ``writer`` over a
@@ -70,36 +80,37 @@ def index(
         msg = f"None of these files can be indexed; the kinds are {', '.join(_KINDS)}."
         raise ValueError(msg)
     units = {file: list(units_of(file)) for file in files}
-    digests = {unit.key: unit.digest for own in units.values() for unit in own}
-    recipe = hashlib.sha256(json.dumps(pipeline, sort_keys=True).encode()).hexdigest()
+    named = {unit.key for own in units.values() for unit in own}
     with opened(pipeline) as loaded:
         writer: Any = loaded.get_component("writer")
         store: QdrantDocumentStore = writer.document_store
-        patiently(partial(_set_up, store), place_of(store))
-        manifest = patiently(lambda: _read_manifest(manifest_path, recipe, store), place_of(store))
-        gone = [known for known in manifest if known not in digests and _is_gone(known, units, paths)]
-        stale = [unit for own in units.values() for unit in own if manifest.get(unit.key) != unit.digest]
-        _count(report, units, stale, manifest)
-        report.removed = len({_file_of(known) for known in gone} - set(units))
-        patiently(lambda: _forget(store, gone), place_of(store))
-        for known in gone:
-            del manifest[known]
-        columns = (TextColumn("Indexing"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-        batches = list(_batches(stale))
-        encode = partial(encoded_by_ray, ray) if ray and batches else _encoded
-        with (
-            Progress(*columns, disable=not show_progress) as progress,
-            closing(encode(pipeline, batches)) as encoded,
-        ):
-            task = progress.add_task("", total=sum(unit.size for unit in stale))
-            for number, documents in encoded:
-                batch = batches[number]
-                report.skipped += patiently(partial(_write, writer, store, batch, documents), place_of(store))
-                manifest |= {unit.key: unit.digest for unit in batch}
-                _write_manifest(manifest_path, recipe, manifest)
-                progress.advance(task, sum(unit.size for unit in batch))
-        _write_manifest(manifest_path, recipe, manifest)
-        report.passages = patiently(store.count_documents, place_of(store))
+        place = place_of(store)
+        patiently(partial(_set_up, store), place)
+        is_empty = not patiently(store.count_documents, place)
+        manifest = _Manifest.read(manifest_path, _recipe(pipeline), is_empty=is_empty)
+        gone = [key for key in manifest.known() if key not in named and _is_gone(key, units, paths)]
+        stale = [unit for own in units.values() for unit in own if not manifest.holds(unit)]
+        _count(report, units, stale, gone, manifest)
+        try:
+            patiently(lambda: _forget(store, gone), place)
+            manifest.forget(gone)
+            manifest.begin(stale)
+            batches = list(_batches(stale))
+            encode = partial(encoded_by_ray, ray) if ray and batches else _encoded
+            columns = (TextColumn("Indexing"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+            with (
+                Progress(*columns, disable=not show_progress) as progress,
+                closing(encode(pipeline, batches)) as encoded,
+            ):
+                task = progress.add_task("", total=sum(unit.size for unit in stale))
+                for number, documents in encoded:
+                    batch = batches[number]
+                    report.skipped += patiently(partial(_write, writer, store, batch, documents), place)
+                    manifest.complete(batch)
+                    progress.advance(task, sum(unit.size for unit in batch))
+        finally:
+            manifest.write()
+        report.passages = patiently(store.count_documents, place)
     return report
 
 
@@ -111,21 +122,41 @@ def _encoded(pipeline: dict[str, Any], batches: Sequence[Sequence[Unit]]) -> Gen
             yield number, encode(read(batch))
 
 
-def _count(report: IndexReport, units: dict[Path, list[Unit]], stale: list[Unit], manifest: dict[str, str]) -> None:
-    touched = {unit.path for unit in stale}
-    known = {_file_of(key) for key in manifest}
+def _count(
+    report: IndexReport, units: dict[Path, list[Unit]], stale: list[Unit], gone: list[str], manifest: "_Manifest"
+) -> None:
+    lost = {_file_of(key) for key in gone}
+    # A file of passages may have become shorter, and nothing else.
+    touched = {unit.path for unit in stale} | (lost & units.keys())
+    known = {_file_of(key) for key in manifest.held}
     report.changed = len(touched & known)
     report.added = len(touched - known)
     report.unchanged = len(units) - len(touched)
+    report.removed = len(lost - units.keys())
+    report.of_another_pipeline = len({_file_of(key) for key in manifest.of_another_pipeline()} - units.keys() - lost)
 
 
 def _set_up(store: QdrantDocumentStore) -> None:
     """Open the store; what fails half-way is closed, for the store would take its collection as set up."""
     try:
         store.count_documents()
+        _index_fields(store)
     except Exception:
         store.close()
         raise
+
+
+def _index_fields(store: QdrantDocumentStore) -> None:
+    """Let a server find the passages of a file without reading all payloads."""
+    if store.path or store.location == ":memory:":
+        # An embedded Qdrant has no such indexes, and would warn.
+        return
+    client = open_client(store)
+    present = client.get_collection(store.index).payload_schema
+    for name in (_SOURCE, _PART):
+        if name not in present:
+            # A full collection takes its time, and deleting works meanwhile.
+            client.create_payload_index(store.index, name, models.PayloadSchemaType.KEYWORD, wait=False)
 
 
 def _collect(paths: Iterable[Path]) -> tuple[list[Path], IndexReport]:
@@ -145,7 +176,7 @@ def _collect(paths: Iterable[Path]) -> tuple[list[Path], IndexReport]:
 
 def _file_of(key: str) -> Path:
     """The file of a unit."""
-    return Path(re.sub(rf"({re.escape(PASSAGES_SUFFIX)})#\d+$", r"\1", key, flags=re.IGNORECASE))
+    return Path(_PART_NAME.sub(r"\1", key))
 
 
 def _is_gone(known: str, files: Container[Path], paths: Iterable[Path]) -> bool:
@@ -175,15 +206,26 @@ def _write(
     _forget(store, [unit.key for unit in batch])
     if documents:
         writer.run(documents=documents)
-    written = {document.meta.get("source") for document in documents}
-    return [(unit.key, "no text was found in it") for unit in batch if str(unit.path) not in written]
+    # A passage of a .jsonl file has a source of its own, of any type.
+    written = {document.meta.get("part") or document.meta.get("source") for document in documents}
+    return [(unit.key, "no text was found in it") for unit in batch if unit.key not in written]
 
 
-def _forget(store: QdrantDocumentStore, keys: list[str]) -> None:
-    if keys and store.count_documents():
-        fields = ("meta.source", "meta.part")
-        conditions = [{"field": field, "operator": "in", "value": keys} for field in fields]
-        store.delete_by_filter({"operator": "OR", "conditions": conditions})
+def _forget(store: QdrantDocumentStore, keys: Sequence[str]) -> None:
+    """Delete the passages of units; the store's own method would count them first."""
+    parts = [key for key in keys if _PART_NAME.search(key)]
+    files = [key for key in keys if not _PART_NAME.search(key)]
+    conditions: list[models.Condition] = []
+    if parts:
+        conditions.append(models.FieldCondition(key=_PART, match=models.MatchAny(any=parts)))
+    if files:
+        of_files = models.FieldCondition(key=_SOURCE, match=models.MatchAny(any=files))
+        # A passage of a .jsonl file may name as its source a file that is indexed, too.
+        no_part = models.IsEmptyCondition(is_empty=models.PayloadField(key=_PART))
+        conditions.append(models.Filter(must=[of_files, no_part]))
+    if conditions:
+        chosen = models.FilterSelector(filter=models.Filter(should=conditions))
+        open_client(store).delete(store.index, chosen, wait=store.wait_result_from_api)
 
 
 def _manifest_path(parameters: dict[str, Any]) -> Path:
@@ -194,20 +236,84 @@ def _manifest_path(parameters: dict[str, Any]) -> Path:
     return Path(".rrra") / f"{name}-{hashlib.sha256(address.encode()).hexdigest()[:12]}-{_MANIFEST}"
 
 
-def _read_manifest(path: Path, recipe: str, store: QdrantDocumentStore) -> dict[str, str]:
-    """Digests of the files that the index holds; none if the index was emptied or another pipeline filled it."""
-    if not path.exists():
-        return {}
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        files = dict(data["files"])
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError):
-        return {}
-    if data.get("pipeline") != recipe or not store.count_documents():
-        _forget(store, list(files))
-        return {}
-    return files
+def _recipe(pipeline: dict[str, Any]) -> str:
+    """A digest of what passages depend on: the pipeline without its store, which may be named in many ways."""
+    components = {
+        name: {
+            **component,
+            "init_parameters": {
+                key: value for key, value in component.get("init_parameters", {}).items() if key != "document_store"
+            },
+        }
+        for name, component in pipeline["components"].items()
+    }
+    recipe = json.dumps({**pipeline, "components": components}, sort_keys=True)
+    return hashlib.sha256(recipe.encode()).hexdigest()[:16]
 
 
-def _write_manifest(path: Path, recipe: str, files: dict[str, str]) -> None:
-    atomic_write(path, json.dumps({"pipeline": recipe, "files": files}, indent=1) + "\n")
+@dataclass
+class _Manifest:
+    """
+    What the index holds.
+
+    :param path: Where the manifest lies.
+    :param recipe: Digest of the pipeline that is at work.
+    :param held: Units that are wholly written, with the digests of the pipeline and of their bytes.
+    :param pending: Units that were begun; the index may hold any part of them, old or new.
+    """
+
+    path: Path
+    recipe: str
+    held: dict[str, str] = field(default_factory=dict)
+    pending: set[str] = field(default_factory=set)
+    _written: float = -math.inf
+
+    @classmethod
+    def read(cls, path: Path, recipe: str, *, is_empty: bool) -> "_Manifest":
+        """The manifest of an index; a new one if there is none, or if the index was emptied."""
+        if is_empty or not path.exists():
+            return cls(path, recipe)
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            return cls(path, recipe, dict(data["files"]), set(data.get("pending", ())))
+        except (KeyError, TypeError, ValueError):
+            return cls(path, recipe)
+
+    def _state(self, unit: Unit) -> str:
+        return f"{self.recipe}:{unit.digest}"
+
+    def known(self) -> set[str]:
+        """Units of which the index may hold passages."""
+        return self.held.keys() | self.pending
+
+    def holds(self, unit: Unit) -> bool:
+        """Whether a unit is wholly written, as it is now and by this pipeline."""
+        return unit.key not in self.pending and self.held.get(unit.key) == self._state(unit)
+
+    def of_another_pipeline(self) -> list[str]:
+        """Units that another pipeline wrote."""
+        return [key for key, state in self.held.items() if not state.startswith(f"{self.recipe}:")]
+
+    def begin(self, units: Iterable[Unit]) -> None:
+        """Note what is about to be written, so that what a kill leaves of it is found."""
+        self.pending |= {unit.key for unit in units}
+        self.write()
+
+    def complete(self, units: Iterable[Unit]) -> None:
+        """Note what is wholly written; on disk only now and then, since what is noted late is written again."""
+        self.held |= {unit.key: self._state(unit) for unit in units}
+        self.pending -= {unit.key for unit in units}
+        if time.monotonic() - self._written >= _MANIFEST_SECONDS:
+            self.write()
+            self._written = time.monotonic()
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Drop what was deleted."""
+        for key in keys:
+            self.held.pop(key, None)
+            self.pending.discard(key)
+
+    def write(self) -> None:
+        """Write the manifest to its place."""
+        told = {"files": self.held, "pending": sorted(self.pending)}
+        atomic_write(self.path, json.dumps(told, indent=1) + "\n")

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from haystack import Pipeline
+from haystack.utils import Secret
 
 from rrra_haystack.files import read_yaml
+from rrra_haystack.remote import API_KEY
 from rrra_haystack.resources import resource_directory
 
 DEFAULT_STORE = ".rrra/store"
@@ -22,7 +24,8 @@ def read_pipeline(pipeline: Path | None, name: str, store: str | None) -> dict[s
 
     :param pipeline: The user's file; the bundled one called `name` if `None`.
     :param name: File name of the bundled pipeline.
-    :param store: Folder or URL of the Qdrant to use instead of the one that the YAML names.
+    :param store: Folder or URL of the Qdrant to use instead of the one that the YAML names. The key of a server is
+        read from the environment variable ``QDRANT_API_KEY`` unless the YAML names another.
     :raises ValueError: If the file is not a pipeline.
     """
     path = pipeline or resource_directory("pipelines") / name
@@ -32,9 +35,16 @@ def read_pipeline(pipeline: Path | None, name: str, store: str | None) -> dict[s
         raise ValueError(msg)
     if store is not None:
         for parameters in store_parameters(data):
-            parameters.pop("path", None)
-            parameters.pop("url", None)
-            parameters["url" if "://" in store else "path"] = store
+            for place in ("path", "url", "host", "location"):
+                parameters.pop(place, None)
+            if "://" in store:
+                parameters["url"] = store
+                if parameters.get("api_key") is None:
+                    parameters["api_key"] = Secret.from_env_var(API_KEY, strict=False).to_dict()
+            else:
+                parameters["path"] = store
+                # A folder wants no key, and a strict one that is missing would be an error.
+                parameters.pop("api_key", None)
     return data
 
 

@@ -44,8 +44,8 @@ def encoded_by_ray(
         gpu = 1 if ray.cluster_resources().get("GPU") else None
         encoded = (
             ray.data.from_items(rows, override_num_blocks=len(rows))
-            .map(_read, fn_args=(pipeline,))
             # Without an end to retries, a text that kills its worker would be tried for ever.
+            .map(_read, fn_args=(pipeline,), max_retries=_RETRIES)
             .map(_Encoder, fn_constructor_args=(pipeline,), num_gpus=gpu, max_task_retries=_RETRIES)
         )
         for row in encoded.iter_rows():
@@ -53,10 +53,14 @@ def encoded_by_ray(
                 msg = f"A Ray worker failed: {row['error']}"
                 raise RuntimeError(msg)
             yield row["number"], _unpacked(row["documents"])
-    except (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError) as error:
+    except (
+        ray.exceptions.RayActorError,
+        ray.exceptions.WorkerCrashedError,
+        ray.exceptions.OutOfMemoryError,
+    ) as error:
         msg = (
-            f"Ray workers died {_RETRIES + 1} times at the same work ({str(error).splitlines()[0]}) Is there enough "
-            "memory? What was written stays; the same command goes on from there."
+            f"Ray gave up work at which up to {_RETRIES + 1} workers died ({str(error).splitlines()[0]}) Is there "
+            "enough memory? What was written stays; the same command goes on from there."
         )
         raise RuntimeError(msg) from None
     finally:

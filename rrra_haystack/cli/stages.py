@@ -76,11 +76,12 @@ def _passages(unit: Unit) -> Iterator[Document]:
             continue
         try:
             row = json.loads(line)
-            own = {"source": str(unit.path), "part": unit.key}
             meta = {
                 key: value for key, value in row.items() if key not in ("_id", "text") and value not in ("", None, {})
             }
-            yield Document(id=str(row["_id"]), content=str(row["text"]), meta=meta | own)
+            # A source that the passage names itself tells more than the file.
+            meta = {"source": str(unit.path), **meta, "part": unit.key}
+            yield Document(id=str(row["_id"]), content=str(row["text"]), meta=meta)
         except (ValueError, KeyError, AttributeError):
             msg = f"{unit.path}, line {number}: expected a JSON object with '_id' and 'text'."
             raise ValueError(msg) from None

@@ -10,11 +10,12 @@ import pytest
 import yaml
 from browser import chromium, needs_chromium
 from haystack import Pipeline
-from qdrant_client import QdrantClient
+from qdrant_client import QdrantClient, models
+from qdrant_server import qdrant_server
 from typer.testing import CliRunner
 
-from rrra_haystack.cli import app
-from rrra_haystack.cli.pipelines import store_parameters
+from rrra_haystack.cli import app, indexing
+from rrra_haystack.cli.pipelines import read_pipeline, store_parameters
 
 REPOSITORY = Path(__file__).parents[2]
 RRRA = Path(sys.executable).with_name("rrra")
@@ -24,6 +25,17 @@ def run(*arguments: str) -> str:
     result = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.output
+
+
+def payloads() -> list[dict]:
+    client = QdrantClient(path=".rrra/store")
+    held = [record.payload for record in client.scroll("rrra", limit=1000)[0]]
+    client.close()
+    return held
+
+
+def sources() -> set[str]:
+    return {Path(one["meta"]["source"]).name for one in payloads()}
 
 
 def counts(output: str) -> str:
@@ -86,6 +98,150 @@ def test_index_goes_on_after_a_kill(workspace: Path, tmp_path: Path) -> None:
     assert interrupted.split("holds")[1] == whole.split("holds")[1]
 
 
+def test_a_store_by_another_name_keeps_its_files(workspace: Path, files: Path) -> None:
+    (workspace / "new.txt").write_text("Oolong is half fermented.")
+    run("index", str(files), "--store", ".rrra/store")
+    said = run("index", "new.txt", "--store", "./.rrra/store")
+    assert "1 files added, 0 changed, 0 removed, 0 unchanged" in said
+    assert "another pipeline" not in said
+    assert sources() == {"rivers.txt", "kitchen.md", "moons.html", "bridge.pdf", "new.txt"}
+    assert "4 unchanged" in run("index", str(files), "--store", str(workspace / ".rrra/store"))
+
+
+def test_another_pipeline_indexes_what_is_named_anew_and_leaves_the_rest(workspace: Path, files: Path) -> None:
+    run("index", str(files))
+    whole = payloads()
+    changed = Path("pipelines/indexing.yaml")
+    changed.write_text(changed.read_text().replace("split_length: 120", "split_length: 10"))
+    rivers = str(files / "rivers.txt")
+    said = run("index", rivers, "--pipeline", str(changed))
+    assert "0 files added, 1 changed, 0 removed, 0 unchanged" in said
+    assert "3 files were indexed by another pipeline; name them again" in said
+    held = payloads()
+    others = [one for one in whole if one["meta"]["source"] != rivers]
+    assert sorted(one["id"] for one in held if one["meta"]["source"] != rivers) == sorted(one["id"] for one in others)
+    assert len(held) - len(others) > len(whole) - len(others)
+    said = run("index", str(files), "--pipeline", str(changed))
+    assert "3 changed, 0 removed, 1 unchanged" in said
+    assert "another pipeline" not in said
+
+    client = QdrantClient(path=".rrra/store")
+    client.delete("rrra", models.FilterSelector(filter=models.Filter()))
+    client.close()
+    assert "4 files added" in run("index", str(files), "--pipeline", str(changed))
+
+
+def test_an_interruption_leaves_what_is_whole(workspace: Path, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(indexing, "_BATCH_BYTES", 1)
+    rivers = files / "rivers.txt"
+    before = rivers.read_text()
+    run("index", str(rivers))
+    rivers.write_text("The Elbe rises in the Giant Mountains.")
+    write, written = indexing._write, []
+
+    def interrupted(writer: object, store: object, batch: list, documents: list) -> list:
+        # In the midst of the last one, when its former passages are deleted.
+        if batch[0].path == rivers:
+            indexing._forget(store, [batch[0].key])
+            raise KeyboardInterrupt
+        written.append(batch)
+        return write(writer, store, batch, documents)
+
+    monkeypatch.setattr(indexing, "_write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        indexing.index([files], read_pipeline(None, "indexing.yaml", None))
+    assert len(written) == 3
+    manifest = json.loads(Path(".rrra/store/rrra-rrra-index.json").read_text())
+    assert manifest["pending"] == [str(rivers)]
+    monkeypatch.setattr(indexing, "_write", write)
+    # Its bytes are those that the manifest knows, but its passages are gone.
+    rivers.write_text(before)
+    assert "0 files added, 1 changed, 0 removed, 3 unchanged" in run("index", str(files))
+    assert "rivers.txt" in sources()
+
+
+def test_a_shorter_file_of_passages_is_changed(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rrra_haystack.cli.stages._LINES", 2)
+    corpus = Path("corpus.jsonl")
+    lines = [json.dumps({"_id": f"p{n}", "text": f"Town {n} was founded in 15{n:02}."}) + "\n" for n in range(6)]
+    shorter = "0 files added, 1 changed"
+    for kept, said in ((6, "1 files added, 0 changed"), (4, shorter), (0, shorter)):
+        corpus.write_text("".join(lines[:kept]))
+        output = run("index", "corpus.jsonl")
+        assert f"{said}, 0 removed, 0 unchanged. The index holds {kept} passages" in " ".join(output.split())
+
+
+def test_passages_keep_a_source_of_their_own(workspace: Path, files: Path) -> None:
+    kitchen = str(files / "kitchen.md")
+    rows = [
+        {"_id": "web", "text": "The Elbe rises in the Giant Mountains.", "source": "https://example.org/elbe"},
+        {"_id": "list", "text": "Oolong is half fermented.", "source": ["a tea book", 7]},
+        {"_id": "file", "text": "Yeast makes dough rise.", "source": kitchen},
+        {"_id": "none", "text": "Titan has lakes of liquid methane."},
+    ]
+    corpus = Path("corpus.jsonl")
+    corpus.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    said = run("index", "corpus.jsonl", str(files))
+    assert "no text was found" not in said
+    expected = {row["_id"]: row.get("source", str(corpus.resolve())) for row in rows}
+    part = f"{corpus.resolve()}#1"
+
+    def kept() -> dict:
+        return {one["id"]: one["meta"]["source"] for one in payloads() if one["meta"].get("part") == part}
+
+    assert kept() == expected
+    # Forgetting the file that a passage names does not forget the passage.
+    Path(kitchen).write_text("# Rye\n\nRye bread is dense.")
+    run("index", kitchen)
+    assert kept() == expected
+    corpus.write_text("".join(json.dumps(row) + "\n" for row in rows[2:]))
+    assert "1 changed" in run("index", "corpus.jsonl")
+    assert kept() == {"file": kitchen, "none": expected["none"]}
+    assert "Rye" in " ".join(one["content"] for one in payloads())
+
+
+def test_brackets_are_shown_as_they_are(workspace: Path) -> None:
+    odd = Path("notes [/] [b].txt")
+    odd.parent.mkdir()
+    odd.write_text("The tag [/] closes the last tag that is open.")
+    run("index", str(odd))
+    shown = run("ask", "What does [/] close?")
+    assert "What does [/] close?" in shown
+    blank = Path("blank[/red].txt")
+    blank.parent.mkdir()
+    blank.write_text("")
+    assert "blank[/red].txt: no text was found" in "".join(run("index", str(blank)).splitlines())
+
+
+def test_a_server_that_wants_a_key(workspace: Path, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with qdrant_server(key="secret") as server:
+        monkeypatch.setenv("QDRANT_API_KEY", "secret")
+        assert "1 files added" in run("index", str(files / "rivers.txt"), "--store", server.url)
+        found = json.loads(run("ask", "Where does the Danube rise?", "--store", server.url, "--json"))
+        assert "Danube" in found["documents"][0]["content"]
+        monkeypatch.delenv("QDRANT_API_KEY")
+        with pytest.raises(PermissionError, match="refused the API key"):
+            run("index", str(files), "--store", server.url)
+
+
+def test_a_store_in_the_place_of_another(tmp_path: Path) -> None:
+    def placed(parameters: dict, store: str) -> dict:
+        file = tmp_path / "own.yaml"
+        kind = "haystack_integrations.document_stores.qdrant.document_store.QdrantDocumentStore"
+        described = {"type": kind, "init_parameters": parameters}
+        file.write_text(yaml.safe_dump({"components": {"writer": {"init_parameters": {"document_store": described}}}}))
+        (found,) = store_parameters(read_pipeline(file, "unused", store))
+        return found
+
+    own = {"type": "env_var", "env_vars": ["MINE"], "strict": True}
+    by_environment = {"type": "env_var", "env_vars": ["QDRANT_API_KEY"], "strict": False}
+    assert placed({"host": "h", "index": "i"}, "http://q") == {
+        "index": "i", "url": "http://q", "api_key": by_environment,
+    }  # fmt: skip
+    assert placed({"url": "http://p", "api_key": own}, "http://q") == {"url": "http://q", "api_key": own}
+    assert placed({"url": "http://p", "api_key": own}, "folder") == {"path": "folder"}
+
+
 def test_index_takes_passages_with_their_ids(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rrra_haystack.cli.stages._LINES", 2)
     rows = [{"_id": f"p{n}", "title": f"Town {n}", "text": f"It was founded in 15{n:02}."} for n in range(7)]
@@ -95,10 +251,7 @@ def test_index_takes_passages_with_their_ids(workspace: Path, monkeypatch: pytes
     def indexed(lines: list[dict]) -> tuple[str, list[dict]]:
         corpus.write_text("".join(json.dumps(line) + "\n" for line in lines))
         said = counts(run("index", str(corpus)))
-        client = QdrantClient(path=".rrra/store")
-        held = [record.payload for record in client.scroll("rrra", limit=100)[0]]
-        client.close()
-        return said, held
+        return said, payloads()
 
     said, held = indexed(rows)
     assert "1 files added" in said

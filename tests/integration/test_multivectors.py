@@ -4,6 +4,7 @@ import asyncio
 import json
 from dataclasses import replace
 
+import httpx
 import numpy as np
 import pytest
 import torch
@@ -13,12 +14,14 @@ from haystack.document_stores.types import DuplicatePolicy
 from haystack.utils import Secret
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from qdrant_client.http import models
+from qdrant_client.http.exceptions import ResponseHandlingException
 from qdrant_server import qdrant_server
 from texts import TEXTS
 
 from rrra_haystack import RRRAAdapterRanker, RRRADocumentEmbedder, RRRAEmbedder, RRRAModel, RRRARetriever
 from rrra_haystack.codes import InvalidCodesError
 from rrra_haystack.multivectors import MULTIVECTOR_NAME, create_collection, write_documents
+from rrra_haystack.remote import open_client
 
 QUESTIONS = ["Where does the Danube rise?", "Who founded Arlow?", "Which moon is the largest?"]
 # Qdrant keeps 16 bits a dimension.
@@ -266,6 +269,36 @@ def test_a_missing_collection_is_not_made_by_writing(indexed: list[Document]) ->
     assert write_documents(store, indexed) == len(indexed)
 
 
+def test_a_failed_check_leaves_the_store_closed(indexed: list[Document], monkeypatch: pytest.MonkeyPatch) -> None:
+    with qdrant_server() as server:
+        store = new_store(url=server.url)
+        with pytest.raises(ValueError, match="has no multivector"):
+            write_documents(store, indexed)
+        # The store makes its collection when it is opened.
+        assert store.write_documents(indexed) == len(indexed)
+
+
+def test_creating_survives_faults_and_a_lost_answer(indexed: list[Document], monkeypatch: pytest.MonkeyPatch) -> None:
+    with qdrant_server() as server:
+        server.faults, server.where = [503], "PUT /collections/Document"
+        store = new_store(url=server.url)
+        create_collection(store)
+        assert not server.faults
+        assert write_documents(store, indexed) == len(indexed)
+        # The server made it, and its answer was lost.
+        other = new_store(url=server.url, index="other")
+        client = open_client(other)
+        create = client.create_collection
+
+        def lost(*arguments: object, **named: object) -> None:
+            create(*arguments, **named)
+            raise ResponseHandlingException(httpx.ReadTimeout("lost"))
+
+        monkeypatch.setattr(client, "create_collection", lost)
+        create_collection(other)
+        assert write_documents(other, indexed) == len(indexed)
+
+
 def test_another_model(store: QdrantDocumentStore) -> None:
     with pytest.raises(ValueError, match=r"tokens have 384 dimensions, but .* holds 128"):
         RRRARetriever(store).run(**asked(QUESTIONS[0], "all-MiniLM-L6-v2"))
@@ -277,7 +310,8 @@ def test_documents_without_codes_or_with_damaged_ones(store: QdrantDocumentStore
     bare = Document(id="bare", content="Tea", embedding=[0.1] * 384)
     with pytest.raises(ValueError, match="Document bare has no token codes"):
         write_documents(store, [bare])
-    for codes in ("nonsense", indexed[0].meta["rrra_codes"][:40], indexed[0].meta["rrra_codes"][:-32], 5):
+    sound = indexed[0].meta["rrra_codes"]
+    for codes in ("nonsense", sound[:40], sound[:41], f"{sound[:20]}!{sound[21:]}", sound[:-32], 5):
         with pytest.raises(InvalidCodesError, match="document bare"):
             write_documents(store, [replace(bare, meta={"rrra_codes": codes})])
 
@@ -290,6 +324,16 @@ def test_vectors_that_were_changed_are_noticed(indexed: list[Document]) -> None:
     found = RRRARetriever(store, return_codes=True).run(**asked(QUESTIONS[0]))["documents"]
     with pytest.raises(InvalidCodesError, match="check sum is wrong"):
         RRRAAdapterRanker().run(query=QUESTIONS[0], documents=found)
+
+
+def test_a_head_that_was_changed_is_noticed(indexed: list[Document]) -> None:
+    store = filled(indexed[:1])
+    (point,) = store._client.scroll(store.index, limit=1)[0]
+    sound = point.payload["meta"]["rrra_head"]
+    for head in (sound[:41], f"{sound[:8]}!{sound[9:]}", sound[:-4], "nonsense"):
+        store._client.set_payload(store.index, {"rrra_head": head}, [point.id], key="meta")
+        with pytest.raises(InvalidCodesError, match=f"document {indexed[0].id} are damaged"):
+            RRRARetriever(store, return_codes=True).run(**asked(QUESTIONS[0]))
 
 
 def test_prefetch_limit_must_be_positive(store: QdrantDocumentStore) -> None:

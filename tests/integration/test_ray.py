@@ -3,8 +3,13 @@
 import json
 import os
 import signal
+import socket
+import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -115,6 +120,70 @@ def test_killed_workers_lose_and_repeat_nothing(corpus: Path, tmp_path: Path, mo
     assert sorted(payload["id"] for payload, _ in held.values()) == sorted(f"p{n}" for n in range(PASSAGES))
     assert report.passages == PASSAGES
     assert held == _held(tmp_path / "plain")
+
+
+def test_reading_that_kills_its_worker_ends_the_command(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = tmp_path / "tries"
+
+    def dying(row: dict, pipeline: dict) -> dict:
+        with tries.open("a") as file:
+            file.write(".")
+        os._exit(1)
+
+    monkeypatch.setattr(ray_indexing, "_read", dying)
+    monkeypatch.setattr(ray_indexing, "_RETRIES", 1)
+    monkeypatch.setattr(stages, "_LINES", PASSAGES)
+    with pytest.raises(RuntimeError, match=r"up to 2 workers died .* memory\? What was written stays"):
+        _indexed([corpus], tmp_path / "ray", "local")
+    assert tries.read_text() == ".."
+
+
+@pytest.fixture
+def head(tmp_path: Path) -> Iterator[str]:
+    """The head of a cluster of its own, as `ray start` makes it; its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    # It is ended by its processes, since `ray stop` ends every Ray of this machine. The path of a socket must be short.
+    with tempfile.TemporaryDirectory(prefix="rrra-ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        process = subprocess.Popen(
+            [
+                *(Path(sys.executable).with_name("ray"), "start", "--head", "--block", "--disable-usage-stats"),
+                *("--node-ip-address", "127.0.0.1", "--port", str(port), "--num-cpus", "2", "--temp-dir", folder),
+                *("--include-dashboard=false", "--object-store-memory", str(2**27)),
+            ],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        deadline = time.monotonic() + 30
+        while not _listens(port):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        try:
+            yield f"127.0.0.1:{port}"
+        finally:
+            started = psutil.Process(process.pid).children(recursive=True)
+            process.kill()
+            process.wait()
+            for one in started:
+                with suppress(psutil.NoSuchProcess):
+                    one.kill()
+            psutil.wait_procs(started, timeout=10)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_cluster_by_its_address(corpus: Path, tmp_path: Path, head: str) -> None:
+    command = [Path(sys.executable).with_name("rrra"), "index", corpus, "--store", tmp_path / "ray", "--ray", head]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    said = " ".join(done.stdout.split())
+    assert f"1 files added, 0 changed, 0 removed, 0 unchanged. The index holds {PASSAGES} passages" in said
+    assert {payload["id"] for payload, _ in _held(tmp_path / "ray").values()} == {f"p{n}" for n in range(PASSAGES)}
 
 
 def test_a_server_is_filled(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

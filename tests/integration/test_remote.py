@@ -117,6 +117,14 @@ def test_no_server(embedded: list[Document]) -> None:
         RRRARetriever(store).run(query_embedding=embedding)
 
 
+def test_a_missing_collection_leaves_the_store_closed(server: Server, key: Secret, embedded: list[Document]) -> None:
+    store = _store(server, key)
+    with pytest.raises(ValueError, match="There is no collection 'rrra'"):
+        enrich(store)
+    # The store makes its collection when it is opened.
+    assert store.write_documents(embedded) == len(embedded)
+
+
 def test_a_wrong_key(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QDRANT_API_KEY", "wrong")
     store = _store(server, Secret.from_env_var("QDRANT_API_KEY"))
@@ -147,6 +155,28 @@ def test_indexing_survives_faults_of_writing(
         assert report.added == 4
         stored, _ = server.client.scroll("rrra", limit=1000)
         assert len({one.payload["content"] for one in stored}) == len(stored) == report.passages
+
+
+def test_deleting_finds_passages_by_an_index_and_counts_nothing(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with qdrant_server() as server:
+        pipeline = read_pipeline(None, "indexing.yaml", server.url)
+        counted = []
+        for batch_bytes in (1, 2**20):
+            monkeypatch.setattr(indexing, "_BATCH_BYTES", batch_bytes)
+            for name in ("rivers.txt", "kitchen.md", "moons.html"):
+                file = files / name
+                file.write_text(f"{file.read_text()} {batch_bytes}")
+            server.requests.clear()
+            server.faults, server.where = [503], "PUT /collections/rrra/index"
+            index([files], pipeline)
+            assert not server.faults
+            # One more after the fault.
+            assert server.requests.count("PUT /collections/rrra/index") == 3
+            counted.append(server.requests.count("POST /collections/rrra/points/count"))
+        assert counted[0] == counted[1]
 
 
 def test_nothing_is_lost_in_an_interrupted_indexing(

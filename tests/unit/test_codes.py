@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
 from rrra_haystack.adapter import places
-from rrra_haystack.codes import InvalidCodesError, TokenCodec, fingerprint, kind_of
+from rrra_haystack.codes import InvalidCodesError, TokenCodec, fingerprint, join_record, kind_of, split_record
 
 KINDS = ("int8", "1bit")
 LENGTHS = torch.tensor([0, 7, 1, 0, 30, 12, 0])
@@ -352,6 +352,40 @@ def test_kind_of_other_things_is_unknown() -> None:
     assert kind_of(text[:4]) is None
     assert kind_of(7) is None
     assert kind_of("ä" + text[1:]) is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_record_is_split_and_joined(kind: str) -> None:
+    for text, name in zip(make(kind, 72)[3], NAMES, strict=True):
+        head, states = split_record(text, name)
+        assert join_record(head, states.numpy(), name) == text
+
+
+SPLIT_BROKEN = {
+    "cut in the head": lambda text: text[:41],
+    "cut to a whole group of the head": lambda text: text[:40],
+    "a bad character in the head": lambda text: text[:12] + "!" + text[13:],
+    "a damaged number of dimensions": lambda text: pybase64.b64encode_as_string(
+        pybase64.b64decode(text)[:6] + b"\x49\x00" + pybase64.b64decode(text)[8:]
+    ),
+    "cut": lambda text: text[:-32],
+    "nothing": lambda _: None,
+    "bytes": lambda text: text.encode(),
+}
+
+
+@pytest.mark.parametrize("breakage", SPLIT_BROKEN.values(), ids=SPLIT_BROKEN)
+def test_a_damaged_record_is_not_split(breakage) -> None:
+    with pytest.raises(InvalidCodesError, match=r"document doc-4 are .* Index the document again"):
+        split_record(breakage(make("1bit", 72)[3][4]), "doc-4")
+
+
+def test_a_damaged_head_is_not_joined() -> None:
+    head, states = split_record(make("int8", 72)[3][4], "doc-4")
+    damaged = [head[:41], head[:-4], "!" + head[1:], pybase64.b64encode_as_string(b"x" * 96), flip(head, 6)]
+    for one in damaged:
+        with pytest.raises(InvalidCodesError, match="document doc-4 are damaged"):
+            join_record(one, states.numpy(), "doc-4")
 
 
 @pytest.mark.parametrize("dim", [0, -8, 12, 130])
