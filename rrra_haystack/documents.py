@@ -1,4 +1,4 @@
-"""Where RRRA keeps its things in a document's metadata, and what text of a document is embedded."""
+"""Where RRRA keeps its things in a document's metadata, what text of a document is embedded, and its source."""
 
 from collections.abc import Iterable
 from typing import Any, Protocol
@@ -16,6 +16,13 @@ class HasContent(Protocol):
     meta: dict[str, Any]
 
 
+class HasSource(Protocol):
+    """What is read of a document to say where it comes from."""
+
+    id: str
+    meta: dict[str, Any]
+
+
 def text_to_embed(document: HasContent, meta_fields_to_embed: Iterable[str], embedding_separator: str) -> str:
     """
     The text of a document that is embedded: metadata fields and content, joined.
@@ -26,3 +33,10 @@ def text_to_embed(document: HasContent, meta_fields_to_embed: Iterable[str], emb
     """
     fields = [str(document.meta[key]) for key in meta_fields_to_embed if document.meta.get(key) is not None]
     return embedding_separator.join([*fields, document.content or ""])
+
+
+def source_of(document: HasSource | None) -> str:
+    """Where a passage comes from: its file, or its id."""
+    if document is None:
+        return ""
+    return str(document.meta.get("source") or document.meta.get("file_path") or document.id)

@@ -3,13 +3,18 @@ Pipelines behind Hayhooks, with what a server in production needs besides.
 
 The YAML files are deployed as they are. Added to what Hayhooks does with them: questions are checked before a pipeline
 runs, pipelines that answer can be talked to over the OpenAI-compatible chat endpoint (streamed where their generator
-streams), and pipelines over the same store open it once.
+streams), and pipelines over the same store open it once and take turns there. Taken away is what changes the served
+pipelines over HTTP.
 """
 
 import asyncio
 import inspect
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import asynccontextmanager
+from functools import wraps
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import RLock
 from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Request
@@ -18,14 +23,19 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from hayhooks import YAMLPipelineWrapper, async_streaming_generator, create_app, get_last_user_message
 from hayhooks.server.pipelines.streaming import is_streaming_component
+from hayhooks.server.routers import deploy_router, draw_router, undeploy_router
 from hayhooks.server.utils.deploy_utils import commit_prepared_pipeline
 from hayhooks.server.utils.models import PreparedPipeline
 from hayhooks.settings import settings
-from haystack import GeneratedAnswer
+from haystack import ExtractedAnswer, Pipeline
+from haystack.dataclasses import ChatMessage
+from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from pydantic import StringConstraints, TypeAdapter, ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from haystack_integrations.components.retrievers.rrra import RRRARetriever
 from rrra_haystack.cli.pipelines import share_stores
+from rrra_haystack.documents import source_of
 
 MAX_QUESTION_CHARACTERS = 8192
 MAX_BODY_BYTES = 1024 * 1024
@@ -50,9 +60,7 @@ class ServedPipeline(YAMLPipelineWrapper):
             for name, resolution in input_resolutions.items()
         }
         super().__init__(yaml_source, checked, *args, **kwargs)
-        self._answers = next(
-            (part.component for name, part in self.output_resolutions.items() if name == "answers"), ""
-        )
+        self._answers = self.output_resolutions.get("answers")
         self._is_run_chat_completion_async_implemented = True
         if Question not in {resolution.type for resolution in checked.values()}:
             self._run_in_threads()
@@ -85,7 +93,7 @@ class ServedPipeline(YAMLPipelineWrapper):
             empty or too long.
         """
         names = [name for name, resolution in self.input_resolutions.items() if resolution.type is Question]
-        if len(names) != 1 or not self._answers:
+        if len(names) != 1 or self._answers is None:
             raise HTTPException(400, f"The pipeline '{model}' does not chat: it must take a question and give answers.")
         try:
             question = TypeAdapter(Question).validate_python(get_last_user_message(messages))
@@ -94,19 +102,88 @@ class ServedPipeline(YAMLPipelineWrapper):
         inputs = self._by_component({names[0]: question})
         if body.get("stream") and any(is_streaming_component(part) for _, part in self.pipeline.walk()):
             return async_streaming_generator(self.pipeline, pipeline_run_args=inputs)
-        output = await self.pipeline.run_async(inputs)
-        return as_text(output[self._answers]["answers"])
+        output = await self.pipeline.run_async(inputs, include_outputs_from=self.include_outputs_from)
+        return as_text(output.get(self._answers.component, {}).get(self._answers.name))
 
 
-def as_text(answers: list[Any]) -> str:
-    """The best answer in words, with where it stands when it was extracted."""
-    if not answers or not answers[0].data:
-        return _NO_ANSWER
-    best = answers[0]
-    if isinstance(best, GeneratedAnswer):
-        return str(best.data)
-    source = best.document.meta.get("source") or best.document.meta.get("file_path") or best.document.id
-    return f"{best.data} ({source})"
+def as_text(answers: Any) -> str:
+    """
+    The best answer in words, with where it stands when it was extracted.
+
+    :param answers: What a pipeline puts out as its answers: answers, messages or texts, best first, or one of them.
+    """
+    best = answers[0] if isinstance(answers, list) and answers else answers
+    if isinstance(best, ExtractedAnswer) and best.data and best.document is not None:
+        return f"{best.data} ({source_of(best.document)})"
+    text = best.text if isinstance(best, ChatMessage) else getattr(best, "data", best)
+    return str(text or _NO_ANSWER)
+
+
+# --- one embedded Qdrant for many threads ---
+
+
+def take_turns(pipelines: Iterable[Pipeline]) -> None:
+    """
+    Let the threads that search and write an embedded Qdrant take turns: its collections are not made for both at once.
+
+    A store that is only searched is left alone, so that its searches run side by side.
+
+    :param pipelines: Pipelines that share their stores.
+    """
+    users: dict[int, tuple[QdrantDocumentStore, list[Any]]] = {}
+    for pipeline in pipelines:
+        for _, part in pipeline.walk():
+            for name in ("document_store", "_document_store"):
+                store = getattr(part, name, None)
+                if isinstance(store, QdrantDocumentStore) and (store.path or store.location == ":memory:"):
+                    users.setdefault(id(store), (store, []))[1].append(part)
+    for store, parts in users.values():
+        searching = [part for part in parts if isinstance(part, RRRARetriever)]
+        if len(searching) == len(parts):
+            continue
+        # Reentrant: opening calls itself once, and a retriever in its turn calls a client that takes turns.
+        turn = RLock()
+        vars(store)["_initialize_client"] = _opening_in_turn(store, turn)
+        # A retriever opens the client itself, and closes it again if it does not find its collection.
+        for part in searching:
+            vars(part)["run"] = _in_turn(part.run, turn)
+
+
+class _InTurn:
+    """A client of an embedded Qdrant that one thread at a time uses."""
+
+    def __init__(self, client: Any, turn: RLock) -> None:
+        self._client = client
+        self._turn = turn
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._client, name)
+        return _in_turn(found, self._turn) if callable(found) else found
+
+
+def _in_turn(call: Callable[..., Any], turn: RLock) -> Callable[..., Any]:
+    @wraps(call)
+    def wait_and_call(*args: Any, **kwargs: Any) -> Any:
+        with turn:
+            return call(*args, **kwargs)
+
+    return wait_and_call
+
+
+def _opening_in_turn(store: QdrantDocumentStore, turn: RLock) -> Callable[[], None]:
+    """What the store calls before it uses its client; each batch that it writes is then a turn of its own."""
+    initialize = store._initialize_client  # noqa: SLF001
+
+    def open_client() -> None:
+        with turn:
+            initialize()
+            if not isinstance(store._client, _InTurn):  # noqa: SLF001
+                store._client = _InTurn(store._client, turn)  # noqa: SLF001
+
+    return open_client
+
+
+# --- the application ---
 
 
 def served(folder: Path) -> FastAPI:
@@ -129,9 +206,10 @@ def served(folder: Path) -> FastAPI:
             msg = f"{file} cannot be served: {error}"
             raise ValueError(msg) from error
         wrappers[file.stem] = wrapper
-    share_stores([wrapper.pipeline for wrapper in wrappers.values()])
-    settings.pipelines_dir = ""  # Hayhooks would deploy the files there itself.
-    app = create_app()
+    pipelines = [wrapper.pipeline for wrapper in wrappers.values()]
+    share_stores(pipelines)
+    take_turns(pipelines)
+    app = _bare_app()
     for name, wrapper in wrappers.items():
         about = {
             "description": name,
@@ -145,6 +223,29 @@ def served(folder: Path) -> FastAPI:
     return app
 
 
+def _bare_app() -> FastAPI:
+    """Hayhooks without pipelines, and without what would let anybody who reaches the port change or publish them."""
+    # Deploying loads Python that a client sends, undeploying deletes files, drawing sends the pipeline to a public
+    # server. The routers themselves are emptied, since a path can be written in several ways.
+    for router in (deploy_router, undeploy_router, draw_router):
+        router.routes.clear()
+    # Web pages of other origins may call if the operator names them, in HAYHOOKS_CORS_ALLOW_ORIGINS.
+    if "cors_allow_origins" not in settings.model_fields_set:
+        settings.cors_allow_origins = []
+    app = create_app()
+    its_lifespan = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[Any, None]:
+        # Hayhooks deploys what it finds in its folder, and writes and deletes there: it gets an empty one.
+        with TemporaryDirectory(prefix="rrra-serve-") as settings.pipelines_dir:
+            async with its_lifespan(app) as state:
+                yield state
+
+    app.router.lifespan_context = lifespan
+    return app
+
+
 class BodyLimit:
     """Refuse a request whose body is larger than `MAX_BODY_BYTES`, or of unknown length, before it is read."""
 
@@ -154,7 +255,7 @@ class BodyLimit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 413 or 411."""
         headers = dict(scope.get("headers", ()))
-        if scope["type"] == "http" and b"chunked" in headers.get(b"transfer-encoding", b""):
+        if scope["type"] == "http" and b"transfer-encoding" in headers:
             refusal = JSONResponse({"detail": "Send the request with a Content-Length."}, 411)
             await refusal(scope, receive, send)
         elif scope["type"] == "http" and int(headers.get(b"content-length", 0)) > MAX_BODY_BYTES:

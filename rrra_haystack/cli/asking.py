@@ -7,7 +7,7 @@ from typing import Any
 from haystack import Document, Pipeline
 
 from rrra_haystack.cli.pipelines import question_inputs
-from rrra_haystack.documents import SCORES_KEY
+from rrra_haystack.documents import SCORES_KEY, source_of
 
 
 @dataclass(frozen=True)
@@ -91,13 +91,6 @@ def ask(pipeline: Pipeline, question: str) -> Asked:
         milliseconds=milliseconds,
         retrieved=retrieved,
     )
-
-
-def source_of(document: Document | None) -> str:
-    """Where a passage comes from: its file, or its id."""
-    if document is None:
-        return ""
-    return str(document.meta.get("source") or document.meta.get("file_path") or document.id)
 
 
 def _answer_json(answer: Any) -> dict[str, Any]:

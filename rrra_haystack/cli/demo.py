@@ -6,6 +6,10 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
+
+# The generated reference: tables of parameters, hardly a sentence that answers a question.
+_TABLES = "reference.md"
 
 QUESTIONS = (
     "Where are the token codes of a document stored?",
@@ -31,9 +35,10 @@ def command(
 
     console = Console()
     docs = resource_directory("docs")
-    console.print(f"[bold]1.[/] Indexing the documentation in {docs} with pipelines/indexing.yaml")
-    report = index([docs], read_pipeline(None, "indexing.yaml", store), show_progress=True)
-    console.print(f"   {report.passages} passages in {Path(store)}\n")
+    pages = [page for page in sorted(docs.glob("*.md")) if page.name != _TABLES]
+    console.print(f"[bold]1.[/] Indexing the documentation in {escape(str(docs))} with pipelines/indexing.yaml")
+    report = index(pages, read_pipeline(None, "indexing.yaml", store), show_progress=True)
+    console.print(f"   {report.passages} passages in {escape(store)}\n")
     console.print("[bold]2.[/] Asking pipelines/qa.yaml: retrieve 100, rerank with the adapter, read\n")
     with opened(read_pipeline(None, "qa.yaml", store)) as pipeline:
         pipeline.warm_up()
@@ -43,11 +48,11 @@ def command(
     moved = sum(each.passages[0].before != 1 for each in asked if each.passages)
     console.print(
         f"The adapter put another passage first in {moved} of {len(asked)} questions. "
-        'Ask your own: [bold]rrra ask "..." --store ' + store + "[/]"
+        f'Ask your own: [bold]rrra ask "..." --store {escape(store)}[/]'
     )
     if open_page:
         from rrra_haystack.cli.page import write_page  # noqa: PLC0415
 
         page = write_page(asked, Path(store).with_suffix(".html")).resolve()
-        console.print(f"Before and after, side by side: {page}")
+        console.print(f"Before and after, side by side: {escape(str(page))}")
         webbrowser.open(page.as_uri())

@@ -7,7 +7,8 @@ from pathlib import Path
 from haystack import Document
 from jinja2 import Environment, PackageLoader
 
-from rrra_haystack.cli.asking import Asked, source_of
+from rrra_haystack.cli.asking import Asked
+from rrra_haystack.documents import source_of
 from rrra_haystack.files import atomic_write
 
 _SHOWN = 3
@@ -58,7 +59,7 @@ def write_page(asked: Sequence[Asked], path: Path) -> Path:
 
 
 def _answer(each: Asked) -> str | None:
-    return next((answer.data for answer in each.answers if answer.data), None)
+    return each.answers[0].data if each.answers else None
 
 
 def _before(each: Asked) -> list[Shown]:

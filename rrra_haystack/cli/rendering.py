@@ -1,12 +1,15 @@
 """Tables that people read."""
 
+from typing import Any
+
 from haystack import ExtractedAnswer
 from rich.console import Console, Group
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from rrra_haystack.cli.asking import Asked, source_of
+from rrra_haystack.cli.asking import Asked
+from rrra_haystack.documents import source_of
 
 _SHOWN = 90
 
@@ -31,15 +34,22 @@ def show(console: Console, asked: Asked, passages: int = 3) -> None:
     parts: list[Text | Table] = [answer_line(asked), Text()] if asked.answers else []
     parts.append(table)
     footer = f"{len(asked.retrieved)} candidates, {asked.milliseconds:.0f} ms"
-    console.print(Panel(Group(*parts), title=f"[bold]{asked.question}[/]", title_align="left", subtitle=footer))
+    title = Text(asked.question, style="bold")
+    console.print(Panel(Group(*parts), title=title, title_align="left", subtitle=footer))
 
 
 def answer_line(asked: Asked) -> Text:
-    """The best answer; of an extracted one, how probable it is, and its source."""
+    """The best answer, or that there is none and what comes nearest; of extracted ones, how probable they are."""
     best = asked.answers[0]
-    if not best.data:
-        return Text("No answer found.", style="yellow")
-    line = Text(str(best.data).strip(), style="bold cyan")
-    if isinstance(best, ExtractedAnswer):
-        line += Text(f"  {best.score:.0%}  {source_of(best.document)}", style="dim")
+    if best.data:
+        return _said(best, "bold cyan")
+    none = Text("No answer found.", style="yellow")
+    nearest = next((answer for answer in asked.answers if answer.data), None)
+    return none if nearest is None else none + Text("  Nearest: ", style="dim") + _said(nearest, "")
+
+
+def _said(answer: Any, style: str) -> Text:
+    line = Text(str(answer.data).strip(), style=style)
+    if isinstance(answer, ExtractedAnswer):
+        line += Text(f"  {answer.score:.0%}  {source_of(answer.document)}", style="dim")
     return line

@@ -15,7 +15,7 @@ def command(
         ),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "localhost",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 1416,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 1416,
 ) -> None:  # fmt: skip
     """
     Serve pipelines with Hayhooks: POST /NAME/run, and OpenAI-compatible chat for those that answer.
@@ -27,7 +27,7 @@ def command(
 
         from rrra_haystack.serving import served  # noqa: PLC0415
     except ImportError as error:
-        msg = "Serving needs the extra 'serve'. Install it with: pip install 'rrra-haystack[serve]'"
+        msg = f"Serving needs the extra 'serve' ({error}). Install it with: pip install 'rrra-haystack[serve]'"
         raise ImportError(msg) from error
     from rrra_haystack.resources import resource_directory  # noqa: PLC0415
 

@@ -1,6 +1,7 @@
+import http.client
 import json
+import random
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -14,38 +15,47 @@ import httpx
 import openai
 import pytest
 from chat_server import chatting
+from haystack import Document, ExtractedAnswer, GeneratedAnswer, Pipeline
+from haystack.components.writers import DocumentWriter
+from haystack.dataclasses import ChatMessage
+from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from projects import edit
-from rrra_training.serving_speed import load, start, time_query
+from rrra_training import serving_speed
+from rrra_training.serving_speed import load, start, time_query, wait_for
+
+from rrra_haystack import RRRARetriever
+from rrra_haystack.serving import as_text, take_turns
 
 QUESTION = "When was the Golden Gate Bridge opened?"
+
+# Its answers are what a component puts out whose output another component takes, under another name.
+OWN = """
+components:
+  prompt_builder:
+    type: haystack.components.builders.chat_prompt_builder.ChatPromptBuilder
+    init_parameters: {template: [{role: user, content: [{text: "[1] {{ question }} [2]"}]}], required_variables: "*"}
+  llm:
+    type: haystack.components.generators.chat.openai.OpenAIChatGenerator
+    init_parameters: {api_base_url: URL, model: any}
+  answer_builder:
+    type: haystack.components.builders.answer_builder.AnswerBuilder
+    init_parameters: {}
+connections:
+  - {sender: prompt_builder.prompt, receiver: llm.messages}
+  - {sender: llm.replies, receiver: answer_builder.replies}
+inputs:
+  question: [answer_builder.query, prompt_builder.question]
+outputs:
+  answers: llm.replies
+"""
 
 
 @contextmanager
 def running(*command: str, folder: Path) -> Iterator[str]:
-    """Run a server of this environment on a free port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    program = Path(sys.executable).with_name(command[0])
-    server = subprocess.Popen(
-        [program, *command[1:], "--host", "127.0.0.1", "--port", str(port)],
-        cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    address = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 120
-    while True:
-        try:
-            httpx.get(f"{address}/status")
-            break
-        except httpx.ConnectError:
-            assert server.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-    try:
+    """Run a server of this environment, and wait until it listens."""
+    with serving_speed.server(folder, *command) as (address, process):
+        wait_for(address, process, 120)
         yield address
-    finally:
-        server.terminate()
-        server.wait(timeout=30)
 
 
 def test_hayhooks_serves_the_pipelines_as_they_are(indexed: Path) -> None:
@@ -67,6 +77,7 @@ def server(indexed_once: Path) -> Iterator[str]:
         patch.chdir(indexed_once)
         patch.setenv("OPENAI_API_KEY", "unused")
         edit("rag.yaml", "generator", api_base_url=model)
+        Path("pipelines", "own.yaml").write_text(OWN.replace("URL", model))
         with running("rrra", "serve", "pipelines", folder=indexed_once) as address:
             yield address
 
@@ -93,7 +104,91 @@ def test_a_file_that_is_indexed_over_http_is_found_at_once(server: str, indexed_
     assert "Black Forest" in answer["result"]["reader"]["answers"][0]["data"]
 
 
-@pytest.mark.parametrize("model", ["qa", "rag"])
+def test_files_that_are_indexed_for_hybrid_retrieval_are_found(server: str, indexed_once: Path) -> None:
+    (indexed_once / "loire.txt").write_text("The Loire rises in the Massif Central.")
+    sources = [str(indexed_once / "loire.txt")]
+    written = httpx.post(f"{server}/indexing-hybrid/run", json={"sources": sources}, timeout=60)
+    assert written.status_code == 200, written.text
+    found = httpx.post(f"{server}/hybrid/run", json={"question": "Where does the Loire rise?"}, timeout=60).json()
+    assert "Massif Central" in found["result"]["ranker"]["documents"][0]["content"]
+
+
+def test_searching_while_files_are_indexed(server: str, indexed_once: Path) -> None:
+    folder = indexed_once / "many"
+    folder.mkdir()
+    for number in range(300):
+        (folder / f"{number}.txt").write_text(f"House number {number} has a red door.")
+
+    def index() -> list[int]:
+        files = sorted(map(str, folder.iterdir()))
+        parts = [files[number::5] for number in range(5)]
+        return [
+            httpx.post(f"{server}/indexing/run", json={"sources": part}, timeout=120).status_code for part in parts
+        ]  # fmt: skip
+
+    with ThreadPoolExecutor(5) as pool:
+        indexing = pool.submit(index)
+
+        def search(number: int) -> list[int]:
+            found = []
+            with httpx.Client(timeout=60) as web:
+                while not indexing.done():
+                    path = "qa/run" if number == 0 else "search/run"
+                    found.append(web.post(f"{server}/{path}", json={"question": QUESTION}).status_code)
+            return found
+
+        searches = [pool.submit(search, number) for number in range(4)]
+        assert set(indexing.result()) == {200}
+        found = list(chain.from_iterable(one.result() for one in searches))
+    assert set(found) == {200}
+    assert len(found) >= 8
+    answer = httpx.post(f"{server}/search/run", json={"question": "Which house is number 299?"}, timeout=60).json()
+    assert "299" in answer["result"]["ranker"]["documents"][0]["content"]
+
+
+@pytest.fixture
+def impatient_threads() -> Iterator[None]:
+    """Threads that change places after every few instructions."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(usual)
+
+
+@pytest.mark.usefixtures("impatient_threads")
+def test_threads_take_turns_at_an_embedded_store(tmp_path: Path) -> None:
+    store = QdrantDocumentStore(
+        path=str(tmp_path / "store"), index="turns", embedding_dim=8, progress_bar=False, write_batch_size=20,
+        force_disable_check_same_thread=True,
+    )  # fmt: skip
+    searching, writing = Pipeline(), Pipeline()
+    searching.add_component("retriever", RRRARetriever(store, top_k=10))
+    writing.add_component("writer", DocumentWriter(store))
+    take_turns([searching, writing])
+
+    def write(name: str, number: int) -> None:
+        drawn = random.Random(name)
+        passages = [
+            Document(content=f"{name} {one}", embedding=[drawn.gauss(0, 1) for _ in range(8)]) for one in range(number)
+        ]
+        writing.run({"writer": {"documents": passages}})
+
+    write("first", 100)
+    with ThreadPoolExecutor(4) as pool:
+        later = pool.submit(write, "second", 300)
+
+        def search(number: int) -> None:
+            while not later.done():
+                found = searching.run({"retriever": {"query_embedding": [number + 1.0] * 8}})
+                assert len(found["retriever"]["documents"]) == 10
+
+        assert list(pool.map(search, range(3))) == [None] * 3
+        later.result()
+    assert store.count_documents() == 400
+    store.close()
+
+
+@pytest.mark.parametrize("model", ["qa", "rag", "own"])
 @pytest.mark.parametrize("stream", [False, True])
 def test_chat(server: str, model: str, stream: bool) -> None:
     messages = [
@@ -101,13 +196,35 @@ def test_chat(server: str, model: str, stream: bool) -> None:
         {"role": "assistant", "content": "Yeast."},
         {"role": "user", "content": QUESTION},
     ]
+    expected = QUESTION if model == "own" else "1937"
     reply = client(server).chat.completions.create(model=model, messages=messages, stream=stream)
     if stream:
         chunks = [chunk.choices[0].delta.content or "" for chunk in reply]
-        assert "1937" in "".join(chunks)
+        assert expected in "".join(chunks)
         assert model == "qa" or sum(map(bool, chunks)) > 3
     else:
-        assert "1937" in reply.choices[0].message.content
+        assert expected in reply.choices[0].message.content
+
+
+@pytest.mark.parametrize(
+    ("answers", "text"),
+    [
+        (
+            [ExtractedAnswer("q", 1, data="1937", document=Document(content="", meta={"source": "a.txt"}))],
+            "1937 (a.txt)",
+        ),
+        ([ExtractedAnswer("q", 1, data="1937")], "1937"),
+        ([GeneratedAnswer("In 1937.", "q", []), GeneratedAnswer("Later.", "q", [])], "In 1937."),
+        ([ChatMessage.from_assistant("In 1937.")], "In 1937."),
+        (["In 1937."], "In 1937."),
+        ("In 1937.", "In 1937."),
+        ([ExtractedAnswer("q", 1)], "I found no answer in the documents."),
+        ([], "I found no answer in the documents."),
+        (None, "I found no answer in the documents."),
+    ],
+)
+def test_an_answer_in_words(answers: object, text: str) -> None:
+    assert as_text(answers) == text
 
 
 def test_the_client_of_the_documentation(server: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -147,6 +264,10 @@ def test_a_bad_question_is_refused(server: str, pipeline: str, question: object)
         ("v1/chat/completions", b'{"model": "search", "messages": [{"role": "user", "content": "What?"}]}', 400),
         ("v1/chat/completions", b'{"model": "unknown", "messages": [{"role": "user", "content": "What?"}]}', 404),
         ("v1/chat/completions", b'{"messages": 5}', 422),
+        ("indexing/run", b'{"sources": 5}', 422),
+        ("deploy_files", b'{"name": "x", "files": {"pipeline_wrapper.py": "raise SystemExit"}}', 404),
+        ("deploy-yaml", b'{"name": "x", "source_code": "components: {}"}', 404),
+        ("undeploy/search", b"", 404),
     ],
 )
 def test_a_bad_request_is_refused(server: str, path: str, content: bytes, status: int) -> None:
@@ -160,6 +281,39 @@ def test_a_bad_request_is_refused(server: str, path: str, content: bytes, status
 def test_a_body_of_unknown_length_is_refused(server: str) -> None:
     response = httpx.post(f"{server}/qa/run", content=iter([b'{"question": ', b'"What?"}']))
     assert response.status_code == 411
+    # httpx writes the header in small letters, whatever it is given.
+    connection = http.client.HTTPConnection(server.removeprefix("http://"), timeout=60)
+    headers = {"Transfer-Encoding": "Chunked", "Content-Type": "application/json"}
+    connection.request("POST", "/qa/run", iter([b'{"question": ', b'"What?"}']), headers, encode_chunked=True)
+    assert connection.getresponse().status == 411
+    connection.close()
+
+
+def test_a_file_that_is_not_there_is_not_indexed(server: str, indexed_once: Path) -> None:
+    response = httpx.post(f"{server}/indexing/run", json={"sources": [str(indexed_once / "nothing.txt")]}, timeout=60)
+    assert response.status_code == 200
+    assert response.json()["result"] == {"router": {"failed": [str(indexed_once / "nothing.txt")]}}
+
+
+def test_a_client_cannot_change_what_is_served(server: str, indexed_once: Path) -> None:
+    (indexed_once / "search").mkdir()
+    kept = [indexed_once / "search" / "notes.txt", indexed_once / "search.yaml"]
+    for file in kept:
+        file.write_text("Mine.")
+    for path in ("undeploy/search", "undeploy/search/", "/undeploy/search", "undeploy%2Fsearch"):
+        assert httpx.post(f"{server}/{path}", follow_redirects=True).status_code == 404
+    assert httpx.get(f"{server}/draw/search").status_code == 404
+    assert all(file.exists() for file in kept)
+    assert "search" in httpx.get(f"{server}/status").json()["pipelines"]
+    paths = httpx.get(f"{server}/openapi.json").json()["paths"]
+    assert "/search/run" in paths
+    assert not [path for path in paths if "deploy" in path or "draw" in path]
+
+
+def test_web_pages_of_other_origins_may_not_call(server: str) -> None:
+    headers = {"Origin": "https://example.org", "Access-Control-Request-Method": "POST"}
+    assert httpx.options(f"{server}/search/run", headers=headers).status_code == 400
+    assert "access-control-allow-origin" not in httpx.get(f"{server}/status", headers=headers).headers
 
 
 def test_eight_clients_at_once(server: str) -> None:
@@ -198,13 +352,28 @@ def test_the_start_is_measured(indexed: Path) -> None:
     assert figures["bytes"] > 100 * 2**20
 
 
+def test_a_start_without_end(indexed: Path, tmp_path: Path) -> None:
+    with pytest.raises(TimeoutError, match=r"The server did not answer in 0\.5 seconds"):
+        start(indexed, indexed / "pipelines", QUESTION, patience=0.5)
+    with pytest.raises(RuntimeError, match="The server ended before it answered"):
+        start(tmp_path, tmp_path / "nothing", QUESTION)
+    (tmp_path / "pipelines").mkdir()
+    (tmp_path / "pipelines" / "search.yaml").write_text((indexed / "pipelines" / "search.yaml").read_text())
+    with pytest.raises(RuntimeError, match="The server answered the question with an error"):
+        start(tmp_path, tmp_path / "pipelines", QUESTION)
+
+
 def test_a_query_is_measured_by_component(indexed: Path) -> None:
-    figures = time_query(".rrra/store", [QUESTION] * 3, warm_up=1)
+    questions = [QUESTION, "What makes bread rise?", "Which moon is the largest?"]
+    figures = time_query(".rrra/store", questions, warm_up=1)
+    assert figures["questions"] == 2
     times = figures["milliseconds"]
     assert set(times) == {"whole", "embedder", "retriever", "ranker", "copies by Haystack"}
     parts = sum(own["p50"] for name, own in times.items() if name != "whole")
     assert 0 < parts <= 1.5 * times["whole"]["p50"]
     assert 0 < figures["share of the ranker"] < 1
+    with pytest.raises(ValueError, match="There are 3 questions, and the first 3 only warm up"):
+        time_query(".rrra/store", questions, warm_up=3)
 
 
 def test_serving_a_folder_without_pipelines(tmp_path: Path) -> None:

@@ -31,6 +31,9 @@ from rrra_haystack.cli.pipelines import opened, question_inputs, read_pipeline
 from rrra_haystack.files import atomic_write
 from rrra_training.data import BeirDataset
 
+_ENDED = "The server ended before it answered. Run it by hand to see why."
+_SILENT = "The server did not answer in {:g} seconds. Be more patient, or run it by hand to see what keeps it."
+
 
 class _RunSpan(NullSpan):
     """Notes when a component gets its input, which Haystack copies first."""
@@ -87,10 +90,16 @@ def time_query(store: str, questions: Sequence[str], warm_up: int = 20) -> dict[
     Time ``search.yaml``, whole and by component.
 
     :param store: Folder or URL of a filled Qdrant.
-    :param questions: Asked one after the other, after the first `warm_up` of them.
-    :returns: Milliseconds of ``whole``, of each component's run, and of the copies that Haystack makes of the
-        components' inputs, and the ranker's share of the whole.
+    :param questions: Asked one after the other. They should differ, since encodings are kept.
+    :param warm_up: How many of them are asked first and not timed.
+    :returns: Number of timed questions, milliseconds of ``whole``, of each component's run, and of the copies that
+        Haystack makes of the components' inputs, and the ranker's share of the whole.
+    :raises ValueError: If no question is left to be timed.
     """
+    if len(questions) <= warm_up:
+        msg = f"There are {len(questions)} questions, and the first {warm_up} only warm up: give more questions."
+        raise ValueError(msg)
+    timed = questions[warm_up:]
     timer = ComponentTimer()
     whole = []
     with opened(read_pipeline(None, "search.yaml", store)) as pipeline:
@@ -98,7 +107,7 @@ def time_query(store: str, questions: Sequence[str], warm_up: int = 20) -> dict[
             pipeline.run(question_inputs(pipeline, question))
         enable_tracing(timer)
         try:
-            for question in tqdm(questions, desc="Asking", unit="question"):
+            for question in tqdm(timed, desc="Asking", unit="question"):
                 inputs = question_inputs(pipeline, question)
                 begin = time.perf_counter()
                 pipeline.run(inputs)
@@ -106,7 +115,7 @@ def time_query(store: str, questions: Sequence[str], warm_up: int = 20) -> dict[
         finally:
             disable_tracing()
     return {
-        "questions": len(questions),
+        "questions": len(timed),
         "threads": torch.get_num_threads(),
         "milliseconds": {"whole": milliseconds(whole)}
         | {name: milliseconds(seconds) for name, seconds in timer.seconds.items()}
@@ -153,20 +162,54 @@ def load(url: str, questions: Sequence[str], *, clients: int, seconds: float) ->
 
 
 @contextmanager
-def server(folder: Path, pipelines: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Run ``rrra serve`` in a folder, on a free port; gives its address before it listens."""
+def server(folder: Path, *command: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """
+    Run a server of this environment on a free port.
+
+    :param folder: The folder in which it runs.
+    :param command: Its program and arguments, as ``rrra``, ``serve``, ``pipelines``.
+    :returns: Its address, before it listens, and its process, which ends with the block.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [str(Path(sys.executable).with_name("rrra")), "serve", str(pipelines.resolve()), "--host", "127.0.0.1"]
+    program = Path(sys.executable).with_name(command[0])
     process = subprocess.Popen(  # noqa: S603
-        [*command, "--port", str(port)], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+        [program, *command[1:], "--host", "127.0.0.1", "--port", str(port)],
+        cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
     try:
         yield f"http://127.0.0.1:{port}", process
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def wait_for(address: str, process: subprocess.Popen[bytes], patience: float) -> None:
+    """
+    Wait until a server listens.
+
+    :param address: Its address.
+    :param process: Its process.
+    :param patience: For how many seconds.
+    :raises RuntimeError: If it ends.
+    :raises TimeoutError: If it does not listen in time.
+    """
+    end = time.monotonic() + patience
+    while True:
+        try:
+            httpx.get(f"{address}/status")
+            return
+        except httpx.TransportError as error:
+            if process.poll() is not None:
+                raise RuntimeError(_ENDED) from error
+            if time.monotonic() > end:
+                raise TimeoutError(_SILENT.format(patience)) from error
+            time.sleep(0.05)
 
 
 def start(folder: Path, pipelines: Path, question: str, patience: float = 300) -> dict[str, float]:
@@ -176,26 +219,23 @@ def start(folder: Path, pipelines: Path, question: str, patience: float = 300) -
     :param folder: Where it runs; the stores of the pipelines are found from here.
     :param pipelines: The folder of pipeline files, ``search.yaml`` among them.
     :param question: The first question.
-    :raises RuntimeError: If the server ends.
+    :raises RuntimeError: If the server ends, or answers with an error.
     :raises TimeoutError: If it does not answer in `patience` seconds.
     """
     begin = time.monotonic()
-    with server(folder, pipelines) as (address, process):
-        listening = None
-        while True:
-            try:
-                httpx.get(f"{address}/status")
-                listening = listening or time.monotonic() - begin
-                response = httpx.post(f"{address}/search/run", json={"question": question}, timeout=patience)
-                response.raise_for_status()
-                break
-            except httpx.ConnectError:
-                if process.poll() is not None:
-                    msg = "The server ended before it answered. Run 'rrra serve' by hand to see why."
-                    raise RuntimeError(msg) from None
-                if time.monotonic() - begin > patience:
-                    raise
-                time.sleep(0.05)
+    with server(folder, "rrra", "serve", str(pipelines.resolve())) as (address, process):
+        wait_for(address, process, patience)
+        listening = time.monotonic() - begin
+        left = max(1.0, patience - listening)
+        try:
+            httpx.post(f"{address}/search/run", json={"question": question}, timeout=left).raise_for_status()
+        except httpx.HTTPStatusError as error:
+            msg = f"The server answered the question with an error: {error.response.text[:200]}"
+            raise RuntimeError(msg) from error
+        except httpx.TimeoutException as error:
+            raise TimeoutError(_SILENT.format(patience)) from error
+        except httpx.TransportError as error:
+            raise RuntimeError(_ENDED) from error
         answered = time.monotonic() - begin
         memory = psutil.Process(process.pid).memory_info().rss
     return {"seconds until it listens": listening, "seconds until the first answer": answered, "bytes": memory}
