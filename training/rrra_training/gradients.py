@@ -15,6 +15,8 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
+import yaml
+from pydantic import TypeAdapter
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -29,6 +31,7 @@ from rrra_training.mining import MiningConfig
 from rrra_training.samplers import (
     FNE,
     RRRA,
+    AnySampler,
     Candidates,
     MarginPos,
     PercPos,
@@ -37,19 +40,12 @@ from rrra_training.samplers import (
     SimANS,
     TopK,
     TriSampler,
+    first_draw_probabilities,
 )
 from rrra_training.sets import CandidateSet, SplitConfig, prepare
 
-SAMPLERS: tuple[Sampler, ...] = (
-    Random(),
-    TopK(),
-    SimANS(),
-    TriSampler(),
-    MarginPos(),
-    PercPos(),
-    FNE(),
-    RRRA(),
-)
+_DEFAULTS = (Random(), TopK(), SimANS(), TriSampler(), MarginPos(), PercPos(), FNE(), RRRA())
+SAMPLERS: dict[str, Sampler] = {sampler.name: sampler for sampler in _DEFAULTS}
 
 _SHOWN_RANKS = (1, 2, 5, 10, 20, 50)
 # Okabe and Ito's colours, told apart by colour-blind readers too; dashes tell the lines apart in print.
@@ -105,22 +101,6 @@ def score_gradients(candidates: Candidates, temperature: float) -> Tensor:
     return torch.softmax(torch.cat([positive, logits], dim=1), dim=1)[:, 1:] / temperature
 
 
-def draw_probabilities(sampler: Sampler, candidates: Candidates) -> Tensor:
-    """
-    How probably each candidate is drawn if one is.
-
-    :param sampler: The sampler.
-    :param candidates: The candidates.
-    :returns: Shape ``[b, n]``, float64; rows sum to 1, or to 0 where nothing is eligible.
-    """
-    weights = sampler.weights(candidates)
-    # As samplers.draw does: of a list that the sampler refuses as a whole, the easiest candidate is taken.
-    eligible = candidates.eligible
-    easiest = eligible & (eligible.cumsum(dim=1) == eligible.sum(dim=1, keepdim=True))
-    weights = torch.where(weights.sum(dim=1, keepdim=True) > 0, weights, easiest.double())
-    return weights / weights.sum(dim=1, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
-
-
 def profile(sampler: Sampler, lists: Lists, temperature: float) -> Profile:
     """
     The expected gradient by rank: the probability of being drawn times the gradient of the candidate.
@@ -130,7 +110,8 @@ def profile(sampler: Sampler, lists: Lists, temperature: float) -> Profile:
     :param temperature: Of the loss.
     """
     eligible = lists.candidates.eligible
-    expected = draw_probabilities(sampler, lists.candidates) * score_gradients(lists.candidates, temperature)
+    probability = first_draw_probabilities(sampler.weights(lists.candidates), eligible)
+    expected = probability * score_gradients(lists.candidates, temperature)
     rank = eligible.cumsum(dim=1) - 1
     total = float(expected.sum())
     return Profile(
@@ -271,8 +252,12 @@ def main(
     cache: Annotated[Path | None, typer.Option(file_okay=False, help="Where encoded corpora are kept.")] = None,
     temperature: Annotated[float, typer.Option(min=0.001, help="Temperature of the contrastive loss.")] = 0.05,
     seed: Annotated[int, typer.Option(help="Seed of every draw.")] = 0,
+    samplers: Annotated[
+        list[str] | None, typer.Option("--sampler", help="One as a recipe has it; all with their defaults if none is.")
+    ] = None,
 ) -> None:
     """Draw how large a gradient each mined candidate contributes, by its rank, under each sampler."""
+    shown = {text: _sampler(text) for text in samplers} if samplers else SAMPLERS
     loaded = RRRAModel.load(model)
     config = SplitConfig(data=BeirData(format="beir", path=data), split=split, limit=limit)
     with working_folder(cache) as kept:
@@ -281,13 +266,21 @@ def main(
             show_progress=True,
         )  # fmt: skip
         lists = read_lists(prepared, loaded, kept, seed=seed)
-    profiles = {sampler.name: profile(sampler, lists, temperature) for sampler in SAMPLERS}  # type: ignore[attr-defined]
+    profiles = {name: profile(sampler, lists, temperature) for name, sampler in shown.items()}
     some_relevant = bool(lists.relevant.any())
     draw_figure(profiles, output, some_relevant=some_relevant)
     if json_file is not None:
         about = {"data": prepared.name, "model": model, "temperature": temperature, "seed": seed}
         atomic_write(json_file, json.dumps(as_json(profiles, lists, about), indent=1) + "\n")
     Console(width=120).print(render(profiles, some_relevant=some_relevant))
+
+
+def _sampler(text: str) -> Sampler:
+    try:
+        return TypeAdapter(AnySampler).validate_python(yaml.safe_load(text))
+    except (ValueError, yaml.YAMLError) as error:
+        msg = f"{text!r} is no sampler ({error}). Write it as a recipe has it, as top-k or {{name: top-k, k: 30}}."
+        raise typer.BadParameter(msg) from None
 
 
 def _by_rank(values: Tensor, rank: Tensor, chosen: Tensor) -> np.ndarray:

@@ -312,6 +312,20 @@ def draw(weights: Tensor, count: int, *, eligible: Tensor, generator: torch.Gene
     return torch.nn.functional.pad(drawn, (0, count - drawn.shape[1]), value=-1)
 
 
+def first_draw_probabilities(weights: Tensor, eligible: Tensor) -> Tensor:
+    """
+    How probably :func:`draw` takes each candidate first.
+
+    :param weights: Shape ``[b, n]``, float64, >= 0.
+    :param eligible: Which candidates may be drawn at all, shape ``[b, n]``, bool.
+    :returns: Shape ``[b, n]``, float64; rows sum to 1, or to 0 where nothing is eligible.
+    """
+    # Of a list that the sampler refuses as a whole, the easiest candidate is taken.
+    easiest = eligible & (eligible.cumsum(dim=1) == eligible.sum(dim=1, keepdim=True))
+    weights = torch.where(weights.sum(dim=1, keepdim=True) > 0, weights, easiest.double())
+    return weights / weights.sum(dim=1, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
+
+
 def _first(among: Tensor, k: int) -> Tensor:
     """1 for the first k of each row that are among the chosen, else 0."""
     return among & (among.cumsum(dim=1) <= k)

@@ -7,9 +7,9 @@ import pytest
 import torch
 import typer
 from facts import write_facts
-from rrra_training.gradients import SAMPLERS, Lists, draw_probabilities, main, profile, score_gradients
+from rrra_training.gradients import SAMPLERS, Lists, main, profile, score_gradients
 from rrra_training.losses import InfoNCE
-from rrra_training.samplers import Candidates, MarginPos, Random, TopK
+from rrra_training.samplers import Candidates, Random, TopK
 from typer.testing import CliRunner
 
 TEMPERATURE = 0.05
@@ -63,13 +63,6 @@ def test_expected_gradients_on_hand_computed_numbers() -> None:
     assert hardest.every[:3].tolist() == pytest.approx([6, 0, 0])
 
 
-def test_of_a_list_that_is_refused_as_a_whole_the_easiest_is_drawn() -> None:
-    refusing = MarginPos(margin=1.0)
-    assert draw_probabilities(refusing, tiny().candidates).tolist() == [[0, 0, 1, 0], [0, 0, 0, 1]]
-    nothing = Candidates(torch.zeros(1, 2), torch.zeros(1), torch.zeros(1, 2, dtype=torch.bool))
-    assert draw_probabilities(Random(), nothing).tolist() == [[0, 0]]
-
-
 def test_the_command_draws_the_figure(tmp_path: Path) -> None:
     data = write_facts(tmp_path / "facts", train=12)
     # A second relevant passage for some questions: false negatives by the labels.
@@ -87,7 +80,7 @@ def test_the_command_draws_the_figure(tmp_path: Path) -> None:
     assert [path.name for path in sorted(figure.parent.iterdir())] == ["gradients.json", "gradients.png"]
     report = json.loads(numbers.read_text())
     assert (report["queries"], report["relevant_candidates"]) == (12, 4)
-    assert list(report["samplers"]) == [sampler.name for sampler in SAMPLERS]
+    assert list(report["samplers"]) == list(SAMPLERS)
     for name, own in report["samplers"].items():
         # 60 passages, of which each query's positive is none of the candidates.
         assert len(own["every"]) == 60, name
@@ -97,3 +90,13 @@ def test_the_command_draws_the_figure(tmp_path: Path) -> None:
         assert name in result.output
     # The hardest candidates push hardest.
     assert report["samplers"]["top-k"]["total"] > 3 * report["samplers"]["random"]["total"]
+
+    chosen = ["--sampler", "{name: top-k, k: 3}", "--sampler", "{name: rrra, gamma: 16}"]
+    result = CliRunner().invoke(app, [*options, *chosen])
+    assert result.exit_code == 0, result.output
+    report = json.loads(numbers.read_text())
+    assert list(report["samplers"]) == ["{name: top-k, k: 3}", "{name: rrra, gamma: 16}"]
+    assert report["samplers"]["{name: top-k, k: 3}"]["every"][3] == 0
+    result = CliRunner().invoke(app, [*options, "--sampler", "topk"], env={"TERMINAL_WIDTH": "200"})
+    assert result.exit_code == 2
+    assert "'topk' is no sampler" in result.output

@@ -19,6 +19,7 @@ from rrra_training.samplers import (
     TopK,
     TriSampler,
     draw,
+    first_draw_probabilities,
 )
 from torch import Tensor
 
@@ -246,6 +247,23 @@ def test_a_row_is_filled_up_from_its_easiest_candidates() -> None:
     # The one that has a weight, however small; then 3, 1 and 0 from the end; 4 is not eligible.
     assert found.tolist() == [[2, 3, 1, 0]]
     assert drawn([0.0, 0.0, 0.0], 2).tolist() == [[2, 1]]
+
+
+@pytest.mark.parametrize(
+    ("row", "eligible"),
+    [
+        ([1.0, 3.0, 0.0, 4.0], [True] * 4),
+        # Refused as a whole: the easiest that is eligible.
+        ([0.0, 0.0, 0.0, 0.0], [True, True, True, False]),
+        ([0.0, 0.0, 0.0, 0.0], [False] * 4),
+    ],
+)
+def test_first_draws_are_as_frequent_as_they_are_probable(row: list[float], eligible: list[bool]) -> None:
+    rows = 20_000
+    found = drawn(row, 1, eligible, rows=rows)
+    frequency = [float((found == index).float().mean()) for index in range(4)]
+    told = first_draw_probabilities(torch.tensor([row], dtype=torch.float64), torch.tensor([eligible]))[0]
+    assert told.tolist() == pytest.approx(frequency, abs=0.02)
 
 
 def test_a_row_of_too_few_ends_in_minus_one() -> None:
