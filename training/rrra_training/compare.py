@@ -36,6 +36,7 @@ class Comparison(BaseModel):
     :param variants: Name -> further changes.
     :param seeds: Every variant is trained once with each.
     :param pooled_heads: Add the heads that see the pooled embeddings alone.
+    :param encoder_alone: Measure what the trained encoders retrieve, and no adapter.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -45,6 +46,7 @@ class Comparison(BaseModel):
     variants: dict[str, tuple[str, ...]] = Field(min_length=1)
     seeds: tuple[int, ...] = Field((0,), min_length=1)
     pooled_heads: bool = False
+    encoder_alone: bool = False
 
 
 @app.command()
@@ -59,11 +61,11 @@ def compare(
     kept = cache if cache is not None else output / "cache"
     common = (*plan.set, *(set_ or ()))
     results: dict[str, dict[str, dict[str, list[float]]]] = {}
-    for name, changes in plan.variants.items():
-        for seed in plan.seeds:
+    for seed in plan.seeds:
+        for name, changes in plan.variants.items():
             recipe = load_recipe(plan.recipe, (*common, *changes, f"seed={seed}"))
             folder = output / f"{name.replace(' ', '-')}-{seed}"
-            train_once(recipe, folder, kept, show_progress=True)
+            train_once(recipe, folder, kept, encoder_alone=plan.encoder_alone, show_progress=True)
             _add(results, name, json.loads((folder / "dev.json").read_text(encoding="utf-8")), recipe)
     if plan.pooled_heads:
         recipe = load_recipe(plan.recipe, (*common, f"seed={plan.seeds[0]}"))
@@ -76,17 +78,23 @@ def compare(
 def _add(results: dict, name: str, figures: dict[str, Any], recipe: Recipe) -> None:
     for data, own in figures["sets"].items():
         systems = own["systems"]
+        if len(systems) == 1:
+            _append(results, name, data, systems["encoder"])
+            continue
         ours = systems[f"rrra {recipe.adapter.code}"]
         # With phase 3 the encoder of a variant is its own; without, it is the same for all.
         rows = {f"{name}: encoder": systems["encoder"], name: ours} if recipe.joint else {name: ours}
         if not recipe.joint:
             rows = {label: systems[label] for label in ("encoder", "match alone", "equal sum")} | rows
         for label, values in rows.items():
-            cells = results.setdefault(label, {}).setdefault(data, {})
-            for measure in _MEASURES:
-                known = cells.setdefault(measure, [])
-                if recipe.joint or label == name or not known:
-                    known.append(values[measure])
+            if recipe.joint or label == name or data not in results.get(label, {}):
+                _append(results, label, data, values)
+
+
+def _append(results: dict, label: str, data: str, values: dict[str, float]) -> None:
+    cells = results.setdefault(label, {}).setdefault(data, {})
+    for measure in _MEASURES:
+        cells.setdefault(measure, []).append(values[measure])
 
 
 def _pooled_heads(results: dict, recipe: Recipe, cache: Path) -> None:

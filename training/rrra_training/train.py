@@ -44,6 +44,7 @@ def train(
     resume: bool = False,
     phase: int | None = None,
     cache: str | Path | None = None,
+    encoder_alone: bool = False,
     show_progress: bool = False,
 ) -> Path:
     """
@@ -54,6 +55,7 @@ def train(
     :param resume: Go on with a run that was interrupted.
     :param phase: Only this one of the phases 1, 2 and 3; all that the recipe has if `None`.
     :param cache: Where encoded corpora are kept; a folder in the run directory if `None`. Runs may share it.
+    :param encoder_alone: Measure what the encoder retrieves, and neither fit nor write a model.
     :param show_progress: Show progress and the time left.
     :returns: The model directory, or that of the encoder if phase 1 was all that was asked for.
     :raises ValueError: If the recipe has no such phase, an earlier one is missing, or several processes run phase 3.
@@ -77,7 +79,7 @@ def train(
         return Path(source)
     encoder = Encoder(source)
     name = recipe.encoder if source == recipe.encoder else source
-    workshop = Workshop(recipe, run, kept, show_progress)
+    workshop = Workshop(recipe, run, kept, show_progress, encoder_alone=encoder_alone)
     if recipe.start is not None:
         workshop.begin_with(recipe.start)
         process.wait_for_everyone()
@@ -98,13 +100,16 @@ def train(
     return run.path / MODEL
 
 
-def train_once(recipe: Recipe, output: Path, cache: Path, *, show_progress: bool = False) -> None:
+def train_once(
+    recipe: Recipe, output: Path, cache: Path, *, encoder_alone: bool = False, show_progress: bool = False
+) -> None:
     """
     Train a model unless it was trained; a training that was interrupted goes on.
 
     :param recipe: The recipe.
     :param output: The run directory.
     :param cache: Where encoded corpora are kept.
+    :param encoder_alone: As for :func:`train`.
     :param show_progress: Show progress and the time left.
     :raises ValueError: If the run directory was made with another recipe.
     """
@@ -112,7 +117,7 @@ def train_once(recipe: Recipe, output: Path, cache: Path, *, show_progress: bool
     RunDirectory.create(output, recipe.to_yaml(), resume=output.exists()).close()
     done = output / "finished.json"
     if not done.exists():
-        train(recipe, output, resume=True, cache=cache, show_progress=show_progress)
+        train(recipe, output, resume=True, cache=cache, encoder_alone=encoder_alone, show_progress=show_progress)
         atomic_write(done, "{}\n")
 
 
@@ -125,12 +130,14 @@ class Workshop:
     :param run: The run directory.
     :param cache: Where encoded corpora are kept.
     :param show_progress: Show progress and the time left.
+    :param encoder_alone: Measure what the encoder retrieves, and neither fit nor write a model.
     """
 
     recipe: Recipe
     run: RunDirectory
     cache: Path
     show_progress: bool
+    encoder_alone: bool = False
 
     def sets(self, encoder: Encoder, splits: Sequence[SplitConfig]) -> list[CandidateSet]:
         """Encode, mine and label splits of the recipe; the first of several processes does it, the others take it."""
@@ -165,10 +172,17 @@ class Workshop:
         self.run.save_checkpoint(PHASE, self.recipe.adapter.steps, above("model/", learner.state_dict()), {})
         self.run.mark_done(PHASE, start=start)
 
-    def finish(self, encoder: Encoder, name: str, learner: AdapterLearner) -> RRRAModel:
+    def finish(self, encoder: Encoder, name: str, learner: AdapterLearner) -> None:
         """Fit on dev, measure there, and write the model directory in one step."""
         recipe = self.recipe
         dev = self.sets(encoder, recipe.dev)
+        if self.encoder_alone:
+            alone = {
+                data.name: _about(data) | {"systems": {"encoder": _means(measured(data, data.mined.scores))}}
+                for data in dev
+            }
+            self._write_figures({"sets": alone})
+            return
         figures, fitted = self.measure(encoder, learner, dev)
         # On queries that the adapter learned from, its scores say more than they will say on others.
         known = dev if can_fit_detection(dev) else [*self.sets(encoder, recipe.train), *dev]
@@ -178,8 +192,10 @@ class Workshop:
         include_encoder = name != recipe.encoder
         card = model_card(recipe, figures, include_encoder=include_encoder, parameters=_count(model))
         model.save(self.run.path / MODEL, include_encoder=include_encoder, dtype=torch.float16, model_card=card)
+        self._write_figures(figures)
+
+    def _write_figures(self, figures: dict[str, Any]) -> None:
         atomic_write(self.run.path / "dev.json", json.dumps(figures, indent=2) + "\n")
-        return model
 
     def measure(
         self, encoder: Encoder, learner: AdapterLearner, dev: Sequence[CandidateSet]
@@ -208,10 +224,8 @@ class Workshop:
                 "match alone": match.adapter,
                 "equal sum": fused(match, 1.0),
             }
-            figures[data.name] = {
-                "queries": len(data),
-                "documents": len(data.passages),
-                "systems": {label: _means(measured(data, scores)) for label, scores in systems.items()},
+            figures[data.name] = _about(data) | {
+                "systems": {label: _means(measured(data, scores)) for label, scores in systems.items()}
             }
             floors[data.name] = max(
                 figures[data.name]["systems"][form]["nDCG@10"] for form in ("match alone", "equal sum")
@@ -291,6 +305,10 @@ def _by_passages(dev: Sequence[CandidateSet]) -> list[list[CandidateSet]]:
     for data in dev:
         groups.setdefault(data.passages.path, []).append(data)
     return list(groups.values())
+
+
+def _about(data: CandidateSet) -> dict[str, Any]:
+    return {"queries": len(data), "documents": len(data.passages)}
 
 
 def _means(values: dict[str, np.ndarray]) -> dict[str, float]:
