@@ -2,6 +2,7 @@ import asyncio
 from pathlib import Path
 from threading import Lock
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from haystack import Document, component, default_from_dict, default_to_dict
 from haystack.dataclasses import SparseEmbedding
@@ -25,7 +26,10 @@ from rrra_haystack.multivectors import (
 from rrra_haystack.remote import open_client, patiently, patiently_async, place_of
 
 _DEFAULT_GROUP_SIZE = 3
+# One at a time opens a client: an embedded Qdrant that two open at once is open elsewhere for one of them, and a client
+# whose check failed is closed, under whoever uses it.
 _OPENING = Lock()
+_OPENING_ASYNC: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 _DOCUMENT_FIELDS = frozenset({"id", "content", "blob", "score"})
 
 
@@ -428,9 +432,10 @@ class RRRARetriever:
     # is closed again: the store would take it for one whose collection is set up.
 
     def _client(self, dimension: int) -> QdrantClient:
-        # One at a time: an embedded Qdrant that two threads open at once is open elsewhere for one of them.
-        with _OPENING:
-            client = self._checked(dimension)
+        client = self.document_store._client
+        if client is None or client is not self._checked_client:
+            with _OPENING:
+                client = self._checked(dimension)
         self._check_dimension(dimension)
         return client
 
@@ -454,6 +459,14 @@ class RRRARetriever:
         return client
 
     async def _client_async(self, dimension: int) -> AsyncQdrantClient:
+        client = self.document_store._async_client
+        if client is None or client is not self._checked_client:
+            async with _OPENING_ASYNC.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+                client = await self._checked_async(dimension)
+        self._check_dimension(dimension)
+        return client
+
+    async def _checked_async(self, dimension: int) -> AsyncQdrantClient:
         store = self.document_store
         opened_here = store._async_client is None
         if store._async_client is None:
@@ -470,7 +483,6 @@ class RRRARetriever:
                     await store.close_async()
                 raise
             self._checked_client = client
-        self._check_dimension(dimension)
         return client
 
     def _check_vectors(self, collection: models.CollectionInfo, dimension: int) -> None:
