@@ -1,7 +1,8 @@
-"""How probably an extracted answer is right, from what the reader and the adapter say."""
+"""How probably an extracted answer is right, or there is none, from what the reader and the adapter say."""
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -12,31 +13,62 @@ ANSWERS_FILE = "answers.json"
 _EDGE = 1e-6
 
 
-class AnswerCalibration(BaseModel):
+class AnswerRegression(BaseModel):
     """
-    Two logistic regressions: on the span score alone, and with the passage's relevance probability.
+    A logistic regression on what is known of an answer.
 
-    P(right) = sigmoid(bias + span * span score + relevance * logit(relevance probability)).
+    sigmoid(bias + span * span score + relevance * logit(relevance probability))
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     bias: float
     span: float
-    relevance: float
-    bias_alone: float
-    span_alone: float
+    relevance: float = 0.0
 
     def probability(self, span_score: float, relevance_probability: float | None) -> float:
         """
-        How probably an answer is right.
+        What the regression says of an answer.
 
         :param span_score: Sum of the reader's logits of the answer's first and last token.
         :param relevance_probability: That of the passage which the answer stands in; `None` if it was not reranked.
         """
-        if relevance_probability is None:
-            return _sigmoid(self.bias_alone + self.span_alone * span_score)
-        return _sigmoid(self.bias + self.span * span_score + self.relevance * logit(relevance_probability))
+        relevance = 0.0 if relevance_probability is None else self.relevance * logit(relevance_probability)
+        return _sigmoid(self.bias + self.span * span_score + relevance)
+
+
+class AnswerCalibration(BaseModel):
+    """
+    How probably each answer to a question is right, and how probably the passages hold none.
+
+    P(right) = (1 - P(none)) * P(right | there is an answer).
+
+    :param right: P(right | there is an answer).
+    :param none: P(none), from the answer that is most probably right.
+    :param right_alone: The same as `right`, for passages without a relevance probability.
+    :param none_alone: The same as `none`, for passages without a relevance probability.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    right: AnswerRegression
+    none: AnswerRegression
+    right_alone: AnswerRegression
+    none_alone: AnswerRegression
+
+    def probabilities(self, answers: Sequence[tuple[float, float | None]]) -> tuple[list[float], float]:
+        """
+        The probability of each answer to a question, and that of none.
+
+        :param answers: Span score and relevance probability of each; see :meth:`AnswerRegression.probability`.
+        :returns: P(right) of each, and P(none), which is 1 where there are no answers.
+        """
+        given = [(self.right_alone if one[1] is None else self.right).probability(*one) for one in answers]
+        if not given:
+            return [], 1.0
+        best = answers[max(range(len(given)), key=given.__getitem__)]
+        none = (self.none_alone if best[1] is None else self.none).probability(*best)
+        return [(1 - none) * one for one in given], none
 
     @classmethod
     def load(cls, directory: Path) -> "AnswerCalibration | None":
@@ -46,7 +78,14 @@ class AnswerCalibration(BaseModel):
         :raises ValueError: If the file is damaged.
         """
         path = directory / ANSWERS_FILE
-        return cls.model_validate(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+        if not path.exists():
+            return None
+        try:
+            return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        except ValueError as error:
+            reason = str(error).splitlines()[0]
+            msg = f"{path} is no calibration of answers ({reason}). Make it with: python -m rrra_training.answering fit"
+            raise ValueError(msg) from None
 
 
 def logit(probability: float) -> float:

@@ -16,6 +16,14 @@ from rrra_haystack.pretrained import resolve_encoder
 DEFAULT_READER = "rrra-minilm-l6-reader"
 
 
+_DIFFERENCE = "adapter_config.json"
+
+
+def is_difference(directory: Path) -> bool:
+    """Whether a directory holds a reader that is kept as a difference to its base model."""
+    return (directory / _DIFFERENCE).exists()
+
+
 def load_reader(directory: str | Path, device: str = "cpu") -> tuple[Any, Any]:
     """
     Load a reader that is kept as a difference to its base model.
@@ -31,7 +39,7 @@ def load_reader(directory: str | Path, device: str = "cpu") -> tuple[Any, Any]:
     except ImportError as error:
         msg = "The bundled reader needs the extra 'reader'. Install it with: pip install 'rrra-haystack[reader]'"
         raise ImportError(msg) from error
-    config = json.loads((Path(directory) / "adapter_config.json").read_text(encoding="utf-8"))
+    config = json.loads((Path(directory) / _DIFFERENCE).read_text(encoding="utf-8"))
     base = resolve_encoder(config["base_model_name_or_path"])
     with _quiet_loading():  # The span head is missing from the base: it comes with the difference.
         model = AutoModelForQuestionAnswering.from_pretrained(base)

@@ -2,23 +2,35 @@ import math
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
 
-from rrra_haystack.answers import AnswerCalibration, logit
+from rrra_haystack.answers import AnswerCalibration, AnswerRegression, logit
 
-CALIBRATION = AnswerCalibration(bias=-1.0, span=0.5, relevance=2.0, bias_alone=-3.0, span_alone=0.25)
+CALIBRATION = AnswerCalibration(
+    right=AnswerRegression(bias=-1.0, span=0.5, relevance=2.0),
+    none=AnswerRegression(bias=1.0, span=-0.25, relevance=-1.0),
+    right_alone=AnswerRegression(bias=-3.0, span=0.25),
+    none_alone=AnswerRegression(bias=0.0, span=0.0),
+)
 
 
-def test_the_probability_by_hand() -> None:
-    # logit(0.75) = ln 3
-    wanted = 1 / (1 + math.exp(1 - 0.5 * 4 - 2 * math.log(3)))
-    assert CALIBRATION.probability(4.0, 0.75) == pytest.approx(wanted)
-    assert CALIBRATION.probability(4.0, None) == pytest.approx(1 / (1 + math.exp(2)))
+def test_the_probabilities_by_hand() -> None:
+    # logit(0.75) = ln 3; the best of the two answers says whether there is one.
+    none = 1 / (1 + math.exp(-1 + 0.25 * 4 + math.log(3)))
+    best = (1 - none) / (1 + math.exp(1 - 0.5 * 4 - 2 * math.log(3)))
+    worse = (1 - none) / (1 + math.exp(1))
+    right, said_none = CALIBRATION.probabilities([(0.0, 0.5), (4.0, 0.75)])
+    assert said_none == pytest.approx(none)
+    assert right == pytest.approx([worse, best])
+    right, said_none = CALIBRATION.probabilities([(4.0, None)])
+    assert said_none == 0.5
+    assert right == pytest.approx([0.5 / (1 + math.exp(2))])
+    assert CALIBRATION.probabilities([]) == ([], 1.0)
 
 
 def test_extremes_stay_probabilities() -> None:
-    assert 0 <= CALIBRATION.probability(-5000.0, 0.0) < 1e-6
-    assert 1 - 1e-6 < CALIBRATION.probability(5000.0, 1.0) <= 1
+    (low, high), _ = CALIBRATION.probabilities([(-5000.0, 0.0), (5000.0, 1.0)])
+    assert 0 <= low < 1e-6
+    assert 1 - 1e-6 < high <= 1
     assert logit(0.5) == 0
 
 
@@ -26,6 +38,7 @@ def test_a_directory_without_a_calibration_and_with_a_damaged_one(tmp_path: Path
     assert AnswerCalibration.load(tmp_path) is None
     (tmp_path / "answers.json").write_text(CALIBRATION.model_dump_json())
     assert AnswerCalibration.load(tmp_path) == CALIBRATION
-    (tmp_path / "answers.json").write_text('{"bias": "much"}')
-    with pytest.raises(ValidationError, match="bias"):
-        AnswerCalibration.load(tmp_path)
+    for damaged in ('{"right": "much"}', '{"right": '):
+        (tmp_path / "answers.json").write_text(damaged)
+        with pytest.raises(ValueError, match=r"answers\.json is no calibration of answers .*Make it with"):
+            AnswerCalibration.load(tmp_path)

@@ -1,7 +1,88 @@
+import json
+from pathlib import Path
+
 import pytest
 import torch
-from rrra_training.reader import matmul_attention, shared_log_normaliser
+from facts import write_facts
+from haystack import Document
+from rrra_training.data import BeirDataset
+from rrra_training.reader import ReaderRecipe, SpanCollator, matmul_attention, shared_log_normaliser, span_examples
+from rrra_training.reader import train_reader as train
 from torch import nn
+from transformers import AutoTokenizer
+
+from rrra_haystack import RRRAReader
+from rrra_haystack.pretrained import resolve_encoder
+
+RECIPE = ReaderRecipe(
+    base_model="sentence-transformers/all-MiniLM-L6-v2", questions=24, batch_size=4, distractor_share=0.5, save_steps=2
+)
+FOUNDED = Document(content="Rosk was founded in 1300 by Anna Berg.", meta={"rrra": {"relevance_probability": 0.9}})
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_facts(tmp_path_factory.mktemp("reader") / "facts")
+
+
+@pytest.fixture(scope="module")
+def reader(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(RECIPE, data, tmp_path_factory.mktemp("readers") / "reader")
+
+
+def test_a_trained_reader_reads_from_its_directory(reader: Path) -> None:
+    assert {file.name for file in reader.iterdir()} == {
+        "adapter_config.json", "adapter_model.safetensors", "recipe.json"
+    }  # fmt: skip
+    assert list(reader.parent.iterdir()) == [reader]
+    found = RRRAReader(str(reader), top_k=2).run(query="Who founded Rosk?", documents=[FOUNDED])["answers"]
+    assert all(answer.data in FOUNDED.content for answer in found if answer.data)
+
+    calibration = {
+        "right": {"bias": 0, "span": 0, "relevance": 1}, "none": {"bias": 0, "span": 0},
+        "right_alone": {"bias": 0, "span": 0}, "none_alone": {"bias": 0, "span": 0},
+    }  # fmt: skip
+    (reader / "answers.json").write_text(json.dumps(calibration), encoding="utf-8")
+    found = RRRAReader(str(reader), top_k=2).run(query="Who founded Rosk?", documents=[FOUNDED])["answers"]
+    assert [answer.data is None for answer in found] == [True, False, False]
+    # The relevance alone, times the probability that there is an answer.
+    assert [answer.score for answer in found] == pytest.approx([0.5, 0.45, 0.45])
+
+
+def test_a_training_does_not_go_on_with_another_recipe(data: Path, tmp_path: Path) -> None:
+    begun = tmp_path / "reader.checkpoints"
+    begun.mkdir()
+    (begun / "recipe.json").write_text(RECIPE.model_copy(update={"rank": 8}).model_dump_json(), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"reader\.checkpoints holds a training with another recipe\. Remove it"):
+        train(RECIPE, data, tmp_path / "reader")
+
+
+def test_examples_mark_the_answer_and_distractors_hold_none(data: Path) -> None:
+    examples = span_examples(BeirDataset(data), RECIPE)
+    assert len(examples) == 24
+    answers = {query.text: query.answers for query in BeirDataset(data).queries("train")}
+    for example in examples:
+        right, *others = example["passages"]
+        assert right[example["start"] : example["end"]] in answers[example["question"]]
+        assert not any(answer in other for other in others for answer in answers[example["question"]])
+    assert 4 < sum(len(example["passages"]) == 2 for example in examples) < 20
+
+
+def test_answers_beyond_the_length_are_left_out(data: Path) -> None:
+    examples = span_examples(BeirDataset(data), RECIPE.model_copy(update={"distractor_share": 0.0}))
+    tokenizer = AutoTokenizer.from_pretrained(resolve_encoder(RECIPE.base_model))
+    batch = SpanCollator(tokenizer, 320)(examples[:4])
+    said = [
+        batch["input_ids"][row, start : end + 1]
+        for row, start, end in zip(batch["rows"], batch["starts"], batch["ends"], strict=True)
+    ]
+    assert [tokenizer.decode(one) for one in said] == [
+        example["passages"][0][example["start"] : example["end"]].lower() for example in examples[:4]
+    ]
+    far = dict(examples[0], passages=["word " * 400 + "1300"], start=2000, end=2004)
+    cut = SpanCollator(tokenizer, 320)([far])
+    assert [cut[name].dtype for name in ("rows", "starts", "ends")] == [torch.int64] * 3
+    assert [len(cut[name]) for name in ("rows", "starts", "ends")] == [0] * 3
 
 
 @pytest.mark.parametrize("masked", [False, True])

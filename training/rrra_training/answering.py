@@ -24,7 +24,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from tqdm.auto import tqdm
 
-from rrra_haystack.answers import ANSWERS_FILE, AnswerCalibration, logit
+from rrra_haystack.answers import ANSWERS_FILE, AnswerCalibration, AnswerRegression, logit
 from rrra_haystack.cli.pipelines import question_inputs, read_pipeline, share_stores
 from rrra_haystack.documents import SCORES_KEY
 from rrra_haystack.files import atomic_write
@@ -37,8 +37,6 @@ from rrra_training.reading import exact_match, f1
 
 # An answer is right if it shares this much with a right one.
 _RIGHT_F1 = 0.5
-# An answer that is less probable than none is not given.
-_SURE = 0.5
 _SPANS = 100
 
 
@@ -60,20 +58,23 @@ class Span:
     f1: float
     exact: bool
 
-    def probability(self, calibration: AnswerCalibration) -> float:
-        """How probably it is right."""
-        return calibration.probability(self.score, self.relevance)
-
 
 # The spans of each passage that was read, one list a question.
 Spans = list[list[Span]]
 
 
 @contextmanager
-def opened_twice(store: str) -> Iterator[tuple[Pipeline, Pipeline]]:
-    """``qa.yaml`` with the adapter and without it, over one store; the reader reads as many passages in both."""
+def opened_twice(store: str, reader: str = DEFAULT_READER) -> Iterator[tuple[Pipeline, Pipeline]]:
+    """
+    ``qa.yaml`` with the adapter and without it, over one store; the reader reads as many passages in both.
+
+    :param store: Folder or URL of a filled Qdrant.
+    :param reader: What `RRRAReader` takes.
+    """
     data = read_pipeline(None, "qa.yaml", store)
     bare = read_pipeline(None, "qa.yaml", store)
+    for one in (data, bare):
+        one["components"]["reader"]["init_parameters"]["model"] = reader
     ranker = bare["components"].pop("ranker")
     bare["components"]["retriever"]["init_parameters"]["top_k"] = ranker["init_parameters"]["top_k"]
     bare["connections"] = [one for one in bare["connections"] if not one["receiver"].startswith("ranker.")]
@@ -124,63 +125,105 @@ def _span(answer: Any, query: Query) -> Span:
     )
 
 
-def fit(with_adapter: Spans, alone: Spans) -> AnswerCalibration:
+@dataclass(frozen=True)
+class Read:
     """
-    Fit the calibration: first which span of a question is right, then how probably the best one is.
+    What was read for some questions: as they are, and for some of them with the right passages taken away.
+
+    :param there: One list a question.
+    :param gone: One list a question that was asked again.
+    """
+
+    there: Spans
+    gone: Spans
+
+
+def fit(with_adapter: Read, alone: Read, none_share: float) -> AnswerCalibration:
+    """
+    Fit the calibration: first which span of a question is right, then how probably the best one is, and any is.
 
     :param with_adapter: What the reader said of reranked passages.
     :param alone: What it said of passages that were not.
+    :param none_share: Share of questions that are taken to have no answer in the corpus.
     """
-    bias, span, relevance = _regression([[_features(one) for one in spans] for spans in with_adapter], with_adapter)
-    bias_alone, span_alone = _regression([[(one.score,) for one in spans] for spans in alone], alone)
-    return AnswerCalibration(bias=bias, span=span, relevance=relevance, bias_alone=bias_alone, span_alone=span_alone)
+    right, none = _regressions(with_adapter, none_share)
+    right_alone, none_alone = _regressions(alone, none_share)
+    return AnswerCalibration(right=right, none=none, right_alone=right_alone, none_alone=none_alone)
+
+
+def _regressions(found: Read, none_share: float) -> tuple[AnswerRegression, AnswerRegression]:
+    """Whether an answer is right where there is one, and whether there is none."""
+    there = [(np.array([_features(one) for one in own]), own) for own in found.there if own]
+    every = np.concatenate([rows for rows, _ in there])
+    right = np.array([one.f1 >= _RIGHT_F1 for _, own in there for one in own])
+    slopes = _logistic(every, right)[1:]
+    # So scaled that the best of each question has the probability that it is right.
+    best = [int(np.argmax(rows @ slopes)) for rows, _ in there]
+    told = np.array([rows[i] for (rows, _), i in zip(there, best, strict=True)])
+    truth = np.array([own[i].f1 >= _RIGHT_F1 for (_, own), i in zip(there, best, strict=True)])
+    bias, scale = _logistic((told @ slopes)[:, None], truth)
+    gone = [np.array([_features(one) for one in own]) for own in found.gone if own]
+    lost = np.array([rows[np.argmax(rows @ slopes)] for rows in gone])
+    odds = none_share / (1 - none_share) * len(told) / len(lost)
+    none = _logistic(
+        np.concatenate([told, lost]), np.repeat([False, True], [len(told), len(lost)]),
+        weights=np.repeat([1, odds], [len(told), len(lost)]),
+    )  # fmt: skip
+    return _regression([bias, *(scale * slope for slope in slopes)]), _regression(none)
 
 
 def _features(span: Span) -> tuple[float, ...]:
-    assert span.relevance is not None
-    return span.score, logit(span.relevance)
+    return (span.score,) if span.relevance is None else (span.score, logit(span.relevance))
 
 
-def _regression(features: list[list[tuple[float, ...]]], spans: Spans) -> list[float]:
-    """Intercept and slopes, so scaled that the best of each question has the probability that it is right."""
-    every = np.array([row for rows in features for row in rows])
-    right = np.array([one.f1 >= _RIGHT_F1 for own in spans for one in own])
-    intercept, *slopes = _logistic(every, right)
-    best = [int(np.argmax(np.array(rows) @ slopes)) for rows in features if rows]
-    told = np.array([np.array(rows)[i] @ slopes for rows, i in zip(filter(None, features), best, strict=True)])
-    truth = np.array([own[i].f1 >= _RIGHT_F1 for own, i in zip(filter(None, spans), best, strict=True)])
-    intercept, scale = _logistic(told[:, None], truth)
-    return [intercept, *(float(scale * slope) for slope in slopes)]
+def _regression(values: Sequence[float]) -> AnswerRegression:
+    return AnswerRegression(**dict(zip(("bias", "span", "relevance"), map(float, values), strict=False)))
 
 
-def _logistic(features: np.ndarray, truth: np.ndarray) -> list[float]:
+def _logistic(features: np.ndarray, truth: np.ndarray, weights: np.ndarray | None = None) -> list[float]:
     """Logistic regression, the intercept first."""
-    fitted = LogisticRegression(C=1e6, max_iter=3000).fit(features, truth)
+    fitted = LogisticRegression(C=1e6, max_iter=3000).fit(features, truth, sample_weight=weights)
     return [float(fitted.intercept_[0]), *map(float, fitted.coef_[0])]
 
 
 @dataclass(frozen=True)
 class Said:
-    """What was said first to each question: how far it is right, and how sure the pipeline was. Shape ``[n]`` each."""
+    """
+    What was said first to each question: how far it is right, and how sure the pipeline was. Shape ``[n]`` each.
+
+    :param f1: Of the best answer, 0 to 1.
+    :param exact: Whether it is right to the letter, 0 or 1.
+    :param probability: That it is right.
+    :param none: That there is no answer.
+    """
 
     f1: np.ndarray
     exact: np.ndarray
     probability: np.ndarray
+    none: np.ndarray
 
     @classmethod
     def of(cls, spans: Spans, calibration: AnswerCalibration) -> "Said":
         """The most probable span of each question; nothing was said where nothing was read."""
-        best = [max(own, key=lambda one: one.probability(calibration), default=None) for own in spans]
-        return cls(
-            f1=np.array([one.f1 if one else 0.0 for one in best]),
-            exact=np.array([float(one.exact) if one else 0.0 for one in best]),
-            probability=np.array([one.probability(calibration) if one else 0.0 for one in best]),
-        )
+        rows = []
+        for own in spans:
+            right, none = calibration.probabilities([(one.score, one.relevance) for one in own])
+            if not own:
+                rows.append((0.0, 0.0, 0.0, none))
+                continue
+            best = int(np.argmax(right))
+            rows.append((own[best].f1, float(own[best].exact), right[best], none))
+        return cls(*np.array(rows).T)
 
     @property
     def right(self) -> np.ndarray:
         """Whether each answer is right, 0 or 1."""
         return (self.f1 >= _RIGHT_F1).astype(float)
+
+    @property
+    def refused(self) -> np.ndarray:
+        """Whether no answer is more probable than the best one."""
+        return self.none > self.probability
 
 
 def report(said: dict[str, Said], removed: dict[str, Said], seed: int) -> dict[str, Any]:
@@ -202,10 +245,14 @@ def report(said: dict[str, Said], removed: dict[str, Said], seed: int) -> dict[s
             "F1": float(one.f1.mean()),
             "ECE": expected_calibration_error(one.probability, one.right),
             "ECE with removed passages": expected_calibration_error(*mixed),
-            "no answer": float((one.probability < _SURE).mean()),
-            "right among those answered": _share(one.right, one.probability >= _SURE),
-            "no answer, passage removed": float((bare.probability < _SURE).mean()),
-            "AUROC of there being an answer": float(roc_auc_score(np.repeat([1, 0], [queries, gone]), mixed[0])),
+            "EM with no answers": float((one.exact * ~one.refused).mean()),
+            "no answer": float(one.refused.mean()),
+            "right among those answered": _share(one.right, ~one.refused),
+            "right among those refused": _share(one.right, one.refused),
+            "no answer, passage removed": float(bare.refused.mean()),
+            "AUROC of there being an answer": float(
+                roc_auc_score(np.repeat([0, 1], [queries, gone]), np.concatenate([one.none, bare.none]))
+            ),
         }
     for name, ours_of, base_of in (("EM", ours.exact, base.exact), ("F1", ours.f1, base.f1)):
         figures[f"{name} gain"] = {
@@ -222,20 +269,23 @@ def _share(values: np.ndarray, where: np.ndarray) -> float | None:
 
 def draw(said: dict[str, Said], removed: dict[str, Said], path: Path) -> None:
     """Share of right answers against the probability that was said, in bins of equally many questions."""
-    figure, axes = plt.subplots(figsize=(6, 5), layout="constrained")
-    axes.plot([0, 1], [0, 1], color="grey", linewidth=1, label="calibrated")
-    for name, one in said.items():
-        probability = np.concatenate([one.probability, removed[name].probability])
-        right = np.concatenate([one.right, removed[name].right])
-        bins = [own for own in np.array_split(np.argsort(probability), 12) if len(own)]
-        axes.plot(
-            [probability[own].mean() for own in bins], [right[own].mean() for own in bins],
-            marker="o", markersize=4, label=name,
-        )  # fmt: skip
-    axes.set(
-        xlabel="score of the answer", ylabel="share of right answers", title="Answers, a third without their passage"
-    )
-    axes.legend(fontsize="small")
+    figure, panels = plt.subplots(1, 2, figsize=(10, 4.6), sharey=True, layout="constrained")
+    for axes, title, with_removed in zip(
+        panels, ("Questions as they are", "A third without their passage"), (False, True), strict=True
+    ):
+        axes.plot([0, 1], [0, 1], color="grey", linewidth=1, label="calibrated")
+        for name, one in said.items():
+            asked = [one, removed[name]] if with_removed else [one]
+            probability = np.concatenate([own.probability for own in asked])
+            right = np.concatenate([own.right for own in asked])
+            bins = [own for own in np.array_split(np.argsort(probability), 12) if len(own)]
+            axes.plot(
+                [probability[own].mean() for own in bins], [right[own].mean() for own in bins],
+                marker="o", markersize=4, label=name,
+            )  # fmt: skip
+        axes.set(xlabel="score of the answer", title=title)
+    panels[0].set_ylabel("share of right answers")
+    panels[0].legend(fontsize="small")
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
@@ -265,6 +315,7 @@ Store = Annotated[
 ]
 Limit = Annotated[int, typer.Option(min=1, help="Draw this many questions.")]
 Seed = Annotated[int, typer.Option(help="Seed of the draw, of intervals and tests.")]
+Reader = Annotated[str, typer.Option(help="A bundled name, or the directory of a reader.")]
 
 
 def _asked(data: Path, split: str, limit: int, seed: int) -> tuple[list[Query], dict[str, list[str]]]:
@@ -279,17 +330,19 @@ def fit_command(
     data: Data,
     store: Store,
     output: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Directory of the reader.")],
+    reader: Reader = DEFAULT_READER,
     split: Annotated[str, typer.Option(help="Which questions.")] = "dev",
     limit: Limit = 1000,
     seed: Seed = 0,
+    none_share: Annotated[
+        float, typer.Option(min=0.01, max=0.99, help="Share of questions taken to have no answer in the corpus.")
+    ] = 0.1,
 ) -> None:
     """Calibrate answers on questions of which one in four is asked once more, without its right passage."""
     queries, right = _asked(data, split, limit, seed)
-    gone = queries[::4]
-    with opened_twice(store) as (adapted, bare):
-        calibration = fit(
-            read(adapted, queries) + read(adapted, gone, right), read(bare, queries) + read(bare, gone, right)
-        )
+    with opened_twice(store, reader) as pipelines:
+        found = [Read(read(one, queries), read(one, queries[::4], right)) for one in pipelines]
+    calibration = fit(found[0], found[1], none_share)
     atomic_write(output / ANSWERS_FILE, calibration.model_dump_json(indent=2) + "\n")
     Console().print(calibration)
 
@@ -298,6 +351,7 @@ def fit_command(
 def evaluate_command(
     data: Data,
     store: Store,
+    reader: Reader = DEFAULT_READER,
     split: Annotated[str, typer.Option(help="Which questions.")] = "test",
     limit: Limit = 1000,
     seed: Seed = 0,
@@ -305,17 +359,18 @@ def evaluate_command(
     plot: Annotated[Path | None, typer.Option(help="Draw the reliability of the scores here.")] = None,
 ) -> None:
     """Answer questions from the whole corpus, with the adapter and without it; half of them without passage, too."""
-    directory = bundled(DEFAULT_READER)
-    calibration = AnswerCalibration.load(directory) if directory else None
+    calibration = AnswerCalibration.load(bundled(reader) or Path(reader))
     if calibration is None:
-        msg = "The bundled reader is not calibrated. Run: python -m rrra_training.answering fit"
+        msg = f"The reader {reader} is not calibrated. Run: python -m rrra_training.answering fit"
         raise typer.BadParameter(msg)
     queries, right = _asked(data, split, limit, seed)
-    with opened_twice(store) as (adapted, bare):
-        systems = {"encoder alone": bare, "with the adapter": adapted}
-        said = {name: Said.of(read(pipeline, queries), calibration) for name, pipeline in systems.items()}
-        gone = queries[::2]
-        removed = {name: Said.of(read(pipeline, gone, right), calibration) for name, pipeline in systems.items()}
+    with opened_twice(store, reader) as (adapted, bare):
+        found = {
+            "encoder alone": Read(read(bare, queries), read(bare, queries[::2], right)),
+            "with the adapter": Read(read(adapted, queries), read(adapted, queries[::2], right)),
+        }
+    said = {name: Said.of(own.there, calibration) for name, own in found.items()}
+    removed = {name: Said.of(own.gone, calibration) for name, own in found.items()}
     figures = report(said, removed, seed)
     Console().print(render(figures))
     if json_file:

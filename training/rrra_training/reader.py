@@ -33,11 +33,13 @@ from transformers import (
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 from transformers.trainer_utils import get_last_checkpoint
 
+from rrra_haystack.files import atomic_directory, atomic_write
 from rrra_haystack.pretrained import resolve_encoder
 from rrra_haystack.reader import DEFAULT_READER
 from rrra_training.data import BeirDataset
 
 NEAREST = 8
+_RECIPE = "recipe.json"
 
 
 class ReaderRecipe(BaseModel):
@@ -183,9 +185,9 @@ class SpanCollator:
             "attention_mask": encoded["attention_mask"],
             "context": context,
             "question": question,
-            "rows": torch.tensor(rows),
-            "starts": torch.tensor(starts),
-            "ends": torch.tensor(ends),
+            "rows": torch.tensor(rows, dtype=torch.int64),
+            "starts": torch.tensor(starts, dtype=torch.int64),
+            "ends": torch.tensor(ends, dtype=torch.int64),
         }
 
 
@@ -219,7 +221,9 @@ class SpanTrainer(Trainer):
         loss = torch.zeros((), device=question.device)
         for logits, target in ((output.start_logits, inputs["starts"]), (output.end_logits, inputs["ends"])):
             masked = logits.float().masked_fill(~inputs["context"], -1e9)
-            loss = loss - (masked[rows, target] - shared_log_normaliser(masked, question)[question[rows]]).mean() / 2
+            likelihood = masked[rows, target] - shared_log_normaliser(masked, question)[question[rows]]
+            # All answers of a batch may have been cut off.
+            loss = loss - likelihood.sum() / max(len(rows), 1) / 2
         return (loss, output) if return_outputs else loss
 
 
@@ -227,10 +231,12 @@ def train_reader(recipe: ReaderRecipe, data: Path, output: Path) -> Path:
     """
     Train a reader and write its low-rank difference and span head to `output`.
 
-    Resumes from the last checkpoint in ``output.parent / "checkpoints"``.
+    Resumes from the last checkpoint in a folder beside `output`, which is removed in the end.
 
     :returns: `output`, holding ``adapter_config.json``, ``adapter_model.safetensors`` (float16) and ``recipe.json``.
+    :raises ValueError: If a training with another recipe was interrupted there.
     """
+    work = _work_folder(output, recipe)
     torch.manual_seed(recipe.seed)
     base = str(resolve_encoder(recipe.base_model))
     tokenizer = AutoTokenizer.from_pretrained(base)
@@ -253,7 +259,6 @@ def train_reader(recipe: ReaderRecipe, data: Path, output: Path) -> Path:
         if not weight.requires_grad:  # What does not learn needs no float32, nor its casts in each step.
             weight.data = weight.data.bfloat16()
     examples = span_examples(BeirDataset(data), recipe)
-    work = output.parent / "checkpoints"
     arguments = TrainingArguments(
         output_dir=str(work),
         num_train_epochs=recipe.epochs,
@@ -280,25 +285,35 @@ def train_reader(recipe: ReaderRecipe, data: Path, output: Path) -> Path:
         data_collator=SpanCollator(tokenizer, recipe.max_length),
     )
     with disable_input_dtype_casting(model):  # autocast does it, without a detour through float32
-        trainer.train(resume_from_checkpoint=get_last_checkpoint(str(work)) if work.exists() else None)
+        trainer.train(resume_from_checkpoint=get_last_checkpoint(str(work)))
     _write_reader(model, recipe, output)
+    shutil.rmtree(work)
     return output
 
 
+def _work_folder(output: Path, recipe: ReaderRecipe) -> Path:
+    """Where checkpoints go."""
+    work = output.with_name(output.name + ".checkpoints")
+    begun = work / _RECIPE
+    if begun.exists() and begun.read_text(encoding="utf-8") != recipe.model_dump_json():
+        msg = f"{work} holds a training with another recipe. Remove it, or choose another --output."
+        raise ValueError(msg)
+    work.mkdir(parents=True, exist_ok=True)
+    atomic_write(begun, recipe.model_dump_json())
+    return work
+
+
 def _write_reader(model: Any, recipe: ReaderRecipe, output: Path) -> None:
-    partial = output.with_name(output.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    model.save_pretrained(partial)
-    config_file = partial / "adapter_config.json"
-    config = json.loads(config_file.read_text())
-    config["base_model_name_or_path"] = recipe.base_model
-    config_file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
-    weights = partial / "adapter_model.safetensors"
-    save_file({name: tensor.half().contiguous() for name, tensor in load_file(weights).items()}, weights)
-    (partial / "recipe.json").write_text(recipe.model_dump_json(indent=2) + "\n")
-    (partial / "README.md").unlink(missing_ok=True)
-    shutil.rmtree(output, ignore_errors=True)
-    partial.rename(output)
+    with atomic_directory(output) as work:
+        model.save_pretrained(work)
+        config_file = work / "adapter_config.json"
+        config = json.loads(config_file.read_text(encoding="utf-8"))
+        config["base_model_name_or_path"] = recipe.base_model
+        config_file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        weights = work / "adapter_model.safetensors"
+        save_file({name: tensor.half().contiguous() for name, tensor in load_file(weights).items()}, weights)
+        (work / _RECIPE).write_text(recipe.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        (work / "README.md").unlink(missing_ok=True)
 
 
 app = typer.Typer(help="Train and measure the extractive reader.", no_args_is_help=True, add_completion=False)

@@ -1,15 +1,16 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from haystack import Document
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
-from rrra_training.answering import Said, Span, draw, fit, opened_twice, read, render, report
+from rrra_training.answering import Read, Said, Span, draw, fit, opened_twice, read, render, report
 from rrra_training.data import Query
 from texts import TEXTS
 
 from rrra_haystack import RRRADocumentEmbedder
-from rrra_haystack.answers import AnswerCalibration
+from rrra_haystack.answers import AnswerCalibration, AnswerRegression
 from rrra_haystack.cli.pipelines import read_pipeline, store_parameters
 
 QUESTION = Query(id="q", text="When was the Golden Gate Bridge opened?", answers=("1937", "May 1937"))
@@ -43,34 +44,49 @@ def spans(rng: np.random.Generator, questions: int, relevance: bool) -> list[lis
 
 def test_the_calibration_finds_the_law() -> None:
     rng = np.random.default_rng(0)
-    calibration = fit(spans(rng, 3000, True), spans(rng, 3000, False))
+    # Nothing tells the questions without an answer from the others, so each has none as probably as any.
+    adapted = Read(spans(rng, 3000, True), spans(rng, 1000, True))
+    calibration = fit(adapted, Read(spans(rng, 3000, False), spans(rng, 1000, False)), none_share=0.2)
     # The best span of five was chosen for its probability, not for being right, so the law holds for it as well.
-    assert calibration.span == pytest.approx(1, abs=0.25)
-    assert calibration.relevance == pytest.approx(calibration.span, rel=0.15)
-    assert calibration.bias == pytest.approx(-1, abs=0.4)
-    assert calibration.span_alone == pytest.approx(1, abs=0.25)
-    said = Said.of(spans(rng, 3000, True), calibration)
-    sure = said.probability > 0.9
-    assert said.right[sure].mean() == pytest.approx(said.probability[sure].mean(), abs=0.03)
+    assert calibration.right.span == pytest.approx(1, abs=0.25)
+    assert calibration.right.relevance == pytest.approx(calibration.right.span, rel=0.15)
+    assert calibration.right.bias == pytest.approx(-1, abs=0.4)
+    assert calibration.right_alone.span == pytest.approx(1, abs=0.25)
+    asked = spans(rng, 3000, True)
+    said = Said.of(asked, calibration)
+    assert said.none == pytest.approx(0.2, abs=0.06)
+    given = said.probability / (1 - said.none)
+    assert said.right[given > 0.9].mean() == pytest.approx(given[given > 0.9].mean(), abs=0.03)
+
+
+def test_what_is_nowhere_is_known_by_its_scores() -> None:
+    rng = np.random.default_rng(1)
+    lower = [[replace(one, score=one.score - 8) for one in own] for own in spans(rng, 1000, False)]
+    found = Read(spans(rng, 3000, False), lower)
+    calibration = fit(found, found, none_share=0.1)
+    assert Said.of(found.gone, calibration).refused.mean() > 0.9
+    assert Said.of(found.there, calibration).refused.mean() < 0.1
 
 
 def test_the_report_of_known_answers(tmp_path: Path) -> None:
-    calibration = AnswerCalibration(bias=0, span=1, relevance=1, bias_alone=0, span_alone=1)
+    law, never = AnswerRegression(bias=0, span=1, relevance=1), AnswerRegression(bias=0, span=-1)
+    calibration = AnswerCalibration(right=law, none=never, right_alone=law, none_alone=never)
     right, wrong = Span("1937", 2.0, 0.5, 1.0, True), Span("the", -2.0, 0.5, 0.0, False)
     half = Span("in May 1937", 1.0, 0.5, 0.8, False)
     ours = Said.of([[right, wrong], [wrong, half], [], [right]], calibration)
     base = Said.of([[wrong], [wrong], [right], [right]], calibration)
     assert ours.exact.tolist() == [1, 0, 0, 1]
-    assert ours.probability[2] == 0
+    assert (ours.probability[2], ours.none[2]) == (0, 1)
     removed = {"encoder alone": base, "with the adapter": Said.of([[wrong]] * 4, calibration)}
     figures = report({"encoder alone": base, "with the adapter": ours}, removed, seed=0)
     assert figures["systems"]["with the adapter"]["EM"] == 0.5
+    assert figures["systems"]["with the adapter"]["EM with no answers"] == 0.5
     assert figures["systems"]["with the adapter"]["F1"] == pytest.approx(0.7)
     assert figures["systems"]["with the adapter"]["no answer"] == 0.25
     assert figures["systems"]["with the adapter"]["no answer, passage removed"] == 1
     assert figures["systems"]["encoder alone"]["no answer, passage removed"] == 0.5
     assert figures["EM gain"]["mean"] == 0
-    assert render(figures).row_count == 10
+    assert render(figures).row_count == 12
     draw({"encoder alone": base, "with the adapter": ours}, removed, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 1000
 

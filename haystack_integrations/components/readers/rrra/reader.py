@@ -10,7 +10,7 @@ from haystack.utils.hf import deserialize_hf_model_kwargs, serialize_hf_model_kw
 from rrra_haystack.answers import AnswerCalibration, logit
 from rrra_haystack.documents import SCORES_KEY
 from rrra_haystack.pretrained import bundled, bundled_names
-from rrra_haystack.reader import DEFAULT_READER, load_reader
+from rrra_haystack.reader import DEFAULT_READER, is_difference, load_reader
 
 if TYPE_CHECKING:
     from haystack_integrations.components.readers.transformers import TransformersExtractiveReader
@@ -19,6 +19,8 @@ _QUESTION_TOKENS = 64
 _LONGEST_TEXT = 4096
 # More than any run has, so that the delegate drops no answer before its probability is known.
 _ALL_ANSWERS = 1_000_000
+# The delegate's score is sigmoid(factor * span score), from which a calibrated reader takes the span score back.
+_SPAN_FACTOR = 0.1
 
 
 @component
@@ -29,9 +31,9 @@ class RRRAReader:
     Delegates to Haystack's `TransformersExtractiveReader`, and resolves the bundled reader by its name: a low-rank
     difference to all-MiniLM-L6-v2, merged at loading.
 
-    The bundled reader is calibrated: an answer's `score` is the probability that it is right, from the span score and
-    the relevance probability that `RRRAAdapterRanker` gave its document, and answers are in the order of it. Both stand
-    in `meta["rrra"]` of the answer.
+    The bundled reader is calibrated, as is one with an `answers.json` in its directory: an answer's `score` is the
+    probability that it is right, from the span score and the relevance probability that `RRRAAdapterRanker` gave its
+    document, and answers are in the order of it. Both stand in `meta["rrra"]` of the answer.
 
     ### Usage example
 
@@ -66,7 +68,8 @@ class RRRAReader:
         Creates an RRRAReader component.
 
         :param model:
-            The name of a bundled reader, or any question answering model: a directory or a Hugging Face model id.
+            The name of a bundled reader, the directory of one that `rrra_training.reader` made, or any question
+            answering model: a directory or a Hugging Face model id.
         :param device:
             The device on which the model is loaded. If `None`, the default device is automatically selected.
         :param token:
@@ -85,7 +88,7 @@ class RRRAReader:
             Number of answer candidates to consider per sequence.
         :param no_answer:
             Whether to return an additional `no answer` with an empty text and a score representing the probability
-            that the other top_k answers are incorrect; with a calibrated reader, that the best one is.
+            that the other top_k answers are incorrect; with a calibrated reader, that the documents hold no answer.
         :param calibration_factor:
             Factor used for calibrating probabilities, by a reader that is not calibrated.
         :param overlap_threshold:
@@ -164,11 +167,13 @@ class RRRAReader:
             If the extra `reader` is not installed.
         :raises FileNotFoundError:
             If `model` is no directory, no hub id, and no bundled name.
+        :raises ValueError:
+            If the calibration in its directory is damaged.
         """
         if self._reader is not None:
             return
-        directory = bundled(self.model)
-        if directory is None and "/" not in self.model and not Path(self.model).is_dir():
+        directory = bundled(self.model) or (Path(self.model) if Path(self.model).is_dir() else None)
+        if directory is None and "/" not in self.model:
             msg = (
                 f"There is no reader {self.model!r}: it is no directory, no hub id (owner/name), and no bundled name "
                 f"({', '.join(bundled_names())})."
@@ -181,6 +186,7 @@ class RRRAReader:
         except ImportError as error:
             msg = "RRRAReader needs the extra 'reader'. Install it with: pip install 'rrra-haystack[reader]'"
             raise ImportError(msg) from error
+        calibration = AnswerCalibration.load(directory) if directory is not None else None
         reader = TransformersExtractiveReader(
             model=self.model,
             device=self.device,
@@ -191,17 +197,17 @@ class RRRAReader:
             max_batch_size=self.max_batch_size,
             answers_per_seq=self.answers_per_seq,
             no_answer=self.no_answer,
-            calibration_factor=self.calibration_factor,
+            calibration_factor=self.calibration_factor if calibration is None else _SPAN_FACTOR,
             overlap_threshold=self.overlap_threshold,
             model_kwargs=self.model_kwargs,
         )
-        if directory is not None:
+        if directory is not None and is_difference(directory):
             # With a model in place the delegate loads none.
             device = ComponentDevice.resolve_device(self.device)
             reader.model, reader.tokenizer = load_reader(directory, device.to_torch_str())
             reader.device = device
-            self._calibration = AnswerCalibration.load(directory)
         reader.warm_up()
+        self._calibration = calibration
         self._reader = reader
 
     def close(self) -> None:
@@ -275,9 +281,9 @@ class RRRAReader:
             )["answers"]
         answers = [self._told(answer) for answer in answers]
         if self._calibration is not None:
-            answers = sorted(answers, key=lambda answer: answer.score, reverse=True)[: top_k or self.top_k]
+            answers, none = _by_probability(answers, self._calibration)
+            answers = answers[: top_k or self.top_k]
             if self.no_answer if no_answer is None else no_answer:
-                none = 1 - answers[0].score if answers else 1.0
                 answers.append(ExtractedAnswer(query=query, score=none, data=None, document=None, meta={}))
                 answers.sort(key=lambda answer: answer.score, reverse=True)
         # Here and not in the delegate, which takes a threshold of 0 at run time for none.
@@ -288,15 +294,24 @@ class RRRAReader:
         return {"answers": answers}
 
     def _told(self, answer: ExtractedAnswer) -> ExtractedAnswer:
-        """An answer with what its probability is made of, and with that probability if the reader is calibrated."""
+        """An answer with what its probability is made of."""
         if answer.document is None:
             return answer
         relevance = answer.document.meta.get(SCORES_KEY, {}).get("relevance_probability")
-        # The delegate's score is sigmoid(calibration factor * span score).
-        span = logit(answer.score) / self.calibration_factor
-        told = {"span_score": span} | ({} if relevance is None else {"relevance_probability": relevance})
-        score = self._calibration.probability(span, relevance) if self._calibration else answer.score
-        return replace(answer, score=score, meta=answer.meta | {SCORES_KEY: told})
+        factor = self.calibration_factor if self._calibration is None else _SPAN_FACTOR
+        told = {"span_score": logit(answer.score) / factor}
+        told |= {} if relevance is None else {"relevance_probability": relevance}
+        return replace(answer, meta=answer.meta | {SCORES_KEY: told})
+
+
+def _by_probability(
+    answers: list[ExtractedAnswer], calibration: AnswerCalibration
+) -> tuple[list[ExtractedAnswer], float]:
+    """The answers from the most to the least probable, and the probability that there is none."""
+    told = [answer.meta[SCORES_KEY] for answer in answers]
+    right, none = calibration.probabilities([(one["span_score"], one.get("relevance_probability")) for one in told])
+    scored = [replace(answer, score=score) for answer, score in zip(answers, right, strict=True)]
+    return sorted(scored, key=lambda answer: answer.score, reverse=True), none
 
 
 def _beginning(query: str, tokenizer: Any) -> str:
