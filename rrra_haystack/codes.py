@@ -1,5 +1,5 @@
 """
-Token states <-> token codes, and the matcher that reads the codes of a whole candidate list at once.
+Token states <-> token codes, as records that are stored beside documents.
 
 A record holds one document and is a matrix of bytes: some head rows, then one row a token. A row is as wide as a token
 code, so the concatenated records of many documents are one matrix that is multiplied with the query as it lies, head
@@ -15,7 +15,6 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal, NoReturn
 
 import numpy as np
@@ -23,7 +22,8 @@ import pybase64
 import torch
 from torch import Tensor
 
-from rrra_haystack.segments import Segments
+from rrra_haystack.matching import CodeBatch
+from rrra_haystack.segments import ranges
 
 CodeKind = Literal["int8", "1bit"]
 
@@ -116,7 +116,7 @@ class TokenCodec:
         rows = self._record_rows(counts)
         ends = np.cumsum(rows)
         buffer = np.zeros((int(ends[-1]), self.row_bytes), dtype=np.uint8)
-        buffer[_ranges(ends - counts, counts)] = tokens
+        buffer[ranges(ends - counts, counts)] = tokens
 
         head = np.zeros(len(counts), dtype=_HEAD)
         head["magic"], head["version"], head["kind"] = _MAGIC, _VERSION, _KINDS.index(self.kind)
@@ -151,7 +151,7 @@ class TokenCodec:
             scale[filled] = np.add.reduceat(inverse, (np.cumsum(counts) - counts)[filled]) / counts[filled]
         return np.packbits((states > 0).cpu().numpy(), axis=1), scale
 
-    def unpack(self, records: Sequence[str], names: Sequence[str] | None = None) -> "CodeBatch":
+    def unpack(self, records: Sequence[str], names: Sequence[str] | None = None) -> CodeBatch:
         """
         Read the codes of a candidate list.
 
@@ -160,7 +160,7 @@ class TokenCodec:
         :raises InvalidCodesError: If a record is damaged, truncated, of another version, or made by another model.
         """
         if not records:
-            return CodeBatch(self, np.zeros((0, self.row_bytes), np.uint8), np.zeros(0, _HEAD), np.zeros(0, np.int64))
+            return self._batch(np.zeros(0, np.uint8), np.zeros(0, _HEAD), np.zeros(0, np.int64))
         try:
             sizes = np.fromiter(map(len, records), dtype=np.int64, count=len(records))
             buffer = pybase64.b64decode_as_bytearray("".join(records), validate=True)
@@ -187,7 +187,20 @@ class TokenCodec:
         )
         if not sound.all():
             self._reject(records, names)
-        return CodeBatch(self, flat.reshape(-1, self.row_bytes), head, np.cumsum(rows))
+        return self._batch(flat, head, np.cumsum(rows))
+
+    def _batch(self, flat: np.ndarray, head: np.ndarray, ends: np.ndarray) -> CodeBatch:
+        """What is matched of sound records: their bytes, heads, and the row after the last one of each."""
+        begins = np.concatenate([[0], ends[:-1]]) if len(ends) else ends
+        pooled = flat[begins[:, None] * self.row_bytes + _HEAD.itemsize + np.arange(self.pooled_dim)].view(np.int8)
+        return CodeBatch(
+            rows=flat.reshape(-1, self.row_bytes),
+            ends=ends,
+            lengths=head["tokens"].astype(np.int64),
+            token_scale=head["token_scale"],
+            pooled=torch.from_numpy(pooled * head["pooled_scale"][:, None]),
+            is_binary=self.kind == "1bit",
+        )
 
     def _reject(self, records: Sequence[str], names: Sequence[str] | None) -> NoReturn:
         """Find the first record that does not fit and say why."""
@@ -236,137 +249,6 @@ class TokenCodec:
         if head["fingerprint"] != self.fingerprint:
             return "were made by another model or with other weights"
         return None
-
-
-@dataclass(frozen=True)
-class CodeBatch:
-    """
-    The codes of n documents, read but not expanded.
-
-    :param codec: The codec that read them.
-    :param rows: All records as one matrix, shape ``[R, row_bytes]``, uint8.
-    :param head: The records' heads, shape ``[n]``.
-    :param ends: The row after the last one of each document, shape ``[n]``.
-    """
-
-    codec: TokenCodec
-    rows: np.ndarray
-    head: np.ndarray
-    ends: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.head)
-
-    @cached_property
-    def lengths(self) -> np.ndarray:
-        """Tokens of each document, shape ``[n]``."""
-        return self.head["tokens"].astype(np.int64)
-
-    @cached_property
-    def pooled(self) -> Tensor:
-        """The documents' pooled embeddings, shape ``[n, pooled_dim]``, float32."""
-        begins = np.concatenate([[0], self.ends[:-1]]) if len(self) else self.ends
-        columns = begins[:, None] * self.codec.row_bytes + _HEAD.itemsize + np.arange(self.codec.pooled_dim)
-        codes = self.rows.reshape(-1)[columns].view(np.int8)
-        return torch.from_numpy(codes * self.head["pooled_scale"][:, None])
-
-    def _values(self, rows: Tensor) -> Tensor:
-        """Rows as int8 numbers, shape ``[R, token_dim]``; of `1bit` codes the bits, 0 or 1."""
-        if not self.is_binary:
-            return rows.view(torch.int8)
-        return torch.from_numpy(np.unpackbits(rows.numpy(), axis=1)).view(torch.int8)
-
-    @cached_property
-    def _token_values(self) -> Tensor:
-        """The tokens as int8 numbers, shape ``[T, token_dim]``."""
-        tokens = torch.from_numpy(_ranges(self.ends - self.lengths, self.lengths))
-        return self._values(torch.from_numpy(self.rows).index_select(0, tokens))
-
-    def _signed(self, values: Tensor) -> Tensor:
-        return values.float() * 2 - 1 if self.is_binary else values.float()
-
-    def token_states(self) -> Tensor:
-        """The token states as the codes keep them, one document after the other, shape ``[T, token_dim]``."""
-        return self._signed(self._token_values) * self._token_scales[:, None]
-
-    def match(self, query_states: Tensor) -> Tensor:
-        """
-        The score of the best-matching token of each document for each query token (MaxSim, arXiv 2004.12832).
-
-        :param query_states: Projected token states of the query, shape ``[m, token_dim]``; their lengths do not matter.
-        :returns: Cosines, shape ``[n, m]``; -1 where a document has no token.
-        """
-        query, peak = _as_int8(query_states)
-        best = torch.full((len(query), len(self)), -1.0)
-        filled = np.flatnonzero(self.lengths)
-        if len(query) == 0 or len(filled) == 0:
-            return best.T
-        # The head rows are multiplied too: that costs less than a copy of the others.
-        products = _int8_product(query, self._values(torch.from_numpy(self.rows)))
-        # Segments: the tokens of a document, then what lies before the next one's tokens, which is skipped.
-        bounds = np.stack([(self.ends - self.lengths)[filled], self.ends[filled]], axis=1).reshape(-1)
-        # The last bound may lie behind the matrix; the last segment is then open.
-        bounds = bounds[bounds < len(self.rows)]
-        maxima = torch.from_numpy(np.ascontiguousarray(np.maximum.reduceat(products.numpy(), bounds, axis=1)[:, ::2]))
-        if self.is_binary:
-            maxima = maxima * 2 - query.sum(dim=1, dtype=torch.int64)[:, None]
-        best[:, filled] = maxima.float() * torch.from_numpy(self.head["token_scale"][filled]) * (peak / 127)
-        return best.T
-
-    @cached_property
-    def segments(self) -> Segments:
-        """Which tokens belong to which document."""
-        return Segments(self.lengths)
-
-    @property
-    def is_binary(self) -> bool:
-        """Whether only the signs of the token states are kept."""
-        return self.codec.kind == "1bit"
-
-    @cached_property
-    def _token_scales(self) -> Tensor:
-        """Factor that restores each token's scale, shape ``[T]``."""
-        return torch.from_numpy(np.repeat(self.head["token_scale"], self.lengths))
-
-    def similarity(self, vectors: Tensor) -> Tensor:
-        """
-        Cosines of vectors with every token.
-
-        :param vectors: Shape ``[v, token_dim]``; their lengths do not matter.
-        :returns: Shape ``[v, T]``.
-        """
-        query, peak = _as_int8(vectors)
-        if len(query) == 0 or not self.lengths.any():
-            return torch.zeros((len(query), int(self.lengths.sum())))
-        products = _int8_product(query, self._token_values).float()
-        if self.is_binary:
-            products = products * 2 - query.sum(dim=1, dtype=torch.int64)[:, None]
-        return products.mul_(self._token_scales).mul_(peak / 127)
-
-    def states_at(self, places: Tensor) -> Tensor:
-        """
-        Token states of length 1.
-
-        :param places: Places among the T tokens, any shape.
-        :returns: Shape ``[*places.shape, token_dim]``; 0 where a place is -1.
-        """
-        if not self.lengths.any():
-            return torch.zeros((*places.shape, self.codec.token_dim))
-        states = self._signed(self._token_values[places.clamp_min(0)]) * (places >= 0)[..., None]
-        return torch.nn.functional.normalize(states, dim=-1)
-
-
-def _as_int8(vectors: Tensor) -> tuple[Tensor, Tensor]:
-    """Vectors of length 1 as int8 numbers, and of each the number that 127 stands for, shape ``[v, 1]``."""
-    unit = torch.nn.functional.normalize(vectors.float(), dim=-1)
-    peak = unit.abs().amax(dim=1, keepdim=True).clamp_min(1e-12)
-    return (unit * (127 / peak)).round().to(torch.int8), peak
-
-
-def eight_bits(vectors: Tensor) -> Tensor:
-    """Vectors as the scorer sees a query: of length 1, in eight bits a dimension; shape ``[v, h]``, float32."""
-    codes, peak = _as_int8(vectors)
-    return codes * (peak / 127)
 
 
 def kind_of(record: str) -> CodeKind | None:
@@ -445,16 +327,3 @@ def fingerprint(*parts: str | bytes) -> int:
         digest.update(len(data).to_bytes(8, "little"))
         digest.update(data)
     return int.from_bytes(digest.digest()[:4], "little")
-
-
-def _ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Concatenation of ``arange(start, start + count)`` of each pair."""
-    return np.repeat(starts - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
-
-
-def _int8_product(query: Tensor, values: Tensor) -> Tensor:
-    """``query @ values.T`` of int8 matrices, exact, shape ``[m, R]``, int32."""
-    try:
-        return torch._int_mm(query, values.T)  # noqa: SLF001  (there is no public name for it)
-    except (AttributeError, RuntimeError, NotImplementedError):  # platforms without an integer kernel
-        return (query.float() @ values.T.float()).to(torch.int32)

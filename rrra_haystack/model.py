@@ -22,18 +22,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from rrra_haystack.adapter import AdapterConfig, Judgement, Observation, RelationAwareAdapter
-from rrra_haystack.codes import (
-    CodeBatch,
-    CodeKind,
-    InvalidCodesError,
-    TokenCodec,
-    eight_bits,
-    fingerprint,
-    kind_of,
-)
+from rrra_haystack.codes import CodeKind, InvalidCodesError, TokenCodec, fingerprint, kind_of
 from rrra_haystack.detection import Detection, list_features
 from rrra_haystack.encoder import Encoder
 from rrra_haystack.files import atomic_directory
+from rrra_haystack.matching import CodeBatch, eight_bits
 from rrra_haystack.pretrained import bundled, bundled_names, resolve_encoder
 from rrra_haystack.scoring import Calibration, check_fusion_weight, reranking_score
 

@@ -112,3 +112,8 @@ class Segments:
         before = np.maximum(at - 1, starts[owner])
         after = np.minimum(at + 1, ends[owner] - 1)
         return torch.from_numpy(before), torch.from_numpy(after)
+
+
+def ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Concatenation of ``arange(start, start + count)`` of each pair."""
+    return np.repeat(starts - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())

@@ -34,8 +34,8 @@ from pydantic import StringConstraints, TypeAdapter, ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from haystack_integrations.components.retrievers.rrra import RRRARetriever
-from rrra_haystack.cli.pipelines import share_stores
 from rrra_haystack.documents import source_of
+from rrra_haystack.pipeline_files import share_stores
 
 MAX_QUESTION_CHARACTERS = 8192
 MAX_BODY_BYTES = 1024 * 1024

@@ -6,8 +6,8 @@ from typing import Any
 
 from haystack import Document, Pipeline
 
-from rrra_haystack.cli.pipelines import question_inputs
 from rrra_haystack.documents import SCORES_KEY, source_of
+from rrra_haystack.pipeline_files import question_inputs
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from rrra_haystack.files import working_folder
 
@@ -54,7 +55,8 @@ def command(
             f"{made.added} labels added, {made.removed} removed, {made.irrelevant} passages now judged irrelevant; "
             f"{made.left_out} queries left out because no positive is left."
         )
-        console.print(f"The labels are in [bold]{made.path}[/]. Use them as [bold]split: {made.path.stem}[/].")
+        path, stem = escape(str(made.path)), escape(made.path.stem)
+        console.print(f"The labels are in [bold]{path}[/]. Use them as [bold]split: {stem}[/].")
         return
     with working_folder(cache) as kept:
         found = audit(
@@ -63,4 +65,4 @@ def command(
         )  # fmt: skip
     write_audit(found, output)
     console.print(render(found))
-    console.print(f"Decide in a browser: [bold]{output / 'audit.html'}[/]", soft_wrap=True)
+    console.print(f"Decide in a browser: [bold]{escape(str(output / 'audit.html'))}[/]", soft_wrap=True)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markdown import Markdown
+from rich.markup import escape
 
 
 def command(
@@ -39,4 +40,4 @@ def command(
     console = Console()
     console.width = console.width if console.is_terminal else 170
     console.print(Markdown((report / "benchmark.md").read_text(encoding="utf-8")))
-    console.print(f"Table, figure and page are in [bold]{report}[/].", soft_wrap=True)
+    console.print(f"Table, figure and page are in [bold]{escape(str(report))}[/].", soft_wrap=True)

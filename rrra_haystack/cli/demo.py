@@ -29,8 +29,8 @@ def command(
     """Index this project's documentation into embedded Qdrant, and ask it five questions."""
     from rrra_haystack.cli.asking import ask  # noqa: PLC0415
     from rrra_haystack.cli.indexing import index  # noqa: PLC0415
-    from rrra_haystack.cli.pipelines import opened, read_pipeline  # noqa: PLC0415
     from rrra_haystack.cli.rendering import show  # noqa: PLC0415
+    from rrra_haystack.pipeline_files import opened, read_pipeline  # noqa: PLC0415
     from rrra_haystack.resources import resource_directory  # noqa: PLC0415
 
     console = Console()

@@ -21,7 +21,7 @@ def command(
 ) -> None:
     """Index files: new ones are added, changed ones replaced, deleted ones removed, others skipped."""
     from rrra_haystack.cli.indexing import index  # noqa: PLC0415
-    from rrra_haystack.cli.pipelines import read_pipeline  # noqa: PLC0415
+    from rrra_haystack.pipeline_files import read_pipeline  # noqa: PLC0415
 
     report = index(paths, read_pipeline(pipeline, "indexing.yaml", store), ray=ray, show_progress=True)
     Console().print(

@@ -18,10 +18,10 @@ from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from qdrant_client import models
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from rrra_haystack.cli.pipelines import opened, store_parameters
 from rrra_haystack.cli.ray_indexing import encoded_by_ray
 from rrra_haystack.cli.stages import PASSAGES_SUFFIX, Encoding, Reading, Unit, units_of
 from rrra_haystack.files import atomic_write
+from rrra_haystack.pipeline_files import opened, store_parameters
 from rrra_haystack.remote import open_client, patiently, place_of
 
 _SUFFIXES = frozenset({".txt", ".md", ".pdf", ".html", ".htm"})

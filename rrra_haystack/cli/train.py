@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 
 def command(
@@ -52,4 +53,4 @@ def command(
         from rrra_training.card import dev_table  # noqa: PLC0415
 
         console.print(dev_table(figures))
-    console.print(f"The model is in [bold]{made}[/]. Load it as model=[bold]{str(made)!r}[/].")
+    console.print(f"The model is in [bold]{escape(str(made))}[/]. Load it as model=[bold]{escape(repr(str(made)))}[/].")

@@ -15,7 +15,7 @@ from qdrant_server import qdrant_server
 from typer.testing import CliRunner
 
 from rrra_haystack.cli import app, indexing
-from rrra_haystack.cli.pipelines import read_pipeline, store_parameters
+from rrra_haystack.pipeline_files import read_pipeline, store_parameters
 
 REPOSITORY = Path(__file__).parents[2]
 RRRA = Path(sys.executable).with_name("rrra")

@@ -8,7 +8,7 @@ from chat_server import ChatServer, chatting
 from projects import edit, load
 
 from rrra_haystack.cli.indexing import index
-from rrra_haystack.cli.pipelines import opened, read_pipeline
+from rrra_haystack.pipeline_files import opened, read_pipeline
 
 QUESTION = "When was the Golden Gate Bridge opened?"
 QA_INPUT = {"embedder": {"text": QUESTION}, "ranker": {"query": QUESTION}, "reader": {"query": QUESTION}}

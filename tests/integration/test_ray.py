@@ -20,7 +20,7 @@ from qdrant_server import qdrant_server
 
 from rrra_haystack.cli import indexing, ray_indexing, stages
 from rrra_haystack.cli.indexing import index
-from rrra_haystack.cli.pipelines import read_pipeline
+from rrra_haystack.pipeline_files import read_pipeline
 
 ray = pytest.importorskip("ray")
 

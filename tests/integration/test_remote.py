@@ -14,8 +14,8 @@ from qdrant_server import Server, qdrant_server
 from rrra_haystack import RRRADocumentEmbedder, RRRAEmbedder, RRRARetriever
 from rrra_haystack.cli import indexing
 from rrra_haystack.cli.indexing import index
-from rrra_haystack.cli.pipelines import opened, read_pipeline
 from rrra_haystack.enriching import enrich
+from rrra_haystack.pipeline_files import opened, read_pipeline
 
 QUESTION = "Where does the Danube rise?"
 

@@ -25,9 +25,9 @@ from sklearn.metrics import roc_auc_score
 from tqdm.auto import tqdm
 
 from rrra_haystack.answers import ANSWERS_FILE, AnswerCalibration, AnswerRegression, logit
-from rrra_haystack.cli.pipelines import question_inputs, read_pipeline, share_stores
 from rrra_haystack.documents import SCORES_KEY
 from rrra_haystack.files import atomic_write
+from rrra_haystack.pipeline_files import question_inputs, read_pipeline, share_stores
 from rrra_haystack.pretrained import bundled
 from rrra_haystack.reader import DEFAULT_READER
 from rrra_training.data import BeirDataset, Query

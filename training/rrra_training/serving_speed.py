@@ -27,8 +27,8 @@ from rich.console import Console
 from rich.table import Table
 from tqdm.auto import tqdm
 
-from rrra_haystack.cli.pipelines import opened, question_inputs, read_pipeline
 from rrra_haystack.files import atomic_write
+from rrra_haystack.pipeline_files import opened, question_inputs, read_pipeline
 from rrra_training.data import BeirDataset
 
 _ENDED = "The server ended before it answered. Run it by hand to see why."

@@ -11,7 +11,7 @@ from texts import TEXTS
 
 from rrra_haystack import RRRADocumentEmbedder
 from rrra_haystack.answers import AnswerCalibration, AnswerRegression
-from rrra_haystack.cli.pipelines import read_pipeline, store_parameters
+from rrra_haystack.pipeline_files import read_pipeline, store_parameters
 
 QUESTION = Query(id="q", text="When was the Golden Gate Bridge opened?", answers=("1937", "May 1937"))
 BRIDGE = next(number for number, text in enumerate(TEXTS) if "Golden Gate" in text)
