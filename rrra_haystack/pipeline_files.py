@@ -26,8 +26,11 @@ def read_pipeline(pipeline: Path | None, name: str, store: str | None) -> dict[s
     :param name: File name of the bundled pipeline.
     :param store: Folder or URL of the Qdrant to use instead of the one that the YAML names. The key of a server is
         read from the environment variable ``QDRANT_API_KEY`` unless the YAML names another.
-    :raises ValueError: If the file is not a pipeline.
+    :raises ValueError: If the file is not a pipeline, or `store` is a file.
     """
+    if store is not None and Path(store).is_file():
+        msg = f"The store {store} is a file. Name a folder for an embedded Qdrant, or the URL of a server."
+        raise ValueError(msg)
     path = pipeline or resource_directory("pipelines") / name
     data = read_yaml(path)
     if not isinstance(data, dict) or not isinstance(data.get("components"), dict):

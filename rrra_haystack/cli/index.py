@@ -20,7 +20,7 @@ def command(
     ] = None,
 ) -> None:
     """Index files: new ones are added, changed ones replaced, deleted ones removed, others skipped."""
-    from rrra_haystack.cli.indexing import index  # noqa: PLC0415
+    from rrra_haystack.cli.indexing import KINDS, index  # noqa: PLC0415
     from rrra_haystack.pipeline_files import read_pipeline  # noqa: PLC0415
 
     report = index(paths, read_pipeline(pipeline, "indexing.yaml", store), ray=ray, show_progress=True)
@@ -28,6 +28,8 @@ def command(
         f"{report.added} files added, {report.changed} changed, {report.removed} removed, "
         f"{report.unchanged} unchanged. The index holds {report.passages} passages."
     )
+    if not (report.added or report.changed or report.removed or report.unchanged or report.skipped):
+        Console().print(f"There is no file to index; the kinds are {', '.join(KINDS)}.")
     if report.of_another_pipeline:
         Console().print(
             f"{report.of_another_pipeline} files were indexed by another pipeline; name them again to index them anew."

@@ -25,7 +25,7 @@ from rrra_haystack.pipeline_files import opened, store_parameters
 from rrra_haystack.remote import open_client, patiently, place_of
 
 _SUFFIXES = frozenset({".txt", ".md", ".pdf", ".html", ".htm"})
-_KINDS = (*sorted(_SUFFIXES), PASSAGES_SUFFIX)
+KINDS = (*sorted(_SUFFIXES), PASSAGES_SUFFIX)
 _BATCH_BYTES = 256 * 1024
 _MANIFEST = "rrra-index.json"
 _MANIFEST_SECONDS = 5.0
@@ -77,9 +77,10 @@ def index(
     manifest_path = _manifest_path(stores[0])
     files, report = _collect(paths)
     if not files and not any(path.is_dir() for path in paths):
-        msg = f"None of these files can be indexed; the kinds are {', '.join(_KINDS)}."
+        msg = f"None of these files can be indexed; the kinds are {', '.join(KINDS)}."
         raise ValueError(msg)
     units = {file: list(units_of(file)) for file in files}
+    report.skipped += [(str(file), "it is empty") for file, own in units.items() if not own]
     named = {unit.key for own in units.values() for unit in own}
     with opened(pipeline) as loaded:
         writer: Any = loaded.get_component("writer")
@@ -131,7 +132,7 @@ def _count(
     known = {_file_of(key) for key in manifest.held}
     report.changed = len(touched & known)
     report.added = len(touched - known)
-    report.unchanged = len(units) - len(touched)
+    report.unchanged = len({file for file, own in units.items() if own} - touched)
     report.removed = len(lost - units.keys())
     report.of_another_pipeline = len({_file_of(key) for key in manifest.of_another_pipeline()} - units.keys() - lost)
 
@@ -167,10 +168,10 @@ def _collect(paths: Iterable[Path]) -> tuple[list[Path], IndexReport]:
             found = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix.lower() in _SUFFIXES)
             visible = (p for p in found if not any(part.startswith(".") for part in p.relative_to(path).parts))
             files |= dict.fromkeys(p.resolve() for p in visible)
-        elif path.suffix.lower() in _KINDS:
+        elif path.suffix.lower() in KINDS:
             files[path.resolve()] = None
         else:
-            report.skipped.append((str(path), f"not one of {', '.join(_KINDS)}"))
+            report.skipped.append((str(path), f"not one of {', '.join(KINDS)}"))
     return list(files), report
 
 

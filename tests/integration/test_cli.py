@@ -160,6 +160,17 @@ def test_an_interruption_leaves_what_is_whole(workspace: Path, files: Path, monk
     assert "rivers.txt" in sources()
 
 
+def test_nothing_to_index(workspace: Path) -> None:
+    (workspace / "folder").mkdir()
+    (workspace / "empty.jsonl").touch()
+    assert "There is no file to index; the kinds are" in " ".join(run("index", "folder").split())
+    result = CliRunner().invoke(app, ["index", "empty.jsonl"])
+    assert "0 files added, 0 changed, 0 removed, 0 unchanged" in result.output
+    assert "empty.jsonl: it is empty" in " ".join(result.output.split())
+    with pytest.raises(ValueError, match=r"The store empty\.jsonl is a file\. Name a folder"):
+        run("index", "folder", "--store", "empty.jsonl")
+
+
 def test_a_shorter_file_of_passages_is_changed(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rrra_haystack.cli.stages._LINES", 2)
     corpus = Path("corpus.jsonl")
