@@ -80,7 +80,7 @@ class RRRADocumentEmbedder:
         :param embedding_separator:
             Separator used to concatenate the metadata fields to the document text.
         :param code:
-            Kind of the token codes: `1bit` (one bit a dimension) or `int8` (eight times the size, slightly better).
+            Kind of the token codes: `1bit` (one bit a dimension) or `int8` (seven times the bytes, slightly better).
             If `None`, the model's own kind.
         :param sparse:
             If `True`, documents get a `sparse_embedding` of their words too, for hybrid retrieval. The store must be
