@@ -15,7 +15,7 @@ from functools import wraps
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import RLock
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.encoders import jsonable_encoder
@@ -178,7 +178,7 @@ def _opening_in_turn(store: QdrantDocumentStore, turn: RLock) -> Callable[[], No
         with turn:
             initialize()
             if not isinstance(store._client, _InTurn):  # noqa: SLF001
-                store._client = _InTurn(store._client, turn)  # noqa: SLF001
+                store._client = cast("Any", _InTurn(store._client, turn))  # noqa: SLF001
 
     return open_client
 
