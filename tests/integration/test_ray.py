@@ -80,7 +80,13 @@ def _held(store: Path) -> dict:
 
 def _workers() -> set[int]:
     children = psutil.Process().children(recursive=True)
-    return {child.pid for child in children if "ray::MapWorker" in " ".join(child.cmdline())}
+    found = set()
+    for child in children:
+        # One that was killed is gone, or waits to be collected.
+        with suppress(psutil.NoSuchProcess):
+            if "ray::MapWorker" in " ".join(child.cmdline()):
+                found.add(child.pid)
+    return found
 
 
 def test_the_index_is_the_one_of_a_single_process(corpus: Path, files: Path, tmp_path: Path) -> None:
