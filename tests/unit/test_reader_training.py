@@ -3,11 +3,13 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from facts import write_facts
 from haystack import Document
 from rrra_training.data import BeirDataset
 from rrra_training.reader import ReaderRecipe, SpanCollator, matmul_attention, shared_log_normaliser, span_examples
 from rrra_training.reader import train_reader as train
+from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoTokenizer
 
@@ -49,12 +51,35 @@ def test_a_trained_reader_reads_from_its_directory(reader: Path) -> None:
     assert [answer.score for answer in found] == pytest.approx([0.5, 0.45, 0.45])
 
 
-def test_a_training_does_not_go_on_with_another_recipe(data: Path, tmp_path: Path) -> None:
-    begun = tmp_path / "reader.checkpoints"
-    begun.mkdir()
-    (begun / "recipe.json").write_text(RECIPE.model_copy(update={"rank": 8}).model_dump_json(), encoding="utf-8")
-    with pytest.raises(ValueError, match=r"reader\.checkpoints holds a training with another recipe\. Remove it"):
-        train(RECIPE, data, tmp_path / "reader")
+def test_an_interrupted_training_goes_on_and_never_with_another_recipe_or_other_data(
+    data: Path, reader: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "reader"
+    write = transformers.Trainer._save_checkpoint
+    states = []
+
+    def killed_in_the_second(trainer: transformers.Trainer, *args: object, **kwargs: object) -> None:
+        write(trainer, *args, **kwargs)
+        states.append(Path(trainer.args.output_dir) / f"checkpoint-{trainer.state.global_step}" / "trainer_state.json")
+        if len(states) == 2:
+            states[-1].unlink()
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(transformers.Trainer, "_save_checkpoint", killed_in_the_second)
+        with pytest.raises(KeyboardInterrupt):
+            train(RECIPE, data, output)
+    begun = r"reader\.checkpoints holds a training with another recipe or other data\. Remove it"
+    with pytest.raises(ValueError, match=begun):
+        train(RECIPE.model_copy(update={"rank": 8}), data, output)
+    with pytest.raises(ValueError, match=begun):
+        train(RECIPE, tmp_path, output)
+    train(RECIPE, data, output)
+    assert [file.name for file in tmp_path.iterdir()] == ["reader"]
+    resumed, whole = (load_file(folder / "adapter_model.safetensors") for folder in (output, reader))
+    assert resumed.keys() == whole.keys()
+    for name, weight in whole.items():
+        assert torch.allclose(resumed[name].float(), weight.float(), atol=2e-3), name
 
 
 def test_examples_mark_the_answer_and_distractors_hold_none(data: Path) -> None:

@@ -22,11 +22,11 @@ from rrra_haystack.encoder import Encoder, native_dtype
 from rrra_haystack.files import atomic_directory
 from rrra_haystack.pretrained import MINILM, resolve_encoder
 from rrra_training.batches import ListConfig, draw_lists
-from rrra_training.dual_encoder import last_checkpoint, set_dropout
+from rrra_training.dual_encoder import set_dropout
 from rrra_training.evidence import EvidenceConfig
 from rrra_training.mining import MiningConfig
 from rrra_training.recipe import find_recipe, load_yaml, rooted
-from rrra_training.rundir import RunDirectory
+from rrra_training.rundir import RunDirectory, trainer_checkpoint
 from rrra_training.sets import SplitConfig, prepare
 
 logger = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ def train_cross_encoder(recipe: CrossEncoderRecipe, output: Path, cache: Path, *
         train_dataset=pairs,
         loss=BinaryCrossEntropyLoss(model, pos_weight=torch.tensor(float(recipe.lists.candidates - 1))),
     )
-    checkpoint = last_checkpoint(work)
+    checkpoint = trainer_checkpoint(work)
     trainer.train(resume_from_checkpoint=str(checkpoint[1]) if checkpoint else None)
     with atomic_directory(target) as folder:
         model.save_pretrained(str(folder), safe_serialization=True)

@@ -6,7 +6,6 @@ positives of one query, or a positive that another query names as a negative are
 known beforehand need not be masked afterwards, and every loss of sentence-transformers can be used as it is.
 """
 
-import logging
 import math
 import random
 from collections.abc import Iterator, Sequence
@@ -36,12 +35,10 @@ from transformers import PrinterCallback, TrainerCallback, TrainerControl, Train
 from rrra_haystack.encoder import native_dtype
 from rrra_haystack.files import atomic_directory
 from rrra_haystack.pretrained import resolve_encoder
-from rrra_training.rundir import RunDirectory
+from rrra_training.rundir import RunDirectory, trainer_checkpoint
 
 if TYPE_CHECKING:
     from rrra_training.data import RetrievalData
-
-logger = logging.getLogger(__name__)
 
 PHASE = "dual_encoder"
 
@@ -408,7 +405,7 @@ def train_dual_encoder(
         callbacks=[_Recorder(run)],
     )
     trainer.remove_callback(PrinterCallback)
-    checkpoint = last_checkpoint(work) if resume else None
+    checkpoint = trainer_checkpoint(work) if resume else None
     first = trainer.is_world_process_zero()
     if first:
         run.rewind(PHASE, checkpoint[0] if checkpoint else 0)
@@ -476,14 +473,3 @@ def _loss(encoder: SentenceTransformer, config: DualEncoderConfig) -> nn.Module:
     if config.mini_batch_size is None:
         return GISTEmbedLoss(encoder, guide, temperature=config.temperature)
     return CachedGISTEmbedLoss(encoder, guide, temperature=config.temperature, mini_batch_size=config.mini_batch_size)
-
-
-def last_checkpoint(folder: Path) -> tuple[int, Path] | None:
-    """Step and place of the last checkpoint that the trainer finished writing."""
-    found = sorted((int(path.name.removeprefix("checkpoint-")), path) for path in folder.glob("checkpoint-*"))
-    # The trainer writes its state last.
-    complete = [(step, path) for step, path in found if (path / "trainer_state.json").is_file()]
-    for _, path in found:
-        if not (path / "trainer_state.json").is_file():
-            logger.warning("The checkpoint %s was not written to its end and is left out.", path)
-    return complete[-1] if complete else None

@@ -31,12 +31,12 @@ from transformers import (
     TrainingArguments,
 )
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
-from transformers.trainer_utils import get_last_checkpoint
 
 from rrra_haystack.files import atomic_directory, atomic_write
 from rrra_haystack.pretrained import resolve_encoder
 from rrra_haystack.reader import DEFAULT_READER
 from rrra_training.data import BeirDataset
+from rrra_training.rundir import trainer_checkpoint
 
 NEAREST = 8
 _RECIPE = "recipe.json"
@@ -234,9 +234,9 @@ def train_reader(recipe: ReaderRecipe, data: Path, output: Path) -> Path:
     Resumes from the last checkpoint in a folder beside `output`, which is removed in the end.
 
     :returns: `output`, holding ``adapter_config.json``, ``adapter_model.safetensors`` (float16) and ``recipe.json``.
-    :raises ValueError: If a training with another recipe was interrupted there.
+    :raises ValueError: If a training with another recipe or other data was interrupted there.
     """
-    work = _work_folder(output, recipe)
+    work = _work_folder(output, recipe, data)
     torch.manual_seed(recipe.seed)
     base = str(resolve_encoder(recipe.base_model))
     tokenizer = AutoTokenizer.from_pretrained(base)
@@ -285,21 +285,23 @@ def train_reader(recipe: ReaderRecipe, data: Path, output: Path) -> Path:
         data_collator=SpanCollator(tokenizer, recipe.max_length),
     )
     with disable_input_dtype_casting(model):  # autocast does it, without a detour through float32
-        trainer.train(resume_from_checkpoint=get_last_checkpoint(str(work)))
+        checkpoint = trainer_checkpoint(work)
+        trainer.train(resume_from_checkpoint=str(checkpoint[1]) if checkpoint else None)
     _write_reader(model, recipe, output)
     shutil.rmtree(work)
     return output
 
 
-def _work_folder(output: Path, recipe: ReaderRecipe) -> Path:
+def _work_folder(output: Path, recipe: ReaderRecipe, data: Path) -> Path:
     """Where checkpoints go."""
     work = output.with_name(output.name + ".checkpoints")
     begun = work / _RECIPE
-    if begun.exists() and begun.read_text(encoding="utf-8") != recipe.model_dump_json():
-        msg = f"{work} holds a training with another recipe. Remove it, or choose another --output."
+    asked = json.dumps({"recipe": recipe.model_dump(mode="json"), "data": str(data.resolve())}, indent=2)
+    if begun.exists() and begun.read_text(encoding="utf-8") != asked:
+        msg = f"{work} holds a training with another recipe or other data. Remove it, or choose another --output."
         raise ValueError(msg)
     work.mkdir(parents=True, exist_ok=True)
-    atomic_write(begun, recipe.model_dump_json())
+    atomic_write(begun, asked)
     return work
 
 

@@ -242,6 +242,21 @@ class RunDirectory:
             logger.warning("%s was begun with other versions: %s.", self.path, ", ".join(changed))
 
 
+def trainer_checkpoint(folder: Path) -> tuple[int, Path] | None:
+    """
+    Step and place of the last checkpoint that a trainer of transformers finished writing.
+
+    :param folder: The trainer's ``output_dir``.
+    """
+    found = sorted((int(path.name.removeprefix("checkpoint-")), path) for path in folder.glob("checkpoint-*"))
+    # The trainer writes its state last.
+    complete = [(step, path) for step, path in found if (path / "trainer_state.json").is_file()]
+    for _, path in found:
+        if not (path / "trainer_state.json").is_file():
+            logger.warning("The checkpoint %s was not written to its end and is left out.", path)
+    return complete[-1] if complete else None
+
+
 def optimiser_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """
     An optimiser's state as flat tensors: ``state.<parameter>.<name>`` and ``group.<group>.<name>``.
