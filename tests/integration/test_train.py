@@ -228,9 +228,10 @@ def test_three_phases_make_an_encoder_that_others_open(joint: Path) -> None:
     encoder = SentenceTransformer(str(joint / "model"), device="cpu")
     first = SentenceTransformer(str(joint / "encoder"), device="cpu")
     question = ["Who founded Rosk?"]
-    assert encoder.encode(question) == pytest.approx(encoder.encode(question))
-    assert abs(encoder.encode(question) - first.encode(question)).max() > 1e-4
     model = RRRAModel.load(joint / "model")
+    # Ours may run in bfloat16.
+    assert encoder.encode(question)[0] == pytest.approx(model.encode_query(question[0]).embedding.numpy(), abs=0.02)
+    assert abs(encoder.encode(question) - first.encode(question)).max() > 1e-4
     _, codes = model.encode_documents(["Rosk was founded in 1300.", "Yarm lies on the river Enz."])
     assert model.score(model.encode_query(question[0]), codes).fused.argmax() == 0
 

@@ -66,7 +66,7 @@ def compare(
             recipe = load_recipe(plan.recipe, (*common, *changes, f"seed={seed}"))
             folder = output / f"{name.replace(' ', '-')}-{seed}"
             train_once(recipe, folder, kept, encoder_alone=plan.encoder_alone, show_progress=True)
-            _add(results, name, json.loads((folder / "dev.json").read_text(encoding="utf-8")), recipe)
+            _add(results, name, json.loads((folder / "dev.json").read_text(encoding="utf-8")), recipe, plan)
     if plan.pooled_heads:
         recipe = load_recipe(plan.recipe, (*common, f"seed={plan.seeds[0]}"))
         _pooled_heads(results, recipe, kept)
@@ -75,10 +75,10 @@ def compare(
     Console(width=160).print(render(results, len(plan.seeds)))
 
 
-def _add(results: dict, name: str, figures: dict[str, Any], recipe: Recipe) -> None:
+def _add(results: dict, name: str, figures: dict[str, Any], recipe: Recipe, plan: Comparison) -> None:
     for data, own in figures["sets"].items():
         systems = own["systems"]
-        if len(systems) == 1:
+        if plan.encoder_alone:
             _append(results, name, data, systems["encoder"])
             continue
         ours = systems[f"rrra {recipe.adapter.code}"]

@@ -57,7 +57,8 @@ def train(
     :param cache: Where encoded corpora are kept; a folder in the run directory if `None`. Runs may share it.
     :param encoder_alone: Measure what the encoder retrieves, and neither fit nor write a model.
     :param show_progress: Show progress and the time left.
-    :returns: The model directory, or that of the encoder if phase 1 was all that was asked for.
+    :returns: The model directory, or that of the encoder if phase 1 was all that was asked for. With `encoder_alone`
+        there is no model in it.
     :raises ValueError: If the recipe has no such phase, an earlier one is missing, or several processes run phase 3.
     """
     _check_phase(recipe, phase)
@@ -111,14 +112,18 @@ def train_once(
     :param cache: Where encoded corpora are kept.
     :param encoder_alone: As for :func:`train`.
     :param show_progress: Show progress and the time left.
-    :raises ValueError: If the run directory was made with another recipe.
+    :raises ValueError: If the run directory was made with another recipe, or for the encoder alone.
     """
     # Resuming compares the recipes, of a finished run too.
     RunDirectory.create(output, recipe.to_yaml(), resume=output.exists()).close()
     done = output / "finished.json"
+    told = {"encoder_alone": encoder_alone}
     if not done.exists():
         train(recipe, output, resume=True, cache=cache, encoder_alone=encoder_alone, show_progress=show_progress)
-        atomic_write(done, "{}\n")
+        atomic_write(done, json.dumps(told) + "\n")
+    elif json.loads(done.read_text(encoding="utf-8")) != told:
+        msg = f"{output} was finished with encoder_alone: {str(not encoder_alone).lower()}. Choose another --output."
+        raise ValueError(msg)
 
 
 @dataclass(frozen=True)
