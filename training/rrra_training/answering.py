@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import typer
 from haystack import Pipeline
 from haystack_integrations.document_stores.qdrant.converters import convert_id
+from matplotlib.figure import Figure
 from qdrant_client import models
 from rich.console import Console
 from rich.table import Table
@@ -26,7 +26,7 @@ from tqdm.auto import tqdm
 
 from rrra_haystack.answers import ANSWERS_FILE, AnswerCalibration, AnswerRegression, logit
 from rrra_haystack.documents import SCORES_KEY
-from rrra_haystack.files import atomic_write
+from rrra_haystack.files import atomic_file, atomic_write
 from rrra_haystack.pipeline_files import question_inputs, read_pipeline, share_stores
 from rrra_haystack.pretrained import bundled
 from rrra_haystack.reader import DEFAULT_READER
@@ -269,7 +269,8 @@ def _share(values: np.ndarray, where: np.ndarray) -> float | None:
 
 def draw(said: dict[str, Said], removed: dict[str, Said], path: Path) -> None:
     """Share of right answers against the probability that was said, in bins of equally many questions."""
-    figure, panels = plt.subplots(1, 2, figsize=(10, 4.6), sharey=True, layout="constrained")
+    figure = Figure(figsize=(10, 4.6), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
     for axes, title, with_removed in zip(
         panels, ("Questions as they are", "A third without their passage"), (False, True), strict=True
     ):
@@ -286,8 +287,8 @@ def draw(said: dict[str, Said], removed: dict[str, Said], path: Path) -> None:
         axes.set(xlabel="score of the answer", title=title)
     panels[0].set_ylabel("share of right answers")
     panels[0].legend(fontsize="small")
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    with atomic_file(path) as work:
+        figure.savefig(work, dpi=120)
 
 
 def render(figures: dict[str, Any]) -> Table:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import torch
 import yaml
+from matplotlib.figure import Figure
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rrra_haystack.encoder import native_dtype
@@ -218,9 +218,8 @@ def _milliseconds(figures: Mapping[str, Any], system: str) -> str:
 
 def draw_figure(evaluations: Sequence[Evaluation], path: Path) -> None:
     """Quality against milliseconds a query, a panel for each collection."""
-    figure, axes = plt.subplots(
-        1, len(evaluations), figsize=(5.6 * len(evaluations), 4.2), squeeze=False, layout="constrained"
-    )
+    figure = Figure(figsize=(5.6 * len(evaluations), 4.2), layout="constrained")
+    axes = figure.subplots(1, len(evaluations), squeeze=False)
     for panel, one in zip(axes[0], evaluations, strict=True):
         points = [
             (milliseconds, 100 * values["nDCG@10"], name)
@@ -237,4 +236,3 @@ def draw_figure(evaluations: Sequence[Evaluation], path: Path) -> None:
         panel.margins(x=0.3, y=0.15)
         label_points(panel, points)
     figure.savefig(path, dpi=140)
-    plt.close(figure)

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import typer
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 from sentence_transformers import CrossEncoder
@@ -262,7 +262,8 @@ def precision_at(score: np.ndarray, truth: np.ndarray, recall: float) -> float:
 
 def draw_reliability(methods: Mapping[str, Method], truth: np.ndarray, path: Path) -> None:
     """Share of hidden positives against the probability that was said, in bins of equally many candidates."""
-    figure, axes = plt.subplots(figsize=(6, 5), layout="constrained")
+    figure = Figure(figsize=(6, 5), layout="constrained")
+    axes = figure.subplots()
     axes.plot([1e-4, 1], [1e-4, 1], color="grey", linewidth=1, label="calibrated")
     for name, method in methods.items():
         if method.probability is None:
@@ -277,7 +278,6 @@ def draw_reliability(methods: Mapping[str, Method], truth: np.ndarray, path: Pat
     )  # fmt: skip
     axes.legend(fontsize="small")
     figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
 def render(report: Mapping[str, Any]) -> Table:
