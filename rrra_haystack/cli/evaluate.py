@@ -28,6 +28,7 @@ def command(
     code: Annotated[
         list[str] | None, typer.Option(help="Kinds of token codes: 1bit, int8, float32. May be repeated.")
     ] = None,
+    top_k: Annotated[int, typer.Option(min=1, help="How many passages are retrieved for a query, and reranked.")] = 100,
     limit: Annotated[int | None, typer.Option(min=1, help="Draw this many queries.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the draw, the intervals and the tests.")] = 0,
     condensed: Annotated[
@@ -36,7 +37,7 @@ def command(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
     html_file: Annotated[Path | None, typer.Option("--html", help="Write a report to this file.")] = None,
 ) -> None:
-    """Measure the encoder alone, RRRA and others, over the exact top 100 of the whole corpus."""
+    """Measure the encoder alone, RRRA and others, over the exact first passages of the whole corpus."""
     try:
         from rrra_training.data.beir import split_of  # noqa: PLC0415
         from rrra_training.evaluation import DEFAULT_SYSTEMS, as_json, evaluate, render  # noqa: PLC0415
@@ -50,7 +51,7 @@ def command(
         evaluations.append(
             evaluate(
                 folder, model=model or DEFAULT_MODEL, split=own_split, systems=systems or DEFAULT_SYSTEMS, codes=code,
-                limit=limit, seed=seed, only_judged=condensed, show_progress=True,
+                top_k=top_k, limit=limit, seed=seed, only_judged=condensed, show_progress=True,
             )
         )  # fmt: skip
     if json_file is not None:

@@ -144,6 +144,14 @@ def test_reranking_cannot_change_the_recall_of_the_whole_list(data: Path, model:
     assert systems["rrra"]["R@100"] == systems["encoder"]["R@100"] == 1
 
 
+def test_top_k_bounds_what_every_system_finds(data: Path, model: RRRAModel) -> None:
+    one = evaluate(data, model=model, systems=["bm25", "match", "rrra", "hybrid"], top_k=2)
+    assert one.figures["top_k"] == 2
+    for name, run in one.runs.items():
+        assert {len(found) for found in run.values()} <= ({2, 3, 4} if name == "hybrid" else {1, 2}), name
+    assert {len(found) for found in one.runs["rrra"].values()} == {2}
+
+
 def test_limit_draws_the_same_queries_for_a_seed(data: Path, model: RRRAModel) -> None:
     first, again = (evaluate(data, model=model, limit=2, seed=5).figures for _ in range(2))
     assert first["queries"] == 2

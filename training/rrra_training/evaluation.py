@@ -63,7 +63,7 @@ class Evaluation:
     :param figures: What the JSON holds; ``docs/evaluation.md`` describes the keys.
     :param queries: The queries.
     :param per_query: System -> measure -> one value a query, in the order of `queries`.
-    :param runs: System -> query id -> passage id -> score, at most 100 passages.
+    :param runs: System -> query id -> passage id -> score.
     :param qrels: Query id -> passage id -> grade; above 0 is relevant.
     :param probabilities: Relevance probabilities of ``positives``, ``hard negatives`` (the encoder's first ten that
         are not labelled relevant) and ``random passages``, each of shape ``[n]``; empty without the system ``rrra``.
@@ -88,13 +88,14 @@ def evaluate(
     split: str = "test",
     systems: Sequence[str] = DEFAULT_SYSTEMS,
     codes: Sequence[str] | None = None,
+    top_k: int = 100,
     limit: int | None = None,
     seed: int = 0,
     only_judged: bool = False,
     show_progress: bool = False,
 ) -> Evaluation:
     """
-    Measure systems: exact retrieval of the top 100 from the whole corpus, then reranking of these.
+    Measure systems: exact retrieval of the first passages of the whole corpus, then reranking of these.
 
     :param data: A folder in the BEIR layout.
     :param model: A model, or what :meth:`RRRAModel.load` takes.
@@ -106,6 +107,7 @@ def evaluate(
     :param codes: Kinds of token codes to rerank from: ``1bit``, ``int8``, and ``float32`` for token states as they
         are. The first is reported as ``match`` and ``rrra``, further ones as ``match-KIND`` and ``rrra-KIND``. The
         model's own kind if `None`.
+    :param top_k: How many passages are retrieved for a query, and reranked.
     :param limit: Draw this many queries.
     :param seed: Seed of the draw, the bootstrap and the randomisation test.
     :param only_judged: Measure condensed lists too: the runs without what nobody judged.
@@ -134,7 +136,7 @@ def evaluate(
     passages = list(dataset.passages())
     further = {name: RRRAModel.load(source) for name, source in _named_models(systems)}
     forms = _forms(loaded, systems, codes, further)
-    bench = _Bench(passages, queries, judged, seed, show_progress)
+    bench = _Bench(passages, queries, judged, top_k, seed, show_progress)
     with tempfile.TemporaryDirectory(prefix="rrra-evaluate-") as scratch:
         bench.measure_encoder(loaded, forms, systems, Path(scratch))
         for key, (name, other) in _other_encoders(loaded, further).items():
@@ -148,6 +150,7 @@ def evaluate(
         "model": model if isinstance(model, str) else loaded.config.encoder,
         "queries": len(queries),
         "documents": len(passages),
+        "top_k": top_k,
         "seed": seed,
     }
     values = {name: per_query(judged, run) for name, run in bench.runs.items()}
@@ -205,6 +208,7 @@ class _Bench:
     :param passages: The corpus.
     :param queries: The queries.
     :param judged: Their judgments.
+    :param top_k: How many passages are retrieved for a query, and reranked.
     :param seed: Seed of the passages that are drawn for the distribution of probabilities.
     :param show_progress: Show progress and the time left.
     """
@@ -214,6 +218,7 @@ class _Bench:
         passages: Sequence[Passage],
         queries: Sequence[Query],
         judged: Mapping[str, Mapping[str, int]],
+        top_k: int,
         seed: int,
         show_progress: bool,
     ) -> None:
@@ -226,6 +231,7 @@ class _Bench:
         self.sizes: dict[str, float] = {}
         self.probabilities: dict[str, list[float]] = {}
         self._judged = judged
+        self._top_k = top_k
         self._generator = np.random.default_rng(seed)
         self._show_progress = show_progress
         self._ids = [passage.id for passage in passages]
@@ -252,7 +258,7 @@ class _Bench:
         own = {form.name: form for form in forms if cache_key(form.model.encoder) == key}
         stage = EncoderStage(
             name, model.encoder, list(own.values()), self.passages, self.queries, scratch,
-            show_progress=self._show_progress,
+            top_k=self._top_k, show_progress=self._show_progress,
         )  # fmt: skip
         rerankers = [*stage.rerankers, *(HaystackReranker(Path(one), self.passages) for one in systems if is_file(one))]
         first = name == "encoder"
@@ -283,7 +289,7 @@ class _Bench:
 
     @cached_property
     def _lexical(self) -> Bm25Stage:
-        return Bm25Stage(self.passages)
+        return Bm25Stage(self.passages, self._top_k)
 
     def _measure_hybrid(self, reranker: CodeReranker, prepared: Any, query: Query, rows: np.ndarray) -> None:
         """The candidates of encoder and BM25 together."""
@@ -403,7 +409,7 @@ def render(evaluations: Sequence[Evaluation]) -> Group:
 def _table(figures: Mapping[str, Any]) -> Table:
     title = (
         f"{figures['dataset']} {figures['split']}: {figures['queries']} queries, {figures['documents']} documents, "
-        f"seed {figures['seed']}"
+        f"top {figures['top_k']}, seed {figures['seed']}"
     )
     table = Table(title=title, title_justify="left", caption=_caption(figures), caption_justify="left")
     table.add_column("system", no_wrap=True)

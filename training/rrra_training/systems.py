@@ -23,7 +23,6 @@ from rrra_haystack.scoring import reranking_score
 from rrra_haystack.segments import Segments
 from rrra_training.data import Passage, Query
 
-TOP_K = 100
 KINDS = ("1bit", "int8", "float32")
 NAMED = ("bm25", "match", "rrra", "untrained", "hybrid")
 
@@ -256,6 +255,7 @@ class EncoderStage:
     :param passages: The corpus.
     :param queries: The queries.
     :param scratch: A folder for what is too large for memory.
+    :param top_k: How many passages are retrieved at most.
     :param show_progress: Show progress and the time left.
     """
 
@@ -268,9 +268,11 @@ class EncoderStage:
         queries: Sequence[Query],
         scratch: Path,
         *,
+        top_k: int,
         show_progress: bool = False,
     ) -> None:
         self.name = name
+        self._top_k = top_k
         self.dimension = encoder.dimension
         self.rerankers: list[Reranker] = []
         count = len(passages)
@@ -296,7 +298,7 @@ class EncoderStage:
     def retrieve(self, query: EncodedQuery) -> tuple[np.ndarray, np.ndarray]:
         """Scores and numbers of the best passages, each of shape ``[n]``."""
         unit = nn.functional.normalize(query.pooled, dim=-1).numpy()[None]
-        scores, rows = self._index.search(unit, min(TOP_K, self._index.ntotal))
+        scores, rows = self._index.search(unit, min(self._top_k, self._index.ntotal))
         return scores[0], rows[0]
 
 
@@ -315,23 +317,24 @@ class Bm25Stage:
     BM25 (k1 0.9, b 0.4, the parameters of Anserini) over stemmed English words without stop words.
 
     :param passages: The corpus.
+    :param top_k: How many passages are retrieved at most.
     """
 
     name = "bm25"
 
-    def __init__(self, passages: Sequence[Passage]) -> None:
+    def __init__(self, passages: Sequence[Passage], top_k: int) -> None:
         self._stemmer = Stemmer.Stemmer("english")
         words = bm25s.tokenize(
             [passage.title_and_text for passage in passages], stemmer=self._stemmer, show_progress=False
         )
         self._index = bm25s.BM25(k1=0.9, b=0.4)
         self._index.index(words, show_progress=False)
-        self._count = len(passages)
+        self._top_k = min(top_k, len(passages))
 
     def retrieve(self, text: str) -> tuple[np.ndarray, np.ndarray]:
         """Scores and numbers of the best passages that share a word with the query, each of shape ``[n]``."""
         words = bm25s.tokenize([text], stemmer=self._stemmer, return_ids=False, show_progress=False)
-        rows, scores = self._index.retrieve(words, k=min(TOP_K, self._count), show_progress=False)
+        rows, scores = self._index.retrieve(words, k=self._top_k, show_progress=False)
         found = scores[0] > 0
         return scores[0][found], rows[0][found]
 
