@@ -1,7 +1,6 @@
 """RRRAModel: encoder, token codes and adapter as one thing that embeds documents and judges candidates."""
 
 import json
-import logging
 import tempfile
 import threading
 from collections import OrderedDict
@@ -14,59 +13,24 @@ from weakref import WeakValueDictionary
 import numpy as np
 import pybase64
 import torch
-from huggingface_hub import HfApi, file_exists, snapshot_download, try_to_load_from_cache
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from huggingface_hub import HfApi
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from rrra_haystack.adapter import AdapterConfig, Judgement, Observation, RelationAwareAdapter
-from rrra_haystack.codes import CodeKind, InvalidCodesError, TokenCodec, fingerprint, kind_of
-from rrra_haystack.detection import Detection, list_features
+from rrra_haystack.codes import CodeKind, TokenCodec, fingerprint, kind_of
+from rrra_haystack.detection import list_features
 from rrra_haystack.encoder import Encoder
 from rrra_haystack.files import atomic_directory
 from rrra_haystack.matching import CodeBatch, eight_bits
-from rrra_haystack.pretrained import bundled, bundled_names, resolve_encoder
-from rrra_haystack.scoring import Calibration, check_fusion_weight, reranking_score
-
-logger = logging.getLogger(__name__)
+from rrra_haystack.model_files import CONFIG, WEIGHTS, RRRAConfig, find_directory, read_config
+from rrra_haystack.pretrained import bundled, resolve_encoder
+from rrra_haystack.scoring import check_fusion_weight, reranking_score
 
 DEFAULT_MODEL = "rrra-minilm-l6"
 
-_CONFIG = "rrra/config.json"
-_WEIGHTS = "rrra/adapter.safetensors"
-_CONFIG_VERSION = 1
 _QUERIES_KEPT = 256
-
-
-class RRRAConfig(BaseModel):
-    """
-    What ``rrra/config.json`` holds.
-
-    :param version: Version of this file's layout.
-    :param encoder: The encoder's name, for models that do not bring their encoder along.
-    :param revision: The encoder's revision on the hub.
-    :param layer: Hidden layer that the token states are taken from; -1 is the last.
-    :param code: Kind of the token codes that are written.
-    :param fusion_weight: The exponent lambda of the reranking score.
-    :param calibration: Makes a probability of relevance from a reranking score.
-    :param detection: Makes a probability that an unlabelled passage is relevant, given one that is labelled so.
-    :param adapter: The adapter's shape.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    version: int = _CONFIG_VERSION
-    encoder: str
-    revision: str | None = None
-    layer: int = -1
-    code: CodeKind = "1bit"
-    # Untrained values, chosen and fitted on the dev splits of four sets; docs/untrained.md says how.
-    fusion_weight: float = Field(3.0, ge=0)
-    calibration: Calibration = Calibration(slope=5.6, gap_slope=14.9, intercept=-4.2)
-    detection: Detection = Detection()
-    adapter: AdapterConfig
 
 
 @dataclass(frozen=True)
@@ -145,6 +109,8 @@ class RRRAModel(nn.Module):
         self.eval()
         self._silent = self.adapter.is_silent
         self._fingerprint = self._weights_fingerprint()
+        with self._lock:
+            self._queries.clear()
 
     # --- making, loading, saving ---
 
@@ -180,8 +146,8 @@ class RRRAModel(nn.Module):
         :raises FileNotFoundError: If `model` is a path and nothing is there.
         :raises ValueError: If the model's files are damaged, of another version, or do not fit together.
         """
-        directory = _find_directory(str(model), token, revision, local_files_only=local_files_only)
-        config = _read_config(directory) if directory is not None else None
+        directory = find_directory(str(model), token, revision, local_files_only=local_files_only)
+        config = read_config(directory) if directory is not None else None
         if config is None and bundled(str(model)) is not None:
             msg = f"{model} is a reader, not a retriever's model. Give it to RRRAReader."
             raise ValueError(msg)
@@ -212,7 +178,7 @@ class RRRAModel(nn.Module):
         if config is None or directory is None:
             return cls.untrained(encoder)
         loaded = cls(encoder, config)
-        loaded._load_weights(directory / _WEIGHTS)
+        loaded._load_weights(directory / WEIGHTS)
         return loaded
 
     @classmethod
@@ -241,7 +207,7 @@ class RRRAModel(nn.Module):
             if held is None:
                 held = cls.load(model, **options)
                 _SHARED[key] = held
-            return held  # type: ignore[return-value]
+            return held
 
     def save(
         self,
@@ -263,8 +229,8 @@ class RRRAModel(nn.Module):
             if include_encoder:
                 self.encoder.save(work)
             (work / "rrra").mkdir()
-            (work / _CONFIG).write_text(self.config.model_dump_json(indent=2) + "\n", encoding="utf-8")
-            save_file({name: tensor.to(dtype) for name, tensor in self._own_weights().items()}, work / _WEIGHTS)
+            (work / CONFIG).write_text(self.config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+            save_file({name: tensor.to(dtype) for name, tensor in self._own_weights().items()}, work / WEIGHTS)
             (work / "README.md").write_text(model_card or self._model_card(), encoding="utf-8")
 
     def push_to_hub(self, repo_id: str, *, token: str | None = None, private: bool | None = None) -> str:
@@ -542,63 +508,5 @@ class RRRAModel(nn.Module):
         )
 
 
-_SHARED: WeakValueDictionary[tuple[str, str, str], RRRAModel] = WeakValueDictionary()
+_SHARED: WeakValueDictionary[tuple[str, str, str], Any] = WeakValueDictionary()
 _SHARED_LOCK = threading.Lock()
-
-
-def _find_directory(model: str, token: str | None, revision: str | None, *, local_files_only: bool) -> Path | None:
-    """The local directory of a model; `None` for a plain encoder that sentence-transformers finds by itself."""
-    if (found := bundled(model)) is not None:
-        return found
-    resolved = resolve_encoder(model)
-    if Path(resolved).is_dir():
-        return Path(resolved)
-    looks_like_path = model.startswith((".", "/", "~", "\\")) or model.count("/") > 1
-    if looks_like_path or "/" not in model:
-        msg = (
-            f"There is no model {model!r}: it is no directory, no hub id (owner/name), and no bundled name "
-            f"({', '.join([*_bundled_models(), 'all-MiniLM-L6-v2'])})."
-        )
-        raise FileNotFoundError(msg)
-    try:
-        cached = try_to_load_from_cache(model, _CONFIG, revision=revision)
-        if not isinstance(cached, str) and (
-            local_files_only or not file_exists(model, _CONFIG, revision=revision, token=token)
-        ):
-            return None
-        folder = snapshot_download(model, revision=revision, token=token, local_files_only=local_files_only)
-    except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, OSError) as error:
-        # sentence-transformers will say it better, or find the encoder in its cache.
-        logger.debug("No RRRA files of %s on the hub: %s", model, error)
-        return None
-    return Path(folder)
-
-
-def _bundled_models() -> list[str]:
-    return [name for name in bundled_names() if (path := bundled(name)) is not None and (path / _CONFIG).exists()]
-
-
-def _read_config(directory: Path) -> RRRAConfig | None:
-    path = directory / _CONFIG
-    if not path.exists():
-        return None
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(data, dict) and data.get("version") != _CONFIG_VERSION:
-            msg = (
-                f"{path} has version {data.get('version')}, but this release of rrra-haystack reads version "
-                f"{_CONFIG_VERSION}. Upgrade rrra-haystack, or save the model again with this release."
-            )
-            raise ValueError(msg)
-        return RRRAConfig.model_validate(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        msg = f"{path} is not a valid model configuration: {where}: {first['msg']}. Copy or download the model again."
-        raise ValueError(msg) from None
-    except json.JSONDecodeError as error:
-        msg = f"{path} is not valid JSON ({error.msg}, line {error.lineno}). Copy or download the model again."
-        raise ValueError(msg) from None
-
-
-__all__ = ["DEFAULT_MODEL", "InvalidCodesError", "QueryEncoding", "RRRAConfig", "RRRAModel", "Scores"]

@@ -9,21 +9,15 @@ alone: with it, the codes can be put together again byte for byte.
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
-import numpy as np
 from haystack import Document
 from haystack.document_stores.types import DuplicatePolicy
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
-from haystack_integrations.document_stores.qdrant.converters import (
-    DENSE_VECTORS_NAME,
-    SPARSE_VECTORS_NAME,
-    convert_haystack_documents_to_qdrant_points,
-)
+from haystack_integrations.document_stores.qdrant.converters import convert_haystack_documents_to_qdrant_points
 from qdrant_client import QdrantClient, models
 
-from rrra_haystack.codes import join_record, split_record
-from rrra_haystack.documents import CODES_KEY, HEAD_KEY, SCORES_KEY
+from rrra_haystack.codes import split_record
+from rrra_haystack.documents import CODES_KEY, HEAD_KEY
 from rrra_haystack.model import DEFAULT_MODEL, RRRAModel
 from rrra_haystack.remote import checked_client, patiently, place_of
 
@@ -158,77 +152,6 @@ def _requests(documents: Sequence[Document]) -> Iterator[list[models.PointStruct
         yield points
 
 
-# --- what RRRARetriever needs ---
-
-
-def rescored(request: dict[str, Any], query: list[list[float]], limit: int) -> dict[str, Any]:
-    """
-    What changes in a query of Qdrant if its candidates are to be put in order by token match.
-
-    :param request: Arguments of the query: a dense search, or a fusion of searches.
-    :param query: The query's multivector.
-    :param limit: Candidates of each search.
-    """
-    searches = request.get("prefetch") or [
-        models.Prefetch(
-            query=request["query"], using=request["using"], filter=request["query_filter"],
-            params=request["search_params"], score_threshold=request["score_threshold"],
-        )
-    ]  # fmt: skip
-    return {
-        "prefetch": [one.model_copy(update={"limit": limit, "score_threshold": None}) for one in searches],
-        "query": query,
-        "using": MULTIVECTOR_NAME,
-        "search_params": searches[0].params,
-        "score_threshold": searches[0].score_threshold,
-    }
-
-
-def is_rescored(request: dict[str, Any]) -> bool:
-    """Whether a query of Qdrant puts its candidates in order by token match."""
-    return request["using"] == MULTIVECTOR_NAME
-
-
-def wanted_vectors(store: QdrantDocumentStore, *, embedding: bool, codes: bool) -> bool | list[str]:
-    """
-    Which vectors Qdrant shall return; a multivector is large, so it comes along only if it is asked for.
-
-    :param store: The document store.
-    :param embedding: Whether documents are returned with their embeddings.
-    :param codes: Whether they are returned with the codes of a multivector.
-    """
-    if not store.use_sparse_embeddings:
-        return embedding
-    names = [DENSE_VECTORS_NAME, SPARSE_VECTORS_NAME] if embedding else []
-    return [*names, MULTIVECTOR_NAME] if codes else names or False
-
-
-def documents_of(
-    store: QdrantDocumentStore, points: list[models.ScoredPoint], request: dict[str, Any], *, scale_score: bool
-) -> list[Document]:
-    """
-    The documents of points, with token codes in their metadata if the points have their multivectors.
-
-    :param store: The document store.
-    :param points: What Qdrant found.
-    :param request: Arguments of the query.
-    :param scale_score: Let the store scale the scores; those of groups never are.
-    """
-    scale_score = scale_score and "group_by" not in request
-    documents = store._process_query_point_results(points, scale_score=scale_score)  # noqa: SLF001
-    result = []
-    for document, point in zip(documents, points, strict=True):
-        meta = dict(document.meta)
-        head = meta.pop(HEAD_KEY, None)
-        if head is not None and isinstance(point.vector, dict) and MULTIVECTOR_NAME in point.vector:
-            states = np.asarray(point.vector[MULTIVECTOR_NAME], dtype=np.float32)
-            meta[CODES_KEY] = join_record(head, states, document.id)
-        if is_rescored(request):
-            meta[SCORES_KEY] = {"token_match": point.score}
-        result.append(replace(document, meta=meta) if meta != document.meta else document)
-    return result
-
-
 def multivector_dimension(collection: models.CollectionInfo) -> int | None:
     """
     Dimensions of a collection's multivector for token codes, or `None` if it has none.
@@ -240,13 +163,13 @@ def multivector_dimension(collection: models.CollectionInfo) -> int | None:
     return params.size if params is not None and params.multivector_config is not None else None
 
 
-def check_multivector(store: QdrantDocumentStore, dimension: int | None, request: dict[str, Any] | None = None) -> None:
+def check_multivector(store: QdrantDocumentStore, dimension: int | None, wanted: int | None = None) -> None:
     """
     Refuse a collection that has no multivector, or one that does not fit a query.
 
     :param store: The document store.
     :param dimension: What :func:`multivector_dimension` says of its collection.
-    :param request: A query that puts its candidates in order by token match.
+    :param wanted: Dimensions of the tokens of a query, if there is one.
     :raises ValueError: If it does not fit.
     """
     if dimension is None:
@@ -255,10 +178,9 @@ def check_multivector(store: QdrantDocumentStore, dimension: int | None, request
             "and fill it with write_documents, both of rrra_haystack.multivectors."
         )
         raise ValueError(msg)
-    given = len(request["query"][0]) if request is not None and is_rescored(request) else dimension
-    if given != dimension:
+    if wanted not in (None, dimension):
         msg = (
-            f"The query's tokens have {given} dimensions, but the multivector '{MULTIVECTOR_NAME}' of the collection "
+            f"The query's tokens have {wanted} dimensions, but the multivector '{MULTIVECTOR_NAME}' of the collection "
             f"'{store.index}' holds {dimension}. Use the model that the documents were embedded with."
         )
         raise ValueError(msg)

@@ -71,19 +71,24 @@ def opened(data: dict[str, Any]) -> Iterator[Pipeline]:
 
 def share_stores(pipelines: Iterable[Pipeline]) -> None:
     """Let components with equal document stores use one: an embedded Qdrant can be opened only once."""
-    opened: list[tuple[dict[str, Any], Any]] = []
+    kept: list[tuple[dict[str, Any], Any]] = []
+    for component, name, store in stores_of(pipelines):
+        told = store.to_dict()
+        same = next((other for data, other in kept if data == told), None)
+        if same is None:
+            kept.append((told, store))
+        else:
+            setattr(component, name, same)
+
+
+def stores_of(pipelines: Iterable[Pipeline]) -> Iterator[tuple[Any, str, Any]]:
+    """Each component that has a document store, the name of the attribute that holds it, and the store."""
     for pipeline in pipelines:
         for _, component in pipeline.walk():
             for name in ("document_store", "_document_store"):
                 store = getattr(component, name, None)
-                if store is None:
-                    continue
-                told = store.to_dict()
-                same = next((other for data, other in opened if data == told), None)
-                if same is None:
-                    opened.append((told, store))
-                else:
-                    setattr(component, name, same)
+                if store is not None:
+                    yield component, name, store
 
 
 def question_inputs(pipeline: Pipeline, question: str) -> dict[str, dict[str, Any]]:

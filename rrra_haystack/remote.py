@@ -2,7 +2,9 @@
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import grpc
 import httpx
@@ -23,6 +25,10 @@ _TRANSIENT_STATUS = frozenset({408, 425, 429, 502, 503, 504})
 _REFUSED_STATUS = frozenset({401, 403})
 _REFUSED_GRPC = frozenset({grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED})
 _TRANSIENT_GRPC = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
+
+# One thread at a time opens and checks a store's client: an embedded Qdrant that two open at once is open elsewhere for
+# one of them, and a client whose check failed is closed, under whoever uses it.
+_CHECKING: WeakKeyDictionary[QdrantDocumentStore, Lock] = WeakKeyDictionary()
 
 
 def patiently(call: Callable[[], Result], place: str) -> Result:
@@ -121,13 +127,22 @@ def _code(error: grpc.RpcError) -> grpc.StatusCode | None:
     return error.code() if hasattr(error, "code") else None
 
 
-def place_of(store: QdrantDocumentStore) -> str:
+def is_embedded(store: QdrantDocumentStore) -> bool:
     """
-    What to call the server of a QdrantDocumentStore in errors.
+    Whether a store's Qdrant runs within this process, over a folder or in memory, rather than as a server.
 
     :param store: The document store.
     """
-    return str(store.url or store.location or f"{store.host or 'localhost'}:{store.port}")
+    return store.path is not None or store.location == ":memory:"
+
+
+def place_of(store: QdrantDocumentStore) -> str:
+    """
+    What to call the Qdrant of a store in errors: its folder, or its server's address.
+
+    :param store: The document store.
+    """
+    return str(store.path or store.url or store.location or f"{store.host or 'localhost'}:{store.port}")
 
 
 def open_client(store: QdrantDocumentStore) -> QdrantClient:
@@ -158,14 +173,17 @@ def checked_client(store: QdrantDocumentStore) -> Iterator[QdrantClient]:
     """
     The same client for a block that checks the collection; closed if the block opened it and failed.
 
-    A store with an open client takes its collection as set up, and would then write to one that is missing.
+    A store with an open client takes its collection as set up, and would then write to one that is missing. Other
+    threads wait with their blocks over the same store.
 
     :param store: The document store.
+    :raises ValueError: If its folder is open elsewhere.
     """
-    was_open = store._client is not None  # noqa: SLF001
-    try:
-        yield open_client(store)
-    except BaseException:
-        if not was_open:
-            store.close()
-        raise
+    with _CHECKING.setdefault(store, Lock()):
+        was_open = store._client is not None  # noqa: SLF001
+        try:
+            yield open_client(store)
+        except BaseException:
+            if not was_open:
+                store.close()
+            raise

@@ -35,7 +35,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from haystack_integrations.components.retrievers.rrra import RRRARetriever
 from rrra_haystack.documents import source_of
-from rrra_haystack.pipeline_files import share_stores
+from rrra_haystack.pipeline_files import share_stores, stores_of
+from rrra_haystack.remote import is_embedded
 
 MAX_QUESTION_CHARACTERS = 8192
 MAX_BODY_BYTES = 1024 * 1024
@@ -62,17 +63,39 @@ class ServedPipeline(YAMLPipelineWrapper):
         super().__init__(yaml_source, checked, *args, **kwargs)
         self._answers = self.output_resolutions.get("answers")
         self._is_run_chat_completion_async_implemented = True
-        if Question not in {resolution.type for resolution in checked.values()}:
-            self._run_in_threads()
-
-    def _run_in_threads(self) -> None:
-        """Run by the synchronous methods: a writer's asynchronous ones would open an embedded Qdrant once more."""
+        self._asks = Question in {resolution.type for resolution in checked.values()}
+        self._warming_up = asyncio.Lock()
+        self._is_warm = False
 
         async def run(**inputs: Any) -> dict[str, Any]:
-            return await asyncio.to_thread(self.pipeline.run, self._by_component(inputs), self.include_outputs_from)
+            return await self._run(inputs)
 
-        run.__signature__ = inspect.signature(vars(self)["run_api_async"])  # type: ignore[attr-defined]
+        run.__dict__["__signature__"] = inspect.signature(self.__dict__["run_api_async"])
         self.__dict__["run_api_async"] = run
+
+    async def _run(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        await self._warm_up()
+        given = self._by_component(inputs)
+        if self._asks:
+            return await self.pipeline.run_async(given, include_outputs_from=self.include_outputs_from)
+        self._name_sources(given)
+        # By the synchronous methods: a writer's asynchronous ones would open an embedded Qdrant once more.
+        return await asyncio.to_thread(self.pipeline.run, given, self.include_outputs_from)
+
+    async def _warm_up(self) -> None:
+        """Load the models in a thread; the pipeline itself would do it on the event loop, where all others wait."""
+        async with self._warming_up:
+            if not self._is_warm:
+                await asyncio.to_thread(self.pipeline.warm_up)
+                self._is_warm = True
+
+    def _name_sources(self, given: dict[str, dict[str, Any]]) -> None:
+        """Give files as ``rrra index`` does: the ids of passages are made of where their file lies, too."""
+        for name, values in given.items():
+            if "sources" in values and "meta" in self.pipeline.inputs().get(name, {}):
+                files = [Path(one).resolve() if isinstance(one, str | Path) else one for one in values["sources"]]
+                meta = [{"source": str(one)} if isinstance(one, Path) else {} for one in files]
+                values.update(sources=files, meta=values.get("meta") or meta)
 
     def _by_component(self, inputs: dict[str, Any]) -> dict[str, dict[str, Any]]:
         """What each component is given, from values of the declared inputs."""
@@ -96,14 +119,22 @@ class ServedPipeline(YAMLPipelineWrapper):
         if len(names) != 1 or self._answers is None:
             raise HTTPException(400, f"The pipeline '{model}' does not chat: it must take a question and give answers.")
         try:
-            question = TypeAdapter(Question).validate_python(get_last_user_message(messages))
+            question = TypeAdapter(Question).validate_python(_text_of(get_last_user_message(messages)))
         except ValidationError as error:
             raise HTTPException(422, f"The last message of the user: {error.errors()[0]['msg']}.") from error
+        await self._warm_up()
         inputs = self._by_component({names[0]: question})
         if body.get("stream") and any(is_streaming_component(part) for _, part in self.pipeline.walk()):
             return async_streaming_generator(self.pipeline, pipeline_run_args=inputs)
         output = await self.pipeline.run_async(inputs, include_outputs_from=self.include_outputs_from)
         return as_text(output.get(self._answers.component, {}).get(self._answers.name))
+
+
+def _text_of(content: Any) -> Any:
+    """The content of a message; of one in parts, those that are text."""
+    if not isinstance(content, list):
+        return content
+    return "\n".join(part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str))
 
 
 def as_text(answers: Any) -> str:
@@ -131,12 +162,9 @@ def take_turns(pipelines: Iterable[Pipeline]) -> None:
     :param pipelines: Pipelines that share their stores.
     """
     users: dict[int, tuple[QdrantDocumentStore, list[Any]]] = {}
-    for pipeline in pipelines:
-        for _, part in pipeline.walk():
-            for name in ("document_store", "_document_store"):
-                store = getattr(part, name, None)
-                if isinstance(store, QdrantDocumentStore) and (store.path or store.location == ":memory:"):
-                    users.setdefault(id(store), (store, []))[1].append(part)
+    for part, _, store in stores_of(pipelines):
+        if isinstance(store, QdrantDocumentStore) and is_embedded(store):
+            users.setdefault(id(store), (store, []))[1].append(part)
     for store, parts in users.values():
         searching = [part for part in parts if isinstance(part, RRRARetriever)]
         if len(searching) == len(parts):

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rrra_haystack.cli.asking import Asked
-from rrra_haystack.documents import source_of
+from rrra_haystack.documents import SCORES_KEY, source_of
 
 _SHOWN = 90
 
@@ -23,7 +23,7 @@ def show(console: Console, asked: Asked, passages: int = 3) -> None:
     table.add_column("passage")
     for passage in asked.passages[:passages]:
         moved = passage.before is not None and passage.before != passage.rank
-        probability = passage.document.meta.get("rrra", {}).get("relevance_probability")
+        probability = passage.document.meta.get(SCORES_KEY, {}).get("relevance_probability")
         text = " ".join((passage.document.content or "").split())
         table.add_row(
             str(passage.rank),

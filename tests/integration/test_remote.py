@@ -20,6 +20,12 @@ from rrra_haystack.pipeline_files import opened, read_pipeline
 QUESTION = "Where does the Danube rise?"
 
 
+@pytest.fixture(autouse=True)
+def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tries follow each other at once."""
+    monkeypatch.setattr("rrra_haystack.remote._LONGEST_WAIT", 0.0)
+
+
 @pytest.fixture
 def server() -> Iterator[Server]:
     with qdrant_server(key="secret") as running:
@@ -123,6 +129,37 @@ def test_a_missing_collection_leaves_the_store_closed(server: Server, key: Secre
         enrich(store)
     # The store makes its collection when it is opened.
     assert store.write_documents(embedded) == len(embedded)
+
+
+def test_a_cancelled_look_leaves_the_store_closed(server: Server, key: Secret, embedded: list[Document]) -> None:
+    store = _store(server, key)
+    embedding = RRRAEmbedder().run(QUESTION)["embedding"]
+    server.faults, server.where = [0], "/collections/rrra/exists"
+
+    async def give_up() -> None:
+        # The server answers after half a second.
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(RRRARetriever(store).run_async(query_embedding=embedding), timeout=0.3)
+        assert not server.faults
+        assert store._async_client is None
+
+    asyncio.run(give_up())
+
+
+def test_many_first_searches_share_one_client(server: Server, key: Secret, embedded: list[Document]) -> None:
+    store = _store(server, key)
+    store.write_documents(embedded)
+    embedding = RRRAEmbedder().run(QUESTION)["embedding"]
+    retrievers = [RRRARetriever(store) for _ in range(2)]
+
+    async def ask() -> None:
+        searches = [retrievers[number % 2].run_async(query_embedding=embedding) for number in range(6)]
+        for found in await asyncio.gather(*searches):
+            assert len(found["documents"]) == len(embedded)
+        assert all(one._checked_client is store._async_client for one in retrievers)
+        await store.close_async()
+
+    asyncio.run(ask())
 
 
 def test_a_wrong_key(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

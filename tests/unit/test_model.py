@@ -13,7 +13,8 @@ from texts import TEXTS
 from rrra_haystack.adapter import AdapterConfig, Observation, StateTokens
 from rrra_haystack.codes import InvalidCodesError
 from rrra_haystack.encoder import Encoder
-from rrra_haystack.model import RRRAConfig, RRRAModel
+from rrra_haystack.model import RRRAModel
+from rrra_haystack.model_files import RRRAConfig
 from rrra_haystack.reader import DEFAULT_READER
 from rrra_haystack.segments import Segments
 
@@ -116,6 +117,15 @@ def test_threads_get_what_one_alone_gets(model: RRRAModel, codes: list[str]) -> 
 def test_a_query_is_encoded_once(model: RRRAModel) -> None:
     assert model.encode_query("once") is model.encode_query("once")
     assert model.encode_query("once", prompt="query: ") is not model.encode_query("once")
+
+
+def test_a_query_is_encoded_anew_after_the_weights_changed(model: RRRAModel) -> None:
+    projected = with_projection(model)
+    before = projected.encode_query("once").states
+    with torch.no_grad():
+        projected.projection.weight.mul_(2)
+    projected.refresh()
+    assert torch.allclose(projected.encode_query("once").states, 2 * before)
 
 
 def test_weight_zero_keeps_the_encoders_order(model: RRRAModel) -> None:
@@ -495,14 +505,15 @@ def test_embeddings_are_those_of_the_encoder(model: RRRAModel) -> None:
     assert model.encode_documents([])[1] == []
 
 
-def test_only_the_last_queries_are_remembered(model: RRRAModel) -> None:
+def test_only_the_last_queries_are_remembered(model: RRRAModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rrra_haystack.model._QUERIES_KEPT", 4)
     fresh = RRRAModel(model.encoder, model.config)
     first = fresh.encode_query("0")
-    for number in range(1, 256):
+    for number in range(1, 4):
         fresh.encode_query(str(number))
     assert fresh.encode_query("0") is first
-    fresh.encode_query("256")
-    assert len(fresh._queries) == 256
+    fresh.encode_query("4")
+    assert len(fresh._queries) == 4
     assert fresh.encode_query("0") is first
     assert ("1", None) not in fresh._queries
 

@@ -1,3 +1,6 @@
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
 import pytest
 import torch
 from haystack import Document, Pipeline
@@ -6,7 +9,7 @@ from texts import TEXTS
 
 from rrra_haystack import RRRAReader
 from rrra_haystack.pretrained import bundled
-from rrra_haystack.reader import DEFAULT_READER
+from rrra_haystack.reader import DEFAULT_READER, load_reader
 
 TYPE = "haystack_integrations.components.readers.rrra.reader.RRRAReader"
 
@@ -211,6 +214,37 @@ def test_a_document_without_text_is_passed_over(content: str | None) -> None:
     (answer,) = reader.run(query="Who isolated vitamin C?", documents=[empty, Document(content=TEXTS[10])])["answers"]
     assert "Szent-Gyorgyi" in answer.data
     assert [a for a in reader.run(query="Who?", documents=[empty])["answers"] if a.data] == []
+
+
+@bundled_only
+@pytest.mark.parametrize("content", ["\u200b", "\u200b \ufeff\n"], ids=ascii)
+def test_a_document_of_signs_that_nobody_sees_has_no_answer(content: str) -> None:
+    reader = RRRAReader(top_k=1)
+    unseen = Document(id="unseen", content=content)
+    assert reader.run(query="Who isolated vitamin C?", documents=[unseen]) == {"answers": []}
+    found = reader.run(query="Who isolated vitamin C?", documents=[unseen, Document(content=TEXTS[10])])["answers"]
+    assert "Szent-Gyorgyi" in found[0].data
+
+
+@bundled_only
+def test_many_threads_load_one_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = []
+    together = Barrier(4)
+
+    def load(*arguments: object) -> object:
+        loaded.append(load_reader(*arguments))
+        return loaded[-1]
+
+    monkeypatch.setattr("haystack_integrations.components.readers.rrra.reader.load_reader", load)
+    reader = RRRAReader()
+
+    def warm_up(_: int) -> None:
+        together.wait()
+        reader.warm_up()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(warm_up, range(4)))
+    assert len(loaded) == 1
 
 
 @pytest.mark.parametrize("wrong", [0, -1])

@@ -9,7 +9,7 @@ from haystack import Document, Pipeline
 from haystack.document_stores.in_memory import InMemoryDocumentStore
 from haystack.document_stores.types import FilterPolicy
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
-from qdrant_client import AsyncQdrantClient
+from qdrant_client import AsyncQdrantClient, QdrantClient
 from qdrant_client.http import models
 
 from rrra_haystack import RRRADocumentEmbedder, RRRAEmbedder, RRRARetriever
@@ -167,6 +167,22 @@ def test_eight_threads_open_a_store_at_once(tmp_path: Path, embedded: list[Docum
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(ask, range(8))) == [len(embedded)] * 8
     store.close()
+
+
+def test_an_interrupted_look_leaves_the_store_closed(
+    embedded: list[Document], query: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = QdrantDocumentStore(":memory:", embedding_dim=384, progress_bar=False)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(QdrantClient, "collection_exists", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            RRRARetriever(store).run(query_embedding=query)
+    # The store makes its collection when it is opened.
+    assert store.write_documents(embedded) == len(embedded)
 
 
 def test_an_empty_store(query: list[float]) -> None:

@@ -17,7 +17,8 @@ from rrra_haystack.adapter import AdapterConfig, RelationAwareAdapter
 from rrra_haystack.detection import Detection
 from rrra_haystack.encoder import Encoder
 from rrra_haystack.files import atomic_write
-from rrra_haystack.model import RRRAConfig, RRRAModel
+from rrra_haystack.model import RRRAModel
+from rrra_haystack.model_files import RRRAConfig
 from rrra_training.adapter_training import PHASE, AdapterLearner, above, adapter_shape, train_adapter
 from rrra_training.card import model_card
 from rrra_training.data import open_dataset

@@ -284,10 +284,10 @@ class RRRAAdapterRanker:
 
     def _codes(self, documents: list[Document], model: RRRAModel) -> list[str]:
         """The documents' token codes; those that have none are encoded now."""
-        codes = [document.meta.get(CODES_KEY) for document in documents]
+        codes: list[Any] = [document.meta.get(CODES_KEY) for document in documents]
         missing = [i for i, code in enumerate(codes) if code is None]
         if not missing:
-            return codes  # type: ignore[return-value]
+            return codes
         if not self._warned_of_missing_codes:
             self._warned_of_missing_codes = True
             logger.warning(
@@ -305,4 +305,4 @@ class RRRAAdapterRanker:
         _, made = model.encode_documents(texts, code=kind, prompt=self.document_prefix)
         for i, code in zip(missing, made, strict=True):
             codes[i] = code
-        return codes  # type: ignore[return-value]
+        return codes

@@ -115,7 +115,7 @@ class RRRAReader:
         self.model_kwargs = model_kwargs
         self._reader: TransformersExtractiveReader | None = None
         self._calibration: AnswerCalibration | None = None
-        # Fast tokenizers cannot be used by two threads at once.
+        # One thread at a time loads the model, and one uses it: fast tokenizers cannot be used by two at once.
         self._lock = threading.Lock()
 
     def to_dict(self) -> dict[str, Any]:
@@ -170,8 +170,14 @@ class RRRAReader:
         :raises ValueError:
             If the calibration in its directory is damaged.
         """
+        # Seen before the lock is waited for: an event loop that warms up would wait for what another thread reads.
         if self._reader is not None:
             return
+        with self._lock:
+            if self._reader is None:
+                self._load()
+
+    def _load(self) -> None:
         directory = bundled(self.model) or (Path(self.model) if Path(self.model).is_dir() else None)
         if directory is None and "/" not in self.model:
             msg = (
@@ -268,6 +274,9 @@ class RRRAReader:
         self.warm_up()
         assert self._reader is not None
         with self._lock:
+            documents = _with_tokens(documents, self._reader.tokenizer)
+            if not documents:
+                return {"answers": []}
             answers: list[ExtractedAnswer] = self._reader.run(
                 query=_beginning(query, self._reader.tokenizer),
                 documents=documents,
@@ -312,6 +321,13 @@ def _by_probability(
     right, none = calibration.probabilities([(one["span_score"], one.get("relevance_probability")) for one in told])
     scored = [replace(answer, score=score) for answer, score in zip(answers, right, strict=True)]
     return sorted(scored, key=lambda answer: answer.score, reverse=True), none
+
+
+def _with_tokens(documents: list[Document], tokenizer: Any) -> list[Document]:
+    """The documents that a tokenizer sees; the delegate fails where it sees none, as of zero-width spaces alone."""
+    texts = [document.content for document in documents]
+    first = tokenizer(texts, add_special_tokens=False, truncation=True, max_length=1)["input_ids"]
+    return [document for document, tokens in zip(documents, first, strict=True) if tokens]
 
 
 def _beginning(query: str, tokenizer: Any) -> str:

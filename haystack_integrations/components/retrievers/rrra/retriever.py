@@ -1,36 +1,28 @@
 import asyncio
 from pathlib import Path
-from threading import Lock
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from haystack import Document, component, default_from_dict, default_to_dict
 from haystack.dataclasses import SparseEmbedding
 from haystack.document_stores.types import FilterPolicy
 from haystack.document_stores.types.filter_policy import apply_filter_policy
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
-from haystack_integrations.document_stores.qdrant.converters import DENSE_VECTORS_NAME, SPARSE_VECTORS_NAME
-from haystack_integrations.document_stores.qdrant.filters import convert_filters_to_qdrant
-from pydantic import ValidationError
+from haystack_integrations.document_stores.qdrant.converters import DENSE_VECTORS_NAME
 from qdrant_client import AsyncQdrantClient, QdrantClient
 from qdrant_client.http import models
 
-from rrra_haystack.multivectors import (
-    check_multivector,
+from rrra_haystack.multivectors import check_multivector, multivector_dimension
+from rrra_haystack.remote import checked_client, is_embedded, patiently, patiently_async, place_of
+from rrra_haystack.searching import (
+    check_search_params,
     documents_of,
     is_rescored,
-    multivector_dimension,
+    of_both_searches,
     rescored,
-    wanted_vectors,
+    search_request,
 )
-from rrra_haystack.remote import open_client, patiently, patiently_async, place_of
 
 _DEFAULT_GROUP_SIZE = 3
-# One at a time opens a client: an embedded Qdrant that two open at once is open elsewhere for one of them, and a client
-# whose check failed is closed, under whoever uses it.
-_OPENING = Lock()
-_OPENING_ASYNC: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
-_DOCUMENT_FIELDS = frozenset({"id", "content", "blob", "score"})
 
 
 @component
@@ -113,7 +105,7 @@ class RRRARetriever:
             raise ValueError(msg)
         _check_top_k(top_k)
         _check_top_k(prefetch_limit, "prefetch_limit")
-        _search_params(search_params)
+        check_search_params(search_params)
         self.document_store = document_store
         self.filters = filters
         self.top_k = top_k
@@ -181,7 +173,7 @@ class RRRARetriever:
         """
         self._checked_client = None
         await self.document_store.close_async()
-        if self._is_embedded():
+        if is_embedded(self.document_store):
             self.document_store.close()
 
     @component.output_types(documents=list[Document])
@@ -312,7 +304,7 @@ class RRRARetriever:
         :raises ValueError:
             As `run`.
         """
-        if self._is_embedded():
+        if is_embedded(self.document_store):
             return await asyncio.to_thread(
                 self.run,
                 query_embedding,
@@ -374,23 +366,20 @@ class RRRARetriever:
             )
             raise ValueError(msg)
         applied = apply_filter_policy(self.filter_policy, self.filters, filters)  # type: ignore[arg-type]
-        if isinstance(applied, dict):
-            _check_filter_fields(applied)
         group_by = self.group_by if group_by is None else group_by
         group_size = self.group_size if group_size is None else group_size
-        return_embedding = self.return_embedding if return_embedding is None else return_embedding
-        request = {
-            "collection_name": self.document_store.index,
-            "query": query_embedding,
-            "using": DENSE_VECTORS_NAME if self.document_store.use_sparse_embeddings else None,
-            "query_filter": convert_filters_to_qdrant(applied),
-            "search_params": _search_params(self.search_params if search_params is None else search_params),
-            "limit": top_k,
-            "with_vectors": wanted_vectors(self.document_store, embedding=return_embedding, codes=self.return_codes),
-            "score_threshold": self.score_threshold if score_threshold is None else score_threshold,
-        }
+        request = search_request(
+            self.document_store,
+            query_embedding,
+            filters=applied,
+            limit=top_k,
+            search_params=self.search_params if search_params is None else search_params,
+            score_threshold=self.score_threshold if score_threshold is None else score_threshold,
+            return_embedding=self.return_embedding if return_embedding is None else return_embedding,
+            return_codes=self.return_codes,
+        )
         if query_sparse_embedding is not None:
-            request |= self._both_searches(request, query_sparse_embedding)
+            request |= of_both_searches(self.document_store, request, query_sparse_embedding)
         if query_multivector:
             request |= rescored(request, query_multivector, max(top_k, self.prefetch_limit))
         if group_by is not None:
@@ -400,89 +389,60 @@ class RRRARetriever:
             }
         return request
 
-    def _both_searches(self, request: dict[str, Any], sparse: SparseEmbedding) -> dict[str, Any]:
-        """The same request as a fusion of a dense and a sparse search with the same filter."""
-        if not self.document_store.use_sparse_embeddings:
-            msg = (
-                "A sparse embedding of the query was given, but the store has none of its documents. Create it with "
-                "use_sparse_embeddings=True and sparse_idf=True, and index with RRRADocumentEmbedder(sparse=True)."
-            )
-            raise ValueError(msg)
-        shared = {"filter": request["query_filter"], "limit": request["limit"]}
-        dense = models.Prefetch(
-            query=request["query"], using=DENSE_VECTORS_NAME, params=request["search_params"],
-            score_threshold=request["score_threshold"], **shared,
-        )  # fmt: skip
-        words = models.SparseVector(indices=sparse.indices, values=sparse.values)
-        return {
-            "prefetch": [dense, models.Prefetch(query=words, using=SPARSE_VECTORS_NAME, **shared)],
-            "query": models.FusionQuery(fusion=models.Fusion.RRF),
-            "using": None,
-            "search_params": None,
-            "score_threshold": None,
-        }
-
     def _scale(self, scale_score: bool | None) -> bool:
         return self.scale_score if scale_score is None else scale_score
 
-    def _is_embedded(self) -> bool:
-        return self.document_store.path is not None or self.document_store.location == ":memory:"
-
-    # A retriever opens the client itself and only looks. Until the collection was seen, a client that was opened here
-    # is closed again: the store would take it for one whose collection is set up.
+    # A retriever opens the client itself and only looks. A store with a client takes its collection as set up, so it
+    # gets to keep one only when the collection was seen.
 
     def _client(self, dimension: int) -> QdrantClient:
         client = self.document_store._client
         if client is None or client is not self._checked_client:
-            with _OPENING:
-                client = self._checked(dimension)
+            client = self._checked(dimension)
         self._check_dimension(dimension)
         return client
 
     def _checked(self, dimension: int) -> QdrantClient:
         store = self.document_store
-        opened_here = store._client is None
-        if opened_here and store.path is not None and not Path(store.path).exists():
+        if store._client is None and store.path is not None and not Path(store.path).exists():
             raise ValueError(self._missing_message([]))
-        client = open_client(store)
-        if self._checked_client is not client:
-            try:
+        with checked_client(store) as client:
+            # Another thread may have checked it meanwhile.
+            if client is not self._checked_client:
                 if not client.collection_exists(store.index):
                     names = [collection.name for collection in client.get_collections().collections]
                     raise ValueError(self._missing_message(names))
                 self._check_vectors(client.get_collection(store.index), dimension)
-            except Exception:
-                if opened_here:
-                    store.close()
-                raise
-            self._checked_client = client
+                self._checked_client = client
         return client
 
     async def _client_async(self, dimension: int) -> AsyncQdrantClient:
         client = self.document_store._async_client
         if client is None or client is not self._checked_client:
-            async with _OPENING_ASYNC.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
-                client = await self._checked_async(dimension)
+            client = await self._checked_async(dimension)
         self._check_dimension(dimension)
         return client
 
     async def _checked_async(self, dimension: int) -> AsyncQdrantClient:
         store = self.document_store
-        opened_here = store._async_client is None
-        if store._async_client is None:
-            store._async_client = AsyncQdrantClient(**store._prepare_client_params())
-        client = store._async_client
-        if self._checked_client is not client:
-            try:
-                if not await client.collection_exists(store.index):
-                    names = [collection.name for collection in (await client.get_collections()).collections]
-                    raise ValueError(self._missing_message(names))
-                self._check_vectors(await client.get_collection(store.index), dimension)
-            except Exception:
-                if opened_here:
-                    await store.close_async()
-                raise
-            self._checked_client = client
+        held = store._async_client
+        client = AsyncQdrantClient(**store._prepare_client_params()) if held is None else held
+        try:
+            if not await client.collection_exists(store.index):
+                names = [collection.name for collection in (await client.get_collections()).collections]
+                raise ValueError(self._missing_message(names))
+            self._check_vectors(await client.get_collection(store.index), dimension)
+        except BaseException:
+            if held is None:
+                await client.close()
+            raise
+        if held is None and store._async_client is None:
+            store._async_client = client
+        elif held is None:
+            # Another task was faster.
+            client, surplus = store._async_client, client
+            await surplus.close()
+        self._checked_client = client
         return client
 
     def _check_vectors(self, collection: models.CollectionInfo, dimension: int) -> None:
@@ -500,9 +460,10 @@ class RRRARetriever:
         self._multivector_dimension = multivector_dimension(collection)
 
     def _check_multivector(self, request: dict[str, Any]) -> None:
-        if is_rescored(request) or self.return_codes:
+        wanted = len(request["query"][0]) if is_rescored(request) else None
+        if wanted is not None or self.return_codes:
             try:
-                check_multivector(self.document_store, self._multivector_dimension, request)
+                check_multivector(self.document_store, self._multivector_dimension, wanted)
             except ValueError:
                 self._checked_client = None
                 raise
@@ -519,46 +480,19 @@ class RRRARetriever:
     def _missing_message(self, names: list[str]) -> str:
         found = f"It has: {', '.join(sorted(names))}." if names else "It has no collections at all."
         return (
-            f"The Qdrant database at {self._where()} has no collection '{self.document_store.index}'. {found} "
-            "Correct `index` at the QdrantDocumentStore, or write documents first."
+            f"The Qdrant database at {place_of(self.document_store)} has no collection "
+            f"'{self.document_store.index}'. {found} Correct `index` at the QdrantDocumentStore, or write documents "
+            "first."
         )
 
     def _empty_message(self) -> str:
         return (
-            f"The collection '{self.document_store.index}' at {self._where()} is empty. Write documents with "
-            "embeddings first, with RRRADocumentEmbedder and DocumentWriter."
+            f"The collection '{self.document_store.index}' at {place_of(self.document_store)} is empty. Write "
+            "documents with embeddings first, with RRRADocumentEmbedder and DocumentWriter."
         )
-
-    def _where(self) -> str:
-        store = self.document_store
-        return str(store.path or store.url or store.host or store.location or "localhost")
 
 
 def _check_top_k(top_k: int, name: str = "top_k") -> None:
     if top_k <= 0:
         msg = f"{name} must be > 0, but got {top_k}"
-        raise ValueError(msg)
-
-
-def _search_params(search_params: dict[str, Any] | None) -> models.SearchParams | None:
-    if search_params is None:
-        return None
-    try:
-        return models.SearchParams.model_validate(search_params)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(map(str, first["loc"]))
-        msg = (
-            f"search_params: {name}: {first['msg']}. Qdrant knows: "
-            f"{', '.join(sorted(models.SearchParams.model_fields))}."
-        )
-        raise ValueError(msg) from None
-
-
-def _check_filter_fields(condition: dict[str, Any]) -> None:
-    for nested in condition.get("conditions", []):
-        _check_filter_fields(nested)
-    field = condition.get("field")
-    if isinstance(field, str) and not field.startswith("meta.") and field not in _DOCUMENT_FIELDS:
-        msg = f"The filter field '{field}' would match nothing in Qdrant. Write 'meta.{field}'."
         raise ValueError(msg)
