@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from haystack import Document
+from haystack import Document, Pipeline
 from haystack.components.writers import DocumentWriter
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from qdrant_client import models
@@ -22,7 +22,8 @@ from rrra_haystack.cli.ray_indexing import encoded_by_ray
 from rrra_haystack.cli.stages import PASSAGES_SUFFIX, Encoding, Reading, Unit, units_of
 from rrra_haystack.files import atomic_write
 from rrra_haystack.pipeline_files import opened, store_parameters
-from rrra_haystack.remote import open_client, patiently, place_of
+from rrra_haystack.pretrained import bundled
+from rrra_haystack.remote import is_embedded, open_client, patiently, place_of
 
 _SUFFIXES = frozenset({".txt", ".md", ".pdf", ".html", ".htm"})
 KINDS = (*sorted(_SUFFIXES), PASSAGES_SUFFIX)
@@ -30,6 +31,7 @@ _BATCH_BYTES = 256 * 1024
 _MANIFEST = "rrra-index.json"
 _MANIFEST_SECONDS = 5.0
 _SOURCE, _PART = "meta.source", "meta.part"
+_MODEL_SUFFIXES = frozenset({".safetensors", ".bin", ".json"})
 _PART_NAME = re.compile(rf"({re.escape(PASSAGES_SUFFIX)})#\d+$", flags=re.IGNORECASE)
 
 
@@ -79,18 +81,20 @@ def index(
     if not files and not any(path.is_dir() for path in paths):
         msg = f"None of these files can be indexed; the kinds are {', '.join(KINDS)}."
         raise ValueError(msg)
-    units = {file: list(units_of(file)) for file in files}
-    report.skipped += [(str(file), "it is empty") for file, own in units.items() if not own]
+    units = _units(files, report)
     named = {unit.key for own in units.values() for unit in own}
+    folders = [path.resolve() for path in paths if path.is_dir()]
     with opened(pipeline) as loaded:
         writer: Any = loaded.get_component("writer")
         store: QdrantDocumentStore = writer.document_store
         place = place_of(store)
         patiently(partial(_set_up, store), place)
         is_empty = not patiently(store.count_documents, place)
-        manifest = _Manifest.read(manifest_path, _recipe(pipeline), is_empty=is_empty)
-        gone = [key for key in manifest.known() if key not in named and _is_gone(key, units, paths)]
+        manifest = _Manifest.read(manifest_path, _recipe(pipeline, loaded), is_empty=is_empty)
+        gone = [key for key in manifest.known() - named if _is_gone(_file_of(key), units, folders)]
         stale = [unit for own in units.values() for unit in own if not manifest.holds(unit)]
+        # An embedded Qdrant reads all payloads to delete some: it is asked once what there is to delete.
+        held = _held(store) if is_embedded(store) else {unit.key for unit in stale}
         _count(report, units, stale, gone, manifest)
         try:
             patiently(lambda: _forget(store, gone), place)
@@ -106,13 +110,29 @@ def index(
                 task = progress.add_task("", total=sum(unit.size for unit in stale))
                 for number, documents in encoded:
                     batch = batches[number]
-                    report.skipped += patiently(partial(_write, writer, store, batch, documents), place)
+                    former = [unit.key for unit in batch if unit.key in held]
+                    patiently(partial(_write, writer, store, former, documents), place)
+                    report.skipped += [(key, "no text was found in it") for key in _without_text(batch, documents)]
                     manifest.complete(batch)
                     progress.advance(task, sum(unit.size for unit in batch))
         finally:
             manifest.write()
         report.passages = patiently(store.count_documents, place)
     return report
+
+
+def _units(files: Iterable[Path], report: IndexReport) -> dict[Path, list[Unit]]:
+    """The units of the files that can be read; the report tells of the others."""
+    units: dict[Path, list[Unit]] = {}
+    for file in files:
+        try:
+            units[file] = list(units_of(file))
+        except OSError as error:
+            report.skipped.append((str(file), f"it cannot be read ({error.strerror})"))
+        else:
+            if not units[file]:
+                report.skipped.append((str(file), "it is empty"))
+    return units
 
 
 def _encoded(pipeline: dict[str, Any], batches: Sequence[Sequence[Unit]]) -> Generator[tuple[int, list[Document]]]:
@@ -149,7 +169,7 @@ def _set_up(store: QdrantDocumentStore) -> None:
 
 def _index_fields(store: QdrantDocumentStore) -> None:
     """Let a server find the passages of a file without reading all payloads."""
-    if store.path or store.location == ":memory:":
+    if is_embedded(store):
         # An embedded Qdrant has no such indexes, and would warn.
         return
     client = open_client(store)
@@ -180,11 +200,19 @@ def _file_of(key: str) -> Path:
     return Path(_PART_NAME.sub(r"\1", key))
 
 
-def _is_gone(known: str, files: Container[Path], paths: Iterable[Path]) -> bool:
-    """Whether an indexed file is missing from a folder that is being indexed, or a file of passages became shorter."""
-    file = _file_of(known)
-    missing = not file.exists() and any(path.is_dir() and file.is_relative_to(path.resolve()) for path in paths)
-    return missing or file in files
+def _is_gone(file: Path, files: Container[Path], folders: Iterable[Path]) -> bool:
+    """Whether an indexed file was deleted from a folder that is being indexed, or a file of passages became shorter."""
+    if file in files:
+        return True
+    if not any(file.is_relative_to(folder) for folder in folders):
+        return False
+    try:
+        file.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        pass  # It is there, in a folder that cannot be read.
+    return False
 
 
 def _batches(units: list[Unit]) -> Iterator[list[Unit]]:
@@ -201,15 +229,28 @@ def _batches(units: list[Unit]) -> Iterator[list[Unit]]:
 
 
 def _write(
-    writer: DocumentWriter, store: QdrantDocumentStore, batch: list[Unit], documents: list[Document]
-) -> list[tuple[str, str]]:
-    """Replace the passages of some files; returns those that gave none."""
-    _forget(store, [unit.key for unit in batch])
+    writer: DocumentWriter, store: QdrantDocumentStore, former: Sequence[str], documents: list[Document]
+) -> None:
+    """Write documents, in the place of what some units gave before."""
+    _forget(store, former)
     if documents:
         writer.run(documents=documents)
+
+
+def _without_text(batch: Sequence[Unit], documents: Iterable[Document]) -> list[str]:
     # A passage of a .jsonl file has a source of its own, of any type.
     written = {document.meta.get("part") or document.meta.get("source") for document in documents}
-    return [(unit.key, "no text was found in it") for unit in batch if unit.key not in written]
+    return [unit.key for unit in batch if unit.key not in written]
+
+
+def _held(store: QdrantDocumentStore) -> set[str]:
+    """The units of which an embedded Qdrant holds passages, whoever wrote them."""
+    count = store.count_documents()
+    if not count:
+        return set()
+    records, _ = open_client(store).scroll(store.index, limit=count, with_payload=[_SOURCE, _PART])
+    metas = [(record.payload or {}).get("meta") or {} for record in records]
+    return {str(meta.get("part") or meta.get("source")) for meta in metas}
 
 
 def _forget(store: QdrantDocumentStore, keys: Sequence[str]) -> None:
@@ -237,7 +278,7 @@ def _manifest_path(parameters: dict[str, Any]) -> Path:
     return Path(".rrra") / f"{name}-{hashlib.sha256(address.encode()).hexdigest()[:12]}-{_MANIFEST}"
 
 
-def _recipe(pipeline: dict[str, Any]) -> str:
+def _recipe(pipeline: dict[str, Any], loaded: Pipeline) -> str:
     """A digest of what passages depend on: the pipeline without its store, which may be named in many ways."""
     components = {
         name: {
@@ -248,8 +289,22 @@ def _recipe(pipeline: dict[str, Any]) -> str:
         }
         for name, component in pipeline["components"].items()
     }
-    recipe = json.dumps({**pipeline, "components": components}, sort_keys=True)
+    # As loaded, for a pipeline may leave the model to the default.
+    told = {name: component["init_parameters"] for name, component in loaded.to_dict()["components"].items()}
+    weights = {name: _weights(str(parameters["model"])) for name, parameters in told.items() if "model" in parameters}
+    recipe = json.dumps({**pipeline, "components": components, "weights": weights}, sort_keys=True)
     return hashlib.sha256(recipe.encode()).hexdigest()[:16]
+
+
+def _weights(model: str) -> dict[str, str]:
+    """Digests of a bundled model or a directory, where a model may give way to another; a hub's is its name."""
+    folder = bundled(model) or Path(model)
+    digests = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in _MODEL_SUFFIXES:
+            with path.open("rb") as file:
+                digests[str(path.relative_to(folder))] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests
 
 
 @dataclass

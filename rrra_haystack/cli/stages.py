@@ -76,15 +76,21 @@ def _passages(unit: Unit) -> Iterator[Document]:
             continue
         try:
             row = json.loads(line)
-            meta = {
-                key: value for key, value in row.items() if key not in ("_id", "text") and value not in ("", None, {})
-            }
-            # A source that the passage names itself tells more than the file.
-            meta = {"source": str(unit.path), **meta, "part": unit.key}
-            yield Document(id=str(row["_id"]), content=str(row["text"]), meta=meta)
-        except (ValueError, KeyError, AttributeError):
-            msg = f"{unit.path}, line {number}: expected a JSON object with '_id' and 'text'."
-            raise ValueError(msg) from None
+            name, text = row["_id"], row["text"]
+        except (ValueError, KeyError, TypeError):
+            name = text = None
+        if not isinstance(name, str | int | float) or not isinstance(text, str):
+            msg = (
+                f"{unit.path}, line {number}: expected a JSON object with '_id', which is a string or a number, and "
+                "'text', which is a string."
+            )
+            raise ValueError(msg)
+        meta = {
+            key: value for key, value in row.items() if key not in ("_id", "text") and value not in ("", None, {}, [])
+        }
+        # A source that the passage names itself tells more than the file.
+        meta = {"source": str(unit.path), **meta, "part": unit.key}
+        yield Document(id=str(name), content=text, meta=meta)
 
 
 class Reading:

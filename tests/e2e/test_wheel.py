@@ -1,6 +1,5 @@
 """The wheel, installed elsewhere, works without the repository."""
 
-import json
 import os
 import subprocess
 import sys
@@ -9,6 +8,9 @@ import venv
 from pathlib import Path
 
 import pytest
+from browser import chromium, needs_chromium
+
+from rrra_haystack.pretrained import bundled_names
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,9 +25,11 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         capture_output=True,
     )
     (wheel,) = folder.glob("*.whl")
-    venv.create(folder / "env", with_pip=True)
+    venv.create(folder / "env")
     python = folder / "env" / "bin" / "python"
-    subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", wheel], check=True)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", wheel], check=True
+    )
     site = subprocess.run(
         [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
         check=True,
@@ -47,13 +51,17 @@ def run(installed: Path, folder: Path, *command: str) -> str:
 
 
 def test_it_is_the_wheel_that_runs(installed: Path, tmp_path: Path) -> None:
-    where = "import rrra_haystack, rrra_training, haystack_integrations.components.rankers.rrra as r;"
-    where += "print(rrra_haystack.__file__, rrra_training.__file__, r.__file__)"
-    for path in run(installed, tmp_path, "python", "-c", where).split():
+    # Found and not imported, which takes long.
+    where = "from importlib.util import find_spec;"
+    where += "names = ['rrra_haystack', 'rrra_training', 'haystack_integrations.components.rankers.rrra'];"
+    where += "print(*(find_spec(name).origin for name in names))"
+    found = run(installed, tmp_path, "python", "-c", where).split()
+    assert len(found) == 3
+    for path in found:
         assert path.startswith(str(installed.parent))
 
 
-def test_pipelines_and_reader_travel_in_it(installed: Path, tmp_path: Path) -> None:
+def test_pipelines_and_models_travel_in_it(installed: Path, tmp_path: Path) -> None:
     run(installed, tmp_path, "rrra", "init", "app")
     assert {path.name for path in (tmp_path / "app").iterdir()} >= {
         "indexing.yaml",
@@ -61,12 +69,39 @@ def test_pipelines_and_reader_travel_in_it(installed: Path, tmp_path: Path) -> N
         "qa.yaml",
         "rag.yaml",
     }
-    assert "rrra-minilm-l6-reader" in json.loads(run(installed, tmp_path, "rrra", "info", "--json"))["bundled"]
+    names = "from rrra_haystack.pretrained import bundled_names; print(*bundled_names())"
+    assert run(installed, tmp_path, "python", "-c", names).split() == bundled_names()
 
 
-def test_the_demo_answers_its_questions(installed: Path, tmp_path: Path) -> None:
-    output = run(installed, tmp_path, "rrra", "demo")
+@pytest.fixture(scope="module")
+def demo(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """What the demo said, with a browser that prints what it is to show; and the folder it ran in."""
+    folder = tmp_path_factory.mktemp("demo")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BROWSER", "echo shown %s")
+        return run(installed, folder, "rrra", "demo", "--open"), folder
+
+
+def test_the_demo_answers_its_questions(demo: tuple[str, Path]) -> None:
+    output, _ = demo
     passages = int(output.split(" passages in ")[0].split()[-1])
     assert passages >= 40
     assert output.count("candidates,") == 5
     assert "The adapter put another passage first in" in output
+
+
+@needs_chromium
+def test_the_demo_page_shows_before_and_after(demo: tuple[str, Path]) -> None:
+    output, folder = demo
+    page = (folder / ".rrra" / "demo.html").as_uri()
+    assert f"shown {page}" in output
+    with chromium(375, 800) as browser:
+        browser.get(page)
+        sections = browser.find_elements("tag name", "section")
+        assert len(sections) == 5
+        for section in sections:
+            before, after = (column.text for column in section.find_elements("css selector", ".columns > div"))
+            assert before.startswith("Encoder alone\n1 · ")
+            assert after.startswith("With the adapter\n1 · ")
+        assert any(mark.text for mark in browser.find_elements("tag name", "mark"))
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= 375

@@ -17,8 +17,9 @@ import pytest
 import torch
 from qdrant_client import QdrantClient
 from qdrant_server import qdrant_server
+from typer.testing import CliRunner
 
-from rrra_haystack.cli import indexing, ray_indexing, stages
+from rrra_haystack.cli import app, indexing, ray_indexing, stages
 from rrra_haystack.cli.indexing import index
 from rrra_haystack.pipeline_files import read_pipeline
 
@@ -28,8 +29,9 @@ PASSAGES = 96
 TOPICS = ("rivers", "bread", "moons", "bridges", "tea", "treaties")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
+@pytest.fixture(scope="module")
+def local_ray() -> Iterator[None]:
+    """A Ray that tests share: to start one takes longer than what they do with it."""
     ray_indexing._connect(ray_indexing._ray(), "local")
     yield
     ray.shutdown()
@@ -89,34 +91,21 @@ def _workers() -> set[int]:
     return found
 
 
-def test_the_index_is_the_one_of_a_single_process(corpus: Path, files: Path, tmp_path: Path) -> None:
-    plain = _indexed([corpus, files], tmp_path / "plain", None)
-    report = _indexed([corpus, files], tmp_path / "ray", "local")
-    assert report == plain
-    assert report.added == 5
-    held = _held(tmp_path / "plain")
-    assert _held(tmp_path / "ray") == held
-    meta = next(payload["meta"] for payload, _ in held.values() if payload["id"] == "p7")
-    assert meta.pop("rrra_codes")
-    assert meta == {"title": "bread", "source": str(corpus), "part": f"{corpus}#5"}
-    again = _indexed([corpus, files], tmp_path / "ray", "local")
-    assert (again.unchanged, again.passages) == (5, len(held))
-
-
+@pytest.mark.usefixtures("local_ray")
 def test_killed_workers_lose_and_repeat_nothing(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _indexed([corpus], tmp_path / "plain", None)
     killed: set[int] = set()
     later: set[int] = set()
     write = indexing._write
 
-    def killing(*arguments: object) -> list:
+    def killing(*arguments: object) -> None:
         if not killed:
             killed.update(_workers())
             for worker in killed:
                 os.kill(worker, signal.SIGKILL)
         else:
             later.update(_workers())
-        return write(*arguments)
+        write(*arguments)
 
     monkeypatch.setattr(indexing, "_write", killing)
     report = _indexed([corpus], tmp_path / "ray", "local")
@@ -128,6 +117,25 @@ def test_killed_workers_lose_and_repeat_nothing(corpus: Path, tmp_path: Path, mo
     assert held == _held(tmp_path / "plain")
 
 
+@pytest.mark.usefixtures("local_ray")
+def test_errors_are_one_sentence(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with corpus.open("a") as file:
+        file.write('{"_id": "p96"}\n')
+    monkeypatch.setattr(stages, "_LINES", 2 * PASSAGES)
+    with pytest.raises(RuntimeError, match=rf"worker failed: {corpus}, line 97: expected a JSON object with '_id'"):
+        _indexed([corpus], tmp_path / "ray", "local")
+    with monkeypatch.context() as patched:
+        patched.setattr(ray, "is_initialized", lambda: False)
+        patched.setattr(ray, "shutdown", lambda: None)
+        for address in ("127.0.0.1:1", "ray://127.0.0.1:1", "nowhere"):
+            with pytest.raises(ConnectionError, match=f"No Ray cluster answers at {address}"):
+                _indexed([corpus], tmp_path / "ray", address)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ImportError, match=r"pip install 'rrra-haystack\[ray\]'"):
+        _indexed([corpus], tmp_path / "ray", "local")
+
+
+@pytest.mark.usefixtures("local_ray")
 def test_reading_that_kills_its_worker_ends_the_command(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,8 +155,10 @@ def test_reading_that_kills_its_worker_ends_the_command(
 
 
 @pytest.fixture
-def head(tmp_path: Path) -> Iterator[str]:
+def head(local_ray: None) -> Iterator[str]:
     """The head of a cluster of its own, as `ray start` makes it; its address."""
+    # The local Ray made the token that other clusters of this user want from then on, and told this process to show it.
+    ray.shutdown()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -183,35 +193,26 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_a_cluster_by_its_address(corpus: Path, tmp_path: Path, head: str) -> None:
-    command = [Path(sys.executable).with_name("rrra"), "index", corpus, "--store", tmp_path / "ray", "--ray", head]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    said = " ".join(done.stdout.split())
-    assert f"1 files added, 0 changed, 0 removed, 0 unchanged. The index holds {PASSAGES} passages" in said
-    assert {payload["id"] for payload, _ in _held(tmp_path / "ray").values()} == {f"p{n}" for n in range(PASSAGES)}
-
-
-def test_a_server_is_filled(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_fills_the_index_that_a_single_process_fills(
+    corpus: Path, files: Path, head: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(stages, "_LINES", PASSAGES // 2)
+    _indexed([corpus, files], tmp_path / "plain", None)
+    held = _held(tmp_path / "plain")
     with qdrant_server() as server:
-        report = index([corpus], read_pipeline(None, "indexing.yaml", server.url), ray="local")
-        assert report.passages == len(_points(server.client)) == PASSAGES
-
-
-def test_errors_are_one_sentence(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with corpus.open("a") as file:
-        file.write('{"_id": "p96"}\n')
-    monkeypatch.setattr(stages, "_LINES", 2 * PASSAGES)
-    with pytest.raises(RuntimeError, match=rf"worker failed: {corpus}, line 97: expected a JSON object with '_id'"):
-        _indexed([corpus], tmp_path / "ray", "local")
-    with monkeypatch.context() as patched:
-        patched.setattr(ray, "is_initialized", lambda: False)
-        patched.setattr(ray, "shutdown", lambda: None)
-        for address in ("127.0.0.1:1", "ray://127.0.0.1:1", "nowhere"):
-            with pytest.raises(ConnectionError, match=f"No Ray cluster answers at {address}"):
-                _indexed([corpus], tmp_path / "ray", address)
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ImportError, match=r"pip install 'rrra-haystack\[ray\]'"):
-        _indexed([corpus], tmp_path / "ray", "local")
+        # By the address of its head, and into a server; the other tests use a local Ray and a folder.
+        command = ["index", str(corpus), str(files), "--store", server.url, "--ray", head]
+        said = CliRunner().invoke(app, command, catch_exceptions=False).output
+        expected = f"5 files added, 0 changed, 0 removed, 0 unchanged. The index holds {len(held)} passages"
+        assert expected in " ".join(said.split())
+        filled = _points(server.client)
+        assert {name: payload for name, (payload, _) in filled.items()} == {name: held[name][0] for name in held}
+        for name, (_, vector) in filled.items():
+            # On its way through a server, a vector is rounded once more.
+            assert vector == pytest.approx(held[name][1], abs=1e-6)
+        again = CliRunner().invoke(app, command, catch_exceptions=False).output
+        assert "0 files added, 0 changed, 0 removed, 5 unchanged" in again
+    assert not ray.is_initialized()
+    meta = next(payload["meta"] for payload, _ in held.values() if payload["id"] == "p7")
+    assert meta.pop("rrra_codes")
+    assert meta == {"title": "bread", "source": str(corpus), "part": f"{corpus}#5"}
