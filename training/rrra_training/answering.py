@@ -2,7 +2,8 @@
 What the answers of ``qa.yaml`` are worth, end to end, and how far their confidence can be trusted.
 
 ``fit`` calibrates a reader on dev questions; ``evaluate`` asks test questions of the whole corpus with the adapter and
-without it, and half of them again with the right passage taken away, where the right answer is none.
+without it, and half of them again with the right passage taken away, where the right answer is none. It reads more
+passages than ``qa.yaml`` does, to see what reading fewer or more of them is worth.
 """
 
 import json
@@ -38,6 +39,8 @@ from rrra_training.reading import exact_match, f1
 # An answer is right if it shares this much with a right one.
 _RIGHT_F1 = 0.5
 _SPANS = 100
+# How many passages are read, in the comparison of these numbers.
+_READ = (1, 3, 5, 10)
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class Span:
     :param relevance: The passage's relevance probability; `None` without the adapter.
     :param f1: How far it is right, 0 to 1.
     :param exact: Whether it is right to the letter.
+    :param rank: The passage's place among those that were read, from 1.
     """
 
     text: str
@@ -57,26 +61,34 @@ class Span:
     relevance: float | None
     f1: float
     exact: bool
+    rank: int
 
 
 # The spans of each passage that was read, one list a question.
 Spans = list[list[Span]]
 
 
+def passages_read() -> int:
+    """How many passages the reader of ``qa.yaml`` reads."""
+    return read_pipeline(None, "qa.yaml", None)["components"]["ranker"]["init_parameters"]["top_k"]
+
+
 @contextmanager
-def opened_twice(store: str, reader: str = DEFAULT_READER) -> Iterator[tuple[Pipeline, Pipeline]]:
+def opened_twice(store: str, passages: int, reader: str = DEFAULT_READER) -> Iterator[tuple[Pipeline, Pipeline]]:
     """
-    ``qa.yaml`` with the adapter and without it, over one store; the reader reads as many passages in both.
+    ``qa.yaml`` with the adapter and without it, over one store.
 
     :param store: Folder or URL of a filled Qdrant.
+    :param passages: How many passages the reader reads in both.
     :param reader: What `RRRAReader` takes.
     """
     data = read_pipeline(None, "qa.yaml", store)
     bare = read_pipeline(None, "qa.yaml", store)
     for one in (data, bare):
         one["components"]["reader"]["init_parameters"]["model"] = reader
-    ranker = bare["components"].pop("ranker")
-    bare["components"]["retriever"]["init_parameters"]["top_k"] = ranker["init_parameters"]["top_k"]
+    data["components"]["ranker"]["init_parameters"]["top_k"] = passages
+    del bare["components"]["ranker"]
+    bare["components"]["retriever"]["init_parameters"]["top_k"] = passages
     bare["connections"] = [one for one in bare["connections"] if not one["receiver"].startswith("ranker.")]
     for one in bare["connections"]:
         one["sender"] = one["sender"].replace("ranker.", "retriever.")
@@ -110,11 +122,22 @@ def read(pipeline: Pipeline, queries: Sequence[Query], without: dict[str, list[s
             told = answer.meta[SCORES_KEY]["span_score"]
             if answer.document.id not in best or told > best[answer.document.id].meta[SCORES_KEY]["span_score"]:
                 best[answer.document.id] = answer
-        spans.append([_span(answer, query) for answer in best.values()])
+        in_order = sorted(best.values(), key=lambda answer: -answer.document.score)
+        spans.append([_span(answer, query, rank) for rank, answer in enumerate(in_order, start=1)])
     return spans
 
 
-def _span(answer: Any, query: Query) -> Span:
+def first(spans: Spans, passages: int) -> Spans:
+    """
+    What would have been read if fewer passages were.
+
+    :param spans: One list a question.
+    :param passages: How many passages.
+    """
+    return [[span for span in own if span.rank <= passages] for own in spans]
+
+
+def _span(answer: Any, query: Query, rank: int) -> Span:
     told = answer.meta[SCORES_KEY]
     return Span(
         text=answer.data,
@@ -122,6 +145,7 @@ def _span(answer: Any, query: Query) -> Span:
         relevance=told.get("relevance_probability"),
         f1=max(f1(answer.data, right) for right in query.answers),
         exact=any(exact_match(answer.data, right) for right in query.answers),
+        rank=rank,
     )
 
 
@@ -263,6 +287,23 @@ def report(said: dict[str, Said], removed: dict[str, Said], seed: int) -> dict[s
     return figures
 
 
+def by_passages(found: dict[str, Spans], calibration: AnswerCalibration) -> dict[str, dict[str, dict[str, float]]]:
+    """
+    EM and F1 by how many passages are read.
+
+    :param found: What each system read, by its name.
+    :param calibration: Chooses among the spans.
+    :returns: Number of passages -> system -> ``EM`` and ``F1``, 0 to 1.
+    """
+    figures: dict[str, dict[str, dict[str, float]]] = {}
+    for passages in _READ:
+        said = {name: Said.of(first(spans, passages), calibration) for name, spans in found.items()}
+        figures[str(passages)] = {
+            name: {"EM": float(one.exact.mean()), "F1": float(one.f1.mean())} for name, one in said.items()
+        }
+    return figures
+
+
 def _share(values: np.ndarray, where: np.ndarray) -> float | None:
     return float(values[where].mean()) if where.any() else None
 
@@ -308,6 +349,19 @@ def render(figures: dict[str, Any]) -> Table:
     return table
 
 
+def render_passages(figures: dict[str, dict[str, dict[str, float]]]) -> Table:
+    """What :func:`by_passages` returns as a table, in percent."""
+    table = Table(title="By passages read")
+    table.add_column("passages", justify="right")
+    systems = next(iter(figures.values()))
+    for name in systems:
+        for measure in ("EM", "F1"):
+            table.add_column(f"{measure}, {name}", justify="right")
+    for passages, own in figures.items():
+        table.add_row(passages, *(f"{100 * value:.1f}" for name in systems for value in own[name].values()))
+    return table
+
+
 app = typer.Typer(help="Calibrate and measure the answers of qa.yaml.", no_args_is_help=True, add_completion=False)
 
 Data = Annotated[Path, typer.Argument(exists=True, file_okay=False, help="SQuAD in the BEIR layout, with answers.")]
@@ -341,7 +395,7 @@ def fit_command(
 ) -> None:
     """Calibrate answers on questions of which one in four is asked once more, without its right passage."""
     queries, right = _asked(data, split, limit, seed)
-    with opened_twice(store, reader) as pipelines:
+    with opened_twice(store, passages_read(), reader) as pipelines:
         found = [Read(read(one, queries), read(one, queries[::4], right)) for one in pipelines]
     calibration = fit(found[0], found[1], none_share)
     atomic_write(output / ANSWERS_FILE, calibration.model_dump_json(indent=2) + "\n")
@@ -365,15 +419,17 @@ def evaluate_command(
         msg = f"The reader {reader} is not calibrated. Run: python -m rrra_training.answering fit"
         raise typer.BadParameter(msg)
     queries, right = _asked(data, split, limit, seed)
-    with opened_twice(store, reader) as (adapted, bare):
+    own = passages_read()
+    with opened_twice(store, max(own, *_READ), reader) as (adapted, bare):
         found = {
             "encoder alone": Read(read(bare, queries), read(bare, queries[::2], right)),
             "with the adapter": Read(read(adapted, queries), read(adapted, queries[::2], right)),
         }
-    said = {name: Said.of(own.there, calibration) for name, own in found.items()}
-    removed = {name: Said.of(own.gone, calibration) for name, own in found.items()}
+    said = {name: Said.of(first(one.there, own), calibration) for name, one in found.items()}
+    removed = {name: Said.of(first(one.gone, own), calibration) for name, one in found.items()}
     figures = report(said, removed, seed)
-    Console().print(render(figures))
+    figures["passages read"] = by_passages({name: one.there for name, one in found.items()}, calibration)
+    Console().print(render(figures), render_passages(figures["passages read"]))
     if json_file:
         atomic_write(json_file, json.dumps(figures, indent=2) + "\n")
     if plot:

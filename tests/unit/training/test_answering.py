@@ -5,7 +5,21 @@ import numpy as np
 import pytest
 from haystack import Document
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
-from rrra_training.answering import Read, Said, Span, draw, fit, opened_twice, read, render, report
+from rrra_training.answering import (
+    Read,
+    Said,
+    Span,
+    by_passages,
+    draw,
+    first,
+    fit,
+    opened_twice,
+    passages_read,
+    read,
+    render,
+    render_passages,
+    report,
+)  # fmt: skip
 from rrra_training.data import Query
 from texts import TEXTS
 
@@ -33,11 +47,11 @@ def spans(rng: np.random.Generator, questions: int, relevance: bool) -> list[lis
     found = []
     for _ in range(questions):
         own = []
-        for _ in range(5):
+        for rank in range(1, 6):
             score, trust = rng.normal(0, 3), rng.normal(-1, 2)
             right = rng.random() < 1 / (1 + np.exp(-(score + (trust if relevance else 0) - 1)))
             probability = float(1 / (1 + np.exp(-trust)))
-            own.append(Span("x", score, probability if relevance else None, float(right), bool(right)))
+            own.append(Span("x", score, probability if relevance else None, float(right), bool(right), rank))
         found.append(own)
     return found
 
@@ -71,8 +85,8 @@ def test_what_is_nowhere_is_known_by_its_scores() -> None:
 def test_the_report_of_known_answers(tmp_path: Path) -> None:
     law, never = AnswerRegression(bias=0, span=1, relevance=1), AnswerRegression(bias=0, span=-1)
     calibration = AnswerCalibration(right=law, none=never, right_alone=law, none_alone=never)
-    right, wrong = Span("1937", 2.0, 0.5, 1.0, True), Span("the", -2.0, 0.5, 0.0, False)
-    half = Span("in May 1937", 1.0, 0.5, 0.8, False)
+    right, wrong = Span("1937", 2.0, 0.5, 1.0, True, 1), Span("the", -2.0, 0.5, 0.0, False, 1)
+    half = Span("in May 1937", 1.0, 0.5, 0.8, False, 2)
     ours = Said.of([[right, wrong], [wrong, half], [], [right]], calibration)
     base = Said.of([[wrong], [wrong], [right], [right]], calibration)
     assert ours.exact.tolist() == [1, 0, 0, 1]
@@ -91,13 +105,28 @@ def test_the_report_of_known_answers(tmp_path: Path) -> None:
     assert (tmp_path / "plot.png").stat().st_size > 1000
 
 
+def test_who_reads_fewer_passages_has_the_first() -> None:
+    law = AnswerRegression(bias=0, span=1, relevance=1)
+    calibration = AnswerCalibration(right=law, none=law, right_alone=law, none_alone=law)
+    question = [
+        Span("no", 1.0, 0.5, 0.0, False, 1),
+        Span("May 1937", 2.0, 0.5, 1.0, True, 3),
+        Span("x", 9, 0.5, 0.2, False, 6),
+    ]
+    assert [len(own) for own in first([question, question[:1]], 3)] == [2, 1]
+    figures = by_passages({"one": [question]}, calibration)
+    assert {passages: own["one"]["EM"] for passages, own in figures.items()} == {"1": 0, "3": 1, "5": 1, "10": 0}
+    assert figures["10"]["one"]["F1"] == pytest.approx(0.2)
+    assert render_passages(figures).row_count == 4
+
+
 def test_answers_with_and_without_the_adapter_and_the_passage(store: Path) -> None:
-    with opened_twice(str(store)) as (adapted, bare):
+    with opened_twice(str(store), passages_read()) as (adapted, bare):
         (with_adapter,), (alone,) = read(adapted, [QUESTION]), read(bare, [QUESTION])
         (hidden,) = read(adapted, [QUESTION], {"q": [f"passage {BRIDGE}"]})
     assert max(with_adapter, key=lambda span: span.score).exact
     assert max(alone, key=lambda span: span.score).exact
     assert all(span.relevance is not None for span in with_adapter)
     assert all(span.relevance is None for span in alone)
-    assert len(with_adapter) == len(alone) == 10
+    assert [span.rank for span in with_adapter] == [span.rank for span in alone] == [1, 2, 3]
     assert not any(span.exact for span in hidden)
