@@ -12,7 +12,7 @@ def command(
     question: Annotated[str, typer.Argument(help="The question.")],
     store: Annotated[str | None, typer.Option(help="Folder or URL of the Qdrant that holds the documents.")] = None,
     pipeline: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Pipeline YAML to ask.")] = None,
-    top_k: Annotated[int, typer.Option(min=1, help="Passages to show.")] = 3,
+    top_k: Annotated[int, typer.Option(min=1, help="Passages to show, of those that the ranker returned.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Ask a question of what was indexed, and see what the adapter changed."""

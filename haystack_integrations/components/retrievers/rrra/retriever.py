@@ -436,12 +436,13 @@ class RRRARetriever:
             if held is None:
                 await client.close()
             raise
-        if held is None and store._async_client is None:
+        if held is None:
+            # Another task may have been faster.
+            faster = store._async_client
+            if faster is not None:
+                await client.close()
+                client = faster
             store._async_client = client
-        elif held is None:
-            # Another task was faster.
-            client, surplus = store._async_client, client
-            await surplus.close()
         self._checked_client = client
         return client
 
