@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -207,7 +207,7 @@ class RRRAModel(nn.Module):
             if held is None:
                 held = cls.load(model, **options)
                 _SHARED[key] = held
-            return held
+            return cast("Self", held)
 
     def save(
         self,
@@ -508,5 +508,5 @@ class RRRAModel(nn.Module):
         )
 
 
-_SHARED: WeakValueDictionary[tuple[str, str, str], Any] = WeakValueDictionary()
+_SHARED: WeakValueDictionary[tuple[str, str, str], RRRAModel] = WeakValueDictionary()
 _SHARED_LOCK = threading.Lock()

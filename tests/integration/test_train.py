@@ -13,6 +13,7 @@ import torch
 import yaml
 from facts import write_facts
 from haystack import Document
+from rrra_training.compare import app as compare
 from rrra_training.joint import JointTraining, draw_negatives
 from rrra_training.recipe import load_recipe
 from rrra_training.rundir import RunDirectory
@@ -20,7 +21,7 @@ from rrra_training.samplers import TopK
 from rrra_training.train import Workshop, train
 from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from rrra_haystack import RRRAAdapterRanker, RRRADocumentEmbedder, RRRAModel
 from rrra_haystack.cli import app
@@ -234,6 +235,39 @@ def test_three_phases_make_an_encoder_that_others_open(joint: Path) -> None:
     assert abs(encoder.encode(question) - first.encode(question)).max() > 1e-4
     _, codes = model.encode_documents(["Rosk was founded in 1300.", "Yarm lies on the river Enz."])
     assert model.score(model.encode_query(question[0]), codes).fused.argmax() == 0
+
+
+def test_figures_of_encoders_are_not_taken_for_those_of_adapters(
+    workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan: dict[str, Any] = {
+        "recipe": str(workplace / "recipe.yaml"),
+        "set": [
+            "adapter.steps=1", "joint.steps=2", "joint.batch_size=4", "joint.refit_steps=0", "joint.adapter_weight=0",
+        ],
+        "variants": {"top": ["joint.sampler=top-k"], "any": ["joint.sampler=random"]},
+        "encoder_alone": True,
+    }  # fmt: skip
+    file, output = tmp_path / "plan.yaml", tmp_path / "runs"
+    monkeypatch.setenv("COLUMNS", "160")
+
+    def compared() -> Result:
+        file.write_text(yaml.safe_dump(plan), encoding="utf-8")
+        options = ["--output", str(output), "--cache", str(workplace / "cache")]
+        return CliRunner().invoke(compare, [str(file), *options])
+
+    first = compared()
+    assert first.exit_code == 0, first.output
+    results = json.loads((output / "comparison.json").read_text())["results"]
+    assert results.keys() == {"top", "any"}
+    for name, own in results.items():
+        (measures,) = own.values()
+        figures = json.loads((output / f"{name}-0" / "dev.json").read_text())["sets"]
+        assert measures["R@1"] == [one["systems"]["encoder"]["R@1"] for one in figures.values()]
+    assert not (output / "top-0" / "model").exists()
+    plan["encoder_alone"] = False
+    refused = compared()
+    assert "was finished with encoder_alone: true. Choose another --output" in str(refused.exception)
 
 
 def test_phases_can_run_one_at_a_time(workplace: Path, joint: Path) -> None:

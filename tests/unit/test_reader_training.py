@@ -74,7 +74,17 @@ def test_an_interrupted_training_goes_on_and_never_with_another_recipe_or_other_
         train(RECIPE.model_copy(update={"rank": 8}), data, output)
     with pytest.raises(ValueError, match=begun):
         train(RECIPE, tmp_path, output)
-    train(RECIPE, data, output)
+    saved = []
+
+    def noted(trainer: transformers.Trainer, *args: object, **kwargs: object) -> None:
+        saved.append(trainer.state.global_step)
+        write(trainer, *args, **kwargs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(transformers.Trainer, "_save_checkpoint", noted)
+        train(RECIPE, data, output)
+    # From the first checkpoint, since the second is not whole.
+    assert saved == [4, 6]
     assert [file.name for file in tmp_path.iterdir()] == ["reader"]
     resumed, whole = (load_file(folder / "adapter_model.safetensors") for folder in (output, reader))
     assert resumed.keys() == whole.keys()

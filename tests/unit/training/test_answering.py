@@ -19,7 +19,7 @@ from rrra_training.answering import (
     render,
     render_passages,
     report,
-)  # fmt: skip
+)
 from rrra_training.data import Query
 from texts import TEXTS
 
