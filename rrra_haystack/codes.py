@@ -6,9 +6,9 @@ code, so the concatenated records of many documents are one matrix that is multi
 rows included; the head's products are ignored. The size of a record is a multiple of 24 bytes: of 3, so that base64
 text needs no padding and joined texts decode in one call, and of 8, so that check sums are sums of words.
 
-Head, little-endian: magic ``RRRA``, version (u1), kind (u1), token dimensions (u2), pooled dimensions (u2), reserved
+Head, little-endian: magic ``RRRA``, version (u1), kind (u1), token dimensions (u2), pooled dimensions (u2), words
 (u2), tokens (u4), fingerprint of the model (u4), scale of the token codes (f4), scale of the pooled code (f4),
-reserved (u4), check sum (u8); then the pooled code, one byte a dimension.
+reserved (u4), check sum (u8); then the pooled code, one byte a dimension, and the words, two bytes each.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from rrra_haystack.segments import ranges
 CodeKind = Literal["int8", "1bit"]
 
 _MAGIC = b"RRRA"
-_VERSION = 1
+VERSION = 2
 _KINDS: tuple[CodeKind, ...] = ("int8", "1bit")
 _ALIGNMENT = 24
 _HEAD = np.dtype(
@@ -38,15 +38,16 @@ _HEAD = np.dtype(
         ("kind", "u1"),
         ("token_dim", "<u2"),
         ("pooled_dim", "<u2"),
-        ("reserved", "<u2"),
+        ("words", "<u2"),
         ("tokens", "<u4"),
         ("fingerprint", "<u4"),
         ("token_scale", "<f4"),
         ("pooled_scale", "<f4"),
-        ("reserved_2", "<u4"),
+        ("reserved", "<u4"),
         ("checksum", "<u8"),
     ]
 )
+_WORD = np.dtype("<u2")
 # Base64 text that holds the fixed fields of a head.
 _HEAD_TEXT = -(-_HEAD.itemsize // 3) * 4
 _CHECKSUM_WORD = _HEAD.fields["checksum"][1] // 8 if _HEAD.fields else 0
@@ -87,16 +88,21 @@ class TokenCodec:
         """Bytes of one token code."""
         return self.token_dim if self.kind == "int8" else self.token_dim // 8
 
-    def record_bytes(self, tokens: int) -> int:
-        """Bytes of the record of a document of so many tokens (base64 text is 4/3 of that)."""
-        return self._record_rows(np.asarray([tokens])).item() * self.row_bytes
+    def record_bytes(self, tokens: int, words: int = 0) -> int:
+        """Bytes of the record of a document of so many tokens and distinct words (base64 text is 4/3 of that)."""
+        return self._record_rows(np.asarray([tokens]), np.asarray([words])).item() * self.row_bytes
 
-    def _record_rows(self, tokens: np.ndarray) -> np.ndarray:
-        head_rows = -(-(_HEAD.itemsize + self.pooled_dim) // self.row_bytes)
+    def _record_rows(self, tokens: np.ndarray, words: np.ndarray) -> np.ndarray:
+        head_rows = -(-(_HEAD.itemsize + self.pooled_dim + _WORD.itemsize * words) // self.row_bytes)
         step = _ALIGNMENT // math.gcd(_ALIGNMENT, self.row_bytes)
         return -(-(tokens + head_rows) // step) * step
 
-    def pack(self, pooled: Tensor, states: Tensor, lengths: Tensor) -> list[bytes]:
+    def head_bytes(self, record: bytes | np.ndarray) -> int:
+        """Bytes of a record before its tokens, padding aside: its fixed fields, pooled code and words."""
+        fields = np.frombuffer(record, dtype=_HEAD, count=1)[0]
+        return _HEAD.itemsize + self.pooled_dim + _WORD.itemsize * int(fields["words"])
+
+    def pack(self, pooled: Tensor, states: Tensor, lengths: Tensor, words: Sequence[np.ndarray]) -> list[bytes]:
         """
         Pack the token codes of b documents.
 
@@ -104,31 +110,35 @@ class TokenCodec:
         :param states: Projected token states of all documents, one after the other, shape ``[T, token_dim]``; their
             lengths do not matter.
         :param lengths: Tokens of each document, shape ``[b]``.
+        :param words: Words of each document, as :func:`~rrra_haystack.words.word_codes` gives them.
         :returns: One record a document.
         """
         counts = lengths.cpu().numpy()
         if len(counts) == 0:
             return []
+        word_counts = np.asarray([len(own) for own in words])
         tokens, token_scale = self._quantise(states, counts)
         peak = pooled.abs().amax(dim=1).clamp_min(1e-12)
         pooled_codes = (pooled * (127 / peak)[:, None]).round().to(torch.int8).cpu().numpy()
 
-        rows = self._record_rows(counts)
+        rows = self._record_rows(counts, word_counts)
         ends = np.cumsum(rows)
         buffer = np.zeros((int(ends[-1]), self.row_bytes), dtype=np.uint8)
         buffer[ranges(ends - counts, counts)] = tokens
 
         head = np.zeros(len(counts), dtype=_HEAD)
-        head["magic"], head["version"], head["kind"] = _MAGIC, _VERSION, _KINDS.index(self.kind)
+        head["magic"], head["version"], head["kind"] = _MAGIC, VERSION, _KINDS.index(self.kind)
         head["token_dim"], head["pooled_dim"] = self.token_dim, self.pooled_dim
-        head["tokens"], head["fingerprint"] = counts, self.fingerprint
+        head["tokens"], head["words"], head["fingerprint"] = counts, word_counts, self.fingerprint
         head["token_scale"], head["pooled_scale"] = token_scale, (peak / 127).cpu().numpy()
         flat = buffer.reshape(-1)
         starts = (ends - rows) * self.row_bytes
         head_bytes = np.concatenate([head.view(np.uint8).reshape(len(head), -1), pooled_codes.view(np.uint8)], axis=1)
         flat[starts[:, None] + np.arange(head_bytes.shape[1])] = head_bytes
-        words = flat.view(np.uint64)
-        words[starts // 8 + _CHECKSUM_WORD] = np.add.reduceat(words, starts // 8)
+        word_bytes = np.concatenate(words).astype(_WORD).view(np.uint8)
+        flat[ranges(starts + head_bytes.shape[1], _WORD.itemsize * word_counts)] = word_bytes
+        summands = flat.view(np.uint64)
+        summands[starts // 8 + _CHECKSUM_WORD] = np.add.reduceat(summands, starts // 8)
         return [flat[start : end * self.row_bytes].tobytes() for start, end in zip(starts, ends, strict=True)]
 
     def _quantise(self, states: Tensor, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -173,11 +183,11 @@ class TokenCodec:
         flat = np.frombuffer(buffer, dtype=np.uint8)
         starts = np.cumsum(sizes) - sizes
         head = flat[starts[:, None] + np.arange(_HEAD.itemsize)].view(_HEAD)[:, 0]
-        rows = self._record_rows(head["tokens"].astype(np.int64))
+        rows = self._record_rows(head["tokens"].astype(np.int64), head["words"].astype(np.int64))
         checksums = np.add.reduceat(flat.view(np.uint64), starts // 8) - head["checksum"]
         sound = (
             (head["magic"] == _MAGIC)
-            & (head["version"] == _VERSION)
+            & (head["version"] == VERSION)
             & (head["kind"] == _KINDS.index(self.kind))
             & (head["token_dim"] == self.token_dim)
             & (head["pooled_dim"] == self.pooled_dim)
@@ -191,14 +201,17 @@ class TokenCodec:
 
     def _batch(self, flat: np.ndarray, head: np.ndarray, ends: np.ndarray) -> CodeBatch:
         """What is matched of sound records: their bytes, heads, and the row after the last one of each."""
-        begins = np.concatenate([[0], ends[:-1]]) if len(ends) else ends
-        pooled = flat[begins[:, None] * self.row_bytes + _HEAD.itemsize + np.arange(self.pooled_dim)].view(np.int8)
+        begins = (np.concatenate([[0], ends[:-1]]) if len(ends) else ends) * self.row_bytes + _HEAD.itemsize
+        pooled = flat[begins[:, None] + np.arange(self.pooled_dim)].view(np.int8)
+        word_counts = head["words"].astype(np.int64)
         return CodeBatch(
             rows=flat.reshape(-1, self.row_bytes),
             ends=ends,
             lengths=head["tokens"].astype(np.int64),
             token_scale=head["token_scale"],
             pooled=torch.from_numpy(pooled * head["pooled_scale"][:, None]),
+            words=flat[ranges(begins + self.pooled_dim, _WORD.itemsize * word_counts)].view(_WORD),
+            word_counts=word_counts,
             is_binary=self.kind == "1bit",
         )
 
@@ -230,8 +243,8 @@ class TokenCodec:
         if len(data) < _HEAD.itemsize:
             return "are truncated"
         head = np.frombuffer(data, dtype=_HEAD, count=1)[0]
-        if head["version"] != _VERSION:
-            return f"have version {head['version']}, but this release reads version {_VERSION}"
+        if head["version"] != VERSION:
+            return f"have version {head['version']}, but this release reads version {VERSION}"
         if head["kind"] >= len(_KINDS):
             return "are damaged: their kind is unknown"
         if head["kind"] != _KINDS.index(self.kind):
@@ -240,11 +253,11 @@ class TokenCodec:
         expected = f"{self.kind} codes of {self.token_dim} and {self.pooled_dim} dimensions"
         if found != expected:
             return f"were made by another model: they are {found}, but this model reads {expected}"
-        size = self.record_bytes(int(head["tokens"]))
+        size = self.record_bytes(int(head["tokens"]), int(head["words"]))
         if len(data) != size:
             return f"are {'truncated' if len(data) < size else 'damaged'}: {len(data)} bytes where {size} are expected"
-        words = np.frombuffer(data, dtype=np.uint64)
-        if (int(words.sum(dtype=np.uint64)) - int(head["checksum"])) % 2**64 != int(head["checksum"]):
+        summands = np.frombuffer(data, dtype=np.uint64)
+        if (int(summands.sum(dtype=np.uint64)) - int(head["checksum"])) % 2**64 != int(head["checksum"]):
             return "are damaged: their check sum is wrong"
         if head["fingerprint"] != self.fingerprint:
             return "were made by another model or with other weights"
@@ -267,13 +280,13 @@ def split_record(record: str, name: str) -> tuple[str, Tensor]:
 
     :param record: Base64 text of the record.
     :param name: What to call the document in errors.
-    :returns: Base64 text of head and pooled code, and the token states, shape ``[tokens, token_dim]``.
+    :returns: Base64 text of head, pooled code and words, and the token states, shape ``[tokens, token_dim]``.
     :raises InvalidCodesError: If the record is damaged or truncated.
     """
     _, codec = _codec_of(record[:_HEAD_TEXT] if kind_of(record) else "", name)
     states = codec.unpack([record], [name]).token_states()
-    head = pybase64.b64decode(record)[: _HEAD.itemsize + codec.pooled_dim]
-    return pybase64.b64encode_as_string(head), states
+    data = pybase64.b64decode(record)
+    return pybase64.b64encode_as_string(data[: codec.head_bytes(data)]), states
 
 
 def join_record(head: str, states: np.ndarray, name: str) -> str:
@@ -282,17 +295,18 @@ def join_record(head: str, states: np.ndarray, name: str) -> str:
 
     What is not the same is found by the check sum when the record is read.
 
-    :param head: Base64 text of head and pooled code.
+    :param head: Base64 text of head, pooled code and words.
     :param states: Token states, shape ``[tokens, token_dim]``.
     :param name: What to call the document in errors.
     :raises InvalidCodesError: If the head is damaged.
     """
     data, codec = _codec_of(head, name)
-    if len(data) != _HEAD.itemsize + codec.pooled_dim or states.shape[1] != codec.token_dim:
+    if len(data) != codec.head_bytes(data) or states.shape[1] != codec.token_dim:
         msg = f"The token codes of document {name} are damaged. {_REMEDY}"
         raise InvalidCodesError(msg)
     fields = data[: _HEAD.itemsize].view(_HEAD)[0]
-    rows = np.zeros((codec.record_bytes(len(states)) // codec.row_bytes, codec.row_bytes), dtype=np.uint8)
+    size = codec.record_bytes(len(states), int(fields["words"]))
+    rows = np.zeros((size // codec.row_bytes, codec.row_bytes), dtype=np.uint8)
     rows.reshape(-1)[: len(data)] = data
     if codec.kind == "int8":
         tokens = np.rint(states / fields["token_scale"]).clip(-127, 127).astype(np.int8).view(np.uint8)

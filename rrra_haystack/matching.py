@@ -21,6 +21,8 @@ class CodeBatch:
     :param lengths: Tokens of each document, shape ``[n]``, int64.
     :param token_scale: Factor that restores the scale of each document's tokens, shape ``[n]``, float32.
     :param pooled: The documents' pooled embeddings, shape ``[n, d]``, float32.
+    :param words: The documents' words, one document after the other, shape ``[W]``, uint16.
+    :param word_counts: Words of each document, shape ``[n]``, int64.
     :param is_binary: Whether only the signs of the token states are kept, eight to a byte.
     """
 
@@ -29,6 +31,8 @@ class CodeBatch:
     lengths: np.ndarray
     token_scale: np.ndarray
     pooled: Tensor
+    words: np.ndarray
+    word_counts: np.ndarray
     is_binary: bool
 
     def __len__(self) -> int:

@@ -27,10 +27,13 @@ from rrra_haystack.matching import CodeBatch, eight_bits
 from rrra_haystack.model_files import CONFIG, WEIGHTS, RRRAConfig, find_directory, read_config
 from rrra_haystack.pretrained import bundled, resolve_encoder
 from rrra_haystack.scoring import check_fusion_weight, reranking_score
+from rrra_haystack.words import lexical_scores, word_codes
 
 DEFAULT_MODEL = "rrra-minilm-l6"
 
 _QUERIES_KEPT = 256
+# Chosen on the dev splits of four sets; docs/untrained.md says how.
+_UNTRAINED_LEXICAL_WEIGHT = 0.05
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,13 @@ class QueryEncoding:
     :param embedding: Pooled embedding, shape ``[d]``, float32, on the CPU.
     :param states: Projected token states, shape ``[m, h]``, float32, on the CPU.
     :param hidden: Token states before projection, shape ``[m, hidden]``, float32, on the CPU.
+    :param words: The query's words, shape ``[u]``, uint16.
     """
 
     embedding: Tensor
     states: Tensor
     hidden: Tensor
+    words: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class Scores:
     What a model says of the n candidates of a query, each of shape ``[n]``, float32.
 
     :param base: Encoder score: cosine of the pooled embeddings.
-    :param adapter: Adapter score.
+    :param adapter: Adapter score, to which the words in common have added.
     :param fused: Reranking score, which orders the candidates.
     :param scaled: The same, brought between 0 and 1 by the calibration.
     :param relevance: Probability of relevance.
@@ -184,13 +189,20 @@ class RRRAModel(nn.Module):
     @classmethod
     def untrained(cls, encoder: Encoder, *, code: CodeKind = "1bit") -> Self:
         """
-        A model whose adapter learned nothing: encoder score and token match, fused by the documented default.
+        A model whose adapter learned nothing: encoder score, token match and words, fused by the documented default.
 
         :param encoder: Any encoder.
         :param code: Kind of the token codes that are written.
         """
         adapter = AdapterConfig(pooled_dim=encoder.dimension, token_dim=encoder.hidden_size)
-        return cls(encoder, RRRAConfig(encoder=encoder.name, layer=encoder.layer, code=code, adapter=adapter))
+        config = RRRAConfig(
+            encoder=encoder.name,
+            layer=encoder.layer,
+            code=code,
+            lexical_weight=_UNTRAINED_LEXICAL_WEIGHT,
+            adapter=adapter,
+        )
+        return cls(encoder, config)
 
     @classmethod
     def shared(cls, model: str | Path = DEFAULT_MODEL, **options: Any) -> Self:
@@ -287,8 +299,10 @@ class RRRAModel(nn.Module):
         )
         for batch in batches:
             embeddings[batch.indices.numpy()] = batch.pooled.cpu().numpy()
-            records = codec.pack(batch.pooled, self.project(batch.states), batch.lengths)
-            for index, record in zip(batch.indices.tolist(), records, strict=True):
+            indices = batch.indices.tolist()
+            words = [word_codes(texts[index]) for index in indices]
+            records = codec.pack(batch.pooled, self.project(batch.states), batch.lengths, words)
+            for index, record in zip(indices, records, strict=True):
                 codes[index] = pybase64.b64encode_as_string(record)
         return embeddings, codes
 
@@ -309,6 +323,7 @@ class RRRAModel(nn.Module):
             embedding=batch.pooled[0].cpu(),
             states=self.project(batch.states).cpu(),
             hidden=batch.states.float().cpu(),
+            words=word_codes(text),
         )
         with self._lock:
             self._queries[key] = encoding
@@ -378,17 +393,21 @@ class RRRAModel(nn.Module):
         weight = self.config.fusion_weight if fusion_weight is None else check_fusion_weight(fusion_weight)
         batch = candidates if isinstance(candidates, CodeBatch) else self.read_codes(candidates)
         judgement = self._judge(query, batch)
-        fused = reranking_score(judgement.base, judgement.adapter, weight)
+        adapter = judgement.adapter
+        if self.config.lexical_weight:
+            lexical = torch.from_numpy(lexical_scores(query.words, batch.words, batch.word_counts))
+            adapter = adapter + self.config.lexical_weight * lexical
+        fused = reranking_score(judgement.base, adapter, weight)
         # The probability belongs to the pair, not to the weight of this call: it is made from the model's own weight.
         own = (
             fused
             if weight == self.config.fusion_weight
-            else reranking_score(judgement.base, judgement.adapter, self.config.fusion_weight)
+            else reranking_score(judgement.base, adapter, self.config.fusion_weight)
         )
         relevance = self.config.calibration.probability(own, judgement.relevance_logit)
         return Scores(
             base=judgement.base.numpy(),
-            adapter=judgement.adapter.numpy(),
+            adapter=adapter.numpy(),
             fused=fused.numpy(),
             scaled=self.config.calibration.probability(fused).numpy(),
             relevance=relevance.numpy(),
@@ -505,6 +524,7 @@ class RRRAModel(nn.Module):
             f"| setting | value |\n|---|---|\n| token codes | {self.config.code}, "
             f"{self.config.adapter.token_dim} dimensions a token |\n"
             f"| fusion weight | {self.config.fusion_weight:g} |\n"
+            f"| lexical weight | {self.config.lexical_weight:g} |\n"
         )
 
 

@@ -32,6 +32,7 @@ class RRRAConfig(BaseModel):
     :param layer: Hidden layer that the token states are taken from; -1 is the last.
     :param code: Kind of the token codes that are written.
     :param fusion_weight: The exponent lambda of the reranking score.
+    :param lexical_weight: How much the words in common add to the adapter score; 0 for nothing.
     :param calibration: Makes a probability of relevance from a reranking score.
     :param detection: Makes a probability that an unlabelled passage is relevant, given one that is labelled so.
     :param adapter: The adapter's shape.
@@ -46,6 +47,7 @@ class RRRAConfig(BaseModel):
     code: CodeKind = "1bit"
     # Untrained values, chosen and fitted on the dev splits of four sets; docs/untrained.md says how.
     fusion_weight: float = Field(3.0, ge=0)
+    lexical_weight: float = Field(0.0, ge=0)
     calibration: Calibration = Calibration(slope=5.6, gap_slope=14.9, intercept=-4.2)
     detection: Detection = Detection()
     adapter: AdapterConfig

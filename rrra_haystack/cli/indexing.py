@@ -20,6 +20,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from rrra_haystack.cli.ray_indexing import encoded_by_ray
 from rrra_haystack.cli.stages import PASSAGES_SUFFIX, Encoding, Reading, Unit, units_of
+from rrra_haystack.codes import VERSION
 from rrra_haystack.files import atomic_write
 from rrra_haystack.pipeline_files import opened, store_parameters
 from rrra_haystack.pretrained import bundled
@@ -292,7 +293,8 @@ def _recipe(pipeline: dict[str, Any], loaded: Pipeline) -> str:
     # As loaded, for a pipeline may leave the model to the default.
     told = {name: component["init_parameters"] for name, component in loaded.to_dict()["components"].items()}
     weights = {name: _weights(str(parameters["model"])) for name, parameters in told.items() if "model" in parameters}
-    recipe = json.dumps({**pipeline, "components": components, "weights": weights}, sort_keys=True)
+    made_by = {"weights": weights, "codes": VERSION}
+    recipe = json.dumps({**pipeline, "components": components, **made_by}, sort_keys=True)
     return hashlib.sha256(recipe.encode()).hexdigest()[:16]
 
 

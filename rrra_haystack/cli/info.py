@@ -35,6 +35,7 @@ def command(
         "embedding dimensions": loaded.encoder.dimension,
         "token codes": f"{codec.kind}, {codec.token_dim} dimensions, {codec.row_bytes} bytes a token",
         "fusion weight": loaded.config.fusion_weight,
+        "lexical weight": loaded.config.lexical_weight,
         "bundled": ", ".join(bundled_names()),
         "python": platform.python_version(),
         **{name: _version(name) for name in _PACKAGES},

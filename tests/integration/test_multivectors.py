@@ -22,6 +22,7 @@ from rrra_haystack import RRRAAdapterRanker, RRRADocumentEmbedder, RRRAEmbedder,
 from rrra_haystack.codes import InvalidCodesError
 from rrra_haystack.multivectors import MULTIVECTOR_NAME, create_collection, write_documents
 from rrra_haystack.remote import open_client
+from rrra_haystack.words import word_codes
 
 QUESTIONS = ["Where does the Danube rise?", "Who founded Arlow?", "Which moon is the largest?"]
 # Qdrant keeps 16 bits a dimension.
@@ -110,8 +111,9 @@ def test_the_payload_has_no_codes(store: QdrantDocumentStore, indexed: list[Docu
     assert len(points) == len(indexed)
     for point in points:
         assert "rrra_codes" not in point.payload["meta"]
-        # Head and pooled code, nothing of the tokens.
-        assert len(point.payload["meta"]["rrra_head"]) < 600
+        # Head, pooled code and words, nothing of the tokens.
+        head = 40 + 384 + 2 * len(word_codes(point.payload["content"]))
+        assert len(point.payload["meta"]["rrra_head"]) <= -(-head // 3) * 4
         assert len(point.vector[MULTIVECTOR_NAME][0]) == 128
     for output in ({"query_embedding": [0.1] * 384}, asked(QUESTIONS[0])):
         found = RRRARetriever(store).run(**output)["documents"]

@@ -98,7 +98,11 @@ def test_one_command_makes_a_model_that_components_load(trained: Path) -> None:
 def test_the_saved_model_is_the_one_that_was_measured(trained: Path) -> None:
     model = RRRAModel.load(trained / "model")
     assert model.config.adapter.token_dim == 32
-    assert model.config.fusion_weight == json.loads((trained / "dev.json").read_text())["fusion_weight"]
+    figures = json.loads((trained / "dev.json").read_text())
+    assert model.config.fusion_weight == figures["fusion_weight"]
+    assert model.config.lexical_weight == figures["lexical_weight"]
+    for own in figures["sets"].values():
+        assert ("rrra int8 without words" in own["systems"]) == (figures["lexical_weight"] > 0)
     assert all(tensor.dtype == torch.float16 for tensor in weights(trained).values())
 
 
@@ -109,6 +113,14 @@ def test_the_seed_decides(workplace: Path, trained: Path) -> None:
     same, other = weights(workplace / "again"), weights(workplace / "other")
     assert all(torch.equal(tensor, same[name]) for name, tensor in weights(trained).items())
     assert any(not torch.equal(tensor, other[name]) for name, tensor in weights(trained).items())
+
+
+def test_words_are_left_out_if_the_recipe_says_so(workplace: Path, trained: Path) -> None:
+    recipe = load_recipe(workplace / "recipe.yaml", ["adapter.lexical_match=false"])
+    train(recipe, workplace / "wordless", cache=workplace / "cache")
+    assert RRRAModel.load(workplace / "wordless" / "model").config.lexical_weight == 0
+    spoken, wordless = weights(trained), weights(workplace / "wordless")
+    assert all(torch.equal(tensor, wordless[name]) for name, tensor in spoken.items())
 
 
 def test_a_killed_run_resumes_to_the_same_result(workplace: Path, trained: Path) -> None:

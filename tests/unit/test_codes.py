@@ -10,10 +10,21 @@ from torch.nn.functional import normalize
 
 from rrra_haystack.adapter import places
 from rrra_haystack.codes import InvalidCodesError, TokenCodec, fingerprint, join_record, kind_of, split_record
+from rrra_haystack.words import word_codes
 
 KINDS = ("int8", "1bit")
 LENGTHS = torch.tensor([0, 7, 1, 0, 30, 12, 0])
 NAMES = [f"doc-{i}" for i in range(len(LENGTHS))]
+TEXTS = [
+    "",
+    "Bread needs yeast.",
+    "What rises?",
+    "",
+    "The Danube rises in the Black Forest, says the map of 1842.",
+    "x",
+    "é",
+]
+WORDS = [word_codes(text) for text in TEXTS]
 
 
 def make(kind: str, dim: int, pooled_dim: int = 48, lengths: torch.Tensor = LENGTHS, seed: int = 0, key: int = 7):
@@ -21,7 +32,9 @@ def make(kind: str, dim: int, pooled_dim: int = 48, lengths: torch.Tensor = LENG
     codec = TokenCodec(kind, dim, pooled_dim, key)
     states = normalize(torch.randn(int(lengths.sum()), dim, generator=generator), dim=-1)
     pooled = torch.randn(len(lengths), pooled_dim, generator=generator)
-    texts = [pybase64.b64encode_as_string(record) for record in codec.pack(pooled, states, lengths)]
+    words = [WORDS[i % len(WORDS)] for i in range(len(lengths))]
+    records = codec.pack(pooled, states, lengths, words)
+    texts = [pybase64.b64encode_as_string(record) for record in records]
     return codec, states, pooled, texts
 
 
@@ -72,14 +85,23 @@ def test_similarity_is_of_every_token(kind: str, dim: int) -> None:
 @pytest.mark.parametrize("dim", [8, 72, 128, 384])
 def test_records_are_aligned_so_that_texts_can_be_joined(kind: str, dim: int) -> None:
     codec, _, _, texts = make(kind, dim)
-    for text, tokens in zip(texts, LENGTHS.tolist(), strict=True):
+    for text, tokens, words in zip(texts, LENGTHS.tolist(), WORDS, strict=True):
         assert "=" not in text
-        assert len(text) * 3 // 4 == codec.record_bytes(tokens)
-        assert codec.record_bytes(tokens) % 24 == 0
+        assert len(text) * 3 // 4 == codec.record_bytes(tokens, len(words))
+        assert codec.record_bytes(tokens, len(words)) % 24 == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_words_are_kept(kind: str) -> None:
+    codec, _, _, texts = make(kind, 72)
+    batch = codec.unpack([texts[4], texts[0], texts[1]])
+    assert batch.word_counts.tolist() == [len(WORDS[4]), 0, 3]
+    assert batch.words.tolist() == [*WORDS[4].tolist(), *WORDS[1].tolist()]
 
 
 def test_a_code_is_compact() -> None:
-    assert TokenCodec("1bit", 128, 384, 0).record_bytes(150) * 4 / 3 < 4096
+    # 150 tokens of English have about 80 distinct words.
+    assert TokenCodec("1bit", 128, 384, 0).record_bytes(150, 80) * 4 / 3 < 4096
     assert TokenCodec("1bit", 384, 384, 0).row_bytes == 48
     assert TokenCodec("int8", 384, 384, 0).row_bytes == 384
 
@@ -224,15 +246,16 @@ def test_a_single_1bit_token_projects_onto_itself_with_length_one(dim: int) -> N
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_length_of_states_does_not_matter(kind: str) -> None:
     codec, states, pooled, _ = make(kind, 72)
-    assert codec.pack(pooled, states * 4, LENGTHS) == codec.pack(pooled, states, LENGTHS)
-    batch = codec.unpack([pybase64.b64encode_as_string(record) for record in codec.pack(pooled, states, LENGTHS)])
+    records = codec.pack(pooled, states, LENGTHS, WORDS)
+    assert codec.pack(pooled, states * 4, LENGTHS, WORDS) == records
+    batch = codec.unpack([pybase64.b64encode_as_string(record) for record in records])
     query = torch.randn(4, 72, generator=torch.Generator().manual_seed(1))
     assert torch.equal(batch.match(query * 4), batch.match(query))
 
 
 def test_nothing_to_pack() -> None:
     nothing = torch.zeros(0, dtype=torch.int64)
-    assert TokenCodec("int8", 72, 48, 7).pack(torch.zeros(0, 48), torch.zeros(0, 72), nothing) == []
+    assert TokenCodec("int8", 72, 48, 7).pack(torch.zeros(0, 48), torch.zeros(0, 72), nothing, []) == []
 
 
 @given(

@@ -36,6 +36,10 @@ def with_projection(model: RRRAModel, dim: int = 128) -> RRRAModel:
     return RRRAModel(model.encoder, model.config.model_copy(update={"adapter": adapter}))
 
 
+def with_words(model: RRRAModel, weight: float) -> RRRAModel:
+    return RRRAModel(model.encoder, model.config.model_copy(update={"lexical_weight": weight}))
+
+
 @pytest.fixture(scope="module")
 def saved(model: RRRAModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("models") / "saved"
@@ -168,20 +172,15 @@ def test_a_projection_is_saved_and_used(model: RRRAModel, kind: str, tmp_path: P
 
 
 def test_a_trained_adapter_is_asked_from_the_codes(model: RRRAModel) -> None:
-    trained = RRRAModel(model.encoder, model.config)
-    torch.manual_seed(3)
-    with torch.no_grad():
-        for parameter in trained.adapter.parameters():
-            parameter.normal_(std=0.1)
-    trained.refresh()
-    _, codes = trained.encode_documents(TEXTS, code="int8")
-    query = trained.encode_query(QUESTIONS[0])
-    batch = trained.read_codes(codes)
+    speaking = trained(model)
+    _, codes = speaking.encode_documents(TEXTS, code="int8")
+    query = speaking.encode_query(QUESTIONS[0])
+    batch = speaking.read_codes(codes)
     tokens = torch.nn.functional.normalize(query.states, dim=-1)
     with torch.inference_mode():
         seen = Observation(query.embedding, batch.pooled, tokens, batch)
-        judged = trained.adapter(seen)
-    scores = trained.score(query, codes)
+        judged = speaking.adapter(seen)
+    scores = speaking.score(query, codes)
     assert scores.adapter == pytest.approx(judged.adapter.numpy(), abs=1e-5)
     assert not np.allclose(scores.adapter, model.score(query, batch).adapter, atol=1e-3)
 
@@ -220,6 +219,7 @@ FLAWS = {
     "another version": (lambda d: rewrite(d, version=9), ValueError, "has version 9"),
     "unknown key": (lambda d: rewrite(d, colour="red"), ValueError, "colour"),
     "impossible value": (lambda d: rewrite(d, fusion_weight=-1), ValueError, "fusion_weight"),
+    "impossible weight": (lambda d: rewrite(d, lexical_weight=-1), ValueError, "lexical_weight"),
     "no JSON": (lambda d: damage(d / "rrra" / "config.json"), ValueError, "not valid JSON"),
     "damaged weights": (lambda d: damage(d / "rrra" / "adapter.safetensors"), ValueError, "is damaged"),
     "missing weights": (lambda d: (d / "rrra" / "adapter.safetensors").unlink(), FileNotFoundError, "is missing"),
@@ -255,8 +255,9 @@ def test_untrained_works_over_any_encoder(codes: list[str]) -> None:
 
 
 def trained(model: RRRAModel, **parts: object) -> RRRAModel:
-    """Another model over the same encoder, with an adapter whose every parameter is random."""
-    config = model.config.model_copy(update={"adapter": model.config.adapter.model_copy(update=parts)})
+    """Another model over the same encoder, with an adapter whose every parameter is random and nothing besides."""
+    adapter = model.config.adapter.model_copy(update=parts)
+    config = model.config.model_copy(update={"adapter": adapter, "lexical_weight": 0.0})
     other = RRRAModel(model.encoder, config)
     torch.manual_seed(3)
     with torch.no_grad():
@@ -413,6 +414,7 @@ def test_scores_are_the_same_from_text_and_from_read_codes(model: RRRAModel, cod
 
 @pytest.mark.parametrize("kind", ["int8", "1bit"])
 def test_the_short_way_of_an_untrained_adapter_is_the_adapters_own(model: RRRAModel, kind: str) -> None:
+    model = with_words(model, 0)
     _, codes = model.encode_documents([*TEXTS, ""], code=kind)
     query, batch = model.encode_query(QUESTIONS[0]), model.read_codes(codes)
     tokens = torch.nn.functional.normalize(query.states, dim=-1)
@@ -477,6 +479,34 @@ def test_weight_zero_ranks_as_the_encoder(model: RRRAModel, codes: list[str]) ->
         # Nothing that is clearly behind stands before.
         assert (np.diff(cosines[order]) < 0.005).all()
         assert order[0] == cosines.argmax()
+
+
+@pytest.mark.parametrize("code", ["int8", "1bit"])
+def test_the_words_in_common_add_to_the_adapter_score(model: RRRAModel, code: str) -> None:
+    texts = ["The part XK-962 is a pump.", "The part XK-926 is a pump.", "The part XK-629 is a pump."]
+    silent, speaking = with_words(model, 0), with_words(model, 0.5)
+    _, codes = speaking.encode_documents(texts, code=code)
+    query = speaking.encode_query("part 926")
+    without, scores = silent.score(query, codes), speaking.score(query, codes)
+    added = scores.adapter - without.adapter
+    assert added.argmax() == scores.fused.argmax() == 1
+    assert added[0] == pytest.approx(added[2])
+    assert added.max() == pytest.approx(0.5)
+    assert scores.base == pytest.approx(without.base)
+
+
+def test_words_leave_the_encoders_order_at_weight_zero(model: RRRAModel, codes: list[str]) -> None:
+    query = model.encode_query(QUESTIONS[1])
+    scores = with_words(model, 5).score(query, codes, fusion_weight=0)
+    assert np.array_equal(scores.fused, scores.base)
+
+
+def test_words_beyond_what_the_encoder_reads_count(model: RRRAModel) -> None:
+    long = "Bread is made of flour. " * 200
+    _, codes = model.encode_documents([long, f"{long} Zeppelins."])
+    query = model.encode_query("zeppelin")
+    assert with_words(model, 0).score(query, codes).adapter.argmax() == 0
+    assert with_words(model, 0.1).score(query, codes).adapter.argmax() == 1
 
 
 @pytest.mark.parametrize("weight", [0, 0.5, 3, 20])

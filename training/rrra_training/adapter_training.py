@@ -76,6 +76,7 @@ class AdapterTraining(BaseModel):
     :param unlabelled: What a candidate without evidence is to the outcomes: ``soft`` (relevant with the probability
         ``evidence.prior``), ``pu`` (unlabelled, with the non-negative risk of arXiv 1703.00593), or ``negative``.
     :param hard_lists: Draw candidates by the rank that the untrained token match gives them, not the encoder's.
+    :param lexical_match: Fit on dev how much the words in common with the query add to the adapter score.
     :param codes: Kinds of token codes to train for; the steps take turns.
     :param code: Kind of token codes that the model writes.
     :param save_steps: Steps between two checkpoints.
@@ -98,6 +99,7 @@ class AdapterTraining(BaseModel):
     class_weighting: bool = True
     unlabelled: Literal["soft", "pu", "negative"] = "soft"
     hard_lists: bool = True
+    lexical_match: bool = True
     codes: tuple[CodeKind, ...] = Field(("int8", "1bit"), min_length=1)
     code: CodeKind = "int8"
     save_steps: int = Field(250, gt=0)

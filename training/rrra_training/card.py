@@ -16,7 +16,7 @@ def model_card(recipe: Recipe, figures: dict[str, Any], *, include_encoder: bool
     Write a model card.
 
     :param recipe: What the model was made with.
-    :param figures: What was measured on dev: ``sets`` with ``systems`` each, and ``fusion_weight``.
+    :param figures: What was measured on dev: ``sets`` with ``systems`` each, ``fusion_weight`` and ``lexical_weight``.
     :param include_encoder: Whether the directory holds the encoder too.
     :param parameters: Number of trained parameters.
     """
@@ -49,14 +49,15 @@ def model_card(recipe: Recipe, figures: dict[str, Any], *, include_encoder: bool
         (
             f"Trained on: {trained_on}. {parameters:,} parameters beside the encoder's, "
             f"token codes of {recipe.adapter.token_dim or 'all'} dimensions a token, "
-            f"fusion weight {figures['fusion_weight']:g}, seed {recipe.seed}."
+            f"fusion weight {figures['fusion_weight']:g}, lexical weight {figures['lexical_weight']:g}, "
+            f"seed {recipe.seed}."
         ),
         "",
         "## Measured on dev",
         "",
         (
             "nDCG@10 (and R@1) of the top "
-            f"{recipe.mining.top_k}, in percent. Fusion weight and calibration were fitted on these queries."
+            f"{recipe.mining.top_k}, in percent. Both weights and the calibration were fitted on these queries."
         ),
         "",
     ]
@@ -80,7 +81,10 @@ def dev_table(path: Path) -> Table:
     """The figures of ``dev.json`` as a table: nDCG@10 in percent."""
     figures = json.loads(path.read_text(encoding="utf-8"))
     names = list(dict.fromkeys(name for own in figures["sets"].values() for name in own["systems"]))
-    table = Table(title=f"nDCG@10 on dev, in percent; fusion weight {figures['fusion_weight']:g}")
+    table = Table(
+        title=f"nDCG@10 on dev, in percent; fusion weight {figures['fusion_weight']:g}, "
+        f"lexical weight {figures['lexical_weight']:g}"
+    )
     for column in ("set", "queries", *names):
         table.add_column(column, justify="left" if column == "set" else "right")
     for name, own in figures["sets"].items():

@@ -1,7 +1,8 @@
-"""What is fitted on dev after training: the fusion weight, and the calibration of the relevance probability."""
+"""What is fitted on dev after training: fusion and lexical weight, and the calibration of the relevance probability."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import torch
@@ -14,6 +15,8 @@ from rrra_training.sets import CandidateSet
 
 # 0 stands for the encoder alone: a model that does not help on dev does not rerank.
 FUSION_WEIGHTS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 8.0, 12.0, 20.0)
+# 0 stands for no words.
+LEXICAL_WEIGHTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)
 
 _BINS = 15
 
@@ -24,52 +27,68 @@ class Fit:
     What was fitted.
 
     :param fusion_weight: The exponent lambda.
+    :param lexical_weight: How much the words in common add to the adapter score.
     :param calibration: From reranking scores to probabilities.
-    :param table: nDCG@10 by set and fusion weight.
+    :param table: nDCG@10 by set and fusion weight, at the lexical weight that was chosen.
     :param calibration_error: Expected calibration error by set.
     """
 
     fusion_weight: float
+    lexical_weight: float
     calibration: Calibration
     table: dict[str, dict[float, float]]
     calibration_error: dict[str, float]
 
 
 def fit(
-    sets: Sequence[CandidateSet], verdicts: Mapping[str, Verdicts], floors: Mapping[str, float] | None = None
+    sets: Sequence[CandidateSet],
+    verdicts: Mapping[str, Verdicts],
+    floors: Mapping[str, float] | None = None,
+    *,
+    lexical_weights: Sequence[float] = LEXICAL_WEIGHTS,
 ) -> Fit:
     """
-    Fit fusion weight and calibration.
+    Fit fusion weight, lexical weight and calibration.
 
-    The fusion weight is the one with the highest mean nDCG@10 over the sets, among those that leave the fewest sets
-    below their floor.
+    The weights are those with the highest mean nDCG@10 over the sets, among those that leave the sets least below
+    their floors. A set counts by the square root of its queries, as in training: the mean of few queries is uncertain.
 
     :param sets: Dev sets.
     :param verdicts: The adapter's verdicts on each, by the set's name.
     :param floors: nDCG@10 by set that must be reached, such as that of the untrained forms.
+    :param lexical_weights: The lexical weights to choose from.
     """
-    table = {
-        data.name: {weight: ndcg(data, fused(verdicts[data.name], weight)) for weight in FUSION_WEIGHTS}
+    found = {
+        data.name: {
+            weights: ndcg(data, fused(verdicts[data.name], *weights))
+            for weights in product(FUSION_WEIGHTS, lexical_weights)
+        }
         for data in sets
     }
     floors = floors or {}
+    counts = np.sqrt([len(data) for data in sets])
 
-    def worth(weight: float) -> tuple[float, float]:
-        shortfall = sum(max(floors.get(name, 0.0) - values[weight], 0.0) for name, values in table.items())
-        return -round(shortfall, 4), float(np.mean([values[weight] for values in table.values()]))
+    def worth(weights: tuple[float, float]) -> tuple[float, float]:
+        shortfall = sum(max(floors.get(name, 0.0) - values[weights], 0.0) for name, values in found.items())
+        return -round(shortfall, 4), float(np.average([values[weights] for values in found.values()], weights=counts))
 
-    best = max(FUSION_WEIGHTS, key=worth)
-    calibration = fit_calibration(sets, verdicts, best)
+    best = max(product(FUSION_WEIGHTS, lexical_weights), key=worth)
+    calibration = fit_calibration(sets, verdicts, *best)
     errors = {
-        data.name: expected_calibration_error(*_probabilities(data, verdicts[data.name], best, calibration))
+        data.name: expected_calibration_error(*_probabilities(data, verdicts[data.name], *best, calibration))
         for data in sets
     }
-    return Fit(best, calibration, table, errors)
+    table = {
+        name: {fusion: value for (fusion, lexical), value in values.items() if lexical == best[1]}
+        for name, values in found.items()
+    }
+    return Fit(*best, calibration, table, errors)
 
 
-def fused(verdicts: Verdicts, fusion_weight: float) -> np.ndarray:
+def fused(verdicts: Verdicts, fusion_weight: float, lexical_weight: float = 0.0) -> np.ndarray:
     """Reranking scores of all candidates, shape ``[Q, k]``."""
-    scores = reranking_score(torch.from_numpy(verdicts.base), torch.from_numpy(verdicts.adapter), fusion_weight)
+    adapter = torch.from_numpy(verdicts.with_words(lexical_weight))
+    scores = reranking_score(torch.from_numpy(verdicts.base), adapter, fusion_weight)
     return scores.nan_to_num(neginf=-1e9).numpy()
 
 
@@ -88,7 +107,7 @@ def measured(data: CandidateSet, scores: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def fit_calibration(
-    sets: Sequence[CandidateSet], verdicts: Mapping[str, Verdicts], fusion_weight: float
+    sets: Sequence[CandidateSet], verdicts: Mapping[str, Verdicts], fusion_weight: float, lexical_weight: float = 0.0
 ) -> Calibration:
     """
     Logistic regression of relevance on score, gap to the best score and the adapter's log-odds, with slopes >= 0.
@@ -98,10 +117,11 @@ def fit_calibration(
     :param sets: Dev sets.
     :param verdicts: Verdicts on each.
     :param fusion_weight: The exponent lambda.
+    :param lexical_weight: How much the words in common add to the adapter score.
     """
     features, relevant, weights = [], [], []
     for data in sets:
-        own, is_relevant = _features(data, verdicts[data.name], fusion_weight)
+        own, is_relevant = _features(data, verdicts[data.name], fusion_weight, lexical_weight)
         features.append(own)
         relevant.append(is_relevant)
         weights.append(torch.full((len(own),), 1 / max(len(own), 1)))
@@ -137,8 +157,10 @@ def expected_calibration_error(probability: np.ndarray, relevant: np.ndarray) ->
     return float(sum(len(part) * abs(probability[part].mean() - relevant[part].mean()) for part in bins) / len(order))
 
 
-def _features(data: CandidateSet, verdicts: Verdicts, fusion_weight: float) -> tuple[Tensor, Tensor]:
-    scores = torch.from_numpy(fused(verdicts, fusion_weight))
+def _features(
+    data: CandidateSet, verdicts: Verdicts, fusion_weight: float, lexical_weight: float
+) -> tuple[Tensor, Tensor]:
+    scores = torch.from_numpy(fused(verdicts, fusion_weight, lexical_weight))
     present = torch.from_numpy(np.asarray(data.mined.rows) >= 0)
     gaps = scores - scores.amax(dim=1, keepdim=True)
     logits = torch.from_numpy(verdicts.relevance_logit)
@@ -153,8 +175,8 @@ def relevance_of(data: CandidateSet) -> np.ndarray:
 
 
 def _probabilities(
-    data: CandidateSet, verdicts: Verdicts, fusion_weight: float, calibration: Calibration
+    data: CandidateSet, verdicts: Verdicts, fusion_weight: float, lexical_weight: float, calibration: Calibration
 ) -> tuple[np.ndarray, np.ndarray]:
-    x, relevant = _features(data, verdicts, fusion_weight)
+    x, relevant = _features(data, verdicts, fusion_weight, lexical_weight)
     slopes = torch.tensor([calibration.slope, calibration.gap_slope, calibration.outcome_slope])
     return torch.sigmoid(x @ slopes + calibration.intercept).numpy(), relevant.numpy()

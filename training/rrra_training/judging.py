@@ -19,6 +19,7 @@ from rrra_haystack.encoder import native_dtype
 from rrra_haystack.model import RRRAModel
 from rrra_haystack.scoring import reranking_score
 from rrra_haystack.segments import Segments
+from rrra_haystack.words import lexical_scores, word_codes
 from rrra_training.sets import CandidateSet
 from rrra_training.store import StateStore
 
@@ -85,11 +86,18 @@ class Verdicts:
     :param base: Encoder scores.
     :param adapter: Adapter scores.
     :param relevance_logit: The adapter's log-odds of relevance.
+    :param lexical: Shares of the query's words, weighted by rarity; a model adds them to the adapter scores with a
+        weight that is fitted on dev.
     """
 
     base: np.ndarray
     adapter: np.ndarray
     relevance_logit: np.ndarray
+    lexical: np.ndarray
+
+    def with_words(self, lexical_weight: float) -> np.ndarray:
+        """Adapter scores to which the words in common have added, shape ``[Q, k]``."""
+        return self.adapter + lexical_weight * self.lexical
 
 
 def relevance_of(model: RRRAModel, verdicts: Verdicts, there: np.ndarray) -> np.ndarray:
@@ -102,9 +110,10 @@ def relevance_of(model: RRRAModel, verdicts: Verdicts, there: np.ndarray) -> np.
     :returns: Shape ``[Q, k]``; nan where there is no candidate.
     """
     relevance = np.full(there.shape, np.nan, dtype=np.float32)
+    scores = verdicts.with_words(model.config.lexical_weight)
     for place, own in enumerate(there):
         base, adapter, logit = (
-            torch.from_numpy(part[place, own]) for part in (verdicts.base, verdicts.adapter, verdicts.relevance_logit)
+            torch.from_numpy(part[place, own]) for part in (verdicts.base, scores, verdicts.relevance_logit)
         )
         fused = reranking_score(base, adapter, model.config.fusion_weight)
         relevance[place, own] = model.config.calibration.probability(fused, logit).numpy()
@@ -122,6 +131,22 @@ class ProjectedStates:
     def __init__(self, store: StateStore, states: np.ndarray) -> None:
         self.store = store
         self.states = states
+        self._words: dict[int, np.ndarray] = {}
+
+    def words(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """
+        Words of some texts.
+
+        :param rows: Rows of the texts, shape ``[n]``.
+        :returns: The words, one text after the other, shape ``[W]``, and how many each text has, shape ``[n]``.
+        """
+        own = [self._words_of(int(row)) for row in rows]
+        return np.concatenate(own), np.asarray([len(one) for one in own])
+
+    def _words_of(self, row: int) -> np.ndarray:
+        if row not in self._words:
+            self._words[row] = word_codes(self.store.text(row))
+        return self._words[row]
 
     def tokens(self, rows: np.ndarray, kind: CodeKind) -> StateTokens:
         """
@@ -184,6 +209,7 @@ def judge(
     numbers = np.arange(len(data)) if queries is None else queries
     shape = (len(numbers), data.mined.rows.shape[1])
     base, scores, logits = (np.full(shape, -np.inf, dtype=np.float32) for _ in range(3))
+    lexical = np.zeros(shape, dtype=np.float32)
     progress = tqdm(numbers, desc=f"Judging {data.name}", unit="query", disable=not show_progress)
     with torch.inference_mode():
         for at, number in enumerate(progress):
@@ -202,4 +228,6 @@ def judge(
             here = (at, slice(len(rows)))
             base[here], scores[here] = judgement.base.numpy(), judgement.adapter.numpy()
             logits[here] = judgement.relevance_logit.numpy()
-    return Verdicts(base, scores, logits)
+            if len(rows):
+                lexical[here] = lexical_scores(word_codes(data.queries.text(int(number))), *passages.words(rows))
+    return Verdicts(base, scores, logits, lexical)

@@ -63,6 +63,7 @@ def reranking_time(kind: Any, *, token_dim: int, candidates: int = 100, tokens: 
     """
     model = RRRAModel.shared(MINILM)
     torch.manual_seed(0)
+    generator = np.random.default_rng(0)
     if token_dim != model.config.adapter.token_dim:
         adapter = model.config.adapter.model_copy(update={"token_dim": token_dim})
         model = RRRAModel(model.encoder, model.config.model_copy(update={"adapter": adapter}))
@@ -70,15 +71,21 @@ def reranking_time(kind: Any, *, token_dim: int, candidates: int = 100, tokens: 
         torch.randn(candidates, model.encoder.dimension),
         torch.randn(candidates * tokens, token_dim),
         torch.full((candidates,), tokens),
+        [_drawn_words(generator, tokens // 2) for _ in range(candidates)],
     )
     codes = [pybase64.b64encode_as_string(record) for record in records]
     query = QueryEncoding(
         embedding=torch.randn(model.encoder.dimension),
         states=torch.randn(12, token_dim),
         hidden=torch.randn(12, model.encoder.hidden_size),
+        words=_drawn_words(generator, 10),
     )
     times = _times(lambda: model.score(query, codes))
     return {"p50": float(np.percentile(times, 50)), "p95": float(np.percentile(times, 95)), "bytes": len(codes[0])}
+
+
+def _drawn_words(generator: np.random.Generator, count: int) -> np.ndarray:
+    return np.sort(generator.choice(1 << 16, count, replace=False)).astype(np.uint16)
 
 
 def _times(call: Callable[[], Any], warm_up: int = 20, repeats: int = 200) -> list[float]:

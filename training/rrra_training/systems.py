@@ -21,6 +21,7 @@ from rrra_haystack.files import read_yaml
 from rrra_haystack.model import QueryEncoding, RRRAModel
 from rrra_haystack.scoring import reranking_score
 from rrra_haystack.segments import Segments
+from rrra_haystack.words import lexical_scores, word_codes
 from rrra_training.data import Passage, Query
 
 KINDS = ("1bit", "int8", "float32")
@@ -99,18 +100,20 @@ class CodeReranker:
     RRRA from token codes.
 
     :param form: Model and kind of codes.
-    :param count: Passages of the corpus.
+    :param texts: The passages' texts.
     """
 
-    def __init__(self, form: Form, count: int) -> None:
+    def __init__(self, form: Form, texts: Sequence[str]) -> None:
         self.form = form
         self.name = form.name
-        self.codes = [""] * count
+        self.codes = [""] * len(texts)
+        self._texts = texts
         self._codec = form.model.codec(form.kind)  # type: ignore[arg-type]  # float32 has a class of its own
 
     def add(self, indices: np.ndarray, pooled: Tensor, states: Tensor, lengths: Tensor) -> None:
         """Keep the codes of a batch of passages."""
-        records = self._codec.pack(pooled, self.form.model.project(states), lengths)
+        words = [word_codes(self._texts[index]) for index in indices]
+        records = self._codec.pack(pooled, self.form.model.project(states), lengths, words)
         for index, record in zip(indices, records, strict=True):
             self.codes[index] = pybase64.b64encode_as_string(record)
 
@@ -124,7 +127,7 @@ class CodeReranker:
 
     def prepare(self, query: EncodedQuery) -> QueryEncoding:
         """The query with its projected token states."""
-        return QueryEncoding(query.pooled, self.form.model.project(query.hidden), query.hidden)
+        return _prepared(self.form.model, query)
 
     def rank(self, prepared: QueryEncoding, rows: np.ndarray, base: np.ndarray) -> Ranked:  # noqa: ARG002
         """Decode the candidates' codes and judge them."""
@@ -138,12 +141,14 @@ class StateReranker:
     RRRA from token states in float32, to see what the codes cost.
 
     :param form: The model.
-    :param count: Passages of the corpus.
+    :param texts: The passages' texts.
     :param folder: Where the states are kept, which are too large for memory.
     """
 
-    def __init__(self, form: Form, count: int, folder: Path) -> None:
+    def __init__(self, form: Form, texts: Sequence[str], folder: Path) -> None:
+        count = len(texts)
         self.form = form
+        self._texts = texts
         self.name = form.name
         self._path = folder / f"{form.name}.f32"
         self._file = self._path.open("wb")
@@ -175,7 +180,7 @@ class StateReranker:
 
     def prepare(self, query: EncodedQuery) -> QueryEncoding:
         """The query with its projected token states."""
-        return QueryEncoding(query.pooled, self.form.model.project(query.hidden), query.hidden)
+        return _prepared(self.form.model, query)
 
     def rank(self, prepared: QueryEncoding, rows: np.ndarray, base: np.ndarray) -> Ranked:
         """Judge the candidates from their states."""
@@ -188,8 +193,15 @@ class StateReranker:
             hidden = nn.functional.normalize(prepared.hidden, dim=-1)
             contexts = torch.from_numpy(self._pooled[rows])
             judged = model.adapter(Observation(prepared.embedding, contexts, query_tokens, tokens, hidden))
-        fused = reranking_score(torch.from_numpy(base), judged.adapter, model.config.fusion_weight).numpy()
+        words = [word_codes(self._texts[row]) for row in rows]
+        lexical = lexical_scores(prepared.words, np.concatenate(words), np.asarray([len(own) for own in words]))
+        adapter = judged.adapter + model.config.lexical_weight * torch.from_numpy(lexical)
+        fused = reranking_score(torch.from_numpy(base), adapter, model.config.fusion_weight).numpy()
         return Ranked(fused, match=lambda: tokens.segments.maximum(tokens.similarity(query_tokens)).mean(dim=0).numpy())
+
+
+def _prepared(model: RRRAModel, query: EncodedQuery) -> QueryEncoding:
+    return QueryEncoding(query.pooled, model.project(query.hidden), query.hidden, word_codes(query.query.text))
 
 
 class HaystackReranker:
@@ -276,13 +288,13 @@ class EncoderStage:
         self.dimension = encoder.dimension
         self.rerankers: list[Reranker] = []
         count = len(passages)
+        texts = [passage.title_and_text for passage in passages]
         own = [
-            StateReranker(form, count, scratch) if form.kind == "float32" else CodeReranker(form, count)
+            StateReranker(form, texts, scratch) if form.kind == "float32" else CodeReranker(form, texts)
             for form in forms
         ]
         self.rerankers += own
         pooled = np.empty((count, encoder.dimension), dtype=np.float32)
-        texts = [passage.title_and_text for passage in passages]
         for batch in encoder.encode(texts, task="document", tokens_per_batch=4096, show_progress_bar=show_progress):
             indices = batch.indices.numpy()
             pooled[indices] = nn.functional.normalize(batch.pooled, dim=-1).cpu().numpy()

@@ -24,7 +24,7 @@ from rrra_training.card import model_card
 from rrra_training.data import open_dataset
 from rrra_training.detection import Detector, can_fit_detection
 from rrra_training.dual_encoder import PairSource, train_dual_encoder
-from rrra_training.fitting import Fit, fit, fused, measured
+from rrra_training.fitting import LEXICAL_WEIGHTS, Fit, fit, fused, measured
 from rrra_training.joint import train_joint
 from rrra_training.judging import ProjectedStates, Verdicts, judge, projected
 from rrra_training.recipe import Recipe
@@ -237,14 +237,19 @@ class Workshop:
                 figures[data.name]["systems"][form]["nDCG@10"] for form in ("match alone", "equal sum")
             )
         first = self.recipe.adapter.code if self.recipe.adapter.code in kinds else kinds[0]
-        fitted = fit(dev, verdicts[first], floors)
+        weights = LEXICAL_WEIGHTS if self.recipe.adapter.lexical_match else (0.0,)
+        fitted = fit(dev, verdicts[first], floors, lexical_weights=weights)
         for data in dev:
             for kind in kinds:
-                scores = fused(verdicts[kind][data.name], fitted.fusion_weight)
+                scores = fused(verdicts[kind][data.name], fitted.fusion_weight, fitted.lexical_weight)
                 figures[data.name]["systems"][f"rrra {kind}"] = _means(measured(data, scores))
+            if fitted.lexical_weight:
+                alone = fused(verdicts[first][data.name], fitted.fusion_weight)
+                figures[data.name]["systems"][f"rrra {first} without words"] = _means(measured(data, alone))
             figures[data.name]["calibration_error"] = fitted.calibration_error[data.name]
             figures[data.name]["ndcg_by_fusion_weight"] = fitted.table[data.name]
-        return {"fusion_weight": fitted.fusion_weight, "sets": figures}, fitted
+        chosen = {"fusion_weight": fitted.fusion_weight, "lexical_weight": fitted.lexical_weight}
+        return {**chosen, "sets": figures}, fitted
 
 
 def assemble(
@@ -256,6 +261,7 @@ def assemble(
         layer=encoder.layer,
         code=recipe.adapter.code,
         fusion_weight=fitted.fusion_weight,
+        lexical_weight=fitted.lexical_weight,
         calibration=fitted.calibration,
         detection=detection,
         adapter=learner.adapter.config,

@@ -153,7 +153,7 @@ def test_positive_unlabelled_risk_on_hand_computed_numbers() -> None:
 def test_what_training_sees_is_what_codes_keep(kind: str) -> None:
     states = torch.nn.functional.normalize(torch.randn(12, 16, generator=torch.Generator().manual_seed(0)), dim=-1)
     codec = TokenCodec(kind, 16, 8, 1)
-    (record,) = codec.pack(torch.randn(1, 8), states, torch.tensor([12]))
+    (record,) = codec.pack(torch.randn(1, 8), states, torch.tensor([12]), [np.zeros(0, np.uint16)])
     import pybase64
 
     kept = codec.unpack([pybase64.b64encode_as_string(record)]).token_states()
