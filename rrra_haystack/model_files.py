@@ -45,9 +45,9 @@ class RRRAConfig(BaseModel):
     revision: str | None = None
     layer: int = -1
     code: CodeKind = "1bit"
+    lexical_weight: float = Field(0.0, ge=0)
     # Untrained values, chosen and fitted on the dev splits of four sets; docs/untrained.md says how.
     fusion_weight: float = Field(3.0, ge=0)
-    lexical_weight: float = Field(0.0, ge=0)
     calibration: Calibration = Calibration(slope=5.6, gap_slope=14.9, intercept=-4.2)
     detection: Detection = Detection()
     adapter: AdapterConfig

@@ -2,8 +2,8 @@
 Token codes in a multivector of Qdrant instead of the documents' metadata, so that Qdrant matches tokens itself.
 
 The multivector holds the token states as the codes keep them, in 16 bits a dimension; its similarity is the dot product
-and its comparator MaxSim, so that Qdrant's score of a query is the token match. The metadata keep the head of the codes
-alone: with it, the codes can be put together again byte for byte.
+and its comparator MaxSim, so that Qdrant's score of a query is the token match. Head, pooled code and words stay in the
+payload: with them, the codes can be put together again byte for byte.
 """
 
 from collections.abc import Iterator, Sequence

@@ -14,10 +14,13 @@ import yaml
 from facts import write_facts
 from haystack import Document
 from rrra_training.compare import app as compare
+from rrra_training.fitting import fit, fused, relevance_of
 from rrra_training.joint import JointTraining, draw_negatives
+from rrra_training.judging import Verdicts, judge, projected
 from rrra_training.recipe import load_recipe
 from rrra_training.rundir import RunDirectory
 from rrra_training.samplers import TopK
+from rrra_training.sets import CandidateSet, prepare
 from rrra_training.train import Workshop, train
 from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
@@ -121,6 +124,40 @@ def test_words_are_left_out_if_the_recipe_says_so(workplace: Path, trained: Path
     assert RRRAModel.load(workplace / "wordless" / "model").config.lexical_weight == 0
     spoken, wordless = weights(trained), weights(workplace / "wordless")
     assert all(torch.equal(tensor, wordless[name]) for name, tensor in spoken.items())
+
+
+@pytest.fixture(scope="module")
+def dev(workplace: Path, trained: Path) -> CandidateSet:
+    recipe = load_recipe(workplace / "recipe.yaml")
+    model = RRRAModel.load(trained / "model")
+    return prepare(
+        recipe.rooted(recipe.dev[0]), model.encoder, workplace / "cache", mining=recipe.mining, evidence=recipe.evidence
+    )
+
+
+@pytest.mark.parametrize("code", ["int8", "1bit"])
+def test_dev_is_judged_as_the_model_scores(workplace: Path, trained: Path, dev: CandidateSet, code: str) -> None:
+    model = RRRAModel.load(trained / "model")
+    model.config = model.config.model_copy(update={"lexical_weight": 0.5})
+    with projected(dev.passages, model.projection, workplace / "cache") as passages:
+        verdicts = judge(model.adapter, model.projection, dev, passages, code)
+    judged = fused(verdicts, model.config.fusion_weight, 0.5)
+    for number in range(5):
+        texts = [dev.passages.text(row) for row in dev.mined.rows[number]]
+        _, codes = model.encode_documents(texts, code=code)
+        scores = model.score(model.encode_query(dev.queries.text(number)), codes).fused
+        assert scores == pytest.approx(judged[number], abs=0.02)
+
+
+def test_words_get_a_weight_if_they_help_and_none_if_they_harm(dev: CandidateSet) -> None:
+    generator = np.random.default_rng(0)
+    right = relevance_of(dev).astype(np.float32)
+    base, adapter = generator.normal(scale=0.1, size=(2, *right.shape)).astype(np.float32)
+    for lexical, helps in ((right, True), (1 - right, False)):
+        fitted = fit([dev], {dev.name: Verdicts(base, adapter, np.zeros_like(base), lexical)})
+        assert (fitted.lexical_weight > 0) == helps
+        assert fitted.table[dev.name][fitted.fusion_weight] == max(fitted.table[dev.name].values())
+    assert fit([dev], {dev.name: Verdicts(base, adapter, base, right)}, lexical_weights=(0.0,)).lexical_weight == 0
 
 
 def test_a_killed_run_resumes_to_the_same_result(workplace: Path, trained: Path) -> None:

@@ -132,6 +132,10 @@ BROKEN = {
     "damaged at the end": (lambda text: flip(text, -1), "check sum is wrong"),
     "damaged in the pooled code": (lambda text: flip(text, 50), "check sum is wrong"),
     "a later version": (lambda text: flip(text, 4), "version"),
+    "an earlier version": (
+        lambda text: pybase64.b64encode_as_string(pybase64.b64decode(text)[:4] + b"\1" + pybase64.b64decode(text)[5:]),
+        "have version 1, but this release reads version 2",
+    ),
     "other kind": (lambda _: make("1bit", 128)[3][1], "are 1bit codes where int8 codes are expected"),
     "other dimensions": (lambda _: make("int8", 72)[3][1], "made by another model"),
     "other pooled dimensions": (lambda _: make("int8", 128, 64)[3][1], "made by another model"),

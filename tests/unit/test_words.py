@@ -21,6 +21,17 @@ def test_a_word_counts_once_whatever_its_case_accents_and_ending() -> None:
     assert word_codes(" ... ").shape == (0,)
 
 
+def test_numbers_count_whole() -> None:
+    assert len(word_codes("20231105 20231199 A1234567 A1234568 1234567890")) == 5
+
+
+def test_marks_and_invisible_characters_do_not_part_words() -> None:
+    assert word_codes("Java™").tolist() == word_codes("javatm").tolist()
+    assert word_codes("tele\u00adphone").tolist() == word_codes("telephone").tolist()
+    assert len(word_codes("हिन्दी भाषा")) == 2
+    assert word_codes("Straße").tolist() == word_codes("STRASSE").tolist()
+
+
 def test_words_are_sorted_numbers_of_16_bits() -> None:
     codes = word_codes("The Danube rises in the Black Forest.")
     assert codes.dtype == np.uint16

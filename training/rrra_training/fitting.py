@@ -51,7 +51,7 @@ def fit(
     Fit fusion weight, lexical weight and calibration.
 
     The weights are those with the highest mean nDCG@10 over the sets, among those that leave the sets least below
-    their floors. A set counts by the square root of its queries, as in training: the mean of few queries is uncertain.
+    their floors. A set counts by the square root of its queries: the mean of few queries is uncertain.
 
     :param sets: Dev sets.
     :param verdicts: The adapter's verdicts on each, by the set's name.

@@ -28,7 +28,7 @@ class Recipe(BaseModel):
     :param encoder: The encoder to start from: a directory, a hub id or ``all-MiniLM-L6-v2``.
     :param data_root: Where relative paths of data begin; the working directory if not set.
     :param train: Queries to learn from.
-    :param dev: Queries on which fusion weight and calibration are fitted and progress is measured.
+    :param dev: Queries on which fusion weight, lexical weight and calibration are fitted and progress is measured.
     :param seed: Seed of every draw.
     :param mining: How candidates are found.
     :param evidence: How far labels are believed.

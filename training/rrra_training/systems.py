@@ -149,6 +149,7 @@ class StateReranker:
         count = len(texts)
         self.form = form
         self._texts = texts
+        self._words = [np.zeros(0, dtype=np.uint16)] * count
         self.name = form.name
         self._path = folder / f"{form.name}.f32"
         self._file = self._path.open("wb")
@@ -164,6 +165,8 @@ class StateReranker:
         self._spans[indices] = np.stack([ends - counts, ends], axis=1)
         self._pooled[indices] = pooled.float().cpu().numpy()
         nn.functional.normalize(self.form.model.project(states), dim=-1).cpu().numpy().tofile(self._file)
+        for index in indices:
+            self._words[index] = word_codes(self._texts[index])
         self._written = int(ends[-1])
 
     def close(self) -> None:
@@ -193,7 +196,7 @@ class StateReranker:
             hidden = nn.functional.normalize(prepared.hidden, dim=-1)
             contexts = torch.from_numpy(self._pooled[rows])
             judged = model.adapter(Observation(prepared.embedding, contexts, query_tokens, tokens, hidden))
-        words = [word_codes(self._texts[row]) for row in rows]
+        words = [self._words[row] for row in rows]
         lexical = lexical_scores(prepared.words, np.concatenate(words), np.asarray([len(own) for own in words]))
         adapter = judged.adapter + model.config.lexical_weight * torch.from_numpy(lexical)
         fused = reranking_score(torch.from_numpy(base), adapter, model.config.fusion_weight).numpy()
