@@ -1,72 +1,19 @@
 """Every command and YAML of the README and the documentation is one that the program understands."""
 
-import importlib
 import inspect
 import re
-import shlex
 import tomllib
 from collections.abc import Iterator
-from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 import yaml
+from documented import FOREIGN, ROOT, commands, fences, program
 from haystack.core.serialization import import_class_by_name
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from rrra_training.adapter_training import AdapterTraining
 from rrra_training.recipe import Recipe
-
-from rrra_haystack.cli import app
-
-ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-ASSIGNMENT = re.compile(r"\w+=\S*$")
-REDIRECTIONS = frozenset({"<", ">", ">>", ">&"})
-MODULE = ["python", "-m"]
-FOREIGN = frozenset("curl docker do done export kill ollama rm sed until".split())
-
-
-def fences(kind: str) -> Iterator[tuple[str, str]]:
-    for page in PAGES:
-        for text in re.findall(rf"^```{kind}\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE):
-            yield page.name, text
-
-
-def commands() -> Iterator[Any]:
-    for page, text in fences("bash"):
-        for line in text.replace("\\\n", " ").splitlines():
-            lexer = shlex.shlex(line, posix=True, punctuation_chars=";&|<>")
-            lexer.whitespace_split = True
-            words: list[str] = []
-            for before, word in pairwise(["", *lexer, ";"]):
-                if {before, word} & REDIRECTIONS:
-                    continue
-                if set(word) <= set(";&|"):
-                    while words and ASSIGNMENT.match(words[0]):
-                        words.pop(0)
-                    if words:
-                        yield pytest.param(words, id=f"{page}: {' '.join(words)[:60]}")
-                    words = []
-                else:
-                    words.append(word)
-
-
-def program(words: list[str]) -> tuple[Any, list[str]] | None:
-    """The command of ours that words call, and its arguments."""
-    if "rrra" in words[:1] or words[:4] == ["docker", "compose", "exec", "rrra"]:
-        return typer.main.get_command(app), words[words.index("rrra") + 1 if words[0] == "rrra" else 5 :]
-    if words[0] == "accelerate":
-        words = [*MODULE, *words[words.index("-m") + 1 :]]
-    if words[:2] == MODULE and words[2].startswith("rrra_training."):
-        module = importlib.import_module(words[2])
-        if not hasattr(module, "app"):
-            held = typer.Typer()
-            held.command()(module.main)
-            return typer.main.get_command(held), words[3:]
-        return typer.main.get_command(module.app), words[3:]
-    return None
 
 
 @pytest.mark.parametrize("words", commands())
@@ -81,7 +28,8 @@ def test_command_is_understood(words: list[str]) -> None:
         asked = re.findall(r"\[(.*?)\]", " ".join(words))
         assert {extra for own in asked for extra in own.split(",")} <= extras.keys()
     elif (found := program(words)) is not None:
-        command, arguments = found
+        application, arguments = found
+        command: Any = typer.main.get_command(application)
         while hasattr(command, "commands"):
             # Options of the group come before the name of the command, and no page has any but --help.
             if arguments[0] == "--help":
