@@ -21,7 +21,7 @@ class RRRAAdapterRanker:
     Reranks documents from any retriever of any document store with an RRRA adapter.
 
     The adapter reads the token codes that `RRRADocumentEmbedder` left in `meta["rrra_codes"]`, so a hundred documents
-    are reranked in about 12 milliseconds on two cores. Documents without codes are encoded on the fly.
+    are reranked in about 11 milliseconds on two cores. Documents without codes are encoded on the fly.
 
     Each returned document carries in `meta["rrra"]` its `base_score` (the encoder's), its `adapter_score` and its
     `relevance_probability`; its `score` is the reranking score, and the codes are taken out.
@@ -93,8 +93,10 @@ class RRRAAdapterRanker:
         :param embedding_separator:
             Separator to concatenate metadata fields to such a document.
         :param scale_score:
-            If `True`, scores are reranking scores brought between 0 and 1 by the model's calibration.
-            If `False`, they are reranking scores on the scale of the encoder's cosines. The order is the same.
+            If `True`, scores are reranking scores brought between 0 and 1 by the model's calibration, without the
+            outcomes that a trained adapter predicts; `relevance_probability` is the calibrated probability.
+            If `False`, they are reranking scores: a weighted mean of base and adapter score, which may exceed 1.
+            The order is the same.
         :param score_threshold:
             Use it to return documents with a score above this threshold only.
         :param trust_remote_code:
