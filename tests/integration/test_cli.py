@@ -164,6 +164,21 @@ def test_another_pipeline_indexes_what_is_named_anew_and_leaves_the_rest(workspa
     assert "4 files added" in run("index", str(files), "--pipeline", str(changed))
 
 
+def test_codes_of_an_earlier_version_are_made_anew(
+    workspace: Path, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rivers = str(files / "rivers.txt")
+    with monkeypatch.context() as earlier:
+        for module in ("rrra_haystack.codes", "rrra_haystack.cli.indexing"):
+            earlier.setattr(f"{module}.VERSION", 1)
+        run("index", rivers)
+    asked = ["ask", "Where does the Danube rise?", "--pipeline", "pipelines/search.yaml"]
+    refused = CliRunner().invoke(app, asked)
+    assert "have version 1, but this release reads version 2" in str(refused.exception)
+    assert "0 files added, 1 changed, 0 removed, 0 unchanged" in run("index", rivers)
+    assert "Black Forest" in run(*asked)
+
+
 def test_a_model_that_is_trained_again_is_another_pipeline(workspace: Path, files: Path) -> None:
     shutil.copytree(bundled(DEFAULT_MODEL), "model")
     edit("indexing.yaml", "embedder", model="model")
