@@ -100,19 +100,19 @@ class CodeReranker:
     RRRA from token codes.
 
     :param form: Model and kind of codes.
-    :param texts: The passages' texts.
+    :param words: Words of each passage, as :func:`~rrra_haystack.words.word_codes` gives them.
     """
 
-    def __init__(self, form: Form, texts: Sequence[str]) -> None:
+    def __init__(self, form: Form, words: Sequence[np.ndarray]) -> None:
         self.form = form
         self.name = form.name
-        self.codes = [""] * len(texts)
-        self._texts = texts
+        self.codes = [""] * len(words)
+        self._words = words
         self._codec = form.model.codec(form.kind)  # type: ignore[arg-type]  # float32 has a class of its own
 
     def add(self, indices: np.ndarray, pooled: Tensor, states: Tensor, lengths: Tensor) -> None:
         """Keep the codes of a batch of passages."""
-        words = [word_codes(self._texts[index]) for index in indices]
+        words = [self._words[index] for index in indices]
         records = self._codec.pack(pooled, self.form.model.project(states), lengths, words)
         for index, record in zip(indices, records, strict=True):
             self.codes[index] = pybase64.b64encode_as_string(record)
@@ -141,15 +141,14 @@ class StateReranker:
     RRRA from token states in float32, to see what the codes cost.
 
     :param form: The model.
-    :param texts: The passages' texts.
+    :param words: Words of each passage, as :func:`~rrra_haystack.words.word_codes` gives them.
     :param folder: Where the states are kept, which are too large for memory.
     """
 
-    def __init__(self, form: Form, texts: Sequence[str], folder: Path) -> None:
-        count = len(texts)
+    def __init__(self, form: Form, words: Sequence[np.ndarray], folder: Path) -> None:
+        count = len(words)
         self.form = form
-        self._texts = texts
-        self._words = [np.zeros(0, dtype=np.uint16)] * count
+        self._words = words
         self.name = form.name
         self._path = folder / f"{form.name}.f32"
         self._file = self._path.open("wb")
@@ -165,8 +164,6 @@ class StateReranker:
         self._spans[indices] = np.stack([ends - counts, ends], axis=1)
         self._pooled[indices] = pooled.float().cpu().numpy()
         nn.functional.normalize(self.form.model.project(states), dim=-1).cpu().numpy().tofile(self._file)
-        for index in indices:
-            self._words[index] = word_codes(self._texts[index])
         self._written = int(ends[-1])
 
     def close(self) -> None:
@@ -292,8 +289,9 @@ class EncoderStage:
         self.rerankers: list[Reranker] = []
         count = len(passages)
         texts = [passage.title_and_text for passage in passages]
+        words = [word_codes(text) for text in texts] if forms else []
         own = [
-            StateReranker(form, texts, scratch) if form.kind == "float32" else CodeReranker(form, texts)
+            StateReranker(form, words, scratch) if form.kind == "float32" else CodeReranker(form, words)
             for form in forms
         ]
         self.rerankers += own
