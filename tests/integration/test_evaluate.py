@@ -7,6 +7,7 @@ import torch
 from rich.console import Console
 from rrra_training.evaluation import as_json, evaluate, render
 from rrra_training.metrics import answer_recall, condensed, paired_interval, per_query, randomisation_test
+from rrra_training.systems import CodeReranker, EncoderStage
 from sentence_transformers import SentenceTransformer
 from typer.testing import CliRunner
 
@@ -47,6 +48,20 @@ def data(tmp_path: Path) -> Path:
     rows = "".join(f"{key}\t{right}\t1\n" for key, (_, right) in QUERIES.items())
     (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + rows)
     return folder
+
+
+def test_systems_are_measured_one_after_the_other_each_after_its_search(data: Path, monkeypatch) -> None:
+    noted = []
+    for owner, name in ((EncoderStage, "retrieve"), (CodeReranker, "rank")):
+        own = getattr(owner, name)
+
+        def noting(self, *arguments, own=own, name=name):
+            noted.append("search" if name == "retrieve" else self.name)
+            return own(self, *arguments)
+
+        monkeypatch.setattr(owner, name, noting)
+    evaluate(data, model="all-MiniLM-L6-v2", systems=["untrained", "again=all-MiniLM-L6-v2"])
+    assert noted == [*4 * ["search"], *4 * ["search", "untrained"], *4 * ["search", "again"]]
 
 
 def test_the_json_has_the_promised_keys(data: Path, tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ from rrra_training.systems import (
     EncoderStage,
     Form,
     HaystackReranker,
+    Reranker,
     check_systems,
     is_file,
 )
@@ -203,7 +204,8 @@ def _other_encoders(model: RRRAModel, further: Mapping[str, RRRAModel]) -> dict[
 
 class _Bench:
     """
-    Runs systems over the queries, one query at a time as an application would, and keeps what they return.
+    Runs systems over the queries, one system after the other and one query at a time as an application would, and keeps
+    what they return.
 
     :param passages: The corpus.
     :param queries: The queries.
@@ -267,40 +269,47 @@ class _Bench:
         self.stages |= {reranker.name: [retrieval, _time_key(reranker.name)] for reranker in rerankers}
         self.sizes |= {"embedding": stage.dimension * 4} if first else {}
         self.sizes |= {_code_key(form): size for form, size in stage.sizes.items()}
-        sampled = self._sample()
-        for number, query in enumerate(self._progress(stage.queries, "Reranking")):
+        for query in self._progress(stage.queries, f"Retrieving: {name}"):
             (base, rows), elapsed = _timed(partial(stage.retrieve, query))
             self._note(retrieval, elapsed)
             self._keep(name, query.query, rows, base)
-            for reranker in rerankers:
-                prepared = reranker.prepare(query)
-                ranked, elapsed = _timed(partial(reranker.rank, prepared, rows, base))
-                form = own.get(reranker.name)
-                self._note(_time_key(reranker.name), elapsed)
-                self._keep(reranker.name, query.query, rows, ranked.scores)
-                if form is not None and form.match is not None and ranked.match is not None:
-                    self._keep(form.match, query.query, rows, ranked.match())
-                if reranker.name != "rrra" or not isinstance(reranker, CodeReranker):
-                    continue
-                if number in sampled:
-                    self._sample_probabilities(reranker, prepared, query.query, rows, base)
-                if "hybrid" in systems:
-                    self._measure_hybrid(reranker, prepared, query.query, rows)
+        for reranker in rerankers:
+            self._measure_reranker(stage, reranker, own.get(reranker.name))
+            if "hybrid" in systems and reranker.name == "rrra":
+                self._measure_hybrid(stage, reranker)
+
+    def _measure_reranker(self, stage: EncoderStage, reranker: Reranker, form: Form | None) -> None:
+        """What a reranker makes of the encoder's candidates, each list searched for first, as in an application."""
+        has_probabilities = reranker.name == "rrra" and isinstance(reranker, CodeReranker)
+        sampled = self._sample() if has_probabilities else set()
+        for number, query in enumerate(self._progress(stage.queries, f"Reranking: {reranker.name}")):
+            prepared = reranker.prepare(query)
+            base, rows = stage.retrieve(query)
+            ranked, elapsed = _timed(partial(reranker.rank, prepared, rows, base))
+            self._note(_time_key(reranker.name), elapsed)
+            self._keep(reranker.name, query.query, rows, ranked.scores)
+            if form is not None and form.match is not None and ranked.match is not None:
+                self._keep(form.match, query.query, rows, ranked.match())
+            if number in sampled:
+                self._sample_probabilities(reranker, prepared, query.query, rows, base)
 
     @cached_property
     def _lexical(self) -> Bm25Stage:
         return Bm25Stage(self.passages, self._top_k)
 
-    def _measure_hybrid(self, reranker: CodeReranker, prepared: Any, query: Query, rows: np.ndarray) -> None:
+    def _measure_hybrid(self, stage: EncoderStage, reranker: Reranker) -> None:
         """The candidates of encoder and BM25 together."""
         lexical = self._lexical
-        (_, found), elapsed = _timed(partial(lexical.retrieve, query.text))
-        self._note("bm25 candidates", elapsed)
-        union = np.concatenate([rows, np.setdiff1d(found, rows)])
-        ranked, elapsed = _timed(partial(reranker.rank, prepared, union, np.zeros(len(union))))
-        self._note("hybrid", elapsed)
         self.stages["hybrid"] = ["retrieve", "bm25 candidates", "hybrid"]
-        self._keep("hybrid", query, union, ranked.scores)
+        for query in self._progress(stage.queries, "Reranking: hybrid"):
+            prepared = reranker.prepare(query)
+            _, rows = stage.retrieve(query)
+            (_, found), elapsed = _timed(partial(lexical.retrieve, query.query.text))
+            self._note("bm25 candidates", elapsed)
+            union = np.concatenate([rows, np.setdiff1d(found, rows)])
+            ranked, elapsed = _timed(partial(reranker.rank, prepared, union, np.zeros(len(union))))
+            self._note("hybrid", elapsed)
+            self._keep("hybrid", query.query, union, ranked.scores)
 
     def measure_bm25(self) -> None:
         """Measure BM25's own retrieval."""
@@ -316,7 +325,7 @@ class _Bench:
         return set(self._generator.choice(len(self.queries), size=count, replace=False).tolist())
 
     def _sample_probabilities(
-        self, reranker: CodeReranker, prepared: Any, query: Query, rows: np.ndarray, base: np.ndarray
+        self, reranker: Reranker, prepared: Any, query: Query, rows: np.ndarray, base: np.ndarray
     ) -> None:
         """Probabilities of positives, hard negatives and random passages, judged in the list of candidates."""
         drawn = np.setdiff1d(self._generator.integers(len(self._ids), size=_RANDOM_PASSAGES), rows)
