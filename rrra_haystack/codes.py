@@ -8,7 +8,7 @@ text needs no padding and joined texts decode in one call, and of 8, so that che
 
 Head, little-endian: magic ``RRRA``, version (u1), kind (u1), token dimensions (u2), pooled dimensions (u2), words
 (u2), tokens (u4), fingerprint of the model (u4), scale of the token codes (f4), scale of the pooled code (f4),
-reserved (u4), check sum (u8); then the pooled code, one byte a dimension, and the words, two bytes each.
+reserved (u4), check sum (u8); then the pooled code, one byte a dimension, and the words in their order, two bytes each.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from rrra_haystack.segments import ranges
 CodeKind = Literal["int8", "1bit"]
 
 _MAGIC = b"RRRA"
-VERSION = 2
+VERSION = 3
 _KINDS: tuple[CodeKind, ...] = ("int8", "1bit")
 _ALIGNMENT = 24
 _HEAD = np.dtype(
@@ -89,7 +89,7 @@ class TokenCodec:
         return self.token_dim if self.kind == "int8" else self.token_dim // 8
 
     def record_bytes(self, tokens: int, words: int = 0) -> int:
-        """Bytes of the record of a document of so many tokens and distinct words (base64 text is 4/3 of that)."""
+        """Bytes of the record of a document of so many tokens and words (base64 text is 4/3 of that)."""
         return self._record_rows(np.asarray([tokens]), np.asarray([words])).item() * self.row_bytes
 
     def _record_rows(self, tokens: np.ndarray, words: np.ndarray) -> np.ndarray:

@@ -27,13 +27,13 @@ from rrra_haystack.matching import CodeBatch, eight_bits
 from rrra_haystack.model_files import CONFIG, WEIGHTS, RRRAConfig, find_directory, read_config
 from rrra_haystack.pretrained import bundled, resolve_encoder
 from rrra_haystack.scoring import check_fusion_weight, reranking_score
-from rrra_haystack.words import lexical_scores, word_codes
+from rrra_haystack.words import lexical_scores, query_word_codes, word_codes
 
 DEFAULT_MODEL = "rrra-minilm-l6"
 
 _QUERIES_KEPT = 256
 # Chosen on the dev splits of four sets; docs/untrained.md says how.
-_UNTRAINED_LEXICAL_WEIGHT = 0.05
+_UNTRAINED_LEXICAL_WEIGHT = 0.1
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class QueryEncoding:
     :param embedding: Pooled embedding, shape ``[d]``, float32, on the CPU.
     :param states: Projected token states, shape ``[m, h]``, float32, on the CPU.
     :param hidden: Token states before projection, shape ``[m, hidden]``, float32, on the CPU.
-    :param words: The query's words, shape ``[u]``, uint16.
+    :param words: The query's words in their order, shape ``[u]``, uint16.
     """
 
     embedding: Tensor
@@ -323,7 +323,7 @@ class RRRAModel(nn.Module):
             embedding=batch.pooled[0].cpu(),
             states=self.project(batch.states).cpu(),
             hidden=batch.states.float().cpu(),
-            words=word_codes(text),
+            words=query_word_codes(text),
         )
         with self._lock:
             self._queries[key] = encoding

@@ -174,7 +174,7 @@ def test_codes_of_an_earlier_version_are_made_anew(
         run("index", rivers)
     asked = ["ask", "Where does the Danube rise?", "--pipeline", "pipelines/search.yaml"]
     refused = CliRunner().invoke(app, asked)
-    assert "have version 1, but this release reads version 2" in str(refused.exception)
+    assert "have version 1, but this release reads version 3" in str(refused.exception)
     assert "0 files added, 1 changed, 0 removed, 0 unchanged" in run("index", rivers)
     assert "Black Forest" in run(*asked)
 

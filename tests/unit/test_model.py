@@ -486,12 +486,13 @@ def test_the_words_in_common_add_to_the_adapter_score(model: RRRAModel, code: st
     texts = ["The part XK-962 is a pump.", "The part XK-926 is a pump.", "The part XK-629 is a pump."]
     silent, speaking = with_words(model, 0), with_words(model, 0.5)
     _, codes = speaking.encode_documents(texts, code=code)
-    query = speaking.encode_query("part 926")
+    query = speaking.encode_query("part XK-926")
     without, scores = silent.score(query, codes), speaking.score(query, codes)
     added = scores.adapter - without.adapter
     assert added.argmax() == scores.fused.argmax() == 1
     assert added[0] == pytest.approx(added[2])
-    assert added.max() == pytest.approx(0.5)
+    # Its words once each, and both pairs.
+    assert 0.5 / 1.9 < added.max() < 0.5
     assert scores.base == pytest.approx(without.base)
 
 

@@ -19,7 +19,7 @@ from rrra_haystack.encoder import native_dtype
 from rrra_haystack.model import RRRAModel
 from rrra_haystack.scoring import reranking_score
 from rrra_haystack.segments import Segments
-from rrra_haystack.words import lexical_scores, word_codes
+from rrra_haystack.words import lexical_scores, query_word_codes, word_codes
 from rrra_training.sets import CandidateSet
 from rrra_training.store import StateStore
 
@@ -86,8 +86,8 @@ class Verdicts:
     :param base: Encoder scores.
     :param adapter: Adapter scores.
     :param relevance_logit: The adapter's log-odds of relevance.
-    :param lexical: Shares of the query's words, weighted by rarity; a model adds them to the adapter scores with a
-        weight that is fitted on dev.
+    :param lexical: Lexical scores (:func:`~rrra_haystack.words.lexical_scores`); a model adds them to the adapter
+        scores with a weight that is fitted on dev.
     """
 
     base: np.ndarray
@@ -229,5 +229,5 @@ def judge(
             base[here], scores[here] = judgement.base.numpy(), judgement.adapter.numpy()
             logits[here] = judgement.relevance_logit.numpy()
             if len(rows):
-                lexical[here] = lexical_scores(word_codes(data.queries.text(int(number))), *passages.words(rows))
+                lexical[here] = lexical_scores(query_word_codes(data.queries.text(int(number))), *passages.words(rows))
     return Verdicts(base, scores, logits, lexical)

@@ -21,7 +21,7 @@ from rrra_haystack.files import read_yaml
 from rrra_haystack.model import QueryEncoding, RRRAModel
 from rrra_haystack.scoring import reranking_score
 from rrra_haystack.segments import Segments
-from rrra_haystack.words import lexical_scores, word_codes
+from rrra_haystack.words import lexical_scores, query_word_codes, word_codes
 from rrra_training.data import Passage, Query
 
 KINDS = ("1bit", "int8", "float32")
@@ -201,7 +201,7 @@ class StateReranker:
 
 
 def _prepared(model: RRRAModel, query: EncodedQuery) -> QueryEncoding:
-    return QueryEncoding(query.pooled, model.project(query.hidden), query.hidden, word_codes(query.query.text))
+    return QueryEncoding(query.pooled, model.project(query.hidden), query.hidden, query_word_codes(query.query.text))
 
 
 class HaystackReranker:
