@@ -44,7 +44,7 @@ class QueryEncoding:
     :param embedding: Pooled embedding, shape ``[d]``, float32, on the CPU.
     :param states: Projected token states, shape ``[m, h]``, float32, on the CPU.
     :param hidden: Token states before projection, shape ``[m, hidden]``, float32, on the CPU.
-    :param words: The query's words in their order, shape ``[u]``, uint16.
+    :param words: The query's words (:func:`~rrra_haystack.words.query_word_codes`), shape ``[u]``, uint16.
     """
 
     embedding: Tensor
