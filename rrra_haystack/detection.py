@@ -21,10 +21,21 @@ FEATURES = (
     "cosine of the positive",
     "z-score of the adapter score",
     "z-score of the similarity to the positive",
+    "similarity to its 5 nearest, the positive among them",
+    "similarity to the centroid of the positive and the adapter's top 5",
+    "share of the list nearer to it than the positive",
+    "z-score of the words of the positive",
+    "labels of other queries",
 )
 
 # The first eight read the encoder alone.
 ENCODER_FEATURES = 8
+
+# What other queries are labelled with is a log-likelihood ratio. It counts for less than 1, because the features beside
+# it say a part of the same, and it is not fitted: in one set it speaks for a candidate, in the next against it.
+SHARED_LABELS_WEIGHT = 0.6
+
+_NEIGHBOURS = 5
 
 
 class Detection(BaseModel):
@@ -41,17 +52,17 @@ class Detection(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     weights: tuple[float, ...] = Field(
-        (-0.29, -0.18, -1.52, 3.38, 1.25, 2.3, 3.06, -3.6, 0.93, 0.28),
+        (1.71, -0.27, -1.6, -1.77, 1.49, 1.26, 3.29, -2.72, 0.62, 0.04, -4.62, 8.54, -1.23, 0.15, SHARED_LABELS_WEIGHT),
         min_length=len(FEATURES),
         max_length=len(FEATURES),
     )
-    intercept: float = -5.64
+    intercept: float = -5.4
 
     def log_odds(self, features: Tensor) -> Tensor:
         """
         Log-odds of relevance.
 
-        :param features: Shape ``[n, 10]``.
+        :param features: Shape ``[n, 15]``.
         :returns: Shape ``[n]``.
         """
         return features @ torch.tensor(self.weights, dtype=features.dtype) + self.intercept
@@ -60,13 +71,15 @@ class Detection(BaseModel):
         """
         The false-negative probability s_FN.
 
-        :param features: Shape ``[n, 10]``.
+        :param features: Shape ``[n, 15]``.
         :returns: Shape ``[n]``.
         """
         return torch.sigmoid(self.log_odds(features))
 
 
-def list_features(query: Tensor, contexts: Tensor, positive: Tensor, adapter: Tensor) -> Tensor:
+def list_features(
+    query: Tensor, contexts: Tensor, positive: Tensor, adapter: Tensor, words: Tensor, shared: Tensor | None = None
+) -> Tensor:
     """
     What detection reads of the candidates of a query; :data:`FEATURES` names the columns.
 
@@ -74,23 +87,42 @@ def list_features(query: Tensor, contexts: Tensor, positive: Tensor, adapter: Te
     :param contexts: Pooled embeddings of the candidates, shape ``[n, d]``.
     :param positive: Pooled embedding of the labelled positive, which is not among the candidates, shape ``[d]``.
     :param adapter: Adapter scores of the candidates, shape ``[n]``.
-    :returns: Shape ``[n, 10]``.
+    :param words: Lexical scores (:func:`~rrra_haystack.words.lexical_scores`) of the candidates with the positive as
+        the query, shape ``[n]``.
+    :param shared: Log-likelihood ratios of what other queries are labelled with, shape ``[n]``; 0 if it is not known.
+    :returns: Shape ``[n, 15]``.
     """
-    if not len(contexts):
+    count = len(contexts)
+    if not count:
         return contexts.new_zeros((0, len(FEATURES)))
     query, contexts, positive = (nn.functional.normalize(part, dim=-1) for part in (query, contexts, positive))
     base = contexts @ query
     own = (positive @ query).expand_as(base)
-    rank = base.argsort(descending=True, stable=True).argsort().to(base) / len(base)
+    rank = base.argsort(descending=True, stable=True).argsort().to(base) / count
     near_positive = contexts @ positive
-    centroid = nn.functional.normalize(contexts[base.topk(min(5, len(base))).indices].mean(dim=0), dim=-1)
-    near = contexts @ centroid
+    near = contexts @ _centroid(_top(contexts, base))
     density = near.mean().expand_as(base)
+    found = contexts @ _centroid(torch.cat([_top(contexts, adapter).mean(dim=0, keepdim=True), positive[None]]))
+    among = contexts @ contexts.T
+    among.fill_diagonal_(-1)
+    nearer = (among > near_positive[:, None]).sum(dim=1) / count
+    around = torch.cat([among, near_positive[:, None]], dim=1)
+    nearest = around.topk(min(_NEIGHBOURS, count), dim=1).values.mean(dim=1)
     columns = (
         base, _deviation(base), rank, near_positive, near, density, base - own, own, _deviation(adapter),
-        _deviation(near_positive),
+        _deviation(near_positive), nearest, found, nearer, _deviation(words),
+        torch.zeros_like(base) if shared is None else shared,
     )  # fmt: skip
     return torch.stack(columns, dim=1)
+
+
+def _top(contexts: Tensor, scores: Tensor) -> Tensor:
+    """The five candidates of the highest score, or all if there are fewer."""
+    return contexts[scores.topk(min(_NEIGHBOURS, len(scores))).indices]
+
+
+def _centroid(embeddings: Tensor) -> Tensor:
+    return nn.functional.normalize(embeddings.mean(dim=0), dim=-1)
 
 
 def _deviation(values: Tensor) -> Tensor:

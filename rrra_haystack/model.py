@@ -414,21 +414,21 @@ class RRRAModel(nn.Module):
         )
 
     @torch.inference_mode()
-    def false_negatives(
-        self, query: QueryEncoding, candidates: CodeBatch | Sequence[str], positive: Tensor
-    ) -> np.ndarray:
+    def false_negatives(self, query: QueryEncoding, candidates: CodeBatch | Sequence[str], positive: str) -> np.ndarray:
         """
         How probably unlabelled candidates of a query are relevant, given a passage that is labelled so.
 
         :param query: The encoded query.
         :param candidates: Token codes of the candidates, read or as text; the positive is not among them.
-        :param positive: Pooled embedding of the labelled passage, shape ``[d]``.
+        :param positive: Token code of the labelled passage.
         :returns: The false-negative probability s_FN of each, shape ``[n]``.
         :raises InvalidCodesError: If a code is damaged, truncated, or made by another model.
         """
         batch = candidates if isinstance(candidates, CodeBatch) else self.read_codes(candidates)
+        labelled = self.read_codes([positive])
         adapter = self._judge(query, batch).adapter
-        features = list_features(query.embedding, batch.pooled, positive, adapter)
+        words = torch.from_numpy(lexical_scores(labelled.words, batch.words, batch.word_counts))
+        features = list_features(query.embedding, batch.pooled, labelled.pooled[0], adapter, words)
         return self.config.detection.probability(features).numpy()
 
     def _judge(self, query: QueryEncoding, batch: CodeBatch) -> Judgement:

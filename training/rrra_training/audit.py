@@ -22,9 +22,10 @@ from rrra_haystack.model import RRRAModel
 from rrra_training.data import BeirData, BeirDataset
 from rrra_training.detection import false_negatives
 from rrra_training.evidence import EvidenceConfig, Source
-from rrra_training.judging import judge, projected, relevance_of
+from rrra_training.judging import ProjectedStates, judge, projected, relevance_of
 from rrra_training.mining import Mined, MiningConfig
 from rrra_training.sets import CandidateSet, SplitConfig, prepare
+from rrra_training.shared_labels import SharedLabels
 
 Kind = Literal["missing", "wrong"]
 
@@ -164,8 +165,9 @@ def audit(
     lists = _with_positives(prepared)
     with projected(lists.passages, loaded.projection, cache) as passages:
         verdicts = judge(loaded.adapter, loaded.projection, lists, passages, "int8", show_progress=show_progress)
-    relevance = relevance_of(loaded, verdicts, np.isfinite(verdicts.base))
-    found = _wrong(lists, relevance, top) + _missing(loaded, prepared, lists, qrels, verdicts.adapter, relevance, top)
+        relevance = relevance_of(loaded, verdicts, np.isfinite(verdicts.base))
+        found = _wrong(lists, relevance, top)
+        found += _missing(loaded, prepared, lists, passages, qrels, verdicts.adapter, relevance, top)
     suspects = _described(found, dataset, prepared)
     return Audit(dataset.name, split, labels_digest(qrels), model, len(prepared), suspects)
 
@@ -213,6 +215,7 @@ def _missing(
     model: RRRAModel,
     data: CandidateSet,
     lists: CandidateSet,
+    passages: ProjectedStates,
     qrels: Mapping[str, Mapping[str, int]],
     adapter: np.ndarray,
     relevance: np.ndarray,
@@ -225,7 +228,10 @@ def _missing(
     mined = np.zeros(rows.shape, dtype=bool)
     mined[:, : data.mined.rows.shape[1]] = np.asarray(data.mined.rows)[:, : rows.shape[1]] >= 0
     candidate = mined & (rows != kept[:, None])
-    probability = false_negatives(model.config.detection, lists, np.arange(len(lists)), kept, candidate, adapter)
+    shared = SharedLabels(data)
+    probability = false_negatives(
+        model.config.detection, lists, passages, shared, np.arange(len(lists)), kept, candidate, adapter
+    )
     ids, queries = data.passages.ids, data.queries.ids
     found = []
     for query, judged in enumerate(qrels[identifier] for identifier in queries):

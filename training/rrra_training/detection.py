@@ -9,18 +9,21 @@ from typing import Self
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
+from scipy.optimize import minimize
+from scipy.special import expit
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from rrra_haystack.adapter import RelationAwareAdapter
-from rrra_haystack.detection import FEATURES, Detection, list_features
+from rrra_haystack.detection import FEATURES, SHARED_LABELS_WEIGHT, Detection, list_features
+from rrra_haystack.words import lexical_scores
 from rrra_training.judging import ProjectedStates, judge, projected
 from rrra_training.sets import CandidateSet
+from rrra_training.shared_labels import SharedLabels
 
 logger = logging.getLogger(__name__)
 
-# Fewer queries than these say too little of ten weights.
+# Fewer queries than these say too little of the weights.
 LEAST_QUERIES = 50
 
 
@@ -51,6 +54,14 @@ class HiddenPositives:
         """Whether each candidate is a hidden positive, one query after the other, shape ``[c]``."""
         return self.hidden[self.candidate]
 
+    @property
+    def known(self) -> np.ndarray:
+        """Which of the set's labels are not hidden, shape ``[P]``, bool."""
+        owner = np.repeat(np.arange(len(self.data)), self.data.positives.counts)
+        kept = np.full(len(self.data), -1)
+        kept[self.queries] = self.kept
+        return (kept[owner] < 0) | (self.data.positives.rows == kept[owner])
+
 
 def hide_positives(
     data: CandidateSet, *, seed: int, limit: int | None = None, least_positives: int = 2
@@ -77,28 +88,40 @@ def hide_positives(
 
 
 def features_of(
-    data: CandidateSet, queries: np.ndarray, positives: np.ndarray, candidate: np.ndarray, adapter: np.ndarray
+    data: CandidateSet,
+    passages: ProjectedStates,
+    shared: SharedLabels,
+    queries: np.ndarray,
+    positives: np.ndarray,
+    candidate: np.ndarray,
+    adapter: np.ndarray,
 ) -> np.ndarray:
     """
     Features of mined candidates beside a labelled positive.
 
     :param data: The set.
+    :param passages: Its projected passages, for their words.
+    :param shared: What the labels of the other queries say.
     :param queries: Rows of the queries, shape ``[n]``.
     :param positives: Row of the labelled positive of each, shape ``[n]``.
     :param candidate: Which mined passages are candidates, shape ``[n, k]``, bool.
     :param adapter: Adapter scores of the mined passages, shape ``[n, k]``.
-    :returns: Shape ``[c, 10]``, the candidates one query after the other.
+    :returns: Shape ``[c, 15]``, the candidates one query after the other.
     """
     mined = np.asarray(data.mined.rows)[queries]
     parts = []
     for place, query in enumerate(queries):
         own = candidate[place]
+        rows, positive = mined[place, own], positives[place]
+        words, _ = passages.words(positives[place : place + 1])
         parts.append(
             list_features(
                 torch.from_numpy(np.array(data.queries.pooled[query])),
-                torch.from_numpy(data.passages.pooled[mined[place, own]]),
-                torch.from_numpy(np.array(data.passages.pooled[positives[place]])),
+                torch.from_numpy(data.passages.pooled[rows]),
+                torch.from_numpy(np.array(data.passages.pooled[positive])),
                 torch.from_numpy(adapter[place, own]),
+                torch.from_numpy(lexical_scores(words, *passages.words(rows))),
+                torch.from_numpy(shared.log_odds(np.full(len(rows), query), rows)),
             )
         )
     return torch.cat(parts).numpy() if parts else np.zeros((0, len(FEATURES)), dtype=np.float32)
@@ -107,6 +130,8 @@ def features_of(
 def false_negatives(
     detection: Detection,
     data: CandidateSet,
+    passages: ProjectedStates,
+    shared: SharedLabels,
     queries: np.ndarray,
     positives: np.ndarray,
     candidate: np.ndarray,
@@ -118,31 +143,41 @@ def false_negatives(
     :returns: Shape ``[n, k]``; 0 where there is no candidate.
     """
     found = np.zeros(candidate.shape, dtype=np.float32)
-    features = features_of(data, queries, positives, candidate, adapter)
+    features = features_of(data, passages, shared, queries, positives, candidate, adapter)
     found[candidate] = detection.probability(torch.from_numpy(features)).numpy()
     return found
 
 
 def fit_detection(lists: Sequence[tuple[np.ndarray, np.ndarray]]) -> Detection:
     """
-    Logistic regression of being a hidden positive.
+    Logistic regression of being a hidden positive; the weight of the labels of other queries is held.
 
-    :param lists: Features of shape ``[c, 10]`` and truth of shape ``[c]`` of each set. A set counts with the root of
+    :param lists: Features of shape ``[c, 15]`` and truth of shape ``[c]`` of each set. A set counts with the root of
         its candidates: a large one teaches more, and does not drown the others.
     :raises ValueError: If there is no hidden positive.
     """
     features = np.concatenate([own for own, _ in lists]).astype(np.float64)
-    truth = np.concatenate([own for _, own in lists])
+    truth = np.concatenate([own for _, own in lists]).astype(np.float64)
     if not truth.any():
         msg = "There is no hidden positive among the candidates to fit detection on: it needs queries with several."
         raise ValueError(msg)
     weights = np.concatenate([np.full(len(own), len(own) ** -0.5) for _, own in lists])
     weights *= len(weights) / weights.sum()
-    scaler = StandardScaler().fit(features)
-    fitted = LogisticRegression(max_iter=3000).fit(scaler.transform(features), truth, sample_weight=weights)
-    slopes = fitted.coef_[0] / scaler.scale_
-    intercept = float(fitted.intercept_[0] - slopes @ scaler.mean_)
-    return Detection(weights=tuple(slopes.tolist()), intercept=intercept)
+    fitted, held = features[:, :-1], SHARED_LABELS_WEIGHT * features[:, -1]
+    scaler = StandardScaler().fit(fitted)
+    scaled = scaler.transform(fitted)
+
+    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        slopes, intercept = parameters[:-1], parameters[-1]
+        logit = scaled @ slopes + intercept + held
+        residual = weights * (expit(logit) - truth)
+        value = weights @ (np.logaddexp(0, logit) - truth * logit) + slopes @ slopes / 2
+        return float(value), np.append(scaled.T @ residual + slopes, residual.sum())
+
+    found = minimize(loss, np.zeros(fitted.shape[1] + 1), jac=True, method="L-BFGS-B", options={"maxiter": 1000}).x
+    slopes = found[:-1] / scaler.scale_
+    intercept = float(found[-1] - slopes @ scaler.mean_)
+    return Detection(weights=(*slopes.tolist(), SHARED_LABELS_WEIGHT), intercept=intercept)
 
 
 def can_fit_detection(sets: Sequence[CandidateSet]) -> bool:
@@ -179,6 +214,7 @@ class Detector:
         self._sets, self._cache = sets, cache
         self._seed, self._limit = seed, limit
         self._passages: dict[Path, ProjectedStates] = {}
+        self._shared: dict[str, SharedLabels] = {}
         self._stack = ExitStack()
         self.detection = Detection()
 
@@ -209,11 +245,16 @@ class Detector:
         mined = np.asarray(data.mined.rows)[queries]
         candidate = (mined >= 0) & (mined != positives[:, None])
         scores = self._scores(data, queries)
-        return torch.from_numpy(false_negatives(self.detection, data, queries, positives, candidate, scores))
+        if data.name not in self._shared:
+            self._shared[data.name] = SharedLabels(data)
+        passages, shared = self._passages[data.passages.path], self._shared[data.name]
+        found = false_negatives(self.detection, data, passages, shared, queries, positives, candidate, scores)
+        return torch.from_numpy(found)
 
     def _features(self, hidden: HiddenPositives) -> np.ndarray:
-        scores = self._scores(hidden.data, hidden.queries)
-        return features_of(hidden.data, hidden.queries, hidden.kept, hidden.candidate, scores)
+        data, scores = hidden.data, self._scores(hidden.data, hidden.queries)
+        passages, shared = self._passages[data.passages.path], SharedLabels(data, hidden.known)
+        return features_of(data, passages, shared, hidden.queries, hidden.kept, hidden.candidate, scores)
 
     def _scores(self, data: CandidateSet, queries: np.ndarray) -> np.ndarray:
         passages = self._passages[data.passages.path]

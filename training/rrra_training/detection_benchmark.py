@@ -37,6 +37,7 @@ from rrra_training.judging import judge, projected, relevance_of
 from rrra_training.mining import MiningConfig
 from rrra_training.samplers import Candidates, MarginPos, PercPos, SimANS
 from rrra_training.sets import CandidateSet, SplitConfig, prepare
+from rrra_training.shared_labels import SharedLabels
 
 app = typer.Typer(add_completion=False)
 
@@ -68,7 +69,7 @@ class Judged:
     The candidates of the queries of a split, one query after the other.
 
     :param hidden: What is hidden.
-    :param features: Shape ``[c, 10]``.
+    :param features: Shape ``[c, 15]``.
     :param relevance: The model's probability of relevance without sight of the positive, shape ``[c]``.
     """
 
@@ -142,7 +143,10 @@ def _judged(model: RRRAModel, data: str, cache: Path, *, seed: int, limit: int |
         verdicts = judge(
             model.adapter, model.projection, prepared, passages, "int8", queries=hidden.queries, show_progress=True
         )
-    features = features_of(prepared, hidden.queries, hidden.kept, hidden.candidate, verdicts.adapter)
+        shared = SharedLabels(prepared, hidden.known)
+        features = features_of(
+            prepared, passages, shared, hidden.queries, hidden.kept, hidden.candidate, verdicts.adapter
+        )
     relevance = relevance_of(model, verdicts, hidden.candidate)
     return Judged(hidden, features, relevance[hidden.candidate])
 
@@ -167,7 +171,10 @@ def methods_for(measured: Sequence[Judged], detection: Detection) -> tuple[dict[
     ratio = score / np.maximum(positive, 1e-6)
     baseline = cross_validated(features[:, :ENCODER_FEATURES], truth, owner)
     relevance = np.concatenate([one.relevance for one in measured])
+    every = cross_validated(features, truth, owner)
     found = detection.probability(torch.from_numpy(features)).numpy()
+    features[:, FEATURES.index("labels of other queries")] = 0
+    blind = detection.probability(torch.from_numpy(features)).numpy()
     methods = {
         "encoder score": Method(score, lead > 0),
         "ratio to the positive's score": Method(ratio, ratio > 1),
@@ -175,7 +182,9 @@ def methods_for(measured: Sequence[Judged], detection: Detection) -> tuple[dict[
         "TopK-MarginPos": Method(lead, lead > -margin_pos.margin),
         _PERC_POS: Method(ratio, ratio > perc_pos.share),
         _BASELINE: Method(baseline, baseline >= _EVEN, baseline),
+        "logistic regression on all 15 features": Method(every, every >= _EVEN, every),
         "RRRA, relevance": Method(relevance, relevance >= _EVEN, relevance),
+        "RRRA, detection, no labels of other queries": Method(blind, blind >= _EVEN, blind),
         _OURS: Method(found, found >= _EVEN, found),
     }
     return methods, truth, owner

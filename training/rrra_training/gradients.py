@@ -43,6 +43,7 @@ from rrra_training.samplers import (
     first_draw_probabilities,
 )
 from rrra_training.sets import CandidateSet, SplitConfig, prepare
+from rrra_training.shared_labels import SharedLabels
 
 _DEFAULTS = (Random(), TopK(), SimANS(), TriSampler(), MarginPos(), PercPos(), FNE(), RRRA())
 SAMPLERS: dict[str, Sampler] = {sampler.name: sampler for sampler in _DEFAULTS}
@@ -137,7 +138,8 @@ def read_lists(data: CandidateSet, model: RRRAModel, scratch: Path, *, seed: int
     mined = np.asarray(data.mined.rows)
     with projected(data.passages, model.projection, scratch) as passages:
         adapter = judge(model.adapter, model.projection, data, passages, "int8").adapter
-    probability = false_negatives(model.config.detection, data, queries, kept, eligible, adapter)
+        shared = SharedLabels(data, hidden.known)
+        probability = false_negatives(model.config.detection, data, passages, shared, queries, kept, eligible, adapter)
     own = np.asarray(data.passages.pooled[kept])
     # One query at a time: all embeddings of all candidates need not fit into memory.
     similarity = np.stack(

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,16 @@ from rrra_training.detection_benchmark import (
 )
 from rrra_training.detection_benchmark import app as benchmark
 from rrra_training.evidence import EvidenceConfig
+from rrra_training.judging import projected
 from rrra_training.mining import MiningConfig
-from rrra_training.sets import CandidateSet, SplitConfig, prepare
+from rrra_training.sets import CandidateSet, Positives, SplitConfig, prepare
+from rrra_training.shared_labels import SharedLabels
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from typer.testing import CliRunner
 
-from rrra_haystack.detection import Detection
+from rrra_haystack.detection import SHARED_LABELS_WEIGHT, Detection
 from rrra_haystack.model import RRRAModel
 
 
@@ -81,16 +87,82 @@ def test_few_queries_leave_the_defaults(data: CandidateSet, model: RRRAModel, tm
         assert detector.detection == Detection()
 
 
-def test_what_is_fitted_is_the_regression(data: CandidateSet) -> None:
+@pytest.fixture(scope="module")
+def features(data: CandidateSet, model: RRRAModel, tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
+    """Features of the candidates of all queries beside a kept positive, with adapter scores that say nothing."""
     hidden = hide_positives(data, seed=0)
     scores = np.zeros(data.mined.rows.shape, dtype=np.float32)
-    features = features_of(data, hidden.queries, hidden.kept, hidden.candidate, scores)
+    with projected(data.passages, model.projection, tmp_path_factory.mktemp("projected")) as passages:
+        return features_of(
+            data, passages, SharedLabels(data, hidden.known), hidden.queries, hidden.kept, hidden.candidate, scores
+        )
+
+
+def test_what_is_fitted_is_the_regression(data: CandidateSet, features: np.ndarray) -> None:
+    hidden = hide_positives(data, seed=0)
     detection = fit_detection([(features, hidden.truth)])
     # Scores that say nothing get no weight, and the mean probability is the share of hidden ones.
     assert detection.weights[8] == pytest.approx(0, abs=1e-6)
     assert detection.probability(torch.from_numpy(features)).mean() == pytest.approx(hidden.truth.mean(), rel=0.01)
     with pytest.raises(ValueError, match="no hidden positive"):
         fit_detection([(features, np.zeros_like(hidden.truth))])
+
+
+def test_without_labels_of_others_it_is_the_usual_regression(data: CandidateSet, features: np.ndarray) -> None:
+    truth = hide_positives(data, seed=0).truth
+    silent = features.copy()
+    silent[:, -1] = 0
+    usual = make_pipeline(StandardScaler(), LogisticRegression(max_iter=3000, tol=1e-8)).fit(silent[:, :-1], truth)
+    fitted = fit_detection([(silent, truth)])
+    said = fitted.probability(torch.from_numpy(silent)).numpy()
+    assert said == pytest.approx(usual.predict_proba(silent[:, :-1])[:, 1], abs=0.005)
+    assert fitted.weights[-1] == SHARED_LABELS_WEIGHT
+
+
+def test_labels_that_are_hidden_are_not_read(data: CandidateSet) -> None:
+    hidden = hide_positives(data, seed=0, limit=5)
+    known = hidden.known
+    owner = np.repeat(np.arange(len(data)), data.positives.counts)
+    for query in range(len(data)):
+        rows = data.positives.rows[known & (owner == query)].tolist()
+        place = np.flatnonzero(hidden.queries == query)
+        assert rows == (hidden.kept[place].tolist() if len(place) else data.positives.of(query).tolist())
+
+
+def labelled(data: CandidateSet, pairs: list[tuple[int, int]]) -> CandidateSet:
+    """The same queries and candidates with other labels, one pair of a query and a row after the other."""
+    pairs = sorted(pairs)
+    counts = np.bincount([query for query, _ in pairs], minlength=len(data))
+    rows = np.array([row for _, row in pairs])
+    return replace(data, positives=Positives(rows, np.ones_like(rows), np.cumsum(counts)))
+
+
+def test_labels_of_others_speak_against_where_each_passage_has_one_query(data: CandidateSet) -> None:
+    mined = np.asarray(data.mined.rows)
+    own = {query: int(mined[query, 0]) for query in range(len(data))}
+    alone = [(query, row) for query, row in own.items() if list(own.values()).count(row) == 1]
+    shared = SharedLabels(labelled(data, alone))
+    owner, row = alone[0]
+    other = next(query for query in range(len(data)) if query != owner)
+    unlabelled = next(place for place in range(len(data.passages)) if place not in own.values())
+    found = shared.log_odds(np.array([other, owner, other]), np.array([row, row, unlabelled]))
+    assert found[0] < -0.5
+    # Its own label is no evidence, and neither is no label.
+    assert found[1:].tolist() == [0, 0]
+
+
+def test_labels_of_others_speak_for_it_where_near_queries_share_passages(data: CandidateSet) -> None:
+    cosines = np.asarray(data.queries.pooled) @ np.asarray(data.queries.pooled).T
+    np.fill_diagonal(cosines, -1)
+    mined = np.asarray(data.mined.rows)
+    # Every query is labelled with what its nearest other query finds first.
+    pairs = {(query, int(mined[query, 0])) for query in range(len(data))}
+    pairs |= {(int(cosines[query].argmax()), int(mined[query, 0])) for query in range(len(data))}
+    shared = SharedLabels(labelled(data, list(pairs)))
+    query, row = next(iter(pairs))
+    sharing = [other for other, its in pairs if its == row and other != query]
+    assert sharing
+    assert shared.log_odds(np.array([query]), np.array([row]))[0] > 1
 
 
 def test_figures_on_hand_computed_numbers() -> None:
