@@ -28,7 +28,7 @@ FEATURES = (
     "labels of other queries",
 )
 
-# The first eight read the encoder alone.
+# The first eight, which read the encoder alone, are those of the regression that detection is compared with.
 ENCODER_FEATURES = 8
 
 # What other queries are labelled with is a log-likelihood ratio. It counts for less than 1, because the features beside

@@ -69,13 +69,15 @@ def hide_positives(
     """
     Keep one positive of each query that has several, drawn at random, and hide the others.
 
+    Restyled queries are left out: they have the positives of those that they were made from.
+
     :param data: The set.
     :param seed: Seed of the draw.
     :param limit: Draw this many queries; all if `None`.
     :param least_positives: Leave out queries with fewer positives.
     """
     generator = np.random.default_rng(seed)
-    queries = np.flatnonzero(data.positives.counts >= least_positives)
+    queries = np.flatnonzero(data.positives.counts[: data.asked] >= least_positives)
     if limit is not None and limit < len(queries):
         queries = np.sort(generator.choice(queries, size=limit, replace=False))
     kept = np.asarray([generator.choice(data.positives.of(int(query))) for query in queries], dtype=np.int64)
@@ -112,6 +114,8 @@ def features_of(
     parts = []
     for place, query in enumerate(queries):
         own = candidate[place]
+        if not own.any():
+            continue
         rows, positive = mined[place, own], positives[place]
         words, _ = passages.words(positives[place : place + 1])
         parts.append(
@@ -214,7 +218,7 @@ class Detector:
         self._sets, self._cache = sets, cache
         self._seed, self._limit = seed, limit
         self._passages: dict[Path, ProjectedStates] = {}
-        self._shared: dict[str, SharedLabels] = {}
+        self._shared: dict[Path, SharedLabels] = {}
         self._stack = ExitStack()
         self.detection = Detection()
 
@@ -245,9 +249,9 @@ class Detector:
         mined = np.asarray(data.mined.rows)[queries]
         candidate = (mined >= 0) & (mined != positives[:, None])
         scores = self._scores(data, queries)
-        if data.name not in self._shared:
-            self._shared[data.name] = SharedLabels(data)
-        passages, shared = self._passages[data.passages.path], self._shared[data.name]
+        if data.queries.path not in self._shared:
+            self._shared[data.queries.path] = SharedLabels(data)
+        passages, shared = self._passages[data.passages.path], self._shared[data.queries.path]
         found = false_negatives(self.detection, data, passages, shared, queries, positives, candidate, scores)
         return torch.from_numpy(found)
 

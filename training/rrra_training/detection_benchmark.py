@@ -44,6 +44,12 @@ app = typer.Typer(add_completion=False)
 _BASELINE = "logistic regression on 8 features"
 _PERC_POS = "TopK-PercPos"
 _OURS = "RRRA, detection"
+_ENCODER = (
+    *FEATURES[:ENCODER_FEATURES],
+    "z-score of the similarity to the positive",
+    "similarity to its 5 nearest, the positive among them",
+    "share of the list nearer to it than the positive",
+)
 _FOLDS = 5
 _EVEN = 0.5
 
@@ -171,6 +177,7 @@ def methods_for(measured: Sequence[Judged], detection: Detection) -> tuple[dict[
     ratio = score / np.maximum(positive, 1e-6)
     baseline = cross_validated(features[:, :ENCODER_FEATURES], truth, owner)
     relevance = np.concatenate([one.relevance for one in measured])
+    encoder = cross_validated(features[:, [FEATURES.index(name) for name in _ENCODER]], truth, owner)
     every = cross_validated(features, truth, owner)
     found = detection.probability(torch.from_numpy(features)).numpy()
     features[:, FEATURES.index("labels of other queries")] = 0
@@ -182,6 +189,7 @@ def methods_for(measured: Sequence[Judged], detection: Detection) -> tuple[dict[
         "TopK-MarginPos": Method(lead, lead > -margin_pos.margin),
         _PERC_POS: Method(ratio, ratio > perc_pos.share),
         _BASELINE: Method(baseline, baseline >= _EVEN, baseline),
+        "logistic regression on all 11 of the encoder": Method(encoder, encoder >= _EVEN, encoder),
         "logistic regression on all 15 features": Method(every, every >= _EVEN, every),
         "RRRA, relevance": Method(relevance, relevance >= _EVEN, relevance),
         "RRRA, detection, no labels of other queries": Method(blind, blind >= _EVEN, blind),

@@ -85,6 +85,7 @@ class CandidateSet:
     :param positives: Their relevant passages.
     :param labels: Relevance targets of the candidates.
     :param weight: How often its queries are drawn, relative to those of other sets.
+    :param restyled: How many of its last queries are others in other words.
     """
 
     name: str
@@ -94,6 +95,12 @@ class CandidateSet:
     positives: Positives
     labels: Labels
     weight: float
+    restyled: int = 0
+
+    @property
+    def asked(self) -> int:
+        """How many of its first queries are in their own words."""
+        return len(self) - self.restyled
 
     def __len__(self) -> int:
         return len(self.queries)
@@ -142,6 +149,7 @@ def prepare(
             "Check that the qrels name passages by the corpus's ids."
         )
         raise ValueError(msg)
+    asked = len(chosen)
     if config.styles is not None:
         restyled = restyle(chosen, qrels, config.styles, seed=seed)
         chosen += [query for query, _ in restyled]
@@ -169,7 +177,8 @@ def prepare(
         len(passages),
         100 * found,
     )
-    return CandidateSet(name, passages, queries, mined, _positives(known), labels, config.weight)
+    restyled_queries = len(chosen) - asked
+    return CandidateSet(name, passages, queries, mined, _positives(known), labels, config.weight, restyled_queries)
 
 
 def _evidence(

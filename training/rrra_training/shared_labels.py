@@ -9,7 +9,9 @@ from rrra_training.sets import CandidateSet
 _QUERIES = 1000
 # Counts of this size are added to those of the positives, in the shares of the candidates: few labels say little.
 _PRIOR = 20
-_PAIRS_AT_ONCE = 1 << 16
+# A passage that thousands of queries are labelled with is compared with so many of them, evenly drawn.
+_MOST_LABELS = 64
+_PAIRS_AT_ONCE = 1 << 13
 _NONE = -np.inf
 
 
@@ -23,7 +25,8 @@ class SharedLabels:
     labelled for another one too, against how often a candidate is, by the cosine of the two queries. The cosines are
     parted at the quartiles of the labelled passages.
 
-    A candidate that is labelled for no other query has no evidence.
+    A candidate that is labelled for no other query has no evidence. Labels of restyled queries are not read: they are
+    those of the queries that they were made from.
 
     :param data: The set.
     :param known: Which of the set's labels may be read, shape ``[P]``, bool; all if `None`.
@@ -33,13 +36,14 @@ class SharedLabels:
         self._data = data
         queries = np.repeat(np.arange(len(data)), data.positives.counts)
         rows = data.positives.rows
-        if known is not None:
-            queries, rows = queries[known], rows[known]
+        known = (queries < data.asked) & (True if known is None else known)
+        queries, rows = queries[known], rows[known]
         order = np.argsort(rows, kind="stable")
+        order = order[_evenly(rows[order])]
         self._rows, self._queries = rows[order], queries[order]
         labelled = self._nearest(queries, rows)
-        drawn = np.linspace(0, len(data) - 1, min(len(data), _QUERIES)).astype(np.int64)
-        others = np.concatenate([self._unlabelled(query) for query in drawn.tolist()])
+        drawn = np.linspace(0, data.asked - 1, min(data.asked, _QUERIES)).astype(np.int64)
+        others = np.concatenate([self._unlabelled(query, rows[queries == query]) for query in drawn.tolist()])
         candidates = self._nearest(others[:, 0], others[:, 1])
         shared = labelled[labelled > _NONE]
         self._edges = np.quantile(shared, [0.25, 0.5, 0.75]) if len(shared) else np.zeros(0)
@@ -62,9 +66,8 @@ class SharedLabels:
     def _bins(self, nearest: np.ndarray) -> np.ndarray:
         return np.where(nearest > _NONE, 1 + np.digitize(nearest, self._edges), 0)
 
-    def _unlabelled(self, query: int) -> np.ndarray:
+    def _unlabelled(self, query: int, own: np.ndarray) -> np.ndarray:
         rows = np.asarray(self._data.mined.rows[query])
-        own = self._rows[self._queries == query]
         rows = rows[(rows >= 0) & ~np.isin(rows, own)]
         return np.stack([np.full(len(rows), query), rows], axis=1)
 
@@ -83,3 +86,11 @@ class SharedLabels:
             cosines = np.einsum("pd,pd->p", pooled[others[span]], pooled[queries[pair[span]]])
             np.maximum.at(nearest, pair[span], cosines)
         return nearest
+
+
+def _evenly(rows: np.ndarray) -> np.ndarray:
+    """Which of the labels to keep, at most 64 a passage, of labels that are sorted by passage; shape ``[P]``, bool."""
+    _, begin, counts = np.unique(rows, return_index=True, return_counts=True)
+    place = np.arange(len(rows)) - np.repeat(begin, counts)
+    share = _MOST_LABELS / np.repeat(np.maximum(counts, _MOST_LABELS), counts)
+    return np.floor((place + 1) * share + 1e-9) > np.floor(place * share + 1e-9)

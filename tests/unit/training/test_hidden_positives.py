@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from facts import write_facts
-from rrra_training.detection import Detector, features_of, fit_detection, hide_positives
+from rrra_training.detection import Detector, false_negatives, features_of, fit_detection, hide_positives
 from rrra_training.detection_benchmark import (
     Method,
     auroc_interval,
@@ -16,10 +16,11 @@ from rrra_training.detection_benchmark import (
 )
 from rrra_training.detection_benchmark import app as benchmark
 from rrra_training.evidence import EvidenceConfig
+from rrra_training.gradients import read_lists
 from rrra_training.judging import projected
 from rrra_training.mining import MiningConfig
 from rrra_training.sets import CandidateSet, Positives, SplitConfig, prepare
-from rrra_training.shared_labels import SharedLabels
+from rrra_training.shared_labels import SharedLabels, _evenly
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -135,6 +136,64 @@ def labelled(data: CandidateSet, pairs: list[tuple[int, int]]) -> CandidateSet:
     counts = np.bincount([query for query, _ in pairs], minlength=len(data))
     rows = np.array([row for _, row in pairs])
     return replace(data, positives=Positives(rows, np.ones_like(rows), np.cumsum(counts)))
+
+
+def test_whoever_hides_positives_shows_no_hidden_label(
+    data: CandidateSet, folder: Path, model: RRRAModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[np.ndarray | None] = []
+    made = SharedLabels.__init__
+
+    def watched(self: SharedLabels, data: CandidateSet, known: np.ndarray | None = None) -> None:
+        seen.append(known)
+        made(self, data, known)
+
+    monkeypatch.setattr(SharedLabels, "__init__", watched)
+    with Detector(model.adapter, model.projection, [data], tmp_path, seed=0):
+        pass
+    read_lists(data, model, tmp_path, seed=0)
+    arguments = [f"{folder}:train", "--output", str(tmp_path / "out")]
+    assert CliRunner().invoke(benchmark, arguments).exit_code == 0
+    # Of each query one of two labels may be read.
+    assert [None if known is None else int(known.sum()) for known in seen] == [len(data)] * 3
+
+
+def test_restyled_queries_hide_nothing_and_tell_nothing(
+    data: CandidateSet, folder: Path, model: RRRAModel, tmp_path: Path
+) -> None:
+    config = SplitConfig.model_validate(
+        {"data": {"format": "beir", "path": folder}, "split": "train", "styles": {"keywords": 1}}
+    )
+    styled = prepare(config, model.encoder, tmp_path, mining=MiningConfig(), evidence=EvidenceConfig())
+    again = [name for name in styled.queries.ids if name.endswith("#keywords")]
+    assert styled.restyled == len(again) > 10
+    hidden, plain = hide_positives(styled, seed=0), hide_positives(data, seed=0)
+    assert (hidden.queries == plain.queries).all()
+    assert (hidden.kept == plain.kept).all()
+    # A restyled query has the label that is hidden from the query that it was made from.
+    queries, rows = plain.queries.repeat(2), data.positives.rows
+    expected = SharedLabels(data, plain.known).log_odds(queries, rows)
+    assert (SharedLabels(styled, hidden.known).log_odds(queries, rows) == expected).all()
+
+
+def test_a_query_without_candidates_has_no_features(data: CandidateSet, model: RRRAModel, tmp_path: Path) -> None:
+    hidden = hide_positives(data, seed=0)
+    candidate = hidden.candidate.copy()
+    candidate[0] = False
+    scores = np.zeros(data.mined.rows.shape, dtype=np.float32)
+    with projected(data.passages, model.projection, tmp_path) as passages:
+        found = false_negatives(
+            Detection(), data, passages, SharedLabels(data), hidden.queries, hidden.kept, candidate, scores
+        )
+    assert (found[0] == 0).all()
+    assert (found[1:].max(axis=1) > 0).all()
+
+
+def test_labels_of_a_passage_are_drawn_evenly() -> None:
+    rows = np.repeat([3, 5, 8], [2, 640, 64])
+    kept = _evenly(rows)
+    assert np.bincount(rows[kept]).tolist() == [0, 0, 0, 2, 0, 64, 0, 0, 64]
+    assert np.ptp(np.diff(np.flatnonzero(kept[rows == 5]))) == 0
 
 
 def test_labels_of_others_speak_against_where_each_passage_has_one_query(data: CandidateSet) -> None:
