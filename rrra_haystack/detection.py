@@ -7,7 +7,7 @@ than a network over the adapter's trunk; ``docs/detection.md`` has the figures.
 """
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, field_validator
 from torch import Tensor, nn
 
 FEATURES = (
@@ -51,12 +51,21 @@ class Detection(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    weights: tuple[float, ...] = Field(
-        (1.71, -0.27, -1.6, -1.77, 1.49, 1.26, 3.29, -2.72, 0.62, 0.04, -4.62, 8.54, -1.23, 0.15, SHARED_LABELS_WEIGHT),
-        min_length=len(FEATURES),
-        max_length=len(FEATURES),
-    )
+    weights: tuple[float, ...] = (
+        1.71, -0.27, -1.6, -1.77, 1.49, 1.26, 3.29, -2.72, 0.62, 0.04, -4.62, 8.54, -1.23, 0.15, SHARED_LABELS_WEIGHT,
+    )  # fmt: skip
     intercept: float = -5.4
+
+    @field_validator("weights")
+    @classmethod
+    def _has_one_a_feature(cls, weights: tuple[float, ...]) -> tuple[float, ...]:
+        if len(weights) != len(FEATURES):
+            msg = (
+                f"detection has {len(FEATURES)} weights, one a feature, but {len(weights)} were given. A model of an "
+                "earlier release has fewer: run its recipe again"
+            )
+            raise ValueError(msg)
+        return weights
 
     def log_odds(self, features: Tensor) -> Tensor:
         """

@@ -66,7 +66,7 @@ def test_probability_is_the_logistic_function_of_the_weighted_features() -> None
 
 
 def test_there_is_one_weight_a_feature() -> None:
-    with pytest.raises(ValidationError, match="weights"):
+    with pytest.raises(ValidationError, match="15 weights, one a feature, but 2 were given"):
         Detection(weights=(1.0, 2.0))
 
 

@@ -178,9 +178,12 @@ def fit_detection(lists: Sequence[tuple[np.ndarray, np.ndarray]]) -> Detection:
         value = weights @ (np.logaddexp(0, logit) - truth * logit) + slopes @ slopes / 2
         return float(value), np.append(scaled.T @ residual + slopes, residual.sum())
 
-    found = minimize(loss, np.zeros(fitted.shape[1] + 1), jac=True, method="L-BFGS-B", options={"maxiter": 1000}).x
-    slopes = found[:-1] / scaler.scale_
-    intercept = float(found[-1] - slopes @ scaler.mean_)
+    start = np.zeros(fitted.shape[1] + 1)
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 1000})
+    if not found.success:
+        logger.warning("The fit of detection did not converge: %s", found.message)
+    slopes = found.x[:-1] / scaler.scale_
+    intercept = float(found.x[-1] - slopes @ scaler.mean_)
     return Detection(weights=(*slopes.tolist(), SHARED_LABELS_WEIGHT), intercept=intercept)
 
 
