@@ -113,7 +113,11 @@ def read_config(directory: Path) -> RRRAConfig | None:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        msg = f"{path} is not a valid model configuration: {where}: {first['msg']}. Copy or download the model again."
+        reason = first["msg"].removeprefix("Value error, ")
+        msg = (
+            f"{path} is not a valid model configuration: {where}: {reason}. Copy or download the model again, or train "
+            "it again if it is of an earlier release."
+        )
         raise ValueError(msg) from None
     except json.JSONDecodeError as error:
         msg = f"{path} is not valid JSON ({error.msg}, line {error.lineno}). Copy or download the model again."

@@ -10,6 +10,8 @@ from sentence_transformers import CrossEncoder
 from typer.testing import CliRunner
 
 from rrra_haystack.cli import app
+from rrra_haystack.model import DEFAULT_MODEL
+from rrra_haystack.pretrained import bundled
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +70,8 @@ def test_all_peers_stand_in_one_table(workplace: Path) -> None:
     for system in systems:
         assert f"| {system} |" in table
         assert f"{100 * figures['systems'][system]['nDCG@10']:.1f}" in table
+    assert "facts test judged@10" in table
+    assert f"| {figures['bytes_per_document']['codes short training']:,.0f} |" in table
     assert (report / "benchmark.png").stat().st_size > 10_000
     # What was trained is used again.
     trained = (workplace / "out" / "short-training" / "model" / "rrra" / "adapter.safetensors").stat().st_mtime_ns
@@ -95,6 +99,23 @@ def test_what_is_wrong_is_told_before_anything_is_trained(workplace: Path, chang
     options = ["--set", f"data_root={workplace}", "--output", str(workplace / "out")]
     result = CliRunner().invoke(app, ["benchmark", str(workplace / "wrong.yaml"), *options])
     assert reason in str(result.exception)
+
+
+def test_a_peer_of_an_earlier_release_is_told_before_anything_is_trained(workplace: Path) -> None:
+    output = workplace / "earlier"
+    config = output / "short-training" / "model" / "rrra" / "config.json"
+    config.parent.mkdir(parents=True)
+    adapter = bundled(DEFAULT_MODEL)
+    assert adapter is not None
+    held = json.loads((adapter / "rrra" / "config.json").read_text())
+    held["detection"]["weights"] = held["detection"]["weights"][:10]
+    config.write_text(json.dumps(held))
+    options = ["--set", f"data_root={workplace}", "--output", str(output)]
+    result = CliRunner().invoke(app, ["benchmark", str(workplace / "plan.yaml"), *options])
+    assert isinstance(result.exception, ValueError)
+    assert "15 weights, one a feature, but 10 were given" in str(result.exception)
+    assert "train it again" in str(result.exception)
+    assert [path.name for path in output.iterdir()] == ["short-training"]
 
 
 def test_a_peer_is_one_thing(workplace: Path) -> None:

@@ -96,6 +96,7 @@ def test_the_page_holds_figures_plots_and_queries(measured: Evaluation, tmp_path
     assert f"{(difference > 0).sum()} queries won" in text
     best = measured.queries[int(np.argmax(difference))]
     assert best.text in text
+    assert '<mark class="s' in text
     assert "<script>" not in text
     assert "&lt;script&gt;" in text
     assert not re.findall(r"https?://", text)

@@ -6,21 +6,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rrra_haystack.encoder import native_dtype
 from rrra_haystack.files import atomic_directory, atomic_write
 from rrra_haystack.model import DEFAULT_MODEL
+from rrra_haystack.model_files import read_config
 from rrra_training.cross_encoder import CrossEncoderRecipe, train_cross_encoder
 from rrra_training.data import BeirDataset
 from rrra_training.data.beir import split_of
 from rrra_training.data.rows import known_split
-from rrra_training.evaluation import Evaluation, as_json, evaluate, query_milliseconds
+from rrra_training.evaluation import ENCODER_OF, Evaluation, as_json, code_key, evaluate, query_milliseconds
 from rrra_training.recipe import Recipe, find_recipe, load_recipe, load_yaml
-from rrra_training.report import label_points, write_report
+from rrra_training.report import write_report
 from rrra_training.systems import check_systems
 from rrra_training.train import train_once
 
@@ -89,7 +92,8 @@ def benchmark(plan: BenchmarkPlan, output: Path, *, cache: Path | None = None, s
     :param cache: Where encoded corpora are kept; ``output/cache`` if `None`.
     :param show_progress: Show progress and the time left.
     :returns: The report's folder.
-    :raises ValueError: If a recipe, a system or a split is not known, or a peer was trained with another recipe.
+    :raises ValueError: If a recipe, a system or a split is not known, a peer was trained with another recipe, or by an
+        earlier release whose models this one does not read.
     """
     _check(plan, output)
     output.mkdir(parents=True, exist_ok=True)
@@ -125,8 +129,10 @@ def _check(plan: BenchmarkPlan, output: Path) -> None:
     for folder, split in (split_of(one, "test") for one in plan.data):
         dataset = BeirDataset(plan.data_root / folder)
         known_split(str(dataset.folder), split, dataset.splits())
-    for peer in plan.peers.values():
+    for name, peer in plan.peers.items():
         recipe_of(peer, plan)
+        # A peer that an earlier release trained cannot be measured.
+        read_config(_folder(output, name) / "model")
 
 
 def _folder(output: Path, name: str) -> Path:
@@ -169,20 +175,26 @@ def _ranker_parameters(model: Path) -> dict[str, Any]:
 
 
 _MEASURES = ("R@1", "MRR@10", "nDCG@10", "R@100")
+_JUDGED = "judged@10"
 
 
 def markdown(evaluations: Sequence[Evaluation]) -> str:
     """One table over all collections, in percent, the best of each column in bold."""
     every = [one.figures for one in evaluations]
     systems = list(dict.fromkeys(name for figures in every for name in figures["systems"]))
-    head = ["system", *(f"{_title(figures)} {measure}" for figures in every for measure in _MEASURES), "ms a query"]
+    quality = [f"{_title(figures)} {measure}" for figures in every for measure in (*_MEASURES, _JUDGED)]
+    head = ["system", *quality, "ms a query", "last stage (p95)", "bytes a passage"]
     columns = [
-        [figures["systems"].get(name, {}).get(measure) for name in systems]
+        (
+            [figures[_JUDGED].get(name) for name in systems]
+            if measure == _JUDGED
+            else [figures["systems"].get(name, {}).get(measure) for name in systems]
+        )
         for figures in every
-        for measure in _MEASURES
+        for measure in (*_MEASURES, _JUDGED)
     ]
     rows = [
-        [name, *(_cell(column[place], column) for column in columns), _milliseconds(every[0], name)]
+        [name, *(_cell(column[place], column) for column in columns), *_costs(every[0], name)]
         for place, name in enumerate(systems)
     ]
     lines = [_line(head), _line(["---", *(["---:"] * (len(head) - 1))]), *map(_line, rows)]
@@ -191,7 +203,8 @@ def markdown(evaluations: Sequence[Evaluation]) -> str:
     )
     note = (
         f"{about}; seed {every[0]['seed']}. Milliseconds: the median on {_title(every[0])}, retrieval and reranking "
-        "together, without encoding the query."
+        "together, without encoding the query; the last stage alone, with its 95th percentile. Bytes: token codes as "
+        "stored, beside the embedding."
     )
     return "\n".join([*lines, "", note, ""])
 
@@ -211,28 +224,46 @@ def _cell(value: float | None, column: Sequence[float | None]) -> str:
     return f"**{text}**" if value == max(own for own in column if own is not None) else text
 
 
-def _milliseconds(figures: Mapping[str, Any], system: str) -> str:
-    value = query_milliseconds(figures, system)
-    return "" if value is None else f"{value:.1f}"
+def _costs(figures: Mapping[str, Any], system: str) -> list[str]:
+    """Milliseconds a query, those of the last stage with the 95th percentile, and bytes of token codes a passage."""
+    total = query_milliseconds(figures, system)
+    codes = figures["bytes_per_document"].get(code_key("rrra" if system == "match" else system))
+    size = "" if codes is None else f"{codes:,.0f}"
+    if total is None:
+        return ["", "", size]
+    last = figures["latency_ms"][figures["stages"][system][-1]]
+    return [f"{total:,.1f}", f"{last['p50']:,.1f} ({last['p95']:,.1f})", size]
 
 
 def draw_figure(evaluations: Sequence[Evaluation], path: Path) -> None:
-    """Quality against milliseconds a query, a panel for each collection."""
-    figure = Figure(figsize=(5.6 * len(evaluations), 4.2), layout="constrained")
-    axes = figure.subplots(1, len(evaluations), squeeze=False)
-    for panel, one in zip(axes[0], evaluations, strict=True):
-        points = [
-            (milliseconds, 100 * values["nDCG@10"], name)
-            for name, values in one.figures["systems"].items()
-            if (milliseconds := query_milliseconds(one.figures, name)) is not None
-        ]
-        for x, y, name in points:
-            panel.scatter([x], [y], s=45, color="#1f5fa8" if name == "rrra" else "#777777", zorder=3)
+    """Quality against milliseconds a query, a panel for each collection; a further model's encoder is hollow."""
+    figure = Figure(figsize=(4.8 * len(evaluations) + 2.6, 4.2), layout="constrained")
+    axes = figure.subplots(1, len(evaluations), squeeze=False)[0]
+    timed = [
+        [name for name in one.figures["systems"] if query_milliseconds(one.figures, name) is not None]
+        for one in evaluations
+    ]
+    systems = list(dict.fromkeys(name for names in timed for name in names))
+    owners = list(dict.fromkeys(name.removesuffix(ENCODER_OF) for name in systems))
+    colors = dict(zip(owners, colormaps["turbo"](np.linspace(0.05, 0.95, len(owners))), strict=True))
+    drawn = {}
+    for panel, one, names in zip(axes, evaluations, timed, strict=True):
+        for name in names:
+            color = colors[name.removesuffix(ENCODER_OF)]
+            drawn[name] = panel.scatter(
+                [query_milliseconds(one.figures, name)],
+                [100 * one.figures["systems"][name]["nDCG@10"]],
+                s=150 if name == "rrra" else 50,
+                marker="*" if name == "rrra" else "o",
+                facecolors="none" if name.endswith(ENCODER_OF) else [color],
+                edgecolors=[color],
+                zorder=3,
+            )
         panel.set(
             xscale="log", title=_title(one.figures), xlabel="milliseconds a query, median, without encoding it",
             ylabel="nDCG@10, percent",
         )  # fmt: skip
         panel.grid(visible=True, alpha=0.3)
-        panel.margins(x=0.3, y=0.15)
-        label_points(panel, points)
+        panel.margins(x=0.1, y=0.1)
+    figure.legend([drawn[name] for name in systems], systems, loc="outside right center", fontsize="small")
     figure.savefig(path, dpi=140)

@@ -1,5 +1,5 @@
 """
-A cross-encoder of the same backbone, trained on the same data: the peer that reranking is measured against.
+A cross-encoder of the same backbone, trained on labels of the adapter's training: the peer of its reranking.
 
 ``python -m rrra_training.cross_encoder cross-encoder-minilm-l6 --set data_root=DATA --output DIR``
 """

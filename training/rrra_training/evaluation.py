@@ -45,6 +45,9 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_SYSTEMS = ("match", "rrra")
 
+# After the name of a further model: what its encoder retrieves, if that is not the encoder of all others.
+ENCODER_OF = ": encoder"
+
 _PERCENTILES = (50, 95)
 _COMPARED = ("R@1", "nDCG@10")
 # What the distribution of relevance probabilities is drawn from.
@@ -142,7 +145,7 @@ def evaluate(
         bench.measure_encoder(loaded, forms, systems, Path(scratch))
         for key, (name, other) in _other_encoders(loaded, further).items():
             own = [form for form in forms if cache_key(form.model.encoder) == key]
-            bench.measure_encoder(other, own, (), Path(scratch), name=f"{name}: encoder")
+            bench.measure_encoder(other, own, (), Path(scratch), name=f"{name}{ENCODER_OF}")
     if "bm25" in systems:
         bench.measure_bm25()
     figures = {
@@ -268,7 +271,7 @@ class _Bench:
         self.stages[name] = [retrieval]
         self.stages |= {reranker.name: [retrieval, _time_key(reranker.name)] for reranker in rerankers}
         self.sizes |= {"embedding": stage.dimension * 4} if first else {}
-        self.sizes |= {_code_key(form): size for form, size in stage.sizes.items()}
+        self.sizes |= {code_key(form): size for form, size in stage.sizes.items()}
         for query in self._progress(stage.queries, f"Retrieving: {name}"):
             (base, rows), elapsed = _timed(partial(stage.retrieve, query))
             self._note(retrieval, elapsed)
@@ -356,10 +359,6 @@ def _time_key(system: str) -> str:
     return system.replace("rrra", "rerank", 1) if system == "rrra" or system.startswith("rrra-") else system
 
 
-def _code_key(system: str) -> str:
-    return system.replace("rrra", "codes", 1) if system == "rrra" or system.startswith("rrra-") else f"codes {system}"
-
-
 def _timed(call: Callable[[], Any]) -> tuple[Any, float]:
     begin = time.perf_counter()
     result = call()
@@ -407,6 +406,15 @@ def query_milliseconds(figures: Mapping[str, Any], system: str) -> float | None:
     """
     stages = figures["stages"].get(system)
     return sum(figures["latency_ms"][stage]["p50"] for stage in stages) if stages else None
+
+
+def code_key(system: str) -> str:
+    """
+    Under which key ``bytes_per_document`` holds the token codes of a system.
+
+    :param system: A system's name.
+    """
+    return system.replace("rrra", "codes", 1) if system == "rrra" or system.startswith("rrra-") else f"codes {system}"
 
 
 def render(evaluations: Sequence[Evaluation]) -> Group:
