@@ -28,9 +28,6 @@ FEATURES = (
     "labels of other queries",
 )
 
-# The first eight, which read the encoder alone, are those of the regression that detection is compared with.
-ENCODER_FEATURES = 8
-
 # What other queries are labelled with is a log-likelihood ratio. It counts for less than 1, because the features beside
 # it say a part of the same, and it is not fitted: in one set it speaks for a candidate, in the next against it.
 SHARED_LABELS_WEIGHT = 0.6
@@ -60,10 +57,7 @@ class Detection(BaseModel):
     @classmethod
     def _has_one_a_feature(cls, weights: tuple[float, ...]) -> tuple[float, ...]:
         if len(weights) != len(FEATURES):
-            msg = (
-                f"detection has {len(FEATURES)} weights, one a feature, but {len(weights)} were given. A model of an "
-                "earlier release has fewer: run its recipe again"
-            )
+            msg = f"detection has {len(FEATURES)} weights, one a feature, but {len(weights)} were given"
             raise ValueError(msg)
         return weights
 

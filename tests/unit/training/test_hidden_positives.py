@@ -259,5 +259,8 @@ def test_the_benchmark_writes_figures_and_a_plot(folder: Path, tmp_path: Path) -
     assert methods["RRRA, detection"]["AUROC"] > 0.95
     assert methods["RRRA, detection"]["precision"] > 0.5
     assert 0 < methods["TopK-PercPos"]["recall"] <= 1
+    for form, over in report["auroc_over_baseline"].items():
+        gain = methods[form]["AUROC"] - methods["logistic regression on 8 features"]["AUROC"]
+        assert over["difference"] == pytest.approx(gain)
     assert (tmp_path / "out" / "reliability.png").stat().st_size > 10_000
     assert "TopK-PercPos" in result.output
