@@ -174,25 +174,20 @@ def _ranker_parameters(model: Path) -> dict[str, Any]:
     return {"model": str(model), "batch_size": 32, "model_kwargs": {"torch_dtype": native}}
 
 
-_MEASURES = ("R@1", "MRR@10", "nDCG@10", "R@100")
-_JUDGED = "judged@10"
+_MEASURES = ("R@1", "MRR@10", "nDCG@10", "R@100", "judged@10")
 
 
 def markdown(evaluations: Sequence[Evaluation]) -> str:
     """One table over all collections, in percent, the best of each column in bold."""
     every = [one.figures for one in evaluations]
     systems = list(dict.fromkeys(name for figures in every for name in figures["systems"]))
-    quality = [f"{_title(figures)} {measure}" for figures in every for measure in (*_MEASURES, _JUDGED)]
+    quality = [f"{_title(figures)} {measure}" for figures in every for measure in _MEASURES]
     head = ["system", *quality, "ms a query", "last stage (p95)", "bytes a passage"]
-    columns = [
-        (
-            [figures[_JUDGED].get(name) for name in systems]
-            if measure == _JUDGED
-            else [figures["systems"].get(name, {}).get(measure) for name in systems]
-        )
+    measured = [
+        {name: {**own, "judged@10": figures["judged@10"][name]} for name, own in figures["systems"].items()}
         for figures in every
-        for measure in (*_MEASURES, _JUDGED)
     ]
+    columns = [[one.get(name, {}).get(measure) for name in systems] for one in measured for measure in _MEASURES]
     rows = [
         [name, *(_cell(column[place], column) for column in columns), *_costs(every[0], name)]
         for place, name in enumerate(systems)
