@@ -20,8 +20,8 @@ def command(
     systems: Annotated[
         list[str] | None,
         typer.Option(
-            help="What to measure beside the encoder: bm25, match, rrra, untrained, hybrid, NAME=MODEL, or the YAML "
-            "file of a Haystack ranker. May be repeated; match and rrra if not given.",
+            help="What to measure beside the encoder: bm25, maxsim, match, rrra, untrained, hybrid, NAME=MODEL, or the "
+            "YAML file of a Haystack ranker. May be repeated; match and rrra if not given.",
             show_default=False,
         ),
     ] = None,
@@ -34,6 +34,9 @@ def command(
     condensed: Annotated[
         bool, typer.Option("--condensed", help="Measure over the judged passages alone too.", show_default=False)
     ] = False,
+    cache: Annotated[
+        Path | None, typer.Option(help="Keep the encoded corpus here and take it from there the next time.")
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
     html_file: Annotated[Path | None, typer.Option("--html", help="Write a report to this file.")] = None,
 ) -> None:
@@ -51,7 +54,7 @@ def command(
         evaluations.append(
             evaluate(
                 folder, model=model or DEFAULT_MODEL, split=own_split, systems=systems or DEFAULT_SYSTEMS, codes=code,
-                top_k=top_k, limit=limit, seed=seed, only_judged=condensed, show_progress=True,
+                top_k=top_k, limit=limit, seed=seed, only_judged=condensed, cache=cache, show_progress=True,
             )
         )  # fmt: skip
     if json_file is not None:

@@ -5,13 +5,15 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
-from rrra_training.evaluation import as_json, evaluate, render
+from rrra_training.evaluation import as_json, evaluate, query_costs, render
 from rrra_training.metrics import answer_recall, condensed, paired_interval, per_query, randomisation_test
-from rrra_training.systems import CodeReranker, EncoderStage
+from rrra_training.rerankers import CodeReranker
+from rrra_training.systems import EncoderStage
 from sentence_transformers import SentenceTransformer
 from typer.testing import CliRunner
 
 from rrra_haystack.cli import app
+from rrra_haystack.encoder import Task
 from rrra_haystack.model import RRRAModel
 from rrra_haystack.pretrained import resolve_encoder
 
@@ -93,6 +95,55 @@ def test_every_kind_of_codes_is_measured(data: Path, model: RRRAModel) -> None:
     sizes = figures["bytes_per_document"]
     assert sizes["codes-1bit"] < sizes["codes-int8"] < sizes["codes"] * 4 / 3
     assert {"rerank", "rerank-int8", "rerank-1bit"} < set(figures["latency_ms"])
+
+
+def test_max_sim_is_the_mean_of_the_best_matches_of_raw_token_states(data: Path, model: RRRAModel) -> None:
+    one = evaluate(data, model=model, systems=["maxsim"])
+    assert list(one.runs) == ["encoder", "maxsim"]
+
+    def tokens(text: str, task: Task) -> torch.Tensor:
+        (batch,) = model.encoder.encode([text], task=task)
+        return torch.nn.functional.normalize(batch.states.float(), dim=-1)
+
+    lengths = []
+    asked = tokens(QUERIES["q1"][0], "query")
+    for name, text in PASSAGES.items():
+        states = tokens(text, "document")
+        lengths.append(len(states))
+        expected = (asked @ states.T).amax(dim=1).mean()
+        assert one.runs["maxsim"]["q1"][name] == pytest.approx(float(expected), abs=5e-3)
+    # Two bytes a number, and no codes.
+    assert one.figures["bytes_per_document"]["codes maxsim"] == pytest.approx(2 * 384 * np.mean(lengths))
+    milliseconds, last, size = query_costs(one.figures, "maxsim")
+    assert float(milliseconds) > 0
+    assert last.endswith(")")
+    assert size == f"{2 * 384 * np.mean(lengths):,.0f}"
+
+
+def test_what_was_encoded_is_taken_from_the_cache(data: Path, model: RRRAModel, tmp_path: Path) -> None:
+    systems = ["rrra", "maxsim"]
+    plain = evaluate(data, model=model, systems=systems)
+    first = evaluate(data, model=model, systems=systems, cache=tmp_path / "cache")
+    (store,) = (tmp_path / "cache").iterdir()
+    written = (store / "states.f16").stat().st_mtime_ns
+    again = evaluate(data, model=model, systems=systems, cache=tmp_path / "cache")
+    assert (store / "states.f16").stat().st_mtime_ns == written
+    assert again.runs == first.runs
+    for system in ("encoder", *systems):
+        for query, run in plain.runs[system].items():
+            assert first.runs[system][query] == pytest.approx(run, abs=5e-3), system
+
+
+def test_the_model_is_compared_with_every_other_system(data: Path, model: RRRAModel) -> None:
+    one = evaluate(data, model=model, systems=["rrra", "bm25", "match"], seed=4)
+    figures, over = one.figures, one.figures["rrra_over"]
+    assert set(over["intervals"]) == set(over["p_values"]) == {"encoder", "bm25", "match"}
+    # Against the encoder the comparison is that of every system.
+    assert over["intervals"]["encoder"] == figures["intervals"]["rrra"]
+    assert over["p_values"]["encoder"] == figures["p_values"]["rrra"]
+    low, high = over["intervals"]["bm25"]["nDCG@10"]
+    assert low <= float(np.mean(one.per_query["rrra"]["nDCG@10"] - one.per_query["bm25"]["nDCG@10"])) <= high
+    assert "rrra_over" not in evaluate(data, model=model, systems=["bm25"]).figures
 
 
 def test_several_systems_and_sets_in_one_table(data: Path, tmp_path: Path) -> None:

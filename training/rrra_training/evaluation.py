@@ -28,18 +28,10 @@ from rrra_training.metrics import (
     per_query,
     randomisation_test,
 )
+from rrra_training.rerankers import CodeReranker, Form, HaystackReranker, Reranker
+from rrra_training.sets import encoded_passages
 from rrra_training.store import cache_key
-from rrra_training.systems import (
-    KINDS,
-    Bm25Stage,
-    CodeReranker,
-    EncoderStage,
-    Form,
-    HaystackReranker,
-    Reranker,
-    check_systems,
-    is_file,
-)
+from rrra_training.systems import KINDS, Bm25Stage, EncoderStage, check_systems, is_file
 
 logger = logging.getLogger(__name__)
 
@@ -96,6 +88,7 @@ def evaluate(
     limit: int | None = None,
     seed: int = 0,
     only_judged: bool = False,
+    cache: Path | None = None,
     show_progress: bool = False,
 ) -> Evaluation:
     """
@@ -105,9 +98,9 @@ def evaluate(
     :param model: A model, or what :meth:`RRRAModel.load` takes.
     :param split: Which queries.
     :param systems: What is measured beside the encoder: ``bm25``; ``rrra``, the model; ``match``, its token match
-        alone, which comes with it; ``untrained``, the untrained form over the model's encoder; ``hybrid``, the model
-        over the candidates of encoder and BM25 together; ``NAME=MODEL``, one more model; the path of a YAML file with a
-        Haystack ranker.
+        alone, which comes with it; ``untrained``, the untrained form over the model's encoder; ``maxsim``, MaxSim over
+        this encoder's own token states; ``hybrid``, the model over the candidates of encoder and BM25 together;
+        ``NAME=MODEL``, one more model; the path of a YAML file with a Haystack ranker.
     :param codes: Kinds of token codes to rerank from: ``1bit``, ``int8``, and ``float32`` for token states as they
         are. The first is reported as ``match`` and ``rrra``, further ones as ``match-KIND`` and ``rrra-KIND``. The
         model's own kind if `None`.
@@ -115,6 +108,7 @@ def evaluate(
     :param limit: Draw this many queries.
     :param seed: Seed of the draw, the bootstrap and the randomisation test.
     :param only_judged: Measure condensed lists too: the runs without what nobody judged.
+    :param cache: Where encoded corpora are kept, those of a training included; nothing is kept if `None`.
     :param show_progress: Show progress and the time left.
     :raises ValueError: If a split, a system or a kind of codes is unknown, the split has no queries, or condensed lists
         are asked for where nothing is judged irrelevant.
@@ -140,7 +134,7 @@ def evaluate(
     passages = list(dataset.passages())
     further = {name: RRRAModel.load(source) for name, source in _named_models(systems)}
     forms = _forms(loaded, systems, codes, further)
-    bench = _Bench(passages, queries, judged, top_k, seed, show_progress)
+    bench = _Bench(dataset.name, passages, queries, judged, top_k, seed, cache, show_progress)
     with tempfile.TemporaryDirectory(prefix="rrra-evaluate-") as scratch:
         bench.measure_encoder(loaded, forms, systems, Path(scratch))
         for key, (name, other) in _other_encoders(loaded, further).items():
@@ -210,23 +204,29 @@ class _Bench:
     Runs systems over the queries, one system after the other and one query at a time as an application would, and keeps
     what they return.
 
+    :param dataset: Name of the data.
     :param passages: The corpus.
     :param queries: The queries.
     :param judged: Their judgments.
     :param top_k: How many passages are retrieved for a query, and reranked.
     :param seed: Seed of the passages that are drawn for the distribution of probabilities.
+    :param cache: Where encoded corpora are kept; nothing is kept if `None`.
     :param show_progress: Show progress and the time left.
     """
 
     def __init__(
         self,
+        dataset: str,
         passages: Sequence[Passage],
         queries: Sequence[Query],
         judged: Mapping[str, Mapping[str, int]],
         top_k: int,
         seed: int,
+        cache: Path | None,
         show_progress: bool,
     ) -> None:
+        self._dataset = dataset
+        self._cache = cache
         self.passages = passages
         self.queries = queries
         self.runs: Runs = {}
@@ -255,15 +255,20 @@ class _Bench:
 
         :param model: A model over the encoder.
         :param forms: Forms of RRRA; those over other encoders are left out.
-        :param systems: Names of all systems, of which the YAML files of rankers are taken here.
+        :param systems: Names of all systems, of which ``maxsim`` and the YAML files of rankers are taken here.
         :param scratch: A folder for what is too large for memory.
         :param name: What the encoder alone is called.
         """
         key = cache_key(model.encoder)
         own = {form.name: form for form in forms if cache_key(form.model.encoder) == key}
+        kept = None
+        if self._cache is not None:
+            kept = encoded_passages(
+                self._dataset, self.passages, model.encoder, self._cache, show_progress=self._show_progress
+            )
         stage = EncoderStage(
             name, model.encoder, list(own.values()), self.passages, self.queries, scratch,
-            top_k=self._top_k, show_progress=self._show_progress,
+            top_k=self._top_k, max_sim="maxsim" in systems, kept=kept, show_progress=self._show_progress,
         )  # fmt: skip
         rerankers = [*stage.rerankers, *(HaystackReranker(Path(one), self.passages) for one in systems if is_file(one))]
         first = name == "encoder"
@@ -366,17 +371,27 @@ def _timed(call: Callable[[], Any]) -> tuple[Any, float]:
 
 
 def _summary(values: Mapping[str, Mapping[str, np.ndarray]], seed: int) -> dict[str, Any]:
-    encoder = values["encoder"]
-    others = {name: own for name, own in values.items() if name != "encoder"}
+    """Means, what each system has over the encoder, and what the model has over each other system."""
+    figures: dict[str, Any] = {"systems": {name: mean(own) for name, own in values.items()}}
+    figures |= _differences([(name, own, values["encoder"]) for name, own in values.items() if name != "encoder"], seed)
+    if "rrra" in values:
+        others = [(name, values["rrra"], own) for name, own in values.items() if name != "rrra"]
+        figures["rrra_over"] = _differences(others, seed)
+    return figures
+
+
+def _differences(
+    pairs: Sequence[tuple[str, Mapping[str, np.ndarray], Mapping[str, np.ndarray]]], seed: int
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Intervals and p-values of the difference of each two systems, by a name."""
     return {
-        "systems": {name: mean(own) for name, own in values.items()},
         "intervals": {
-            name: {measure: paired_interval(own[measure], encoder[measure], seed=seed) for measure in _COMPARED}
-            for name, own in others.items()
+            name: {measure: paired_interval(one[measure], other[measure], seed=seed) for measure in _COMPARED}
+            for name, one, other in pairs
         },
         "p_values": {
-            name: {measure: randomisation_test(own[measure], encoder[measure], seed=seed) for measure in _COMPARED}
-            for name, own in others.items()
+            name: {measure: randomisation_test(one[measure], other[measure], seed=seed) for measure in _COMPARED}
+            for name, one, other in pairs
         },
     }
 
@@ -415,6 +430,25 @@ def code_key(system: str) -> str:
     :param system: A system's name.
     """
     return system.replace("rrra", "codes", 1) if system == "rrra" or system.startswith("rrra-") else f"codes {system}"
+
+
+def query_costs(figures: Mapping[str, Any], system: str) -> tuple[str, str, str]:
+    """
+    What a system takes, as text.
+
+    :param figures: Figures of one data set.
+    :param system: A system's name.
+    :returns: Median milliseconds a query; those of its last stage, with the 95th percentile; and the bytes of token
+        codes or states a passage. Each is empty if there is none.
+    """
+    # The token match reads the codes of the model; `match-int8` those of `rrra-int8`.
+    held = figures["bytes_per_document"].get(code_key(system.replace("match", "rrra", 1)))
+    size = "" if held is None else f"{held:,.0f}"
+    total = query_milliseconds(figures, system)
+    if total is None:
+        return "", "", size
+    last = figures["latency_ms"][figures["stages"][system][-1]]
+    return f"{total:,.1f}", f"{last['p50']:,.1f} ({last['p95']:,.1f})", size
 
 
 def render(evaluations: Sequence[Evaluation]) -> Group:
@@ -478,4 +512,4 @@ def as_json(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
     return figures[0] if len(figures) == 1 else {"evaluations": figures}
 
 
-__all__ = ["DEFAULT_SYSTEMS", "Evaluation", "as_json", "evaluate", "query_milliseconds", "render"]
+__all__ = ["DEFAULT_SYSTEMS", "Evaluation", "as_json", "evaluate", "query_costs", "query_milliseconds", "render"]

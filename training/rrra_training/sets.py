@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from rrra_haystack.encoder import Encoder
 from rrra_haystack.files import atomic_directory
-from rrra_training.data import DataConfig, RetrievalData, open_dataset
+from rrra_training.data import DataConfig, Passage, RetrievalData, open_dataset
 from rrra_training.evidence import EvidenceConfig, Labels, QueryEvidence, Source, label, read_teacher
 from rrra_training.mining import Mined, MiningConfig, mine_cached
 from rrra_training.store import StateStore, cache_key
@@ -130,13 +130,7 @@ def prepare(
     """
     data = open_dataset(config.data)
     key = cache_key(encoder)
-    passages = StateStore.build(
-        cache / f"{data.name}-passages-{key}",
-        ((passage.id, passage.title_and_text) for passage in data.passages()),
-        encoder,
-        task="document",
-        show_progress=show_progress,
-    )
+    passages = encoded_passages(data.name, data.passages(), encoder, cache, show_progress=show_progress)
     qrels = data.qrels(config.split)
     chosen = [
         query
@@ -179,6 +173,27 @@ def prepare(
     )
     restyled_queries = len(chosen) - asked
     return CandidateSet(name, passages, queries, mined, _positives(known), labels, config.weight, restyled_queries)
+
+
+def encoded_passages(
+    name: str, passages: Iterable[Passage], encoder: Encoder, cache: Path, *, show_progress: bool = False
+) -> StateStore:
+    """
+    Encode a corpus, or take it from the cache if it was encoded with the same weights.
+
+    :param name: Name of the data.
+    :param passages: The corpus.
+    :param encoder: The encoder.
+    :param cache: Where stores are kept.
+    :param show_progress: Show progress and the time left.
+    """
+    return StateStore.build(
+        cache / f"{name}-passages-{cache_key(encoder)}",
+        ((passage.id, passage.title_and_text) for passage in passages),
+        encoder,
+        task="document",
+        show_progress=show_progress,
+    )
 
 
 def _evidence(

@@ -15,13 +15,15 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from rrra_haystack.encoder import Encoder, Task
+from rrra_haystack.encoder import EncodedBatch, Encoder, Task
 from rrra_haystack.files import atomic_write
 
 logger = logging.getLogger(__name__)
 
 # Texts that are encoded and written together: what an interruption costs at most.
 _SHARD = 4096
+# Texts that are read together.
+_BATCH = 256
 
 _POOLED, _STATES, _LENGTHS, _META = "pooled.f32", "states.f16", "lengths.i32", "meta.json"
 _TEXTS, _TEXT_ENDS = "texts.jsonl", "text_ends.i64"
@@ -110,6 +112,19 @@ class StateStore:
     def states(self, span: slice) -> Tensor:
         """Token states in a span of all of them, float16."""
         return torch.from_numpy(np.array(self.all_states[span]))
+
+    def batches(self, *, show_progress: bool = False) -> Iterator[EncodedBatch]:
+        """
+        Read all texts as the encoder would give them, in the order of the rows.
+
+        :param show_progress: Show progress and the time left.
+        """
+        begins = range(0, len(self), _BATCH)
+        for begin in tqdm(begins, desc=f"Reading {self.path.name}", unit="batch", disable=not show_progress):
+            rows = np.arange(begin, min(begin + _BATCH, len(self)))
+            held = self.tokens(rows)
+            pooled = torch.from_numpy(np.array(self.pooled[rows]))
+            yield EncodedBatch(torch.from_numpy(rows), pooled, held.states.float(), held.lengths)
 
     def text(self, row: int) -> str:
         """The text of a row, read from disk."""
