@@ -63,7 +63,7 @@ def test_all_peers_stand_in_one_table(workplace: Path) -> None:
     report = workplace / "out" / "report"
     assert {path.name for path in report.iterdir()} == {f"benchmark.{kind}" for kind in ("md", "json", "png", "html")}
     figures = json.loads((report / "benchmark.json").read_text())
-    systems = ["encoder", "rrra", "match", "untrained", "short training", "cross-encoder", "bm25"]
+    systems = ["encoder", "rrra", "match", "untrained", "maxsim", "short training", "cross-encoder", "bm25"]
     assert set(figures["systems"]) == set(systems)
     assert figures["latency_ms"]["cross-encoder"]["p50"] > figures["latency_ms"]["rerank"]["p50"]
     table = (report / "benchmark.md").read_text()
@@ -71,6 +71,11 @@ def test_all_peers_stand_in_one_table(workplace: Path) -> None:
         assert f"| {system} |" in table
         assert f"{100 * figures['systems'][system]['nDCG@10']:.1f}" in table
     assert "facts test judged@10" in table
+    low, high = figures["rrra_over"]["intervals"]["cross-encoder"]["R@1"]
+    assert (
+        f"| {100 * low:+.1f} to {100 * high:+.1f}, {figures['rrra_over']['p_values']['cross-encoder']['R@1']:.4f} |"
+        in table
+    )
     assert f"| {figures['bytes_per_document']['codes short training']:,.0f} |" in table
     assert (report / "benchmark.png").stat().st_size > 10_000
     # What was trained is used again.

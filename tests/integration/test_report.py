@@ -7,7 +7,7 @@ import pytest
 from browser import chromium, needs_chromium
 from facts import write_facts
 from rrra_training.alignment import Span, align
-from rrra_training.evaluation import Evaluation, evaluate, query_milliseconds
+from rrra_training.evaluation import Evaluation, evaluate, query_costs, query_milliseconds
 from rrra_training.report import cut, write_report
 
 from rrra_haystack import RRRAModel
@@ -91,6 +91,8 @@ def test_the_page_holds_figures_plots_and_queries(measured: Evaluation, tmp_path
     for system, values in measured.figures["systems"].items():
         assert f">{system}<" in text
         assert f"{100 * values['MAP']:.1f}" in text
+        for cost in query_costs(measured.figures, system):
+            assert f"<td>{cost}</td>" in text
     assert text.count('<svg role="img"') == 3
     difference = measured.per_query["rrra"]["nDCG@10"] - measured.per_query["encoder"]["nDCG@10"]
     assert f"{(difference > 0).sum()} queries won" in text
@@ -104,6 +106,9 @@ def test_the_page_holds_figures_plots_and_queries(measured: Evaluation, tmp_path
     assert len(ids) == len(set(ids))
     write_report([measured, measured], page)
     assert page.read_text().count("<section>") == 2
+    low, high = measured.figures["intervals"]["rrra"]["nDCG@10"]
+    # In the section of each set, and in the overview of all, once for each of them.
+    assert page.read_text().count(f"{100 * low:+.1f} to {100 * high:+.1f}") >= 4
 
 
 @needs_chromium

@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import yaml
-from matplotlib import colormaps
 from matplotlib.figure import Figure
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -21,7 +19,8 @@ from rrra_training.cross_encoder import CrossEncoderRecipe, train_cross_encoder
 from rrra_training.data import BeirDataset
 from rrra_training.data.beir import split_of
 from rrra_training.data.rows import known_split
-from rrra_training.evaluation import ENCODER_OF, Evaluation, as_json, code_key, evaluate, query_milliseconds
+from rrra_training.evaluation import Evaluation, as_json, evaluate, query_costs
+from rrra_training.quality_plot import plot_quality
 from rrra_training.recipe import Recipe, find_recipe, load_recipe, load_yaml
 from rrra_training.report import write_report
 from rrra_training.systems import check_systems
@@ -78,7 +77,7 @@ class BenchmarkPlan(BaseModel):
     limit: int | None = Field(None, gt=0)
     seed: int = 0
     model: str = DEFAULT_MODEL
-    systems: tuple[str, ...] = ("bm25", "match", "untrained", "rrra")
+    systems: tuple[str, ...] = ("bm25", "maxsim", "match", "untrained", "rrra")
     peers: dict[str, Peer] = {}
 
 
@@ -105,7 +104,7 @@ def benchmark(plan: BenchmarkPlan, output: Path, *, cache: Path | None = None, s
     evaluations = [
         evaluate(
             plan.data_root / folder, model=plan.model, split=split, systems=systems, limit=plan.limit, seed=plan.seed,
-            show_progress=show_progress,
+            cache=kept, show_progress=show_progress,
         )
         for folder, split in (split_of(one, "test") for one in plan.data)
     ]  # fmt: skip
@@ -175,21 +174,17 @@ def _ranker_parameters(model: Path) -> dict[str, Any]:
 
 
 _MEASURES = ("R@1", "MRR@10", "nDCG@10", "R@100", "judged@10")
+_OVER = "R@1"
 
 
 def markdown(evaluations: Sequence[Evaluation]) -> str:
     """One table over all collections, in percent, the best of each column in bold."""
     every = [one.figures for one in evaluations]
     systems = list(dict.fromkeys(name for figures in every for name in figures["systems"]))
-    quality = [f"{_title(figures)} {measure}" for figures in every for measure in _MEASURES]
-    head = ["system", *quality, "ms a query", "last stage (p95)", "bytes a passage"]
-    measured = [
-        {name: {**own, "judged@10": figures["judged@10"][name]} for name, own in figures["systems"].items()}
-        for figures in every
-    ]
-    columns = [[one.get(name, {}).get(measure) for name in systems] for one in measured for measure in _MEASURES]
+    columns = [(head, cells) for figures in every for head, cells in _columns(figures, systems)]
+    head = ["system", *(own for own, _ in columns), "ms a query", "last stage (p95)", "bytes a passage"]
     rows = [
-        [name, *(_cell(column[place], column) for column in columns), *_costs(every[0], name)]
+        [name, *(cells[place] for _, cells in columns), *query_costs(every[0], name)]
         for place, name in enumerate(systems)
     ]
     lines = [_line(head), _line(["---", *(["---:"] * (len(head) - 1))]), *map(_line, rows)]
@@ -199,9 +194,29 @@ def markdown(evaluations: Sequence[Evaluation]) -> str:
     note = (
         f"{about}; seed {every[0]['seed']}. Milliseconds: the median on {_title(every[0])}, retrieval and reranking "
         "together, without encoding the query; the last stage alone, with its 95th percentile. Bytes: token codes as "
-        "stored, beside the embedding."
+        "stored, or token states, beside the embedding."
     )
     return "\n".join([*lines, "", note, ""])
+
+
+def _columns(figures: Mapping[str, Any], systems: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Head and cells of the columns of a collection."""
+    measured = {name: {**own, "judged@10": figures["judged@10"][name]} for name, own in figures["systems"].items()}
+    columns = []
+    for measure in _MEASURES:
+        values = [measured.get(name, {}).get(measure) for name in systems]
+        columns.append((f"{_title(figures)} {measure}", [_cell(value, values) for value in values]))
+    if "rrra_over" in figures:
+        head = f"rrra over it in {_OVER} (95 %, p)"
+        columns.append((head, [_difference(figures["rrra_over"], name) for name in systems]))
+    return columns
+
+
+def _difference(over: Mapping[str, Any], system: str) -> str:
+    if system not in over["intervals"]:
+        return ""
+    low, high = over["intervals"][system][_OVER]
+    return f"{100 * low:+.1f} to {100 * high:+.1f}, {over['p_values'][system][_OVER]:.4f}"
 
 
 def _line(cells: Sequence[str]) -> str:
@@ -219,46 +234,13 @@ def _cell(value: float | None, column: Sequence[float | None]) -> str:
     return f"**{text}**" if value == max(own for own in column if own is not None) else text
 
 
-def _costs(figures: Mapping[str, Any], system: str) -> list[str]:
-    """Milliseconds a query, those of the last stage with the 95th percentile, and bytes of token codes a passage."""
-    total = query_milliseconds(figures, system)
-    codes = figures["bytes_per_document"].get(code_key("rrra" if system == "match" else system))
-    size = "" if codes is None else f"{codes:,.0f}"
-    if total is None:
-        return ["", "", size]
-    last = figures["latency_ms"][figures["stages"][system][-1]]
-    return [f"{total:,.1f}", f"{last['p50']:,.1f} ({last['p95']:,.1f})", size]
-
-
 def draw_figure(evaluations: Sequence[Evaluation], path: Path) -> None:
-    """Quality against milliseconds a query, a panel for each collection; a further model's encoder is hollow."""
-    figure = Figure(figsize=(4.8 * len(evaluations) + 2.6, 4.2), layout="constrained")
-    axes = figure.subplots(1, len(evaluations), squeeze=False)[0]
-    timed = [
-        [name for name in one.figures["systems"] if query_milliseconds(one.figures, name) is not None]
-        for one in evaluations
-    ]
-    systems = list(dict.fromkeys(name for names in timed for name in names))
-    owners = list(dict.fromkeys(name.removesuffix(ENCODER_OF) for name in systems))
-    colors = dict(zip(owners, colormaps["turbo"](np.linspace(0.05, 0.95, len(owners))), strict=True))
-    drawn = {}
-    for panel, one, names in zip(axes, evaluations, timed, strict=True):
-        for name in names:
-            color = colors[name.removesuffix(ENCODER_OF)]
-            drawn[name] = panel.scatter(
-                [query_milliseconds(one.figures, name)],
-                [100 * one.figures["systems"][name]["nDCG@10"]],
-                s=150 if name == "rrra" else 50,
-                marker="*" if name == "rrra" else "o",
-                facecolors="none" if name.endswith(ENCODER_OF) else [color],
-                edgecolors=[color],
-                zorder=3,
-            )
-        panel.set(
-            xscale="log", title=_title(one.figures), xlabel="milliseconds a query, median, without encoding it",
-            ylabel="nDCG@10, percent",
-        )  # fmt: skip
-        panel.grid(visible=True, alpha=0.3)
-        panel.margins(x=0.1, y=0.1)
-    figure.legend([drawn[name] for name in systems], systems, loc="outside right center", fontsize="small")
+    """Quality against milliseconds a query, a panel for each collection."""
+    every = [one.figures for one in evaluations]
+    figure = Figure(figsize=(4.8 * len(every) + 2.6, 4.6), layout="constrained")
+    panels = figure.subplots(1, len(every), squeeze=False)[0]
+    marks = plot_quality(panels, every)
+    for panel, figures in zip(panels, every, strict=True):
+        panel.set_title(_title(figures))
+    figure.legend(list(marks.values()), list(marks), loc="outside right center", fontsize="small")
     figure.savefig(path, dpi=140)

@@ -20,8 +20,9 @@ from matplotlib.figure import Figure
 from rrra_haystack.files import atomic_write
 from rrra_training.alignment import Span, align
 from rrra_training.data import Query
-from rrra_training.evaluation import Evaluation, query_milliseconds
+from rrra_training.evaluation import Evaluation, query_costs
 from rrra_training.metrics import MEASURES
+from rrra_training.quality_plot import plot_quality
 
 _BASELINE = "encoder"
 _GAINS, _LOSSES, _TOP = 5, 3, 3
@@ -45,6 +46,8 @@ _STYLE: Any = {
     "axes.titlesize": 12, "axes.titlelocation": "left", "legend.frameon": False, "axes.grid": True,
 }  # fmt: skip
 _SIZE = (6.2, 3.9)
+# Letters of a name of which three stand side by side in a legend, and inches that a line of it adds to the height.
+_SHORT_NAME, _LEGEND_LINE = 16, 0.22
 
 
 def write_report(evaluations: Sequence[Evaluation], path: Path) -> None:
@@ -72,6 +75,8 @@ class Row:
     interval: str
     p_value: str
     milliseconds: str
+    last_stage: str
+    size: str
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,7 @@ def _section(one: Evaluation) -> dict[str, Any]:
         "figures": figures,
         "rows": _rows(figures),
         "columns": _columns(figures),
-        "sizes": figures["bytes_per_document"],
+        "embedding": figures["bytes_per_document"]["embedding"],
         "plots": [Markup(_svg(figure, f"{figures['dataset']}-{n}")) for n, figure in enumerate(plots)],  # noqa: S704
         "main": main,
         "gains": _changes(one, main, gains=True) if main else [],
@@ -144,9 +149,7 @@ def _rows(figures: Mapping[str, Any]) -> list[Row]:
     highest = np.max(list(values.values()), axis=0)
     rows = []
     for system, row in values.items():
-        low, high = figures["intervals"].get(system, {}).get("nDCG@10", (None, None))
         p_value = figures["p_values"].get(system, {}).get("nDCG@10")
-        milliseconds = query_milliseconds(figures, system)
         rows.append(
             Row(
                 system,
@@ -156,12 +159,18 @@ def _rows(figures: Mapping[str, Any]) -> list[Row]:
                     bool(value == top) and len(values) > 1 and column != "judged@10"
                     for value, top, column in zip(row, highest, _columns(figures), strict=True)
                 ],
-                "" if low is None else f"{100 * low:+.1f} to {100 * high:+.1f}",
+                _gain(figures, system),
                 "" if p_value is None else f"{p_value:.4f}",
-                "" if milliseconds is None else f"{milliseconds:.1f}",
+                *query_costs(figures, system),
             )
         )
     return rows
+
+
+def _gain(figures: Mapping[str, Any], system: str) -> str:
+    """The interval of what a system has over the encoder."""
+    low, high = figures["intervals"].get(system, {}).get("nDCG@10", (None, None))
+    return "" if low is None else f"{100 * low:+.1f} to {100 * high:+.1f}"
 
 
 def _overview(evaluations: Sequence[Evaluation]) -> dict[str, Any] | None:
@@ -170,6 +179,7 @@ def _overview(evaluations: Sequence[Evaluation]) -> dict[str, Any] | None:
     every = [one.figures for one in evaluations]
     systems = list(dict.fromkeys(name for figures in every for name in figures["systems"]))
     values = [[figures["systems"].get(name, {}).get("nDCG@10") for figures in every] for name in systems]
+    gains = [[_gain(figures, name) for figures in every] for name in systems]
     highest = [max(value for value in column if value is not None) for column in zip(*values, strict=True)]
     return {
         "sets": [f"{figures['dataset']} {figures['split']}" for figures in every],
@@ -177,11 +187,11 @@ def _overview(evaluations: Sequence[Evaluation]) -> dict[str, Any] | None:
             (
                 name,
                 [
-                    ("" if value is None else _percent(value), value == top)
-                    for value, top in zip(row, highest, strict=True)
+                    ("" if value is None else _percent(value), value == top, gain)
+                    for value, top, gain in zip(row, highest, own, strict=True)
                 ],
             )
-            for name, row in zip(systems, values, strict=True)
+            for name, row, own in zip(systems, values, gains, strict=True)
         ],
     }
 
@@ -196,55 +206,12 @@ def _percent(value: float) -> str:
 def _quality_plot(figures: Mapping[str, Any]) -> Figure:
     with mpl.rc_context(_STYLE):
         figure, axes = _figure()
-        timed = {name: query_milliseconds(figures, name) for name in figures["systems"]}
-        points = [
-            (milliseconds, 100 * figures["systems"][name]["nDCG@10"], name)
-            for name, milliseconds in timed.items()
-            if milliseconds is not None
-        ]
-        for x, y, name in points:
-            axes.scatter([x], [y], s=48, color=_HUES[0] if name.startswith("rrra") else _SOFT, zorder=3)
-        axes.set_xscale("log")
-        axes.margins(x=0.25, y=0.2)
+        marks = plot_quality([axes], [figures])
+        columns = 3 if max(map(len, marks)) <= _SHORT_NAME else 2
+        figure.set_figheight(_SIZE[1] + _LEGEND_LINE * -(-len(marks) // columns))
         axes.set_title("Quality against time")
-        axes.set_xlabel("milliseconds a query, median, without encoding it")
-        axes.set_ylabel("nDCG@10, percent")
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter(mpl.ticker.LogFormatter(minor_thresholds=(2, 0.5)))
-        label_points(axes, points)
+        figure.legend(list(marks.values()), list(marks), loc="outside lower center", ncols=columns, fontsize=10)
     return figure
-
-
-def label_points(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
-    """
-    Write the name of each point beside it, such that no two names overlap.
-
-    :param axes: The axes, with their limits and scales set.
-    :param points: Place of each point in data units, and its name.
-    """
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    figure.draw_without_rendering()
-    taken: list[tuple[float, float, float, float]] = []
-    scale = 72 / figure.dpi
-    frame = axes.get_window_extent()
-    for x, y, name in sorted(points, key=lambda point: -point[1]):
-        left, bottom = axes.transData.transform((x, y)) * scale
-        width, height = 6.6 * len(name), 12.0
-        heights = (-4, 8, -16, 20, -28, 32)
-        for dx, dy in [(8, up) for up in heights] + [(-width - 8, up) for up in heights]:
-            box = (left + dx, bottom + dy, left + dx + width, bottom + dy + height)
-            inside = frame.x0 * scale < box[0] and box[2] < frame.x1 * scale
-            if inside and not any(_overlap(box, other) for other in taken):
-                break
-        taken.append(box)
-        side = "left" if dx > 0 else "right"
-        axes.annotate(name, (x, y), (max(dx, -8), dy), textcoords="offset points", horizontalalignment=side)
-
-
-def _overlap(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
-    """Whether two boxes (left, bottom, right, top) share a point."""
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def _probability_plot(probabilities: Mapping[str, np.ndarray]) -> Figure:
