@@ -3,15 +3,21 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 from browser import chromium, needs_chromium
 from facts import write_facts
 from rrra_training.audit import Audit, apply_decisions, audit, write_audit
 from rrra_training.data import BeirDataset
+from rrra_training.evidence import Source
+from rrra_training.recipe import load_recipe
+from rrra_training.sets import prepare
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from typer.testing import CliRunner
 
 from rrra_haystack.cli import app
+from rrra_haystack.encoder import Encoder
+from rrra_haystack.model import RRRAModel
 
 _MODEL = "rrra-minilm-l6"
 
@@ -111,6 +117,43 @@ def test_decisions_become_a_split(found: Audit, planted: Path, tmp_path: Path) -
     assert apply_decisions(planted, decisions, force=True).added == 1
     with pytest.raises(ValueError, match="would replace the split 'train'"):
         apply_decisions(planted, decisions, name="train", force=True)
+
+
+def test_a_recipe_learns_from_the_corrected_labels(found: Audit, planted: Path, tmp_path: Path) -> None:
+    decisions = _saved(
+        tmp_path,
+        found,
+        ("missing", "m1", "p61", "accept"),
+        ("wrong", "m2", "p0", "accept"),
+        ("missing", "m1", "p1", "reject"),
+    )
+    apply_decisions(planted, decisions, name="corrected")
+    data = {"format": "beir", "path": str(planted)}
+    recipe = {
+        "name": "towns", "train": [{"data": data}], "dev": [{"data": data, "split": "dev"}],
+        "adapter": {"token_dim": 32, "steps": 2, "batch_size": 4},
+    }  # fmt: skip
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    options = ["--output", str(tmp_path / "run"), "--cache", str(tmp_path / "cache")]
+    command = ["train", str(tmp_path / "recipe.yaml"), "--set", "train.0.split=corrected", *options]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert RRRAModel.load(tmp_path / "run" / "model").config.adapter.token_dim == 32
+    # What the run has read, from its cache.
+    config = load_recipe(tmp_path / "run" / "recipe.yaml")
+    (split,) = config.train
+    assert split.split == "corrected"
+    read = prepare(
+        split, Encoder(config.encoder), tmp_path / "cache", mining=config.mining, evidence=config.evidence, seed=0
+    )
+    assert "m2" not in read.queries.row_of
+    query = read.queries.row_of["m1"]
+    assert set(read.positives.of(query)) == {read.passages.row_of[name] for name in ("p60", "p61")}
+    targets = dict(zip(read.mined.rows[query].tolist(), read.labels.target[query].tolist(), strict=True))
+    sources = dict(zip(read.mined.rows[query].tolist(), read.labels.source[query].tolist(), strict=True))
+    for name, target in (("p61", 1), ("p1", 0)):
+        row = read.passages.row_of[name]
+        assert (targets[row], sources[row]) == (target, Source.QRELS)
 
 
 @pytest.mark.parametrize(
