@@ -21,13 +21,16 @@ from rrra_training.judging import projected
 from rrra_training.mining import MiningConfig
 from rrra_training.sets import CandidateSet, Positives, SplitConfig, prepare
 from rrra_training.shared_labels import SharedLabels, _evenly
+from sentence_transformers import CrossEncoder
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from typer.testing import CliRunner
 
 from rrra_haystack.detection import SHARED_LABELS_WEIGHT, Detection
 from rrra_haystack.model import RRRAModel
+from rrra_haystack.pretrained import resolve_encoder
 
 
 @pytest.fixture(scope="module")
@@ -249,8 +252,15 @@ def test_folds_never_see_their_own_query() -> None:
     assert abs(np.corrcoef(cross_validated(features, truth, owner), truth)[0, 1]) < 0.5
 
 
-def test_the_benchmark_writes_figures_and_a_plot(folder: Path, tmp_path: Path) -> None:
+def test_the_benchmark_writes_figures_and_a_plot(folder: Path, model: RRRAModel, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    # Its first layer, for the sake of time.
+    cross_encoder = CrossEncoder(
+        resolve_encoder("all-MiniLM-L6-v2"), num_labels=1, config_kwargs={"num_hidden_layers": 1}
+    )
+    cross_encoder.save(str(tmp_path / "cross-encoder"))
     arguments = [f"{folder}:test", "--fit", f"{folder}:train", "--output", str(tmp_path / "out"), "--seed", "1"]
+    arguments += ["--cross-encoder", str(tmp_path / "cross-encoder")]
     result = CliRunner().invoke(benchmark, arguments)
     assert result.exit_code == 0, result.output
     report = json.loads((tmp_path / "out" / "detection.json").read_text())
@@ -264,3 +274,12 @@ def test_the_benchmark_writes_figures_and_a_plot(folder: Path, tmp_path: Path) -
         assert over["difference"] == pytest.approx(gain)
     assert (tmp_path / "out" / "reliability.png").stat().st_size > 10_000
     assert "TopK-PercPos" in result.output
+    config = SplitConfig.model_validate({"data": {"format": "beir", "path": folder}, "split": "test"})
+    asked = prepare(config, model.encoder, tmp_path / "cache", mining=MiningConfig(), evidence=EvidenceConfig())
+    hidden = hide_positives(asked, seed=1)
+    said = [
+        cross_encoder.predict([(asked.queries.text(query), asked.passages.text(row)) for row in rows[own]])
+        for query, rows, own in zip(hidden.queries, asked.mined.rows[hidden.queries], hidden.candidate, strict=True)
+    ]
+    expected = roc_auc_score(hidden.truth, np.concatenate(said))
+    assert methods["cross-encoder"]["AUROC"] == pytest.approx(expected, abs=0.01)
