@@ -44,7 +44,7 @@ def plot_quality(panels: Sequence[Axes], every: Sequence[Mapping[str, Any]]) -> 
                 zorder=3,
             )
         panel.set(xscale="log", xlabel="milliseconds a query, median, without encoding it", ylabel="nDCG@10, percent")
-        panel.grid(visible=True, alpha=0.3)
+        panel.grid(visible=True, linewidth=0.5)
         panel.margins(x=0.1, y=0.1)
         panel.xaxis.set_major_formatter("{x:g}")
         panel.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))

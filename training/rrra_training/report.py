@@ -67,16 +67,35 @@ def write_report(evaluations: Sequence[Evaluation], path: Path) -> None:
 
 @dataclass(frozen=True)
 class Row:
-    """A system's row: the cells, which of them is the best of its column, and what else is told of it."""
+    """
+    A system's row, as text.
+
+    :param system: Its name.
+    :param cells: Its figures.
+    :param best: Which of these is the best of its column.
+    :param gain: What it has over the encoder.
+    :param rrra_over: What the model has over it.
+    :param milliseconds: Of a query.
+    :param last_stage: Milliseconds of the last stage, with the 95th percentile.
+    :param size: Bytes a passage.
+    """
 
     system: str
     cells: list[str]
     best: list[bool]
-    interval: str
-    p_value: str
+    gain: "Difference"
+    rrra_over: "Difference"
     milliseconds: str
     last_stage: str
     size: str
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The interval and the p-value of a difference in nDCG@10, as text; empty if there is none."""
+
+    interval: str = ""
+    p_value: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,6 +138,7 @@ def _section(one: Evaluation) -> dict[str, Any]:
         "figures": figures,
         "rows": _rows(figures),
         "columns": _columns(figures),
+        "compared": "rrra_over" in figures,
         "embedding": figures["bytes_per_document"]["embedding"],
         "plots": [Markup(_svg(figure, f"{figures['dataset']}-{n}")) for n, figure in enumerate(plots)],  # noqa: S704
         "main": main,
@@ -149,7 +169,6 @@ def _rows(figures: Mapping[str, Any]) -> list[Row]:
     highest = np.max(list(values.values()), axis=0)
     rows = []
     for system, row in values.items():
-        p_value = figures["p_values"].get(system, {}).get("nDCG@10")
         rows.append(
             Row(
                 system,
@@ -159,18 +178,20 @@ def _rows(figures: Mapping[str, Any]) -> list[Row]:
                     bool(value == top) and len(values) > 1 and column != "judged@10"
                     for value, top, column in zip(row, highest, _columns(figures), strict=True)
                 ],
-                _gain(figures, system),
-                "" if p_value is None else f"{p_value:.4f}",
+                _difference(figures, system),
+                _difference(figures.get("rrra_over"), system),
                 *query_costs(figures, system),
             )
         )
     return rows
 
 
-def _gain(figures: Mapping[str, Any], system: str) -> str:
-    """The interval of what a system has over the encoder."""
-    low, high = figures["intervals"].get(system, {}).get("nDCG@10", (None, None))
-    return "" if low is None else f"{100 * low:+.1f} to {100 * high:+.1f}"
+def _difference(compared: Mapping[str, Any] | None, system: str) -> Difference:
+    """What was found of a system, in what holds intervals and p-values."""
+    if compared is None or system not in compared["intervals"]:
+        return Difference()
+    low, high = compared["intervals"][system]["nDCG@10"]
+    return Difference(f"{100 * low:+.1f} to {100 * high:+.1f}", f"{compared['p_values'][system]['nDCG@10']:.4f}")
 
 
 def _overview(evaluations: Sequence[Evaluation]) -> dict[str, Any] | None:
@@ -179,7 +200,7 @@ def _overview(evaluations: Sequence[Evaluation]) -> dict[str, Any] | None:
     every = [one.figures for one in evaluations]
     systems = list(dict.fromkeys(name for figures in every for name in figures["systems"]))
     values = [[figures["systems"].get(name, {}).get("nDCG@10") for figures in every] for name in systems]
-    gains = [[_gain(figures, name) for figures in every] for name in systems]
+    gains = [[_difference(figures, name).interval for figures in every] for name in systems]
     highest = [max(value for value in column if value is not None) for column in zip(*values, strict=True)]
     return {
         "sets": [f"{figures['dataset']} {figures['split']}" for figures in every],
