@@ -115,7 +115,8 @@ class StateStore:
 
     def batches(self, *, show_progress: bool = False) -> Iterator[EncodedBatch]:
         """
-        Read all texts as the encoder would give them, in the order of the rows.
+        Read what the encoder says of all texts, in the order of the rows: embeddings of length 1, token states that
+        were rounded to float16.
 
         :param show_progress: Show progress and the time left.
         """
@@ -144,7 +145,7 @@ class StateStore:
         show_progress: bool = False,
     ) -> "StateStore":
         """
-        Encode texts into a store, or take the one that is there if it holds the same texts by the same weights.
+        Encode texts into a store, or take the one that is there if it holds the same texts by the same encoder.
 
         An interrupted build goes on after the last shard that was written. The texts are read as they come; memory
         does not grow with their number.
@@ -159,7 +160,7 @@ class StateStore:
         """
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
-        fingerprint = weights_fingerprint(encoder)
+        fingerprint = encoder_fingerprint(encoder)
         shards = _shards(texts)
         meta = _read_meta(folder)
         progress = tqdm(total=total, desc=f"Encoding {folder.name}", unit="text", disable=not show_progress)
@@ -181,6 +182,8 @@ class StateStore:
                 continue
             if number < len(known):
                 meta, known = _cut(meta, known, number), known[:number]
+            # Until the last shard is written, nobody may take the files for what they were before.
+            atomic_write(folder / _META, json.dumps(meta | {"complete": False}))
             meta = _write_shard(folder, meta, shard, encoder, task, tokens_per_batch, progress)
             known = [*known, digest]
             number += 1
@@ -193,14 +196,18 @@ class StateStore:
         return cls(folder)
 
 
-def weights_fingerprint(encoder: Encoder) -> str:
+def encoder_fingerprint(encoder: Encoder) -> str:
     """
-    Tells the weights of encoders apart, and the layer that is observed; never their names.
+    Tells encoders apart by all that changes what they say of a text: weights, modules, prompts, greatest length, and
+    the layer that is observed; never by their names.
 
     The whole of every tensor counts: a fine-tuned encoder differs from its origin by little and everywhere.
     """
-    digest = hashlib.sha256(f"{encoder.layer} {encoder.dimension}".encode())
-    for name, tensor in sorted(encoder.transformer.state_dict().items()):
+    transformer = encoder.transformer
+    modules = [[type(module).__name__, getattr(module, "get_config_dict", dict)()] for module in transformer]
+    settings = [encoder.layer, encoder.dimension, transformer.max_seq_length, transformer.prompts, modules]
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
+    for name, tensor in sorted(transformer.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
@@ -268,5 +275,5 @@ def _read_meta(folder: Path) -> dict[str, Any] | None:
 
 
 def cache_key(encoder: Encoder) -> str:
-    """Part of the names of what is kept on disk for an encoder, so that other weights never find it."""
-    return weights_fingerprint(encoder)[:8]
+    """Part of the names of what is kept on disk for an encoder, so that another encoder never finds it."""
+    return encoder_fingerprint(encoder)[:8]

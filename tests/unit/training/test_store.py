@@ -5,7 +5,7 @@ import pytest
 import torch
 from rrra_training import store
 from rrra_training.mining import MiningConfig, mine, mine_cached
-from rrra_training.store import StateStore, weights_fingerprint
+from rrra_training.store import StateStore, encoder_fingerprint
 from texts import TEXTS
 
 from rrra_haystack import RRRAModel
@@ -89,15 +89,43 @@ def test_a_finished_store_is_taken_and_changed_texts_are_encoded_anew(
 
 
 def test_the_fingerprint_is_of_all_weights(encoder: Encoder) -> None:
-    before = weights_fingerprint(encoder)
+    before = encoder_fingerprint(encoder)
     parameter = next(iter(encoder.transformer.parameters()))
     original = parameter.detach().clone()
     with torch.no_grad():
         parameter.view(-1)[-1] += 0.5
-    assert weights_fingerprint(encoder) != before
+    assert encoder_fingerprint(encoder) != before
     with torch.no_grad():
         parameter.copy_(original)
-    assert weights_fingerprint(encoder) == before
+    assert encoder_fingerprint(encoder) == before
+
+
+def test_the_fingerprint_is_of_all_that_changes_an_encoding(encoder: Encoder, monkeypatch) -> None:
+    before = encoder_fingerprint(encoder)
+    for name, value in (("prompts", {"query": "", "document": "passage: "}), ("max_seq_length", 32)):
+        with monkeypatch.context() as changed:
+            changed.setattr(encoder.transformer, name, value)
+            assert encoder_fingerprint(encoder) != before, name
+        assert encoder_fingerprint(encoder) == before
+    with monkeypatch.context() as changed:
+        changed.setattr(encoder.transformer[1], "pooling_mode", "cls")
+        assert encoder_fingerprint(encoder) != before
+
+
+def test_a_store_that_is_being_rewritten_is_not_taken(tmp_path: Path, encoder: Encoder, monkeypatch) -> None:
+    StateStore.build(tmp_path / "s", PAIRS[:10], encoder, task="document")
+
+    def stop(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    changed = [("t0", "Another text."), *PAIRS[1:10]]
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr("rrra_training.store._append", stop)
+        with pytest.raises(KeyboardInterrupt):
+            StateStore.build(tmp_path / "s", changed, encoder, task="document")
+    with pytest.raises(ValueError, match="is not complete"):
+        StateStore(tmp_path / "s")
+    assert StateStore.build(tmp_path / "s", changed, encoder, task="document").text(0) == "Another text."
 
 
 def test_missing_stores_are_named(tmp_path: Path) -> None:
