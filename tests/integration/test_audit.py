@@ -139,13 +139,15 @@ def test_a_recipe_learns_from_the_corrected_labels(found: Audit, planted: Path, 
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.output
     assert RRRAModel.load(tmp_path / "run" / "model").config.adapter.token_dim == 32
-    # What the run has read, from its cache.
+    # What the run has read: its cache holds all of it.
+    cached = {path.name for path in (tmp_path / "cache").iterdir()}
     config = load_recipe(tmp_path / "run" / "recipe.yaml")
     (split,) = config.train
     assert split.split == "corrected"
     read = prepare(
         split, Encoder(config.encoder), tmp_path / "cache", mining=config.mining, evidence=config.evidence, seed=0
     )
+    assert {path.name for path in (tmp_path / "cache").iterdir()} == cached
     assert "m2" not in read.queries.row_of
     query = read.queries.row_of["m1"]
     assert set(read.positives.of(query)) == {read.passages.row_of[name] for name in ("p60", "p61")}

@@ -13,7 +13,7 @@ from sentence_transformers import SentenceTransformer
 from typer.testing import CliRunner
 
 from rrra_haystack.cli import app
-from rrra_haystack.encoder import Task
+from rrra_haystack.encoder import Encoder, Task
 from rrra_haystack.model import RRRAModel
 from rrra_haystack.pretrained import resolve_encoder
 
@@ -88,6 +88,17 @@ def test_the_json_has_the_promised_keys(data: Path, tmp_path: Path) -> None:
     assert figures["bytes_per_document"]["codes"] > 0
 
 
+def test_a_system_has_the_bytes_of_what_it_reads(data: Path, model: RRRAModel) -> None:
+    systems = ["match", "rrra", "hybrid", "rematch=all-MiniLM-L6-v2"]
+    figures = evaluate(data, model=model, systems=systems, codes=["1bit", "int8"]).figures
+    sizes = {name: query_costs(figures, name)[2] for name in figures["systems"]}
+    assert sizes["encoder"] == ""
+    assert sizes["rrra"] == sizes["match"] == sizes["hybrid"] == f"{figures['bytes_per_document']['codes']:,.0f}"
+    assert sizes["rrra-int8"] == sizes["match-int8"] == f"{figures['bytes_per_document']['codes-int8']:,.0f}"
+    assert sizes["rematch"] == f"{figures['bytes_per_document']['codes rematch']:,.0f}"
+    assert sizes["rrra"] != sizes["rrra-int8"]
+
+
 def test_every_kind_of_codes_is_measured(data: Path, model: RRRAModel) -> None:
     figures = evaluate(data, model=model, codes=["float32", "int8", "1bit"]).figures
     assert {"rrra", "rrra-int8", "rrra-1bit", "match", "match-int8", "match-1bit"} < set(figures["systems"])
@@ -113,22 +124,31 @@ def test_max_sim_is_the_mean_of_the_best_matches_of_raw_token_states(data: Path,
         expected = (asked @ states.T).amax(dim=1).mean()
         assert one.runs["maxsim"]["q1"][name] == pytest.approx(float(expected), abs=5e-3)
     # Two bytes a number, and no codes.
-    assert one.figures["bytes_per_document"]["codes maxsim"] == pytest.approx(2 * 384 * np.mean(lengths))
+    assert one.figures["bytes_per_document"]["states maxsim"] == pytest.approx(2 * 384 * np.mean(lengths))
     milliseconds, last, size = query_costs(one.figures, "maxsim")
     assert float(milliseconds) > 0
     assert last.endswith(")")
     assert size == f"{2 * 384 * np.mean(lengths):,.0f}"
 
 
-def test_what_was_encoded_is_taken_from_the_cache(data: Path, model: RRRAModel, tmp_path: Path) -> None:
+def test_what_was_encoded_is_taken_from_the_cache(
+    data: Path, model: RRRAModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     systems = ["rrra", "maxsim"]
-    plain = evaluate(data, model=model, systems=systems)
-    first = evaluate(data, model=model, systems=systems, cache=tmp_path / "cache")
-    (store,) = (tmp_path / "cache").iterdir()
-    written = (store / "states.f16").stat().st_mtime_ns
-    again = evaluate(data, model=model, systems=systems, cache=tmp_path / "cache")
-    assert (store / "states.f16").stat().st_mtime_ns == written
-    assert again.runs == first.runs
+    plain = evaluate(data, model=model, systems=systems, codes=["float32", "int8"])
+    options = ["--cache", str(tmp_path / "cache"), *(word for name in systems for word in ("--systems", name))]
+    assert CliRunner().invoke(app, ["evaluate", str(data), *options]).exit_code == 0
+    asked = []
+    original = Encoder.encode
+
+    def noting(self: Encoder, texts: list[str], *, task: Task, **others: object) -> object:
+        asked.append(task)
+        return original(self, texts, task=task, **others)
+
+    monkeypatch.setattr(Encoder, "encode", noting)
+    first = evaluate(data, model=model, systems=systems, codes=["float32", "int8"], cache=tmp_path / "cache")
+    assert asked == ["query"]
+    systems = [name for name in plain.runs if name != "encoder"]
     for system in ("encoder", *systems):
         for query, run in plain.runs[system].items():
             assert first.runs[system][query] == pytest.approx(run, abs=5e-3), system

@@ -1,6 +1,7 @@
 """Measure retrieval and reranking on retrieval data, side by side over the same queries."""
 
 import logging
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -40,6 +41,8 @@ DEFAULT_SYSTEMS = ("match", "rrra")
 # After the name of a further model: what its encoder retrieves, if that is not the encoder of all others.
 ENCODER_OF = ": encoder"
 
+# Systems that read the model's own codes, and which kind of them.
+_OF_THE_MODEL = re.compile(rf"(?:rrra|match)(-(?:{'|'.join(KINDS)}))?|hybrid")
 _PERCENTILES = (50, 95)
 _COMPARED = ("R@1", "nDCG@10")
 # What the distribution of relevance probabilities is drawn from.
@@ -264,8 +267,9 @@ class _Bench:
         kept = None
         if self._cache is not None:
             kept = encoded_passages(
-                self._dataset, self.passages, model.encoder, self._cache, show_progress=self._show_progress
-            )
+                self._dataset, self.passages, model.encoder, self._cache,
+                total=len(self.passages), show_progress=self._show_progress,
+            )  # fmt: skip
         stage = EncoderStage(
             name, model.encoder, list(own.values()), self.passages, self.queries, scratch,
             top_k=self._top_k, max_sim="maxsim" in systems, kept=kept, show_progress=self._show_progress,
@@ -425,11 +429,29 @@ def query_milliseconds(figures: Mapping[str, Any], system: str) -> float | None:
 
 def code_key(system: str) -> str:
     """
-    Under which key ``bytes_per_document`` holds the token codes of a system.
+    Under which key ``bytes_per_document`` holds the token codes that a system reads, or its token states.
 
     :param system: A system's name.
     """
-    return system.replace("rrra", "codes", 1) if system == "rrra" or system.startswith("rrra-") else f"codes {system}"
+    if system == "maxsim":
+        return "states maxsim"
+    own = _OF_THE_MODEL.fullmatch(system)
+    return f"codes{own[1] or ''}" if own else f"codes {system}"
+
+
+def difference(compared: Mapping[str, Any], system: str, measure: str) -> tuple[str, str]:
+    """
+    The interval and the p-value of a difference, as text, in percent.
+
+    :param compared: What holds ``intervals`` and ``p_values``: figures of one data set, or their ``rrra_over``.
+    :param system: A system's name.
+    :param measure: One of those that are compared, ``R@1`` or ``nDCG@10``.
+    :returns: Both are empty if the system is not among them.
+    """
+    if system not in compared["intervals"]:
+        return "", ""
+    low, high = compared["intervals"][system][measure]
+    return f"{100 * low:+.1f} to {100 * high:+.1f}", f"{compared['p_values'][system][measure]:.4f}"
 
 
 def query_costs(figures: Mapping[str, Any], system: str) -> tuple[str, str, str]:
@@ -441,8 +463,7 @@ def query_costs(figures: Mapping[str, Any], system: str) -> tuple[str, str, str]
     :returns: Median milliseconds a query; those of its last stage, with the 95th percentile; and the bytes of token
         codes or states a passage. Each is empty if there is none.
     """
-    # The token match reads the codes of the model; `match-int8` those of `rrra-int8`.
-    held = figures["bytes_per_document"].get(code_key(system.replace("match", "rrra", 1)))
+    held = figures["bytes_per_document"].get(code_key(system))
     size = "" if held is None else f"{held:,.0f}"
     total = query_milliseconds(figures, system)
     if total is None:
@@ -479,9 +500,7 @@ def _table(figures: Mapping[str, Any]) -> Table:
         cells += [f"{answers[system]['5'] * 100:.1f}"] if answers else []
         cells.append(f"{figures['judged@10'][system] * 100:.1f}")
         cells += [f"{figures['condensed'][system]['nDCG@10'] * 100:.1f}"] if "condensed" in figures else []
-        low, high = figures["intervals"].get(system, {}).get("nDCG@10", (None, None))
-        cells.append("" if low is None else f"{low * 100:+.1f} .. {high * 100:+.1f}")
-        cells.append(f"{figures['p_values'][system]['nDCG@10']:.4f}" if low is not None else "")
+        cells += difference(figures, system, "nDCG@10")
         table.add_row(system, *cells)
     return table
 
@@ -512,4 +531,6 @@ def as_json(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
     return figures[0] if len(figures) == 1 else {"evaluations": figures}
 
 
-__all__ = ["DEFAULT_SYSTEMS", "Evaluation", "as_json", "evaluate", "query_costs", "query_milliseconds", "render"]
+__all__ = [
+    "DEFAULT_SYSTEMS", "Evaluation", "as_json", "difference", "evaluate", "query_costs", "query_milliseconds", "render",
+]  # fmt: skip

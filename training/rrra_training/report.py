@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from rrra_haystack.files import atomic_write
 from rrra_training.alignment import Span, align
 from rrra_training.data import Query
-from rrra_training.evaluation import Evaluation, query_costs
+from rrra_training.evaluation import Evaluation, difference, query_costs
 from rrra_training.metrics import MEASURES
 from rrra_training.quality_plot import plot_quality
 
@@ -73,8 +73,8 @@ class Row:
     :param system: Its name.
     :param cells: Its figures.
     :param best: Which of these is the best of its column.
-    :param gain: What it has over the encoder.
-    :param rrra_over: What the model has over it.
+    :param gain: What it has over the encoder, and how probably by chance.
+    :param rrra_over: The same of the model over it.
     :param milliseconds: Of a query.
     :param last_stage: Milliseconds of the last stage, with the 95th percentile.
     :param size: Bytes a passage.
@@ -83,19 +83,11 @@ class Row:
     system: str
     cells: list[str]
     best: list[bool]
-    gain: "Difference"
-    rrra_over: "Difference"
+    gain: tuple[str, str]
+    rrra_over: tuple[str, str]
     milliseconds: str
     last_stage: str
     size: str
-
-
-@dataclass(frozen=True)
-class Difference:
-    """The interval and the p-value of a difference in nDCG@10, as text; empty if there is none."""
-
-    interval: str = ""
-    p_value: str = ""
 
 
 @dataclass(frozen=True)
@@ -178,20 +170,12 @@ def _rows(figures: Mapping[str, Any]) -> list[Row]:
                     bool(value == top) and len(values) > 1 and column != "judged@10"
                     for value, top, column in zip(row, highest, _columns(figures), strict=True)
                 ],
-                _difference(figures, system),
-                _difference(figures.get("rrra_over"), system),
+                difference(figures, system, "nDCG@10"),
+                difference(figures["rrra_over"], system, "nDCG@10") if "rrra_over" in figures else ("", ""),
                 *query_costs(figures, system),
             )
         )
     return rows
-
-
-def _difference(compared: Mapping[str, Any] | None, system: str) -> Difference:
-    """What was found of a system, in what holds intervals and p-values."""
-    if compared is None or system not in compared["intervals"]:
-        return Difference()
-    low, high = compared["intervals"][system]["nDCG@10"]
-    return Difference(f"{100 * low:+.1f} to {100 * high:+.1f}", f"{compared['p_values'][system]['nDCG@10']:.4f}")
 
 
 def _overview(evaluations: Sequence[Evaluation]) -> dict[str, Any] | None:
@@ -200,7 +184,7 @@ def _overview(evaluations: Sequence[Evaluation]) -> dict[str, Any] | None:
     every = [one.figures for one in evaluations]
     systems = list(dict.fromkeys(name for figures in every for name in figures["systems"]))
     values = [[figures["systems"].get(name, {}).get("nDCG@10") for figures in every] for name in systems]
-    gains = [[_difference(figures, name).interval for figures in every] for name in systems]
+    gains = [[difference(figures, name, "nDCG@10")[0] for figures in every] for name in systems]
     highest = [max(value for value in column if value is not None) for column in zip(*values, strict=True)]
     return {
         "sets": [f"{figures['dataset']} {figures['split']}" for figures in every],

@@ -176,15 +176,22 @@ def prepare(
 
 
 def encoded_passages(
-    name: str, passages: Iterable[Passage], encoder: Encoder, cache: Path, *, show_progress: bool = False
+    name: str,
+    passages: Iterable[Passage],
+    encoder: Encoder,
+    cache: Path,
+    *,
+    total: int | None = None,
+    show_progress: bool = False,
 ) -> StateStore:
     """
-    Encode a corpus, or take it from the cache if it was encoded with the same weights.
+    Encode a corpus, or take it from the cache if it was encoded by the same encoder.
 
     :param name: Name of the data.
     :param passages: The corpus.
     :param encoder: The encoder.
     :param cache: Where stores are kept.
+    :param total: How many passages there are, if that is known.
     :param show_progress: Show progress and the time left.
     """
     return StateStore.build(
@@ -192,6 +199,7 @@ def encoded_passages(
         ((passage.id, passage.title_and_text) for passage in passages),
         encoder,
         task="document",
+        total=total,
         show_progress=show_progress,
     )
 
