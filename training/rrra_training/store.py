@@ -204,7 +204,7 @@ def encoder_fingerprint(encoder: Encoder) -> str:
     The whole of every tensor counts: a fine-tuned encoder differs from its origin by little and everywhere.
     """
     transformer = encoder.transformer
-    modules = [[type(module).__name__, getattr(module, "get_config_dict", dict)()] for module in transformer]
+    modules: list[Any] = [[type(module).__name__, getattr(module, "get_config_dict", dict)()] for module in transformer]
     settings = [encoder.layer, encoder.dimension, transformer.max_seq_length, transformer.prompts, modules]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
     for name, tensor in sorted(transformer.state_dict().items()):
