@@ -175,6 +175,8 @@ def _ranker_parameters(model: Path) -> dict[str, Any]:
 
 _MEASURES = ("R@1", "MRR@10", "nDCG@10", "R@100", "judged@10")
 _OVER = "R@1"
+# Inches that a system takes in the legend of the figure.
+_LEGEND_LINE = 0.21
 
 
 def markdown(evaluations: Sequence[Evaluation]) -> str:
@@ -232,9 +234,10 @@ def _cell(value: float | None, column: Sequence[float | None]) -> str:
 def draw_figure(evaluations: Sequence[Evaluation], path: Path) -> None:
     """Quality against milliseconds a query, a panel for each collection."""
     every = [one.figures for one in evaluations]
-    figure = Figure(figsize=(4.8 * len(every) + 2.6, 4.6), layout="constrained")
+    figure = Figure(layout="constrained")
     panels = figure.subplots(1, len(every), squeeze=False)[0]
     marks = plot_quality(panels, every)
+    figure.set_size_inches(4.8 * len(every) + 2.6, max(4.2, _LEGEND_LINE * len(marks)))
     for panel, figures in zip(panels, every, strict=True):
         panel.set_title(_title(figures))
     figure.legend(list(marks.values()), list(marks), loc="outside right center", fontsize="small")

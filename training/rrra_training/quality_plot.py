@@ -21,7 +21,7 @@ def plot_quality(panels: Sequence[Axes], every: Sequence[Mapping[str, Any]]) -> 
 
     :param panels: Where to draw, one for each data set.
     :param every: Figures of each data set.
-    :returns: The mark of each system that was timed by itself, for the legend.
+    :returns: What a legend names: the mark of each system that was timed by itself, and what is hollow.
     """
     timed = [
         {name: time for name in figures["systems"] if (time := query_milliseconds(figures, name)) is not None}
@@ -34,7 +34,7 @@ def plot_quality(panels: Sequence[Axes], every: Sequence[Mapping[str, Any]]) -> 
     for panel, figures, times in zip(panels, every, timed, strict=True):
         for name, milliseconds in times.items():
             owner = name.removesuffix(ENCODER_OF)
-            marks[name] = panel.scatter(
+            mark = panel.scatter(
                 [milliseconds],
                 [100 * figures["systems"][name]["nDCG@10"]],
                 s=150 if name == "rrra" else 45,
@@ -43,9 +43,13 @@ def plot_quality(panels: Sequence[Axes], every: Sequence[Mapping[str, Any]]) -> 
                 edgecolors=[colors[owner]],
                 zorder=3,
             )
+            if name == owner:
+                marks[name] = mark
         panel.set(xscale="log", xlabel="milliseconds a query, median, without encoding it", ylabel="nDCG@10, percent")
         panel.grid(visible=True, linewidth=0.5)
         panel.margins(x=0.1, y=0.1)
         panel.xaxis.set_major_formatter("{x:g}")
         panel.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+    if any(name.endswith(ENCODER_OF) for times in timed for name in times):
+        marks["hollow: its encoder alone"] = panels[0].scatter([], [], s=45, facecolors="none", edgecolors="gray")
     return marks
