@@ -170,7 +170,8 @@ def recipe_of(peer: Peer, plan: BenchmarkPlan) -> Recipe | CrossEncoderRecipe:
 def _ranker_parameters(model: Path) -> dict[str, Any]:
     # As fast as RRRA's own encoder runs on this processor, or the comparison of times would not be fair.
     native = str(native_dtype(torch.device("cpu"))).removeprefix("torch.")
-    return {"model": str(model), "batch_size": 32, "model_kwargs": {"torch_dtype": native}}
+    # In bfloat16 probabilities near 1 would be equal, where logits still differ.
+    return {"model": str(model), "batch_size": 32, "model_kwargs": {"torch_dtype": native}, "scale_score": False}
 
 
 _MEASURES = ("R@1", "MRR@10", "nDCG@10", "R@100", "judged@10")

@@ -19,6 +19,7 @@ import typer
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
+from scipy.special import expit
 from sentence_transformers import CrossEncoder
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, brier_score_loss, precision_recall_curve, roc_auc_score
@@ -27,6 +28,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from rrra_haystack.detection import FEATURES, Detection
+from rrra_haystack.encoder import native_dtype
 from rrra_haystack.files import atomic_file, atomic_write, working_folder
 from rrra_haystack.model import DEFAULT_MODEL, RRRAModel
 from rrra_training.data.beir import split_of
@@ -129,7 +131,9 @@ def main(
             detection = fit_detection([(one.features, one.hidden.truth) for one in others])
         methods, truth, owner = methods_for(measured, detection)
         if cross_encoder is not None:
-            said = np.concatenate([_cross_encoded(CrossEncoder(str(cross_encoder)), one.hidden) for one in measured])
+            other = CrossEncoder(str(cross_encoder))
+            other.to(native_dtype(other.device))
+            said = np.concatenate([_cross_encoded(other, one.hidden) for one in measured])
             methods["cross-encoder"] = Method(said, said >= _EVEN, said)
     figures = {name: measure(method, truth, owner) for name, method in methods.items()}
     report = {
@@ -245,7 +249,9 @@ def _cross_encoded(model: CrossEncoder, hidden: HiddenPositives) -> np.ndarray:
         for query, rows, own in zip(hidden.queries, mined, hidden.candidate, strict=True)
         for row in rows[own]
     ]
-    return model.predict(pairs, activation_fn=torch.nn.Sigmoid(), batch_size=64, show_progress_bar=True)
+    logits = model.predict(pairs, activation_fn=torch.nn.Identity(), batch_size=64, show_progress_bar=True)
+    # In bfloat16 a probability near 1 has two digits.
+    return expit(logits)
 
 
 def measure(method: Method, truth: np.ndarray, owner: np.ndarray) -> dict[str, float]:
