@@ -122,10 +122,12 @@ class StateStore:
         """
         begins = range(0, len(self), _BATCH)
         for begin in tqdm(begins, desc=f"Reading {self.path.name}", unit="batch", disable=not show_progress):
-            rows = np.arange(begin, min(begin + _BATCH, len(self)))
-            held = self.tokens(rows)
-            pooled = torch.from_numpy(np.array(self.pooled[rows]))
-            yield EncodedBatch(torch.from_numpy(rows), pooled, held.states.float(), held.lengths)
+            end = min(begin + _BATCH, len(self))
+            lengths = self.lengths[begin:end]
+            first = int(self._starts[begin])
+            states = self.states(slice(first, first + int(lengths.sum()))).float()
+            pooled = torch.from_numpy(np.array(self.pooled[begin:end]))
+            yield EncodedBatch(torch.arange(begin, end), pooled, states, torch.from_numpy(lengths))
 
     def text(self, row: int) -> str:
         """The text of a row, read from disk."""
@@ -198,10 +200,11 @@ class StateStore:
 
 def encoder_fingerprint(encoder: Encoder) -> str:
     """
-    Tells encoders apart by all that changes what they say of a text: weights, modules, prompts, greatest length, and
-    the layer that is observed; never by their names.
+    Tells encoders apart by what changes what they say of a text: weights, modules, prompts, greatest length, and the
+    layer that is observed; never by their names.
 
-    The whole of every tensor counts: a fine-tuned encoder differs from its origin by little and everywhere.
+    The whole of every tensor counts: a fine-tuned encoder differs from its origin by little and everywhere. The
+    tokenizer is not looked at: it belongs to the weights.
     """
     transformer = encoder.transformer
     modules: list[Any] = [[type(module).__name__, getattr(module, "get_config_dict", dict)()] for module in transformer]
