@@ -1,5 +1,4 @@
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from rrra_training.recipe import load_recipe
 from rrra_training.sets import prepare
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
 from typer.testing import CliRunner
 
 from rrra_haystack.cli import app
@@ -202,6 +202,10 @@ def _progress(driver: Chrome) -> str:
     return driver.find_element(By.ID, "progress").text
 
 
+def _until_progress(driver: Chrome, expected: str) -> None:
+    WebDriverWait(driver, 5).until(lambda _: _progress(driver) == expected)
+
+
 @needs_chromium
 def test_a_person_decides_by_keyboard(page: Path, planted: Path, tmp_path: Path) -> None:
     with chromium(1200, 900, downloads=tmp_path) as driver:
@@ -211,8 +215,8 @@ def test_a_person_decides_by_keyboard(page: Path, planted: Path, tmp_path: Path)
         assert _progress(driver) == "1 of 8"
         _press(driver, "rua")
         assert _progress(driver) == "2 of 8"
-        driver.refresh()
-        assert _progress(driver) == "2 of 8"
+        # Chromium stores a few milliseconds later, so that an immediate reload may read what was there before.
+        WebDriverWait(driver, 5).until(lambda _: driver.refresh() or _progress(driver) == "2 of 8")
         _press(driver, "ssr")
         driver.find_element(By.ID, "accept").click()
         _press(driver, "rrr")
@@ -220,15 +224,29 @@ def test_a_person_decides_by_keyboard(page: Path, planted: Path, tmp_path: Path)
         assert "2 labels to correct, 4 confirmed, 2 skipped" in driver.find_element(By.TAG_NAME, "main").text
         _press(driver, "d")
         saved = tmp_path / "decisions.json"
-        for _ in range(50):
-            if saved.exists():
-                break
-            time.sleep(0.1)
+        WebDriverWait(driver, 5).until(lambda _: saved.exists())
         errors = [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
         assert not errors
     made = apply_decisions(planted, saved, name="by-keyboard")
     assert (made.added, made.removed, made.irrelevant, made.left_out) == (1, 1, 2, 1)
     assert BeirDataset(planted).qrels("by-keyboard")["m1"]["p61"] == 1
+
+
+@needs_chromium
+def test_two_tabs_of_one_audit_agree(page: Path) -> None:
+    with chromium(1200, 900) as driver:
+        driver.get(page.as_uri())
+        first = driver.current_window_handle
+        driver.switch_to.new_window("tab")
+        driver.get(page.as_uri())
+        assert _progress(driver) == "1 of 8"
+        _press(driver, "ra")
+        second = driver.current_window_handle
+        driver.switch_to.window(first)
+        _until_progress(driver, "3 of 8")
+        _press(driver, "u")
+        driver.switch_to.window(second)
+        _until_progress(driver, "2 of 8")
 
 
 @needs_chromium
