@@ -21,7 +21,8 @@ def command(
     limit: Annotated[int | None, typer.Option(min=1, help="Draw this many queries.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
     cache: Annotated[
-        Path | None, typer.Option(help="Where the encoded corpus is kept; a recipe's --cache may be shared.")
+        Path | None,
+        typer.Option(file_okay=False, help="Where the encoded corpus is kept; a recipe's --cache may be shared."),
     ] = None,
     apply: Annotated[
         Path | None,

@@ -14,12 +14,14 @@ def command(
     plan: Annotated[
         str, typer.Argument(help="A YAML file, or the name of a bundled plan.", show_default=False)
     ] = "benchmark-minilm-l6",
-    output: Annotated[Path, typer.Option(help="Where trained peers and the report go.")] = Path("runs/benchmark"),
+    output: Annotated[Path, typer.Option(file_okay=False, help="Where trained peers and the report go.")] = Path(
+        "runs/benchmark"
+    ),
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the plan, as limit=500.")
     ] = None,
     cache: Annotated[
-        Path | None, typer.Option(help="Where encoded corpora are kept; OUTPUT/cache if not given.")
+        Path | None, typer.Option(file_okay=False, help="Where encoded corpora are kept; OUTPUT/cache if not given.")
     ] = None,
 ) -> None:
     """

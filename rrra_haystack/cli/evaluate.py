@@ -35,10 +35,15 @@ def command(
         bool, typer.Option("--condensed", help="Measure over the judged passages alone too.", show_default=False)
     ] = False,
     cache: Annotated[
-        Path | None, typer.Option(help="Keep the encoded corpus here and take it from there the next time.")
+        Path | None,
+        typer.Option(file_okay=False, help="Keep the encoded corpus here and take it from there the next time."),
     ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
-    html_file: Annotated[Path | None, typer.Option("--html", help="Write a report to this file.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", dir_okay=False, help="Write the figures to this file.")
+    ] = None,
+    html_file: Annotated[
+        Path | None, typer.Option("--html", dir_okay=False, help="Write a report to this file.")
+    ] = None,
 ) -> None:
     """Measure the encoder alone, RRRA and others, over the exact first passages of the whole corpus."""
     try:

@@ -11,7 +11,9 @@ from rich.markup import escape
 
 def command(
     recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a bundled recipe.", show_default=False)],
-    output: Annotated[Path | None, typer.Option(help="The run directory; runs/NAME if not given.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(file_okay=False, help="The run directory; runs/NAME if not given.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted.")] = False,
     phase: Annotated[
         int | None, typer.Option(help="Only this phase: 1 dual encoder, 2 adapter, 3 joint fine-tuning.")
@@ -20,7 +22,10 @@ def command(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, as adapter.steps=100.")
     ] = None,
     cache: Annotated[
-        Path | None, typer.Option(help="Where encoded corpora are kept, for several runs to share.", show_default=False)
+        Path | None,
+        typer.Option(
+            file_okay=False, help="Where encoded corpora are kept, for several runs to share.", show_default=False
+        ),
     ] = None,
     show: Annotated[bool, typer.Option("--show", help="Print the recipe with all defaults, and do no more.")] = False,
 ) -> None:

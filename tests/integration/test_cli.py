@@ -233,6 +233,30 @@ def test_nothing_to_index(workspace: Path) -> None:
         run("index", "folder", "--store", "empty.jsonl")
 
 
+@pytest.mark.parametrize(
+    ("command", "option", "kind"),
+    [
+        ("evaluate", "--cache", "file"),
+        ("evaluate", "--json", "directory"),
+        ("evaluate", "--html", "directory"),
+        ("benchmark", "--output", "file"),
+        ("benchmark", "--cache", "file"),
+        ("train", "--output", "file"),
+        ("train", "--cache", "file"),
+        ("audit", "--output", "file"),
+        ("audit", "--cache", "file"),
+    ],
+)
+def test_a_file_for_a_folder_or_a_folder_for_a_file(workspace: Path, command: str, option: str, kind: str) -> None:
+    (workspace / "a-file").touch()
+    (workspace / "a-folder").mkdir()
+    given = "a-file" if kind == "file" else "a-folder"
+    result = CliRunner().invoke(app, [command, "anything", option, given])
+    assert result.exit_code == 2
+    assert f"'{option}'" in result.output
+    assert f"'{given}' is a {kind}." in result.output
+
+
 @pytest.mark.parametrize("others", [True, False])
 def test_former_passages_are_forgotten_where_no_manifest_tells_of_them(
     workspace: Path, files: Path, others: bool

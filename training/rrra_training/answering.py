@@ -410,8 +410,8 @@ def evaluate_command(
     split: Annotated[str, typer.Option(help="Which questions.")] = "test",
     limit: Limit = 1000,
     seed: Seed = 0,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw the reliability of the scores here.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", dir_okay=False, help="Write the figures here.")] = None,
+    plot: Annotated[Path | None, typer.Option(dir_okay=False, help="Draw the reliability of the scores here.")] = None,
 ) -> None:
     """Answer questions from the whole corpus, with the adapter and without it; half of them without passage, too."""
     calibration = AnswerCalibration.load(bundled(reader) or Path(reader))

@@ -51,10 +51,10 @@ class Comparison(BaseModel):
 
 @app.command()
 def compare(
-    comparison: Annotated[Path, typer.Argument(help="A YAML file.")],
-    output: Annotated[Path, typer.Option(help="Where runs and results go.")],
+    comparison: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A YAML file.")],
+    output: Annotated[Path, typer.Option(file_okay=False, help="Where runs and results go.")],
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change all variants.")] = None,
-    cache: Annotated[Path | None, typer.Option(help="Where encoded corpora are kept.")] = None,
+    cache: Annotated[Path | None, typer.Option(file_okay=False, help="Where encoded corpora are kept.")] = None,
 ) -> None:
     """Train every variant with every seed, and tabulate what each measures on dev."""
     plan = load_yaml(comparison, (), Comparison)

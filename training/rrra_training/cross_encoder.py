@@ -163,9 +163,9 @@ def _pairs(recipe: CrossEncoderRecipe, cache: Path, *, show_progress: bool) -> D
 @app.command()
 def main(
     recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a bundled recipe.")],
-    output: Annotated[Path, typer.Option(help="The run directory.")],
+    output: Annotated[Path, typer.Option(file_okay=False, help="The run directory.")],
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe.")] = None,
-    cache: Annotated[Path | None, typer.Option(help="Where encoded corpora are kept.")] = None,
+    cache: Annotated[Path | None, typer.Option(file_okay=False, help="Where encoded corpora are kept.")] = None,
 ) -> None:
     """Train a cross-encoder."""
     loaded = load_yaml(find_recipe(recipe), set_ or (), CrossEncoderRecipe)

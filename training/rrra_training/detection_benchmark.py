@@ -110,16 +110,18 @@ class Judged:
 @app.command()
 def main(
     data: Annotated[list[str], typer.Argument(help="Folders in the BEIR layout, as FOLDER:SPLIT; measured together.")],
-    output: Annotated[Path, typer.Option(help="Where the figures go.")],
+    output: Annotated[Path, typer.Option(file_okay=False, help="Where the figures go.")],
     model: Annotated[str, typer.Option(help="The model.")] = DEFAULT_MODEL,
     fit: Annotated[
         list[str] | None,
         typer.Option(help="Fit detection on the hidden positives of these, as FOLDER:SPLIT; the model's own if not."),
     ] = None,
-    cross_encoder: Annotated[Path | None, typer.Option(help="A cross-encoder to compare with.")] = None,
+    cross_encoder: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="Directory of a cross-encoder to compare with.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Hide positives of so many queries of a split.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of what is hidden, and of the intervals.")] = 0,
-    cache: Annotated[Path | None, typer.Option(help="Where encoded corpora are kept.")] = None,
+    cache: Annotated[Path | None, typer.Option(file_okay=False, help="Where encoded corpora are kept.")] = None,
 ) -> None:
     """Measure how well each method finds hidden positives."""
     loaded = RRRAModel.load(model)

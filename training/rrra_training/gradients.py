@@ -250,7 +250,7 @@ def main(
     split: Annotated[str, typer.Option(help="Split whose queries are used.")] = "train",
     limit: Annotated[int | None, typer.Option(min=2, help="Draw this many queries.")] = None,
     model: Annotated[str, typer.Option(help="Model whose encoder mines and whose adapter detects.")] = DEFAULT_MODEL,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the numbers here.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", dir_okay=False, help="Write the numbers here.")] = None,
     cache: Annotated[Path | None, typer.Option(file_okay=False, help="Where encoded corpora are kept.")] = None,
     temperature: Annotated[float, typer.Option(min=0.001, help="Temperature of the contrastive loss.")] = 0.05,
     seed: Annotated[int, typer.Option(help="Seed of every draw.")] = 0,

@@ -327,7 +327,7 @@ Data = Annotated[Path, typer.Option(exists=True, file_okay=False, help="SQuAD in
 def train(
     recipe: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A recipe YAML.")],
     data: Data,
-    output: Annotated[Path, typer.Option(help="Where the reader is written.")],
+    output: Annotated[Path, typer.Option(file_okay=False, help="Where the reader is written.")],
 ) -> None:
     """Train a reader; continues from the last checkpoint."""
     train_reader(ReaderRecipe.model_validate(yaml.safe_load(recipe.read_text())), data, output)
