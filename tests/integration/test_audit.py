@@ -203,7 +203,7 @@ def _progress(driver: Chrome) -> str:
 
 
 def _until_progress(driver: Chrome, expected: str) -> None:
-    WebDriverWait(driver, 5).until(lambda _: _progress(driver) == expected)
+    WebDriverWait(driver, 30).until(lambda _: _progress(driver) == expected)
 
 
 @needs_chromium
@@ -216,7 +216,7 @@ def test_a_person_decides_by_keyboard(page: Path, planted: Path, tmp_path: Path)
         _press(driver, "rua")
         assert _progress(driver) == "2 of 8"
         # Chromium stores a few milliseconds later, so that an immediate reload may read what was there before.
-        WebDriverWait(driver, 5).until(lambda _: driver.refresh() or _progress(driver) == "2 of 8")
+        WebDriverWait(driver, 30).until(lambda _: driver.refresh() or _progress(driver) == "2 of 8")
         _press(driver, "ssr")
         driver.find_element(By.ID, "accept").click()
         _press(driver, "rrr")
@@ -224,7 +224,7 @@ def test_a_person_decides_by_keyboard(page: Path, planted: Path, tmp_path: Path)
         assert "2 labels to correct, 4 confirmed, 2 skipped" in driver.find_element(By.TAG_NAME, "main").text
         _press(driver, "d")
         saved = tmp_path / "decisions.json"
-        WebDriverWait(driver, 5).until(lambda _: saved.exists())
+        WebDriverWait(driver, 30).until(lambda _: saved.exists())
         errors = [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
         assert not errors
     made = apply_decisions(planted, saved, name="by-keyboard")
