@@ -330,6 +330,33 @@ def test_phases_can_run_one_at_a_time(workplace: Path, joint: Path) -> None:
     assert (workplace / "single" / "encoder-1" / "modules.json").exists()
 
 
+def test_an_adapter_is_fitted_as_it_is(workplace: Path, trained: Path) -> None:
+    recipe = load_recipe(workplace / "recipe.yaml", [f"start={trained / 'model'}"])
+    made = train(recipe, workplace / "fitted", cache=workplace / "cache")
+    before, after = weights(trained), weights(workplace / "fitted")
+    assert before.keys() == after.keys()
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+    # The same adapter, but for its rounding, on the same dev queries.
+    mine, first = RRRAModel.load(made).config, RRRAModel.load(trained / "model").config
+    assert (mine.fusion_weight, mine.lexical_weight) == (first.fusion_weight, first.lexical_weight)
+    assert mine.calibration.model_dump() == pytest.approx(first.calibration.model_dump(), rel=0.05)
+    figures = json.loads((workplace / "fitted" / "dev.json").read_text())
+    assert figures["sets"].keys() == json.loads((trained / "dev.json").read_text())["sets"].keys()
+
+
+def test_an_adapter_is_fitted_to_an_encoder_of_phase_1(workplace: Path, trained: Path) -> None:
+    changes = [f"start={trained / 'model'}", "dual_encoder={max_steps: 2, batch_size: 4}"]
+    recipe = load_recipe(workplace / "recipe.yaml", changes)
+    made = train(recipe, workplace / "after-phase-1", cache=workplace / "cache")
+    before, after = weights(trained), weights(workplace / "after-phase-1")
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+    assert (made / "modules.json").exists()
+    query = "Where is the harbour?"
+    mine, first = (RRRAModel.load(model).encode_query(query) for model in (made, trained / "model"))
+    assert mine.embedding.shape == first.embedding.shape
+    assert not torch.equal(torch.as_tensor(mine.embedding), torch.as_tensor(first.embedding))
+
+
 def test_phase_3_wants_phase_2(workplace: Path) -> None:
     recipe = load_recipe(workplace / "recipe.yaml", ["joint.steps=1"])
     with pytest.raises(ValueError, match="no adapter of phase 2 yet"):

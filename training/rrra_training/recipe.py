@@ -34,8 +34,8 @@ class Recipe(BaseModel):
     :param evidence: How far labels are believed.
     :param dual_encoder: Phase 1; skipped if `None`.
     :param adapter: Phase 2.
-    :param start: A trained model over the same encoder, a directory or a bundled name, whose adapter phase 3 begins
-        with; phase 2 is then skipped.
+    :param start: A trained model, a directory or a bundled name, whose adapter phase 3 begins with; phase 2 trains
+        none then. Without phase 3 the adapter stays as it is, and what is fitted on dev queries is fitted anew.
     :param joint: Phase 3; skipped if `None`.
     """
 

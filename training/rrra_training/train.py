@@ -82,15 +82,8 @@ def train(
     encoder = Encoder(source)
     name = recipe.encoder if source == recipe.encoder else source
     workshop = Workshop(recipe, run, kept, show_progress, encoder_alone=encoder_alone)
-    if recipe.start is not None:
-        workshop.begin_with(recipe.start)
-        process.wait_for_everyone()
-    elif phase in {None, 2}:
-        sets = workshop.sets(encoder, recipe.train)
-        learner = train_adapter(
-            encoder, sets, recipe.adapter, run, kept,
-            prior=recipe.evidence.prior, seed=recipe.seed, show_progress=show_progress,
-        )  # fmt: skip
+    learner = _adapter(recipe, run, workshop, encoder, phase, show_progress=show_progress)
+    if learner is not None:
         if process.is_main_process:
             workshop.finish(encoder, name, learner)
         process.wait_for_everyone()
@@ -158,10 +151,8 @@ class Workshop:
                 for split in splits
             ]  # fmt: skip
 
-    def begin_with(self, start: str) -> None:
+    def begin_with(self, start: str) -> AdapterLearner:
         """Take the adapter of a trained model for the result of phase 2."""
-        if self.run.done(PHASE) is not None or not PartialState().is_main_process:
-            return
         model = RRRAModel.load(start)
         asked = adapter_shape(model.encoder, self.recipe.adapter)
         if model.config.adapter != asked:
@@ -175,8 +166,10 @@ class Workshop:
         learner.adapter.load_state_dict(model.adapter.state_dict())
         if learner.projection is not None and model.projection is not None:
             learner.projection.load_state_dict(model.projection.state_dict())
-        self.run.save_checkpoint(PHASE, self.recipe.adapter.steps, above("model/", learner.state_dict()), {})
-        self.run.mark_done(PHASE, start=start)
+        if self.run.done(PHASE) is None and PartialState().is_main_process:
+            self.run.save_checkpoint(PHASE, self.recipe.adapter.steps, above("model/", learner.state_dict()), {})
+            self.run.mark_done(PHASE, start=start)
+        return learner.eval()
 
     def finish(self, encoder: Encoder, name: str, learner: AdapterLearner) -> None:
         """Fit on dev, measure there, and write the model directory in one step."""
@@ -299,6 +292,22 @@ def _dual_encoder(recipe: Recipe, run: RunDirectory, phase: int | None, *, resum
             recipe.encoder, sources, recipe.dual_encoder, run, resume=resume, show_progress=show_progress
         )
     )
+
+
+def _adapter(
+    recipe: Recipe, run: RunDirectory, workshop: Workshop, encoder: Encoder, phase: int | None, *, show_progress: bool
+) -> AdapterLearner | None:
+    """The adapter that a model is made of before phase 3, if one is."""
+    if recipe.start is not None:
+        given = workshop.begin_with(recipe.start)
+        PartialState().wait_for_everyone()
+        return given if recipe.joint is None else None
+    if phase not in {None, 2}:
+        return None
+    return train_adapter(
+        encoder, workshop.sets(encoder, recipe.train), recipe.adapter, run, workshop.cache,
+        prior=recipe.evidence.prior, seed=recipe.seed, show_progress=show_progress,
+    )  # fmt: skip
 
 
 def _check_phase(recipe: Recipe, phase: int | None) -> None:
