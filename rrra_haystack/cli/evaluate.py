@@ -48,14 +48,18 @@ def command(
     """Measure the encoder alone, RRRA and others, over the exact first passages of the whole corpus."""
     try:
         from rrra_training.data.beir import split_of  # noqa: PLC0415
-        from rrra_training.evaluation import DEFAULT_SYSTEMS, as_json, evaluate, render  # noqa: PLC0415
+        from rrra_training.evaluation import DEFAULT_SYSTEMS, as_json, check_split, evaluate, render  # noqa: PLC0415
     except ImportError as error:
         msg = f"rrra evaluate needs the extra 'train' ({error}). Install it with: pip install 'rrra-haystack[train]'"
         raise ImportError(msg) from None
     from rrra_haystack.model import DEFAULT_MODEL  # noqa: PLC0415
 
+    named = [split_of(one, split) for one in data]
+    # What is wrong with the last collection is told before hours are spent on the first.
+    for folder, own_split in named:
+        check_split(folder, own_split, only_judged=condensed)
     evaluations = []
-    for folder, own_split in (split_of(one, split) for one in data):
+    for folder, own_split in named:
         evaluations.append(
             evaluate(
                 folder, model=model or DEFAULT_MODEL, split=own_split, systems=systems or DEFAULT_SYSTEMS, codes=code,

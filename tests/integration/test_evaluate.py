@@ -5,8 +5,16 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
-from rrra_training.evaluation import as_json, evaluate, query_costs, render
-from rrra_training.metrics import answer_recall, condensed, paired_interval, per_query, randomisation_test
+from rrra_training.evaluation import as_json, difference, evaluate, query_costs, render
+from rrra_training.metrics import (
+    MEASURES,
+    answer_recall,
+    answer_tokens,
+    condensed,
+    paired_interval,
+    per_query,
+    randomisation_test,
+)
 from rrra_training.rerankers import CodeReranker
 from rrra_training.systems import EncoderStage
 from sentence_transformers import SentenceTransformer
@@ -31,7 +39,7 @@ QUERIES = {
     "q3": ("When was the bridge in San Francisco opened?", "bridge"),
     "q4": ("Which moon is the biggest?", "moon"),
 }
-ANSWERS = {"q1": ["the black forest!"], "q3": ["May 1937", "1936"]}
+ANSWERS = {"q1": ["THE black forest"], "q3": ["May 1937", "1936"]}
 
 
 @pytest.fixture
@@ -184,7 +192,7 @@ def test_several_systems_and_sets_in_one_table(data: Path, tmp_path: Path) -> No
     # The same model by three ways.
     assert test["systems"]["untrained"] == test["systems"]["small"] == test["systems"]["mine"]
     assert {"retrieve", "rerank", "untrained", "small", "mine", "bm25"} == set(test["latency_ms"])
-    assert "nDCG@10 (R@1)" in result.output
+    assert "All collections" in result.output
 
 
 def test_the_report_has_what_the_figures_say(data: Path, model: RRRAModel) -> None:
@@ -198,9 +206,15 @@ def test_the_report_has_what_the_figures_say(data: Path, model: RRRAModel) -> No
     # Where the encoder's candidates are the whole corpus, BM25 adds none.
     assert evaluation.runs["hybrid"] == evaluation.runs["rrra"]
     assert evaluation.figures["stages"]["hybrid"] == ["retrieve", "bm25 candidates", "hybrid"]
-    console = Console(width=200, record=True)
-    console.print(render([evaluation]))
-    assert "judged@10" in console.export_text()
+    for width in (80, 170):
+        console = Console(width=width, record=True)
+        console.print(render([evaluation, evaluation]))
+        text = console.export_text()
+        assert "…" not in text
+        quality = next(line for line in text.splitlines() if "R@1" in line and "judged@10" in line)
+        assert quality.split() == ["system", *MEASURES, "judged@10"]
+        for interval in ("R@1", "nDCG@10"):
+            assert difference(evaluation.figures, "rrra", interval)[0] in text
     assert as_json([evaluation]) == evaluation.figures
 
 
@@ -283,8 +297,26 @@ def test_answer_recall_looks_at_the_passages_text(data: Path, model: RRRAModel) 
     run = {"a": {"x": 1.0, "y": 2.0}, "b": {"z": 1.0}}
     holding = {"a": frozenset({"x"}), "b": frozenset()}
     assert answer_recall(run, holding, (1, 5)) == {"1": 0.0, "5": 0.5}
-    # Case and punctuation do not count; q2 and q4 have no answers.
+    # Case does not count; q2 and q4 have no answers.
     assert evaluate(data, model=model).figures["answers"]["rrra"]["1"] == 1
+
+
+def test_answers_are_found_as_dpr_finds_them(data: Path, model: RRRAModel) -> None:
+    assert answer_tokens("The Black-Forest,\u00a01986!") == " the black - forest , 1986 ! "
+    assert answer_tokens("caf\u00e9") == answer_tokens("cafe\u0301")
+    assert answer_tokens(" \n").strip() == ""
+    corpus = (data / "corpus.jsonl").read_text()
+    # A title is not looked at.
+    (data / "corpus.jsonl").write_text(corpus.replace('"title": ""', '"title": "Never in a text"'))
+    queries = (data / "queries.jsonl").read_text()
+    (data / "queries.jsonl").write_text(queries.replace("THE black forest", "Never in a text"))
+    assert evaluate(data, model=model).figures["answers"]["encoder"]["100"] == 0.5
+
+
+def test_a_wrong_collection_is_told_before_the_first_is_measured(data: Path) -> None:
+    result = CliRunner().invoke(app, ["evaluate", str(data), f"{data}:nowhere"])
+    assert "has no split 'nowhere'" in str(result.exception)
+    assert "Encoding" not in result.output
 
 
 def test_an_interval_holds_the_difference() -> None:

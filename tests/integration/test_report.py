@@ -7,7 +7,7 @@ import pytest
 from browser import chromium, needs_chromium
 from facts import write_facts
 from rrra_training.alignment import Span, align
-from rrra_training.evaluation import Evaluation, difference, evaluate, query_costs, query_milliseconds
+from rrra_training.evaluation import COMPARED, Evaluation, difference, evaluate, query_costs, query_milliseconds
 from rrra_training.report import cut, write_report
 
 from rrra_haystack import RRRAModel
@@ -91,7 +91,13 @@ def test_the_page_holds_figures_plots_and_queries(measured: Evaluation, tmp_path
     for system, values in measured.figures["systems"].items():
         assert f">{system}<" in text
         assert f"{100 * values['MAP']:.1f}" in text
-        costs = "".join(f"<td>{cost}</td>" for cost in query_costs(measured.figures, system))
+        compared = [
+            difference(held, system, measure)
+            for held in (measured.figures, measured.figures["rrra_over"])
+            for measure in COMPARED
+        ]
+        cells = [*(text for pair in compared for text in pair), *query_costs(measured.figures, system)]
+        costs = "".join(f"<td>{cell}</td>" for cell in cells)
         assert len(re.findall(rf"<tr><td>{system}</td>.*{re.escape(costs)}</tr>", text)) == 1
     assert text.count('<svg role="img"') == 3
     gained = measured.per_query["rrra"]["nDCG@10"] - measured.per_query["encoder"]["nDCG@10"]
@@ -108,7 +114,8 @@ def test_the_page_holds_figures_plots_and_queries(measured: Evaluation, tmp_path
     assert page.read_text().count("<section>") == 2
     (row,) = re.findall(r"<tr><td>rrra</td>.*gain.*</tr>", page.read_text())
     gain, _ = difference(measured.figures, "rrra", "nDCG@10")
-    assert row.count(f'<span class="gain">{gain}</span>') == 2
+    judged = f"{100 * measured.figures['judged@10']['rrra']:.1f}"
+    assert row.count(f'<span class="gain">{gain}</span> <span class="soft">{judged}</span>') == 2
 
 
 @needs_chromium

@@ -16,10 +16,8 @@ from rrra_haystack.files import atomic_directory, atomic_write
 from rrra_haystack.model import DEFAULT_MODEL
 from rrra_haystack.model_files import read_config
 from rrra_training.cross_encoder import CrossEncoderRecipe, train_cross_encoder
-from rrra_training.data import BeirDataset
 from rrra_training.data.beir import split_of
-from rrra_training.data.rows import known_split
-from rrra_training.evaluation import Evaluation, as_json, difference, evaluate, query_costs
+from rrra_training.evaluation import Evaluation, as_json, check_split, difference, evaluate, query_costs
 from rrra_training.quality_plot import plot_quality
 from rrra_training.recipe import Recipe, find_recipe, load_recipe, load_yaml
 from rrra_training.report import write_report
@@ -126,8 +124,7 @@ def _check(plan: BenchmarkPlan, output: Path) -> None:
         msg = f"No peer can be called '{taken.pop()}': the folder of this name holds something else."
         raise ValueError(msg)
     for folder, split in (split_of(one, "test") for one in plan.data):
-        dataset = BeirDataset(plan.data_root / folder)
-        known_split(str(dataset.folder), split, dataset.splits())
+        check_split(plan.data_root / folder, split)
     for name, peer in plan.peers.items():
         recipe_of(peer, plan)
         # A peer that an earlier release trained cannot be measured.
@@ -197,8 +194,8 @@ def markdown(evaluations: Sequence[Evaluation]) -> str:
     note = (
         f"{about}; seed {every[0]['seed']}. Milliseconds: the median on {_title(every[0])}, retrieval and reranking "
         "together, without encoding the query; the last stage alone, with its 95th percentile. Bytes: token codes as "
-        "stored, or token states, beside the embedding. Above 0 rrra is better than this system: the 95 % paired "
-        "bootstrap interval, and p of the paired randomisation test, which is not corrected for the number of systems."
+        "stored, or token states, beside the embedding. Differences: the 95 % paired bootstrap interval, and p of the "
+        "paired randomisation test, which is not corrected for the number of systems."
     )
     return "\n".join([*lines, "", note, ""])
 
@@ -210,10 +207,12 @@ def _columns(figures: Mapping[str, Any], systems: Sequence[str]) -> list[tuple[s
     for measure in _MEASURES:
         values = [measured.get(name, {}).get(measure) for name in systems]
         columns.append((f"{_title(figures)} {measure}", [_cell(value, values) for value in values]))
+    found = [difference(figures, name, _OVER)[0] for name in systems]
+    columns.append((f"{_title(figures)} {_OVER} over the encoder (95 %)", found))
     if "rrra_over" in figures:
-        found = [difference(figures["rrra_over"], name, _OVER) for name in systems]
-        head = f"{_title(figures)} rrra minus this system, {_OVER} (95 %, p)"
-        columns.append((head, [", ".join(filter(None, own)) for own in found]))
+        over = [difference(figures["rrra_over"], name, _OVER) for name in systems]
+        head = f"{_title(figures)} {_OVER} of rrra over this system (95 %, p)"
+        columns.append((head, [", ".join(filter(None, own)) for own in over]))
     return columns
 
 

@@ -11,16 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.table import Table
 from tqdm.auto import tqdm
 
 from rrra_haystack.model import RRRAModel
 from rrra_training.data import BeirDataset, Passage, Query
-from rrra_training.evidence import normalised_words
+from rrra_training.data.rows import known_split
 from rrra_training.metrics import (
     MEASURES,
     answer_recall,
+    answer_tokens,
     condensed,
     has_judged_irrelevant,
     judged_share,
@@ -44,7 +46,11 @@ ENCODER_OF = ": encoder"
 # Systems that read the model's own codes, and which kind of them.
 _OF_THE_MODEL = re.compile(rf"(?:rrra|match)(-(?:{'|'.join(KINDS)}))?|hybrid")
 _PERCENTILES = (50, 95)
-_COMPARED = ("R@1", "nDCG@10")
+# The measures whose differences are tested.
+COMPARED = ("R@1", "nDCG@10")
+# Columns of tables in a terminal: what a head ends with whose cells hold an interval and p; characters of an interval.
+_WITH_P = ", p"
+_INTERVAL_WIDTH = len("-10.0 to -10.0,")
 # What the distribution of relevance probabilities is drawn from.
 _SAMPLED_QUERIES = 500
 _HARD_NEGATIVES = 10
@@ -120,19 +126,10 @@ def evaluate(
     if unknown := [kind for kind in codes or () if kind not in KINDS]:
         msg = f"Unknown kind of codes {unknown[0]!r}; the kinds are {', '.join(KINDS)}."
         raise ValueError(msg)
-    dataset = BeirDataset(data)
+    dataset = check_split(data, split, only_judged=only_judged)
     queries = dataset.queries(split, limit=limit, seed=seed)
-    if not queries:
-        msg = f"The split '{split}' of {dataset.folder} has no queries."
-        raise ValueError(msg)
     qrels = dataset.qrels(split)
     judged = {query.id: qrels[query.id] for query in queries}
-    if only_judged and not has_judged_irrelevant(judged):
-        msg = (
-            f"The split '{split}' of {dataset.folder} judges nothing irrelevant (no grade of 0 or less), so condensed "
-            "lists would hold relevant passages only. Leave them out for this set."
-        )
-        raise ValueError(msg)
     loaded = model if isinstance(model, RRRAModel) else RRRAModel.load(model)
     passages = list(dataset.passages())
     further = {name: RRRAModel.load(source) for name, source in _named_models(systems)}
@@ -171,6 +168,31 @@ def evaluate(
     sampled = {name: np.asarray(own, dtype=np.float32) for name, own in bench.probabilities.items()}
     by_id = {passage.id: passage for passage in passages}
     return Evaluation(figures, queries, values, bench.runs, judged, sampled, by_id, loaded)
+
+
+def check_split(data: str | Path, split: str, *, only_judged: bool = False) -> BeirDataset:
+    """
+    See that a split can be measured.
+
+    :param data: A folder in the BEIR layout.
+    :param split: Which queries.
+    :param only_judged: Whether condensed lists are to be measured.
+    :raises ValueError: If there is no such folder or split, it has no queries, or condensed lists are asked for where
+        nothing is judged irrelevant.
+    """
+    dataset = BeirDataset(data)
+    known_split(str(dataset.folder), split, dataset.splits())
+    qrels = dataset.qrels(split)
+    if not qrels:
+        msg = f"The split '{split}' of {dataset.folder} has no queries."
+        raise ValueError(msg)
+    if only_judged and not has_judged_irrelevant(qrels):
+        msg = (
+            f"The split '{split}' of {dataset.folder} judges nothing irrelevant (no grade of 0 or less), so condensed "
+            "lists would hold relevant passages only. Leave --condensed away, or leave out this set."
+        )
+        raise ValueError(msg)
+    return dataset
 
 
 def _named_models(systems: Sequence[str]) -> list[tuple[str, str]]:
@@ -390,11 +412,11 @@ def _differences(
     """Intervals and p-values of the difference of each two systems, by a name."""
     return {
         "intervals": {
-            name: {measure: paired_interval(one[measure], other[measure], seed=seed) for measure in _COMPARED}
+            name: {measure: paired_interval(one[measure], other[measure], seed=seed) for measure in COMPARED}
             for name, one, other in pairs
         },
         "p_values": {
-            name: {measure: randomisation_test(one[measure], other[measure], seed=seed) for measure in _COMPARED}
+            name: {measure: randomisation_test(one[measure], other[measure], seed=seed) for measure in COMPARED}
             for name, one, other in pairs
         },
     }
@@ -402,11 +424,12 @@ def _differences(
 
 def _answers(bench: _Bench, passages: Sequence[Passage], queries: Sequence[Query]) -> dict[str, dict[str, float]]:
     """Answer recall of each system, by cutoff; empty where no query has answers."""
-    text = {passage.id: passage.title_and_text for passage in passages}
-    words = lru_cache(maxsize=None)(lambda passage: normalised_words(text[passage]))
+    # A title answers no question: DPR looks in the text alone.
+    text = {passage.id: passage.text for passage in passages}
+    words = lru_cache(maxsize=None)(lambda passage: answer_tokens(text[passage]))
     holding: dict[str, frozenset[str]] = {}
     for query in queries:
-        wanted = [f" {answer} " for one in query.answers if (answer := normalised_words(one).strip())]
+        wanted = [answer for one in query.answers if (answer := answer_tokens(one)).strip()]
         if wanted:
             seen = {passage for run in bench.runs.values() for passage in run[query.id]}
             holding[query.id] = frozenset(one for one in seen if any(answer in words(one) for answer in wanted))
@@ -473,56 +496,86 @@ def query_costs(figures: Mapping[str, Any], system: str) -> tuple[str, str, str]
 
 
 def render(evaluations: Sequence[Evaluation]) -> Group:
-    """The figures as tables, in percent: one a data set, and one over all if there are several."""
-    tables = [_table(one.figures) for one in evaluations]
-    return Group(*tables, *([_overview([one.figures for one in evaluations])] if len(evaluations) > 1 else []))
+    """
+    The figures as tables, in percent, that fit 80 columns: quality, differences and costs of each data set; and one
+    table over all data sets if there are several.
+    """
+    every = [one.figures for one in evaluations]
+    tables = [table for figures in every for table in (_quality(figures), _compared(figures), _costs(figures))]
+    return Group(*tables, *([_overview(every)] if len(every) > 1 else []))
 
 
-def _table(figures: Mapping[str, Any]) -> Table:
+def _new_table(title: str, *columns: str, caption: str | None = None) -> Table:
+    """A table whose first column names systems, and gives way to the others where the terminal is narrow."""
+    table = Table(
+        title=title,
+        title_justify="left",
+        caption=caption,
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("system", overflow="fold", min_width=8)
+    for column in columns:
+        # An interval and its p may stand in two lines; a figure is never cut.
+        wide = column.endswith(_WITH_P)
+        table.add_column(column, justify="right", no_wrap=not wide, min_width=_INTERVAL_WIDTH if wide else None)
+    return table
+
+
+def _quality(figures: Mapping[str, Any]) -> Table:
     title = (
-        f"{figures['dataset']} {figures['split']}: {figures['queries']} queries, {figures['documents']} documents, "
+        f"{figures['dataset']} {figures['split']}: {figures['queries']:,} queries, {figures['documents']:,} documents, "
         f"top {figures['top_k']}, seed {figures['seed']}"
     )
-    table = Table(title=title, title_justify="left", caption=_caption(figures), caption_justify="left")
-    table.add_column("system", no_wrap=True)
-    for name in MEASURES:
-        table.add_column(name, justify="right", no_wrap=True)
-    answers = figures.get("answers")
-    if answers:
-        table.add_column("answer@5", justify="right")
-    table.add_column("judged@10", justify="right")
-    if "condensed" in figures:
-        table.add_column("condensed nDCG@10", justify="right")
-    table.add_column("nDCG@10 over encoder (95 %)", justify="right")
-    table.add_column("p", justify="right", no_wrap=True)
+    table = _new_table(title, *MEASURES, "judged@10")
     for system, values in figures["systems"].items():
         cells = [f"{values[name] * 100:.1f}" for name in MEASURES]
-        cells += [f"{answers[system]['5'] * 100:.1f}"] if answers else []
-        cells.append(f"{figures['judged@10'][system] * 100:.1f}")
-        cells += [f"{figures['condensed'][system]['nDCG@10'] * 100:.1f}"] if "condensed" in figures else []
-        cells += difference(figures, system, "nDCG@10")
-        table.add_row(system, *cells)
+        table.add_row(system, *cells, f"{figures['judged@10'][system] * 100:.1f}")
     return table
 
 
-def _overview(all_figures: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table(title="nDCG@10 (R@1)", title_justify="left")
-    table.add_column("system")
-    for figures in all_figures:
-        table.add_column(f"{figures['dataset']} {figures['split']}", justify="right")
-    for system in dict.fromkeys(name for figures in all_figures for name in figures["systems"]):
-        cells = []
-        for figures in all_figures:
-            values = figures["systems"].get(system)
-            cells.append("" if values is None else f"{values['nDCG@10'] * 100:.1f} ({values['R@1'] * 100:.1f})")
-        table.add_row(system, *cells)
+def _compared(figures: Mapping[str, Any]) -> Table:
+    """Every comparison with the encoder, and of the model with every system."""
+    over = [("over encoder", figures)]
+    if "rrra_over" in figures:
+        over.append(("rrra over it", figures["rrra_over"]))
+    columns = [f"{measure} {text}{_WITH_P}" for text, _ in over for measure in COMPARED]
+    table = _new_table("\nDifferences: 95 % intervals", *columns)
+    for system in figures["systems"]:
+        cells = [difference(held, system, measure) for _, held in over for measure in COMPARED]
+        table.add_row(system, *(", ".join(filter(None, cell)) for cell in cells))
     return table
 
 
-def _caption(figures: Mapping[str, Any]) -> str:
-    times = [f"{name} {times['p50']:.1f} ms (p95 {times['p95']:.1f})" for name, times in figures["latency_ms"].items()]
-    sizes = [f"{name} {size:,.0f} bytes" for name, size in figures["bytes_per_document"].items()]
-    return "; ".join(times) + "\na document: " + ", ".join(sizes)
+def _costs(figures: Mapping[str, Any]) -> Table:
+    """What a system takes, and its figures that not all collections have."""
+    further = [name for name, held in (("answer@5", "answers"), ("condensed nDCG@10", "condensed")) if held in figures]
+    caption = (
+        "ms: median of a query, retrieval and reranking, without encoding it; bytes of codes or states a passage, "
+        f"beside the {figures['bytes_per_document']['embedding']:,.0f} of the embedding."
+    )
+    table = _new_table("\nCosts", "ms", "last stage, ms (p95)", "bytes", *further, caption=caption)
+    for system in figures["systems"]:
+        cells = [figures["answers"][system]["5"]] if "answers" in figures else []
+        cells += [figures["condensed"][system]["nDCG@10"]] if "condensed" in figures else []
+        table.add_row(system, *query_costs(figures, system), *(f"{value * 100:.1f}" for value in cells))
+    return table
+
+
+def _overview(every: Sequence[Mapping[str, Any]]) -> Table:
+    table = _new_table(
+        "\nAll collections; intervals of nDCG@10", "R@1", "nDCG@10", f"over encoder{_WITH_P}", "judged@10"
+    )
+    for figures in every:
+        table.add_row(f"[bold]{figures['dataset']} {figures['split']}[/]")
+        for system, values in figures["systems"].items():
+            cells = [f"{values['R@1'] * 100:.1f}", f"{values['nDCG@10'] * 100:.1f}"]
+            cells.append(", ".join(filter(None, difference(figures, system, "nDCG@10"))))
+            table.add_row(system, *cells, f"{figures['judged@10'][system] * 100:.1f}")
+        table.add_section()
+    return table
 
 
 def as_json(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
@@ -532,5 +585,6 @@ def as_json(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
 
 
 __all__ = [
-    "DEFAULT_SYSTEMS", "Evaluation", "as_json", "difference", "evaluate", "query_costs", "query_milliseconds", "render",
+    "COMPARED", "DEFAULT_SYSTEMS", "Evaluation", "as_json", "check_split", "difference", "evaluate", "query_costs",
+    "query_milliseconds", "render",
 ]  # fmt: skip

@@ -1,9 +1,11 @@
 """Ranking metrics of ir-measures, query by query, and how sure a difference is."""
 
+import unicodedata
 from collections.abc import Iterable, Mapping
 
 import ir_measures
 import numpy as np
+import regex
 from ir_measures import AP, RR, Judged, Measure, R, nDCG
 
 # Names as the project reports them -> measures. R@k is recall: the share of the relevant passages in the top k.
@@ -22,6 +24,8 @@ Qrels = Mapping[str, Mapping[str, int]]
 Run = Mapping[str, Mapping[str, float]]
 
 _SIGNS_AT_ONCE = 500
+# Runs of letters, digits and marks; any other visible character by itself.
+_ANSWER_TOKEN = regex.compile(r"[\p{L}\p{N}\p{M}]+|[^\p{Z}\p{C}]")
 
 
 def per_query(qrels: Qrels, run: Run) -> dict[str, np.ndarray]:
@@ -115,6 +119,14 @@ def randomisation_test(system: np.ndarray, baseline: np.ndarray, *, seed: int, d
         # What rounding makes of an equal sum is as large.
         as_large += int((np.abs(sums) >= observed - 1e-4 * max(observed, 1e-6)).sum())
     return as_large / (draws + 1)
+
+
+def answer_tokens(text: str) -> str:
+    """
+    A text as DPR looks for answers in it (arXiv 2004.04906): its lower-case words and each punctuation mark, in
+    canonical decomposition, each between single spaces. A text holds an answer if it contains the answer's tokens.
+    """
+    return f" {' '.join(_ANSWER_TOKEN.findall(unicodedata.normalize('NFD', text).lower()))} "
 
 
 def answer_recall(

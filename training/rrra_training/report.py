@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from rrra_haystack.files import atomic_write
 from rrra_training.alignment import Span, align
 from rrra_training.data import Query
-from rrra_training.evaluation import Evaluation, difference, query_costs
+from rrra_training.evaluation import COMPARED, Evaluation, difference, query_costs
 from rrra_training.metrics import MEASURES
 from rrra_training.quality_plot import plot_quality
 
@@ -73,8 +73,8 @@ class Row:
     :param system: Its name.
     :param cells: Its figures.
     :param best: Which of these is the best of its column.
-    :param gain: What it has over the encoder, and how probably by chance.
-    :param rrra_over: The same of the model over it.
+    :param differences: Interval and p of what it has over the encoder, in each measure that is compared, and of what
+        the model has over it.
     :param milliseconds: Of a query.
     :param last_stage: Milliseconds of the last stage, with the 95th percentile.
     :param size: Bytes a passage.
@@ -83,8 +83,7 @@ class Row:
     system: str
     cells: list[str]
     best: list[bool]
-    gain: tuple[str, str]
-    rrra_over: tuple[str, str]
+    differences: list[tuple[str, str]]
     milliseconds: str
     last_stage: str
     size: str
@@ -130,6 +129,7 @@ def _section(one: Evaluation) -> dict[str, Any]:
         "figures": figures,
         "rows": _rows(figures),
         "columns": _columns(figures),
+        "measures": COMPARED,
         "compared": "rrra_over" in figures,
         "embedding": figures["bytes_per_document"]["embedding"],
         "plots": [Markup(_svg(figure, f"{figures['dataset']}-{n}")) for n, figure in enumerate(plots)],  # noqa: S704
@@ -159,6 +159,7 @@ def _rows(figures: Mapping[str, Any]) -> list[Row]:
         row += [figures["condensed"][system]["nDCG@10"]] if "condensed" in figures else []
         values[system] = row
     highest = np.max(list(values.values()), axis=0)
+    compared = [figures, *([figures["rrra_over"]] if "rrra_over" in figures else [])]
     rows = []
     for system, row in values.items():
         rows.append(
@@ -170,8 +171,7 @@ def _rows(figures: Mapping[str, Any]) -> list[Row]:
                     bool(value == top) and len(values) > 1 and column != "judged@10"
                     for value, top, column in zip(row, highest, _columns(figures), strict=True)
                 ],
-                difference(figures, system, "nDCG@10"),
-                difference(figures["rrra_over"], system, "nDCG@10") if "rrra_over" in figures else ("", ""),
+                [difference(held, system, measure) for held in compared for measure in COMPARED],
                 *query_costs(figures, system),
             )
         )
@@ -185,6 +185,7 @@ def _overview(evaluations: Sequence[Evaluation]) -> dict[str, Any] | None:
     systems = list(dict.fromkeys(name for figures in every for name in figures["systems"]))
     values = [[figures["systems"].get(name, {}).get("nDCG@10") for figures in every] for name in systems]
     gains = [[difference(figures, name, "nDCG@10")[0] for figures in every] for name in systems]
+    judged = [[figures["judged@10"].get(name) for figures in every] for name in systems]
     highest = [max(value for value in column if value is not None) for column in zip(*values, strict=True)]
     return {
         "sets": [f"{figures['dataset']} {figures['split']}" for figures in every],
@@ -192,11 +193,11 @@ def _overview(evaluations: Sequence[Evaluation]) -> dict[str, Any] | None:
             (
                 name,
                 [
-                    ("" if value is None else _percent(value), value == top, gain)
-                    for value, top, gain in zip(row, highest, own, strict=True)
+                    ("" if value is None else _percent(value), value == top, gain, share and _percent(share))
+                    for value, top, gain, share in zip(row, highest, own, shares, strict=True)
                 ],
             )
-            for name, row, own in zip(systems, values, gains, strict=True)
+            for name, row, own, shares in zip(systems, values, gains, judged, strict=True)
         ],
     }
 
