@@ -50,7 +50,7 @@ def program(words: list[str]) -> tuple[typer.Typer, list[str]] | None:
     """The program of ours that words call, and its arguments."""
     if "rrra" in words[:1] or words[:4] == ["docker", "compose", "exec", "rrra"]:
         return app, words[words.index("rrra") + 1 if words[0] == "rrra" else 5 :]
-    if words[0] == "accelerate":
+    if words[0] == "torchrun":
         words = [*MODULE, *words[words.index("-m") + 1 :]]
     if words[:2] == MODULE and words[2].startswith("rrra_training."):
         module = importlib.import_module(words[2])

@@ -35,7 +35,7 @@ def command(
     Every component loads it by its path, as [bold]model: runs/my-model/model[/] in a pipeline.
     """
     try:
-        from accelerate import PartialState  # noqa: PLC0415  (needs the extra)
+        from rrra_training.processes import processes  # noqa: PLC0415  (needs the extra)
         from rrra_training.recipe import load_recipe  # noqa: PLC0415
         from rrra_training.train import train  # noqa: PLC0415
     except ImportError as error:
@@ -51,7 +51,7 @@ def command(
     logging.getLogger("rrra_training").setLevel(logging.INFO)
     target = output if output is not None else Path("runs") / loaded.name
     made = train(loaded, target, resume=resume, phase=phase, cache=cache, show_progress=True)
-    if not PartialState().is_main_process:
+    if not processes().is_main_process:
         return
     figures = target / "dev.json"
     if figures.exists():

@@ -18,7 +18,7 @@ from rrra_haystack.pretrained import bundled
 # the command, or time for the trainings of the bundled plans, of which there are 3 to 15 (test_benchmark and test_train
 # run the same commands on plans of their own).
 ELSEWHERE = (
-    "http://", "10.0.0.5", "--ray", "docker", "accelerate", "serve pipelines/", "serving_speed", "rag.yaml",
+    "http://", "10.0.0.5", "--ray", "docker", "torchrun", "serve pipelines/", "serving_speed", "rag.yaml",
     "benchmark-minilm-l6", "heads.yaml", "samplers.yaml", "ablation.yaml",
 )  # fmt: skip
 # What makes a command short: it stands behind what the page says.

@@ -175,6 +175,12 @@ def test_decisions_that_do_not_fit(
     assert not (planted / "qrels" / "not-written.tsv").exists()
 
 
+def test_the_name_of_a_split_is_no_path(found: Audit, planted: Path, tmp_path: Path) -> None:
+    saved = _saved(tmp_path, found, ("missing", "m1", "p61", "accept"))
+    with pytest.raises(ValueError, match="names a folder"):
+        apply_decisions(planted, saved, name="a/b")
+
+
 def test_other_files_stay(found: Audit, tmp_path: Path) -> None:
     (tmp_path / "decisions.json").write_text("important")
     for _ in range(2):

@@ -264,6 +264,8 @@ def test_limit_draws_the_same_queries_for_a_seed(data: Path, model: RRRAModel) -
         ({"split": "dev"}, "has no split 'dev'"),
         ({"codes": ["2bit"]}, "Unknown kind of codes '2bit'"),
         ({"systems": ["match", "rrra=all-MiniLM-L6-v2"]}, "Two systems are called 'rrra'"),
+        ({"systems": ["rrra", "rerank=all-MiniLM-L6-v2"]}, "Two systems are called 'rerank', or it is a stage's name"),
+        ({"systems": ["mine="]}, "The system 'mine=' lacks its name or its model"),
         ({"systems": ["hybrid"], "codes": ["float32"]}, "reranks from codes"),
         ({"systems": ["bm52"]}, "Unknown system 'bm52'; the nearest known one is 'bm25'"),
         ({"systems": ["rrra", "rrra=all-MiniLM-L6-v2"]}, "Two systems are called 'rrra'"),

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from rrra_training.recipe import load_recipe
 from rrra_training.rundir import RunDirectory
 from rrra_training.samplers import TopK
 from rrra_training.sets import CandidateSet, prepare
-from rrra_training.train import Workshop, train
+from rrra_training.train import Workshop, check_inputs, train
 from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 from typer.testing import CliRunner, Result
@@ -198,14 +199,15 @@ def test_two_processes_have_the_gradients_of_one(workplace: Path) -> None:
     train(changed, workplace / "one", cache=workplace / "cache")
     launched = subprocess.run(
         [
-            sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
-            "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0",
+            sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
             "-m", "rrra_training.launch", str(recipe), "--set", "adapter.steps=2", "--set", "adapter.save_steps=1",
             "--output", str(workplace / "two"), "--cache", str(workplace / "cache"),
         ],
         env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=180, check=False,
     )  # fmt: skip
     assert launched.returncode == 0, launched.stderr[-2000:]
+    assert json.loads((workplace / "two" / "phases" / "adapter.json").read_text())["processes"] == 2
+    assert (workplace / "two" / "model" / "rrra" / "config.json").exists()
     # The first moment of Adam after one step is the gradient times a number.
     step = Path("checkpoints", "adapter", "step-1", "state.safetensors")
     one, two = (load_file(workplace / run / step) for run in ("one", "two"))
@@ -274,7 +276,8 @@ def test_a_share_of_the_negatives_is_drawn_from_the_whole_corpus(workplace: Path
 
 
 def test_three_phases_make_an_encoder_that_others_open(joint: Path) -> None:
-    assert {path.stem for path in (joint / "phases").iterdir()} == {"dual_encoder", "adapter", "joint-1", "refit-1"}
+    phases = {"dual_encoder", "adapter", "model-0", "joint-1", "refit-1", "model-1"}
+    assert {path.stem for path in (joint / "phases").iterdir()} == phases
     encoder = SentenceTransformer(str(joint / "model"), device="cpu")
     first = SentenceTransformer(str(joint / "encoder"), device="cpu")
     question = ["Who founded Rosk?"]
@@ -344,7 +347,9 @@ def test_an_adapter_is_fitted_as_it_is(workplace: Path, trained: Path) -> None:
     assert figures["sets"].keys() == json.loads((trained / "dev.json").read_text())["sets"].keys()
 
 
-def test_an_adapter_is_fitted_to_an_encoder_of_phase_1(workplace: Path, trained: Path) -> None:
+def test_an_adapter_is_fitted_to_an_encoder_of_phase_1(
+    workplace: Path, trained: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     changes = [f"start={trained / 'model'}", "dual_encoder={max_steps: 2, batch_size: 4}"]
     recipe = load_recipe(workplace / "recipe.yaml", changes)
     made = train(recipe, workplace / "after-phase-1", cache=workplace / "cache")
@@ -355,6 +360,48 @@ def test_an_adapter_is_fitted_to_an_encoder_of_phase_1(workplace: Path, trained:
     mine, first = (RRRAModel.load(model).encode_query(query) for model in (made, trained / "model"))
     assert mine.embedding.shape == first.embedding.shape
     assert not torch.equal(torch.as_tensor(mine.embedding), torch.as_tensor(first.embedding))
+    assert "another encoder" not in caplog.text
+    over = load_recipe(workplace / "recipe.yaml", [changes[0], f"encoder={workplace / 'after-phase-1' / 'encoder'}"])
+    check_inputs(over, workplace / "other")
+    assert "was made for another encoder" in caplog.text
+
+
+def test_phase_2_makes_a_model_of_the_adapter_that_phase_3_begins_with(workplace: Path, trained: Path) -> None:
+    recipe = load_recipe(workplace / "recipe.yaml", [f"start={trained / 'model'}", "joint.steps=2"])
+    made = train(recipe, workplace / "second-alone", phase=2, cache=workplace / "cache")
+    assert RRRAModel.load(made).config.adapter.token_dim == 32
+    before, after = weights(trained), weights(workplace / "second-alone")
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
+def test_a_resumed_run_keeps_the_model_that_it_has_written(workplace: Path, trained: Path) -> None:
+    shutil.copytree(trained, workplace / "resumed")
+    figures = workplace / "resumed" / "dev.json"
+    figures.write_text("{}")
+    train(load_recipe(workplace / "recipe.yaml"), workplace / "resumed", resume=True, cache=workplace / "cache")
+    assert figures.read_text() == "{}"
+    # Interrupted before the figures were written.
+    (workplace / "resumed" / "phases" / "model-0.json").unlink()
+    train(load_recipe(workplace / "recipe.yaml"), workplace / "resumed", resume=True, cache=workplace / "cache")
+    assert figures.read_text() == (trained / "dev.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "reason"),
+    [
+        ("train.0.data.path=nowhere", FileNotFoundError, "nowhere is not in the BEIR layout"),
+        ("dev.0.split=exam", ValueError, "has no split 'exam'"),
+        ("start=nobody", FileNotFoundError, "There is no model .nobody."),
+        ("start=rrra-minilm-l6", ValueError, "token_dim"),
+    ],
+)
+def test_what_is_wrong_is_told_before_a_run_begins(
+    workplace: Path, change: str, error: type[Exception], reason: str
+) -> None:
+    recipe = load_recipe(workplace / "recipe.yaml", [change])
+    with pytest.raises(error, match=reason):
+        train(recipe, workplace / "wrong", cache=workplace / "cache")
+    assert not (workplace / "wrong").exists()
 
 
 def test_phase_3_wants_phase_2(workplace: Path) -> None:

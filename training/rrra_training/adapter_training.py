@@ -36,6 +36,7 @@ from rrra_haystack.files import atomic_directory
 from rrra_haystack.segments import Segments
 from rrra_training.batches import ListConfig, Lists, draw_lists
 from rrra_training.judging import judge, project, projected
+from rrra_training.processes import processes, sum_over_processes
 from rrra_training.rundir import RunDirectory, load_optimiser_tensors, optimiser_tensors
 from rrra_training.sets import CandidateSet
 from rrra_training.store import StateStore
@@ -167,7 +168,7 @@ def train_adapter(  # noqa: C901  (the loop reads best from top to bottom)
     """
     torch.manual_seed(seed)
     learner = start if start is not None else _fresh(encoder, sets, config, seed)
-    process = PartialState()
+    process = processes()
     checkpoint = run.latest_checkpoint(phase)
     begin = checkpoint[0] if checkpoint is not None else 0
     if checkpoint is not None and run.done(phase) is not None and begin >= config.steps:
@@ -199,7 +200,7 @@ def train_adapter(  # noqa: C901  (the loop reads best from top to bottom)
             group["lr"] = group["highest"] * _schedule(step, config)
         optimiser.zero_grad(set_to_none=False)
         losses = accumulate_gradients(learner, batch, config, kind, class_weights, prior)
-        _sum_over_processes(learner, losses, process)
+        _share_gradients(learner, losses)
         norm = nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
         optimiser.step()
         if not process.is_main_process:
@@ -211,7 +212,7 @@ def train_adapter(  # noqa: C901  (the loop reads best from top to bottom)
             state = above("model/", learner.state_dict()) | above("optimiser/", optimiser_tensors(optimiser))
             run.save_checkpoint(phase, step, state, {})
     if process.is_main_process:
-        run.mark_done(phase, steps=config.steps)
+        run.mark_done(phase, steps=config.steps, processes=process.num_processes)
     return learner.eval()
 
 
@@ -441,7 +442,7 @@ def _orders(
         digest.update(weights.detach().numpy().tobytes())
         digest.update(f"{data.passages.fingerprint} {data.queries.digest}".encode())
         path = cache / f"order-{digest.hexdigest()[:16]}"
-        if not path.exists() and PartialState().is_main_process:
+        if not path.exists() and processes().is_main_process:
             plain = RelationAwareAdapter(
                 AdapterConfig(
                     pooled_dim=learner.adapter.config.pooled_dim, token_dim=learner.adapter.config.token_dim,
@@ -451,7 +452,7 @@ def _orders(
                 verdicts = judge(plain, learner.projection, data, passages, "int8", show_progress=show_progress)
             with atomic_directory(path) as work:
                 np.save(work / "order.npy", np.argsort(-verdicts.adapter, axis=1, kind="stable").astype(np.int16))
-        PartialState().wait_for_everyone()
+        processes().wait_for_everyone()
         orders.append(np.load(path / "order.npy", mmap_mode="r"))
     return orders
 
@@ -528,12 +529,13 @@ def _schedule(step: int, config: AdapterTraining) -> float:
     return min(step / warmup, 1.0) * (0.95 * falling + 0.05)
 
 
-def _sum_over_processes(learner: AdapterLearner, losses: dict[str, float], process: PartialState) -> None:
-    if process.num_processes == 1:
+def _share_gradients(learner: AdapterLearner, losses: dict[str, float]) -> None:
+    """Give every process the gradients and losses of all of them."""
+    if processes().num_processes == 1:
         return
     gradients = [parameter.grad for parameter in learner.parameters() if parameter.grad is not None]
     flat = torch.cat([gradient.reshape(-1) for gradient in gradients] + [torch.tensor(list(losses.values()))])
-    torch.distributed.all_reduce(flat)
+    sum_over_processes(flat)
     for gradient, part in zip(
         gradients, flat.split([gradient.numel() for gradient in gradients] + [len(losses)])[:-1], strict=True
     ):

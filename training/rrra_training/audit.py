@@ -342,6 +342,9 @@ def apply_decisions(
         msg = f"The corrected labels would replace the split '{source}' that was examined. Choose another --name."
         raise ValueError(msg)
     target = dataset.folder / "qrels" / f"{name or f'{source}-audited'}.tsv"
+    if target.parent != dataset.folder / "qrels":
+        msg = f"'{name}' is not the name of a split: it names a folder. Choose a --name without '/'."
+        raise ValueError(msg)
     if target.exists() and not force:
         msg = f"{target} exists. Choose another name with --name, or replace it with --force."
         raise FileExistsError(msg)

@@ -19,10 +19,11 @@ from rrra_training.cross_encoder import CrossEncoderRecipe, train_cross_encoder
 from rrra_training.data.beir import split_of
 from rrra_training.evaluation import Evaluation, as_json, check_split, difference, evaluate, query_costs
 from rrra_training.quality_plot import plot_quality
-from rrra_training.recipe import Recipe, find_recipe, load_recipe, load_yaml
+from rrra_training.recipe import Recipe, find_recipe, load_recipe, load_yaml, rooted
 from rrra_training.report import write_report
+from rrra_training.sets import check_splits
 from rrra_training.systems import check_systems
-from rrra_training.train import train_once
+from rrra_training.train import check_inputs, train_once
 
 logger = logging.getLogger(__name__)
 
@@ -120,13 +121,27 @@ def _check(plan: BenchmarkPlan, output: Path) -> None:
     """See that the plan can be carried out, before hours are spent on it."""
     names = [f"{name}={name}" for name in plan.peers]
     check_systems([*plan.systems, *names])
-    if taken := {"report", "cache"} & {_folder(output, name).name for name in plan.peers}:
-        msg = f"No peer can be called '{taken.pop()}': the folder of this name holds something else."
-        raise ValueError(msg)
+    folders = [_folder(output, name) for name in plan.peers]
+    for name, folder in zip(plan.peers, folders, strict=True):
+        if (
+            folder.parent != output
+            or folder.name in {"", "report", "cache"}
+            or "=" in name
+            or folders.count(folder) > 1
+        ):
+            msg = (
+                f"No peer can be called '{name}': its name is that of its folder, which must be its own, and holds no "
+                "'/' or '='. Choose another name."
+            )
+            raise ValueError(msg)
     for folder, split in (split_of(one, "test") for one in plan.data):
         check_split(plan.data_root / folder, split)
     for name, peer in plan.peers.items():
-        recipe_of(peer, plan)
+        recipe = recipe_of(peer, plan)
+        if isinstance(recipe, CrossEncoderRecipe):
+            check_splits(rooted(split, recipe.data_root) for split in recipe.train)
+        else:
+            check_inputs(recipe, _folder(output, name))
         # A peer that an earlier release trained cannot be measured.
         read_config(_folder(output, name) / "model")
 

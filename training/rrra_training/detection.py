@@ -17,7 +17,9 @@ from torch import Tensor, nn
 from rrra_haystack.adapter import RelationAwareAdapter
 from rrra_haystack.detection import FEATURES, SHARED_LABELS_WEIGHT, Detection, list_features
 from rrra_haystack.words import lexical_scores
+from rrra_training.adapter_training import PHASE
 from rrra_training.judging import ProjectedStates, judge, projected
+from rrra_training.rundir import RunDirectory
 from rrra_training.sets import CandidateSet
 from rrra_training.shared_labels import SharedLabels
 
@@ -25,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 # Fewer queries than these say too little of the weights.
 LEAST_QUERIES = 50
+_DEFAULT = Detection()
 
 
 @dataclass(frozen=True)
@@ -189,14 +192,20 @@ def fit_detection(lists: Sequence[tuple[np.ndarray, np.ndarray]]) -> Detection:
 
 def can_fit_detection(sets: Sequence[CandidateSet]) -> bool:
     """Whether at least 50 queries of the sets have several positives."""
-    return sum(int((data.positives.counts > 1).sum()) for data in sets) >= LEAST_QUERIES
+    return sum(int((data.positives.counts[: data.asked] > 1).sum()) for data in sets) >= LEAST_QUERIES
+
+
+def detection_at_start(run: RunDirectory) -> Detection:
+    """Detection of the model whose adapter a run has begun with, or the defaults."""
+    begun = run.done(PHASE) or {}
+    return Detection.model_validate(begun["detection"]) if "detection" in begun else _DEFAULT
 
 
 class Detector:
     """
     False-negative probabilities of mined candidates as an adapter sees them. A context manager.
 
-    It is fitted to the adapter on the hidden positives of the sets, or keeps the defaults if fewer than 50 queries have
+    It is fitted to the adapter on the hidden positives of the sets, or stays as it was if fewer than 50 queries have
     several positives.
 
     :param adapter: The adapter.
@@ -205,6 +214,7 @@ class Detector:
     :param cache: Where projected passages are kept meanwhile.
     :param seed: Seed of what is hidden.
     :param limit: Hide positives of so many queries of each set at most.
+    :param default: Detection where it cannot be fitted.
     """
 
     def __init__(
@@ -216,6 +226,7 @@ class Detector:
         *,
         seed: int,
         limit: int = 1000,
+        default: Detection = _DEFAULT,
     ) -> None:
         self._adapter, self._projection = adapter, projection
         self._sets, self._cache = sets, cache
@@ -223,7 +234,7 @@ class Detector:
         self._passages: dict[Path, ProjectedStates] = {}
         self._shared: dict[Path, SharedLabels] = {}
         self._stack = ExitStack()
-        self.detection = Detection()
+        self.detection = default
 
     def __enter__(self) -> Self:
         for data in self._sets:
@@ -232,7 +243,7 @@ class Detector:
                 self._passages[data.passages.path] = self._stack.enter_context(context)
         hidden = [hide_positives(data, seed=self._seed, limit=self._limit) for data in self._sets]
         if sum(map(len, hidden)) < LEAST_QUERIES or not any(own.hidden.any() for own in hidden):
-            logger.info("Detection keeps its defaults: too few queries have several positives.")
+            logger.info("Detection stays as it was: too few queries have several positives.")
         else:
             self.detection = fit_detection([(self._features(own), own.truth) for own in hidden if len(own)])
         return self

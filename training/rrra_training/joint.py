@@ -31,7 +31,7 @@ from rrra_training.adapter_training import (
     losses_of,
     train_adapter,
 )
-from rrra_training.detection import Detector
+from rrra_training.detection import Detector, detection_at_start
 from rrra_training.dual_encoder import set_dropout
 from rrra_training.evidence import Source
 from rrra_training.judging import project
@@ -126,7 +126,7 @@ def train_joint(
                 prior=recipe.evidence.prior, seed=recipe.seed, phase=f"refit-{number}", start=learner,
                 show_progress=show_progress,
             )  # fmt: skip
-        workshop.finish(encoder, source, learner)
+        workshop.finish(encoder, source, learner, number)
 
 
 def train_round(
@@ -184,11 +184,14 @@ def train_round(
     with ExitStack() as stack:
         detector = None
         if isinstance(config.sampler, RRRA):
-            detector = stack.enter_context(Detector(judged.adapter, judged.projection, sets, cache, seed=recipe.seed))
+            default = detection_at_start(run)
+            detector = stack.enter_context(
+                Detector(judged.adapter, judged.projection, sets, cache, seed=recipe.seed, default=default)
+            )
         for step in progress:
             generator = np.random.default_rng([recipe.seed, number, step])
             data = sets[int(generator.choice(len(sets), p=odds / odds.sum()))]
-            queries = generator.choice(len(data), size=config.batch_size, replace=False)
+            queries = generator.choice(len(data), size=config.batch_size, replace=len(data) < config.batch_size)
             lists = draw_negatives(data, queries, config, generator, detector)
             risen = min((step + 1) / max(config.warmup_ratio * config.steps, 1), 1.0)
             falling = (config.steps - step) / config.steps

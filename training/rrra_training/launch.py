@@ -1,4 +1,4 @@
-"""``rrra train`` for launchers that start modules, as ``accelerate launch -m rrra_training.launch RECIPE`` does."""
+"""``rrra train`` for launchers that start modules, as ``torchrun -m rrra_training.launch RECIPE`` does."""
 
 import typer
 

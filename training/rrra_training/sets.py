@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from rrra_haystack.encoder import Encoder
 from rrra_haystack.files import atomic_directory
 from rrra_training.data import DataConfig, Passage, RetrievalData, open_dataset
+from rrra_training.data.rows import known_split
 from rrra_training.evidence import EvidenceConfig, Labels, QueryEvidence, Source, label, read_teacher
 from rrra_training.mining import Mined, MiningConfig, mine_cached
 from rrra_training.store import StateStore, cache_key
@@ -104,6 +105,19 @@ class CandidateSet:
 
     def __len__(self) -> int:
         return len(self.queries)
+
+
+def check_splits(splits: Iterable[SplitConfig]) -> None:
+    """
+    See that splits are there, before hours are spent on others.
+
+    :param splits: The splits.
+    :raises FileNotFoundError: If a file is missing.
+    :raises ValueError: If a split is missing.
+    """
+    for config in splits:
+        data = open_dataset(config.data)
+        known_split(data.name, config.split, data.splits())
 
 
 def prepare(

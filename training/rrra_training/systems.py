@@ -25,6 +25,8 @@ from rrra_training.rerankers import (
 from rrra_training.store import StateStore
 
 KINDS = ("1bit", "int8", "float32")
+# Names of times that are of no system.
+_STAGES = ("retrieve", "rerank", *(f"rerank-{kind}" for kind in KINDS), "bm25 candidates")
 NAMED = ("bm25", "maxsim", "match", "rrra", "untrained", "hybrid")
 
 
@@ -152,7 +154,11 @@ def check_systems(systems: Sequence[str], codes: Sequence[str] = ()) -> None:
             read_ranker(Path(system))
             names.append(Path(system).stem)
         elif "=" in system:
-            names.append(system.partition("=")[0])
+            name, _, source = system.partition("=")
+            if not name or not source:
+                msg = f"The system '{system}' lacks its name or its model. Write NAME=MODEL, as mine=runs/mine/model."
+                raise ValueError(msg)
+            names.append(name)
         elif system not in NAMED:
             near = difflib.get_close_matches(system, NAMED, n=1, cutoff=0)[0]
             msg = (
@@ -165,9 +171,12 @@ def check_systems(systems: Sequence[str], codes: Sequence[str] = ()) -> None:
     if "hybrid" in systems and codes and codes[0] == "float32":
         msg = "The system 'hybrid' reranks from codes. Name 1bit or int8 as the first --code."
         raise ValueError(msg)
-    taken = [*names, *_implied(systems, codes), "encoder"]
+    taken = [*names, *_implied(systems, codes), "encoder", *_STAGES]
     if twice := next((name for name in taken if taken.count(name) > 1), None):
-        msg = f"Two systems are called '{twice}'. Give each a name of its own."
+        msg = (
+            f"Two systems are called '{twice}', or it is a stage's name ({', '.join(_STAGES)}). Give each system "
+            "a name of its own."
+        )
         raise ValueError(msg)
 
 

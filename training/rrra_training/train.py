@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from torch import nn
 
 from rrra_haystack.adapter import AdapterConfig, RelationAwareAdapter
@@ -19,23 +18,26 @@ from rrra_haystack.encoder import Encoder
 from rrra_haystack.files import atomic_write
 from rrra_haystack.model import RRRAModel
 from rrra_haystack.model_files import RRRAConfig
-from rrra_training.adapter_training import PHASE, AdapterLearner, above, adapter_shape, train_adapter
+from rrra_training.adapter_training import PHASE, AdapterLearner, above, adapter_shape, below, train_adapter
 from rrra_training.card import model_card
 from rrra_training.data import open_dataset
-from rrra_training.detection import Detector, can_fit_detection
+from rrra_training.detection import Detector, can_fit_detection, detection_at_start
 from rrra_training.dual_encoder import PairSource, train_dual_encoder
 from rrra_training.fitting import LEXICAL_WEIGHTS, Fit, fit, fused, measured
 from rrra_training.joint import train_joint
 from rrra_training.judging import ProjectedStates, Verdicts, judge, projected
+from rrra_training.processes import processes
 from rrra_training.recipe import Recipe
 from rrra_training.rundir import RunDirectory
-from rrra_training.sets import CandidateSet, SplitConfig, prepare
+from rrra_training.sets import CandidateSet, SplitConfig, check_splits, prepare
+from rrra_training.store import cache_key
 
 logger = logging.getLogger(__name__)
 
 MODEL = "model"
 
-_PHASES = {1: "dual_encoder", 2: "adapter", 3: "joint"}
+_DUAL_ENCODER, _ADAPTER, _JOINT = 1, 2, 3
+_PHASES = {_DUAL_ENCODER: "dual_encoder", _ADAPTER: "adapter", _JOINT: "joint"}
 
 
 def train(
@@ -62,22 +64,23 @@ def train(
         there is no model in it.
     :raises ValueError: If the recipe has no such phase, an earlier one is missing, or several processes run phase 3.
     """
-    _check_phase(recipe, phase)
-    process = PartialState()
-    if recipe.joint is not None and phase in {None, 3} and process.num_processes > 1:
+    _check_phase(recipe, phase, Path(output))
+    process = processes()
+    if recipe.joint is not None and phase in {None, _JOINT} and process.num_processes > 1:
         msg = (
             f"Phase 3 runs in one process, but {process.num_processes} were launched. Run phases 1 and 2 with --phase "
             "in several processes if you like, and --phase 3 without accelerate."
         )
         raise ValueError(msg)
     if process.is_main_process:
-        RunDirectory.create(output, recipe.to_yaml(), resume=resume or phase not in {None, 1}).close()
+        check_inputs(recipe, Path(output))
+        RunDirectory.create(output, recipe.to_yaml(), resume=resume or phase not in {None, _DUAL_ENCODER}).close()
     process.wait_for_everyone()
     run = RunDirectory(output)
     kept = Path(cache) if cache is not None else run.path / "cache"
     kept.mkdir(parents=True, exist_ok=True)
     source = _dual_encoder(recipe, run, phase, resume=resume, show_progress=show_progress)
-    if phase == 1:
+    if phase == _DUAL_ENCODER:
         return Path(source)
     encoder = Encoder(source)
     name = recipe.encoder if source == recipe.encoder else source
@@ -87,7 +90,7 @@ def train(
         if process.is_main_process:
             workshop.finish(encoder, name, learner)
         process.wait_for_everyone()
-    if recipe.joint is not None and phase in {None, 3}:
+    if recipe.joint is not None and phase in {None, _JOINT}:
         train_joint(recipe, run, kept, workshop, source, show_progress=show_progress)
     if process.is_main_process:
         run.draw_curves()
@@ -140,41 +143,52 @@ class Workshop:
 
     def sets(self, encoder: Encoder, splits: Sequence[SplitConfig]) -> list[CandidateSet]:
         """Encode, mine and label splits of the recipe; the first of several processes does it, the others take it."""
-        process = PartialState()
-        with process.main_process_first():
-            return [
-                prepare(
-                    self.recipe.rooted(split), encoder, self.cache,
-                    mining=self.recipe.mining, evidence=self.recipe.evidence, seed=self.recipe.seed,
-                    show_progress=self.show_progress and process.is_main_process,
-                )
-                for split in splits
-            ]  # fmt: skip
+        with processes().main_process_first():
+            return self._prepared(encoder, splits)
 
-    def begin_with(self, start: str) -> AdapterLearner:
+    def _prepared(self, encoder: Encoder, splits: Sequence[SplitConfig]) -> list[CandidateSet]:
+        return [
+            prepare(
+                self.recipe.rooted(split), encoder, self.cache,
+                mining=self.recipe.mining, evidence=self.recipe.evidence, seed=self.recipe.seed,
+                show_progress=self.show_progress and processes().is_main_process,
+            )
+            for split in splits
+        ]  # fmt: skip
+
+    def begin_with(self, start: str) -> None:
         """Take the adapter of a trained model for the result of phase 2."""
         model = RRRAModel.load(start)
-        asked = adapter_shape(model.encoder, self.recipe.adapter)
-        if model.config.adapter != asked:
-            differing = [name for name, value in asked if getattr(model.config.adapter, name) != value]
-            msg = (
-                f"The adapter of {start} does not have the shape that the recipe asks for: {', '.join(differing)} "
-                "differ. Set adapter.parts and adapter.token_dim to those of the model."
-            )
-            raise ValueError(msg)
         learner = AdapterLearner(model.config.adapter, model.encoder.hidden_size)
         learner.adapter.load_state_dict(model.adapter.state_dict())
         if learner.projection is not None and model.projection is not None:
             learner.projection.load_state_dict(model.projection.state_dict())
-        if self.run.done(PHASE) is None and PartialState().is_main_process:
-            self.run.save_checkpoint(PHASE, self.recipe.adapter.steps, above("model/", learner.state_dict()), {})
-            self.run.mark_done(PHASE, start=start)
+        self.run.save_checkpoint(PHASE, self.recipe.adapter.steps, above("model/", learner.state_dict()), {})
+        self.run.mark_done(PHASE, start=start, detection=model.config.detection.model_dump(mode="json"))
+
+    def begun(self, encoder: Encoder) -> AdapterLearner:
+        """The adapter that the run has begun with."""
+        learner = AdapterLearner(adapter_shape(encoder, self.recipe.adapter), encoder.hidden_size)
+        checkpoint = self.run.latest_checkpoint(PHASE)
+        assert checkpoint is not None
+        learner.load_state_dict(below("model/", checkpoint[1]))
         return learner.eval()
 
-    def finish(self, encoder: Encoder, name: str, learner: AdapterLearner) -> None:
-        """Fit on dev, measure there, and write the model directory in one step."""
+    def finish(self, encoder: Encoder, name: str, learner: AdapterLearner, rounds: int = 0) -> None:
+        """
+        Fit on dev, measure there, and write the model directory in one step; only the main process may.
+
+        :param encoder: The encoder.
+        :param name: What the model calls it.
+        :param learner: The adapter.
+        :param rounds: Rounds of phase 3 that went before. A model of as many or more, which an interrupted run has
+            written, stays.
+        """
         recipe = self.recipe
-        dev = self.sets(encoder, recipe.dev)
+        last = recipe.joint.rounds if recipe.joint is not None else 0
+        if any(self.run.done(f"{MODEL}-{number}") is not None for number in range(rounds, last + 1)):
+            return
+        dev = self._prepared(encoder, recipe.dev)
         if self.encoder_alone:
             alone = {
                 data.name: _about(data) | {"systems": {"encoder": _means(measured(data, data.mined.scores))}}
@@ -184,14 +198,18 @@ class Workshop:
             return
         figures, fitted = self.measure(encoder, learner, dev)
         # On queries that the adapter learned from, its scores say more than they will say on others.
-        known = dev if can_fit_detection(dev) else [*self.sets(encoder, recipe.train), *dev]
-        with Detector(learner.adapter, learner.projection, known, self.cache, seed=recipe.seed) as detector:
+        known = dev if can_fit_detection(dev) else [*self._prepared(encoder, recipe.train), *dev]
+        default = detection_at_start(self.run)
+        with Detector(
+            learner.adapter, learner.projection, known, self.cache, seed=recipe.seed, default=default
+        ) as detector:  # fmt: skip
             detection = detector.detection
         model = assemble(encoder, name, learner, recipe, fitted, detection)
         include_encoder = name != recipe.encoder
         card = model_card(recipe, figures, include_encoder=include_encoder, parameters=_count(model))
         model.save(self.run.path / MODEL, include_encoder=include_encoder, dtype=torch.float16, model_card=card)
         self._write_figures(figures)
+        self.run.mark_done(f"{MODEL}-{rounds}")
 
     def _write_figures(self, figures: dict[str, Any]) -> None:
         atomic_write(self.run.path / "dev.json", json.dumps(figures, indent=2) + "\n")
@@ -274,16 +292,16 @@ def token_match(encoder: Encoder, data: CandidateSet, raw: ProjectedStates) -> V
     return judge(RelationAwareAdapter(plain).eval(), None, data, raw, "int8")
 
 
+def _encoder_of(run: Path) -> Path:
+    return run / "encoder"
+
+
 def _dual_encoder(recipe: Recipe, run: RunDirectory, phase: int | None, *, resume: bool, show_progress: bool) -> str:
     """Where the encoder lies that phases 2 and 3 begin with."""
     if recipe.dual_encoder is None:
         return recipe.encoder
-    finished = run.path / "encoder"
-    if phase not in {None, 1}:
-        if not finished.is_dir():
-            msg = f"{run.path} has no encoder of phase 1 yet. Run the recipe with --phase 1 first, or without --phase."
-            raise ValueError(msg)
-        return str(finished)
+    if phase not in {None, _DUAL_ENCODER}:
+        return str(_encoder_of(run.path))
     sources = [
         PairSource(open_dataset(recipe.rooted(own).data), own.split, own.limit, own.weight) for own in recipe.train
     ]
@@ -299,10 +317,11 @@ def _adapter(
 ) -> AdapterLearner | None:
     """The adapter that a model is made of before phase 3, if one is."""
     if recipe.start is not None:
-        given = workshop.begin_with(recipe.start)
-        PartialState().wait_for_everyone()
-        return given if recipe.joint is None else None
-    if phase not in {None, 2}:
+        if processes().is_main_process and run.done(PHASE) is None:
+            workshop.begin_with(recipe.start)
+        processes().wait_for_everyone()
+        return workshop.begun(encoder) if recipe.joint is None or phase == _ADAPTER else None
+    if phase not in {None, _ADAPTER}:
         return None
     return train_adapter(
         encoder, workshop.sets(encoder, recipe.train), recipe.adapter, run, workshop.cache,
@@ -310,7 +329,36 @@ def _adapter(
     )  # fmt: skip
 
 
-def _check_phase(recipe: Recipe, phase: int | None) -> None:
+def check_inputs(recipe: Recipe, output: Path) -> None:
+    """
+    See that the data and the model that a recipe names are there and fit, before hours are spent on it.
+
+    :param recipe: The recipe.
+    :param output: The run directory; what it has taken over already is not looked at.
+    :raises FileNotFoundError: If a file or the model to start with is missing.
+    :raises ValueError: If a split is missing, or the adapter to start with does not fit the encoder.
+    """
+    check_splits(recipe.rooted(split) for split in (*recipe.train, *recipe.dev))
+    if recipe.start is None or RunDirectory(output).done(PHASE) is not None:
+        return
+    model, encoder = RRRAModel.load(recipe.start), Encoder(recipe.encoder)
+    asked = adapter_shape(encoder, recipe.adapter)
+    if model.config.adapter != asked:
+        differing = [name for name, value in asked if getattr(model.config.adapter, name) != value]
+        msg = (
+            f"The adapter of {recipe.start} does not have the shape that the recipe asks for over {recipe.encoder}: "
+            f"{', '.join(differing)} differ. Set adapter.parts and adapter.token_dim to those of the model, and "
+            "encoder to one of the size of its own."
+        )
+        raise ValueError(msg)
+    if cache_key(model.encoder) != cache_key(encoder):
+        logger.warning(
+            "The adapter of %s was made for another encoder than %s: see in dev.json what it is worth over this one.",
+            recipe.start, recipe.encoder,
+        )  # fmt: skip
+
+
+def _check_phase(recipe: Recipe, phase: int | None, output: Path) -> None:
     if phase is None:
         return
     if phase not in _PHASES:
@@ -318,6 +366,9 @@ def _check_phase(recipe: Recipe, phase: int | None) -> None:
         raise ValueError(msg)
     if getattr(recipe, _PHASES[phase]) is None:
         msg = f"The recipe has no phase {phase}: add the key '{_PHASES[phase]}' to it."
+        raise ValueError(msg)
+    if phase != _DUAL_ENCODER and recipe.dual_encoder is not None and not _encoder_of(output).is_dir():
+        msg = f"{output} has no encoder of phase 1 yet. Run the recipe with --phase 1 first, or without --phase."
         raise ValueError(msg)
 
 

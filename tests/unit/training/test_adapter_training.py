@@ -3,7 +3,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from accelerate import PartialState
 from rrra_training.adapter_training import (
     AdapterTraining,
     _class_weights,
@@ -20,6 +19,7 @@ from rrra_training.evidence import Labels, Source
 from rrra_training.fitting import expected_calibration_error
 from rrra_training.judging import project, quantised
 from rrra_training.mining import Mined
+from rrra_training.processes import processes
 from rrra_training.sets import CandidateSet, Positives
 from rrra_training.styles import StyleConfig, claim, keywords, restyle
 
@@ -96,12 +96,12 @@ def test_an_order_says_what_is_hard(data: CandidateSet) -> None:
 
 def test_batches_depend_on_seed_and_step_alone(data: CandidateSet) -> None:
     config = AdapterTraining(steps=4, batch_size=2, lists=ListConfig(candidates=4))
-    whole = list(_draws([data], config, 0.02, 0, 0, None, PartialState()))
-    resumed = list(_draws([data], config, 0.02, 0, 2, None, PartialState()))
+    whole = list(_draws([data], config, 0.02, 0, 0, None, processes()))
+    resumed = list(_draws([data], config, 0.02, 0, 2, None, processes()))
     assert len(whole) == 4
     for one, other in zip(whole[2:], resumed, strict=True):
         assert np.array_equal(one.lists.rows, other.lists.rows)
-    other_seed = next(iter(_draws([data], config, 0.02, 1, 0, None, PartialState())))
+    other_seed = next(iter(_draws([data], config, 0.02, 1, 0, None, processes())))
     assert not np.array_equal(other_seed.lists.rows, whole[0].lists.rows)
 
 

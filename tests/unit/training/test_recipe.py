@@ -61,6 +61,25 @@ def test_changes_without_a_place_are_refused(recipe: Path, wrong: str) -> None:
         load_recipe(recipe, [wrong])
 
 
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        (["dev.0.split=train"], "facts/train is named twice: training queries must not be dev queries"),
+        (["dev.0.data.path=other/facts"], "Two collections are called 'facts'"),
+        (
+            [
+                "train.0.data={format: columns, splits: {train: a.csv}}",
+                "dev.0.data={format: columns, splits: {dev: b.csv}}",
+            ],
+            "Two collections are called 'columns'",
+        ),
+    ],
+)
+def test_collections_are_told_apart_by_name(recipe: Path, wrong: list[str], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        load_recipe(recipe, wrong)
+
+
 def test_data_are_looked_for_below_the_root(recipe: Path, tmp_path: Path) -> None:
     loaded = load_recipe(recipe, [f"data_root={tmp_path}"])
     assert loaded.rooted(loaded.train[0]).data.path == tmp_path / "facts"

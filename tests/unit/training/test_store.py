@@ -36,6 +36,14 @@ def test_it_keeps_what_the_encoder_says(kept: StateStore, encoder: Encoder) -> N
             assert torch.nn.functional.cosine_similarity(found.states.float(), own.float()).min() > 0.99
 
 
+def test_a_corpus_that_became_shorter(encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "_SHARD", 4)
+    StateStore.build(tmp_path / "s", iter(PAIRS), encoder, task="document")
+    shorter = StateStore.build(tmp_path / "s", iter(PAIRS[:8]), encoder, task="document")
+    assert len(shorter) == 8
+    assert shorter.ids == [identifier for identifier, _ in PAIRS[:8]]
+
+
 def test_rows_may_be_read_in_any_order_and_twice(kept: StateStore) -> None:
     rows = np.array([3, 0, 3])
     parts = kept.tokens(rows)

@@ -65,6 +65,11 @@ class ColumnsData(_Data):
 DataConfig = Annotated[BeirData | DprData | MsMarcoData | SquadData | ColumnsData, Field(discriminator="format")]
 
 
+def name_of(config: BeirData | DprData | MsMarcoData | SquadData | ColumnsData) -> str:
+    """What data are called: by their name, or else by their folder or format."""
+    return config.name or (config.path.resolve().name if isinstance(config, BeirData) else config.format)
+
+
 def open_dataset(config: BeirData | DprData | MsMarcoData | SquadData | ColumnsData) -> RetrievalData:
     """
     Open data in the format that a recipe names.
@@ -72,7 +77,7 @@ def open_dataset(config: BeirData | DprData | MsMarcoData | SquadData | ColumnsD
     :param config: Format and paths.
     :raises FileNotFoundError: If a file is missing.
     """
-    name, limit = config.name or config.format, config.max_malformed
+    name, limit = name_of(config), config.max_malformed
     match config:
         case BeirData():
             return BeirDataset(config.path, name=config.name, max_malformed=limit)
@@ -99,5 +104,6 @@ __all__ = [
     "Query",
     "RetrievalData",
     "SquadDataset",
+    "name_of",
     "open_dataset",
 ]
