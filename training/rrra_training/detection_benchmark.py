@@ -44,6 +44,7 @@ from rrra_training.shared_labels import SharedLabels
 app = typer.Typer(add_completion=False)
 
 _BASELINE = "logistic regression on 8 features"
+_BASELINE_WITH_LABELS = "the same and labels of other queries"
 _PERC_POS = "TopK-PercPos"
 _OURS = "RRRA, detection"
 _BLIND = "RRRA, detection, no labels of other queries"
@@ -127,6 +128,7 @@ def main(
     loaded = RRRAModel.load(model)
     with working_folder(cache) as kept:
         measured = [_judged(loaded, one, kept, seed=seed, limit=limit) for one in data]
+        _check_enough(measured, data)
         others = [_judged(loaded, one, kept, seed=seed, limit=limit) for one in fit or ()]
         detection = loaded.config.detection
         if others:
@@ -151,6 +153,9 @@ def main(
             name: auroc_interval(methods[name].score, methods[_BASELINE].score, truth, owner, seed=seed)
             for name in (_BLIND, _OURS)
         },
+        "auroc_over_baseline_with_labels": auroc_interval(
+            methods[_OURS].score, methods[_BASELINE_WITH_LABELS].score, truth, owner, seed=seed
+        ),
         "precision_at_perc_pos_recall": precision_at(methods[_OURS].score, truth, figures[_PERC_POS]["recall"]),
         "detection": detection.model_dump(mode="json"),
     }
@@ -182,6 +187,16 @@ def _judged(model: RRRAModel, data: str, cache: Path, *, seed: int, limit: int |
     return Judged(hidden, features, relevance[hidden.candidate])
 
 
+def _check_enough(measured: Sequence[Judged], data: Sequence[str]) -> None:
+    found = sum(int(one.hidden.hidden.any(axis=1).sum()) for one in measured)
+    if found < _FOLDS:
+        msg = (
+            f"Hidden positives are among the candidates of {found} queries of {', '.join(data)}, but the "
+            f"cross-validation needs {_FOLDS} such queries. Name further splits."
+        )
+        raise ValueError(msg)
+
+
 def methods_for(measured: Sequence[Judged], detection: Detection) -> tuple[dict[str, Method], np.ndarray, np.ndarray]:
     """
     What every method says, the truth, and the number of each candidate's query, over all sets together.
@@ -201,7 +216,10 @@ def methods_for(measured: Sequence[Judged], detection: Detection) -> tuple[dict[
     lead = score - positive
     ratio = score / np.maximum(positive, 1e-6)
     cheap = features[:, [FEATURES.index(name) for name in _CHEAP]]
-    baseline = cross_validated(np.column_stack([cheap, ratio.clip(max=_GREATEST_RATIO)]), truth, owner)
+    cheap = np.column_stack([cheap, ratio.clip(max=_GREATEST_RATIO)])
+    baseline = cross_validated(cheap, truth, owner)
+    labels = features[:, FEATURES.index("labels of other queries")]
+    with_labels = cross_validated(np.column_stack([cheap, labels]), truth, owner)
     relevance = np.concatenate([one.relevance for one in measured])
     encoder = cross_validated(features[:, [FEATURES.index(name) for name in _ENCODER]], truth, owner)
     every = cross_validated(features, truth, owner)
@@ -215,6 +233,7 @@ def methods_for(measured: Sequence[Judged], detection: Detection) -> tuple[dict[
         "TopK-MarginPos": Method(lead, lead > -margin_pos.margin),
         _PERC_POS: Method(ratio, ratio > perc_pos.share),
         _BASELINE: Method(baseline, baseline >= _EVEN, baseline),
+        _BASELINE_WITH_LABELS: Method(with_labels, with_labels >= _EVEN, with_labels),
         "logistic regression on all 11 of the encoder": Method(encoder, encoder >= _EVEN, encoder),
         "logistic regression on all 15 features": Method(every, every >= _EVEN, every),
         "RRRA, relevance": Method(relevance, relevance >= _EVEN, relevance),
@@ -239,7 +258,7 @@ def cross_validated(features: np.ndarray, truth: np.ndarray, owner: np.ndarray) 
     :param owner: Number of each candidate's query, shape ``[c]``.
     """
     regression = make_pipeline(StandardScaler(), LogisticRegression(max_iter=3000))
-    folds = GroupKFold(min(_FOLDS, int(owner.max()) + 1))
+    folds = GroupKFold(_FOLDS)
     return cross_val_predict(regression, features, truth, groups=owner, cv=folds, method="predict_proba")[:, 1]
 
 
@@ -327,14 +346,12 @@ def draw_reliability(methods: Mapping[str, Method], truth: np.ndarray, path: Pat
 
 def render(report: Mapping[str, Any]) -> Table:
     """The figures as a table."""
-    over = "; ".join(
-        f"{name} {own['difference']:+.3f} ({own['low']:+.3f} .. {own['high']:+.3f})"
-        for name, own in report["auroc_over_baseline"].items()
-    )
+    over = "; ".join(f"{name} {_interval(own)}" for name, own in report["auroc_over_baseline"].items())
     table = Table(
         title=f"Hidden positives of {', '.join(report['data'])}: {report['queries']} queries, "
         f"{report['hidden']} hidden among {report['candidates']} candidates, seed {report['seed']}",
-        caption=f"AUROC over the {_BASELINE}: {over}\nprecision of {_OURS} at the recall of {_PERC_POS}: "
+        caption=f"AUROC over the {_BASELINE}: {over}\n{_OURS} over {_BASELINE_WITH_LABELS}: "
+        f"{_interval(report['auroc_over_baseline_with_labels'])}\nprecision of {_OURS} at the recall of {_PERC_POS}: "
         f"{report['precision_at_perc_pos_recall']:.3f}",
         title_justify="left",
         caption_justify="left",
@@ -346,6 +363,10 @@ def render(report: Mapping[str, Any]) -> Table:
     for name, figures in report["methods"].items():
         table.add_row(name, *(f"{figures[column]:.3f}" if column in figures else "" for column in columns))
     return table
+
+
+def _interval(own: Mapping[str, float]) -> str:
+    return f"{own['difference']:+.3f} ({own['low']:+.3f} .. {own['high']:+.3f})"
 
 
 def _without_folder(data: str) -> str:

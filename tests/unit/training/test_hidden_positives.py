@@ -253,6 +253,13 @@ def test_folds_never_see_their_own_query() -> None:
     assert abs(np.corrcoef(cross_validated(features, truth, owner), truth)[0, 1]) < 0.5
 
 
+def test_too_few_queries_to_measure_by(folder: Path, tmp_path: Path) -> None:
+    arguments = [f"{folder}:test", "--limit", "2", "--output", str(tmp_path / "out")]
+    result = CliRunner().invoke(benchmark, arguments)
+    assert "are among the candidates of 2 queries" in str(result.exception)
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_benchmark_writes_figures_and_a_plot(folder: Path, model: RRRAModel, tmp_path: Path) -> None:
     torch.manual_seed(0)
     # Its first layer, for the sake of time.
@@ -273,6 +280,8 @@ def test_the_benchmark_writes_figures_and_a_plot(folder: Path, model: RRRAModel,
     for form, over in report["auroc_over_baseline"].items():
         gain = methods[form]["AUROC"] - methods["logistic regression on 8 features"]["AUROC"]
         assert over["difference"] == pytest.approx(gain)
+    knowing = methods["RRRA, detection"]["AUROC"] - methods["the same and labels of other queries"]["AUROC"]
+    assert report["auroc_over_baseline_with_labels"]["difference"] == pytest.approx(knowing)
     assert (tmp_path / "out" / "reliability.png").stat().st_size > 10_000
     assert "TopK-PercPos" in result.output
     config = SplitConfig.model_validate({"data": {"format": "beir", "path": folder}, "split": "test"})
