@@ -32,7 +32,7 @@ PREPARATION = (
     "rrra index my-documents/",
     "rrra index DATA/squad/corpus.jsonl --store .rrra/squad",
     "rrra index my-documents/ --pipeline pipelines/indexing-hybrid.yaml",
-    "rrra audit DATA --split train --output audit",
+    "rrra audit my-data --split train --output audit",
 )
 CONTRACT = "The contract about the pump XK-962 was signed by Edith Fell in 1987."
 
@@ -77,13 +77,11 @@ def write_set(folder: Path) -> None:
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with everything that the pages take for granted."""
     folder = tmp_path_factory.mktemp("prepared")
-    # On some pages DATA is a folder of sets, on others one set.
-    write_set(folder / "DATA")
     for name in SETS:
         write_set(folder / "DATA" / name)
     shutil.copytree(folder / "DATA", folder / "data")
     shutil.copytree(folder / "DATA" / "squad", folder / "my-data")
-    shutil.copy(folder / "DATA" / "corpus.jsonl", folder / "corpus.jsonl")
+    shutil.copy(folder / "my-data" / "corpus.jsonl", folder / "corpus.jsonl")
     for name in ("my-documents", "manuals"):
         (folder / name).mkdir()
         (folder / name / "contract.txt").write_text(CONTRACT)

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -206,11 +207,13 @@ def test_the_report_has_what_the_figures_say(data: Path, model: RRRAModel) -> No
     # Where the encoder's candidates are the whole corpus, BM25 adds none.
     assert evaluation.runs["hybrid"] == evaluation.runs["rrra"]
     assert evaluation.figures["stages"]["hybrid"] == ["retrieve", "bm25 candidates", "hybrid"]
+    renamed = json.loads(json.dumps(evaluation.figures).replace('"hybrid"', '"mine[v2]"'))
     for width in (80, 170):
         console = Console(width=width, record=True)
-        console.print(render([evaluation, evaluation]))
+        console.print(render([evaluation, replace(evaluation, figures=renamed)]))
         text = console.export_text()
         assert "…" not in text
+        assert text.count("mine[v2]") == 4
         quality = next(line for line in text.splitlines() if "R@1" in line and "judged@10" in line)
         assert quality.split() == ["system", *MEASURES, "judged@10"]
         for interval in ("R@1", "nDCG@10"):
@@ -230,7 +233,7 @@ def test_a_further_model_with_another_encoder_retrieves_by_itself(data: Path, mo
 
 
 def test_condensed_lists_hold_judged_passages_alone(data: Path, model: RRRAModel) -> None:
-    with pytest.raises(ValueError, match="judges nothing irrelevant"):
+    with pytest.raises(ValueError, match="nothing judged irrelevant"):
         evaluate(data, model=model, only_judged=True)
     with (data / "qrels" / "test.tsv").open("a") as file:
         file.write("q1\ttea\t0\n")

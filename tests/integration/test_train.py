@@ -390,6 +390,7 @@ def test_a_resumed_run_keeps_the_model_that_it_has_written(workplace: Path, trai
     ("change", "error", "reason"),
     [
         ("train.0.data.path=nowhere", FileNotFoundError, "nowhere is not in the BEIR layout"),
+        ("dev.0.data={format: columns, splits: {dev: no.csv}}", FileNotFoundError, "There is no .*no.csv"),
         ("dev.0.split=exam", ValueError, "has no split 'exam'"),
         ("start=nobody", FileNotFoundError, "There is no model .nobody."),
         ("start=rrra-minilm-l6", ValueError, "token_dim"),

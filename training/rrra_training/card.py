@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from rrra_training.recipe import Recipe
@@ -89,5 +90,5 @@ def dev_table(path: Path) -> Table:
         table.add_column(column, justify="left" if column == "set" else "right")
     for name, own in figures["sets"].items():
         values = [f"{100 * own['systems'][system]['nDCG@10']:.1f}" for system in names]
-        table.add_row(name, str(own["queries"]), *values)
+        table.add_row(escape(name), str(own["queries"]), *values)
     return table

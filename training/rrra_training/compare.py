@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from rrra_haystack.encoder import Encoder
@@ -122,7 +123,7 @@ def render(results: dict[str, dict[str, dict[str, list[float]]]], seeds: int) ->
         for measure in _MEASURES:
             table.add_column(f"{data} {measure}", justify="right")
     for name, own in results.items():
-        table.add_row(name, *(_cell(own[data][measure]) for data in sets for measure in _MEASURES))
+        table.add_row(escape(name), *(_cell(own[data][measure]) for data in sets for measure in _MEASURES))
     return table
 
 

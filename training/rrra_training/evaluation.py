@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Group
+from rich.markup import escape
 from rich.table import Table
 from tqdm.auto import tqdm
 
@@ -130,6 +131,8 @@ def evaluate(
     queries = dataset.queries(split, limit=limit, seed=seed)
     qrels = dataset.qrels(split)
     judged = {query.id: qrels[query.id] for query in queries}
+    if only_judged:
+        _check_condensable(dataset, split, judged)
     loaded = model if isinstance(model, RRRAModel) else RRRAModel.load(model)
     passages = list(dataset.passages())
     further = {name: RRRAModel.load(source) for name, source in _named_models(systems)}
@@ -182,17 +185,24 @@ def check_split(data: str | Path, split: str, *, only_judged: bool = False) -> B
     """
     dataset = BeirDataset(data)
     known_split(str(dataset.folder), split, dataset.splits())
-    qrels = dataset.qrels(split)
-    if not qrels:
+    queries = dataset.queries(split)
+    if not queries:
         msg = f"The split '{split}' of {dataset.folder} has no queries."
         raise ValueError(msg)
-    if only_judged and not has_judged_irrelevant(qrels):
+    if only_judged:
+        qrels = dataset.qrels(split)
+        _check_condensable(dataset, split, {query.id: qrels[query.id] for query in queries})
+    return dataset
+
+
+def _check_condensable(dataset: BeirDataset, split: str, judged: Mapping[str, Mapping[str, int]]) -> None:
+    if not has_judged_irrelevant(judged):
         msg = (
-            f"The split '{split}' of {dataset.folder} judges nothing irrelevant (no grade of 0 or less), so condensed "
-            "lists would hold relevant passages only. Leave --condensed away, or leave out this set."
+            f"The {len(judged)} queries of the split '{split}' of {dataset.folder} have nothing judged irrelevant (no "
+            "grade of 0 or less), so condensed lists would hold relevant passages only. Leave --condensed away, or "
+            "leave out this set."
         )
         raise ValueError(msg)
-    return dataset
 
 
 def _named_models(systems: Sequence[str]) -> list[tuple[str, str]]:
@@ -524,15 +534,19 @@ def _new_table(title: str, *columns: str, caption: str | None = None) -> Table:
     return table
 
 
+def _title(figures: Mapping[str, Any]) -> str:
+    return f"{figures['dataset']} {figures['split']}"
+
+
 def _quality(figures: Mapping[str, Any]) -> Table:
     title = (
-        f"{figures['dataset']} {figures['split']}: {figures['queries']:,} queries, {figures['documents']:,} documents, "
+        f"{escape(_title(figures))}: {figures['queries']:,} queries, {figures['documents']:,} documents, "
         f"top {figures['top_k']}, seed {figures['seed']}"
     )
     table = _new_table(title, *MEASURES, "judged@10")
     for system, values in figures["systems"].items():
         cells = [f"{values[name] * 100:.1f}" for name in MEASURES]
-        table.add_row(system, *cells, f"{figures['judged@10'][system] * 100:.1f}")
+        table.add_row(escape(system), *cells, f"{figures['judged@10'][system] * 100:.1f}")
     return table
 
 
@@ -545,7 +559,7 @@ def _compared(figures: Mapping[str, Any]) -> Table:
     table = _new_table("\nDifferences: 95 % intervals", *columns)
     for system in figures["systems"]:
         cells = [difference(held, system, measure) for _, held in over for measure in COMPARED]
-        table.add_row(system, *(", ".join(filter(None, cell)) for cell in cells))
+        table.add_row(escape(system), *(", ".join(filter(None, cell)) for cell in cells))
     return table
 
 
@@ -560,7 +574,7 @@ def _costs(figures: Mapping[str, Any]) -> Table:
     for system in figures["systems"]:
         cells = [figures["answers"][system]["5"]] if "answers" in figures else []
         cells += [figures["condensed"][system]["nDCG@10"]] if "condensed" in figures else []
-        table.add_row(system, *query_costs(figures, system), *(f"{value * 100:.1f}" for value in cells))
+        table.add_row(escape(system), *query_costs(figures, system), *(f"{value * 100:.1f}" for value in cells))
     return table
 
 
@@ -569,11 +583,11 @@ def _overview(every: Sequence[Mapping[str, Any]]) -> Table:
         "\nAll collections; intervals of nDCG@10", "R@1", "nDCG@10", f"over encoder{_WITH_P}", "judged@10"
     )
     for figures in every:
-        table.add_row(f"[bold]{figures['dataset']} {figures['split']}[/]")
+        table.add_row(f"[bold]{escape(_title(figures))}[/]")
         for system, values in figures["systems"].items():
             cells = [f"{values['R@1'] * 100:.1f}", f"{values['nDCG@10'] * 100:.1f}"]
             cells.append(", ".join(filter(None, difference(figures, system, "nDCG@10"))))
-            table.add_row(system, *cells, f"{figures['judged@10'][system] * 100:.1f}")
+            table.add_row(escape(system), *cells, f"{figures['judged@10'][system] * 100:.1f}")
         table.add_section()
     return table
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from rrra_haystack.files import read_yaml
 from rrra_haystack.pretrained import MINILM
 from rrra_training.adapter_training import AdapterTraining
-from rrra_training.data import name_of
+from rrra_training.data import corpus_of, name_of
 from rrra_training.dual_encoder import DualEncoderConfig
 from rrra_training.evidence import EvidenceConfig
 from rrra_training.joint import JointTraining
@@ -19,9 +19,6 @@ from rrra_training.mining import MiningConfig
 from rrra_training.sets import SplitConfig
 
 Loaded = TypeVar("Loaded", bound=BaseModel)
-
-# What may differ where the same data are named twice.
-_DESCRIPTION = {"name": None, "licence": None, "max_malformed": 0}
 
 
 class Recipe(BaseModel):
@@ -60,20 +57,19 @@ class Recipe(BaseModel):
 
     @model_validator(mode="after")
     def _names_are_distinct(self) -> Self:
-        splits = (*self.train, *self.dev)
-        seen = [f"{name_of(one.data)}/{one.split}" for one in splits]
-        if len(set(seen)) < len(seen):
-            twice = next(name for name in seen if seen.count(name) > 1)
+        train, dev = ([f"{name_of(one.data)}/{one.split}" for one in own] for own in (self.train, self.dev))
+        if both := set(train) & set(dev):
             msg = (
-                f"{twice} is named twice: training queries must not be dev queries. Take another split, or give data "
-                "that are others a data.name of their own."
+                f"{both.pop()} is named twice: training queries must not be dev queries. Take another split, or "
+                "give data that are others a data.name of their own."
             )
             raise ValueError(msg)
         # Encoded corpora are kept by name.
-        read = {name_of(one.data): one.data.model_copy(update=_DESCRIPTION) for one in splits}
-        for one in splits:
-            if one.data.model_copy(update=_DESCRIPTION) != read[name_of(one.data)]:
-                msg = f"Two collections are called '{name_of(one.data)}'. Give each a data.name of its own."
+        read: dict[str, tuple[Path, ...]] = {}
+        for one in (*self.train, *self.dev):
+            name, files = name_of(one.data), corpus_of(one.data)
+            if read.setdefault(name, files) != files:
+                msg = f"Two collections are called '{name}'. Give each a data.name of its own."
                 raise ValueError(msg)
         return self
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from rrra_haystack.encoder import Encoder
 from rrra_haystack.files import atomic_directory
-from rrra_training.data import DataConfig, Passage, RetrievalData, open_dataset
+from rrra_training.data import DataConfig, Passage, RetrievalData, open_dataset, paths_of
 from rrra_training.data.rows import known_split
 from rrra_training.evidence import EvidenceConfig, Labels, QueryEvidence, Source, label, read_teacher
 from rrra_training.mining import Mined, MiningConfig, mine_cached
@@ -118,6 +118,9 @@ def check_splits(splits: Iterable[SplitConfig]) -> None:
     for config in splits:
         data = open_dataset(config.data)
         known_split(data.name, config.split, data.splits())
+        if missing := next((path for path in paths_of(config.data) if not path.exists()), None):
+            msg = f"There is no {missing}, which the data '{data.name}' name. Check the path, and data_root before it."
+            raise FileNotFoundError(msg)
 
 
 def prepare(

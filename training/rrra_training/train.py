@@ -186,7 +186,8 @@ class Workshop:
         """
         recipe = self.recipe
         last = recipe.joint.rounds if recipe.joint is not None else 0
-        if any(self.run.done(f"{MODEL}-{number}") is not None for number in range(rounds, last + 1)):
+        written = any(self.run.done(f"{MODEL}-{number}") is not None for number in range(rounds, last + 1))
+        if written and (self.run.path / MODEL).is_dir():
             return
         dev = self._prepared(encoder, recipe.dev)
         if self.encoder_alone:

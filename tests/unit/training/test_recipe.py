@@ -80,6 +80,16 @@ def test_collections_are_told_apart_by_name(recipe: Path, wrong: list[str], reas
         load_recipe(recipe, wrong)
 
 
+def test_splits_of_one_corpus_share_a_name(recipe: Path) -> None:
+    common = "corpus: psgs_w100.tsv"
+    own = [f"{part}.0.data={{format: dpr, splits: {{{part}: {part}.json}}, {common}}}" for part in ("train", "dev")]
+    assert load_recipe(recipe, own).dev[0].split == "dev"
+    twice = load_recipe(
+        recipe, ["train=[{data: {format: beir, path: facts}}, {data: {format: beir, path: facts}, limit: 5}]"]
+    )
+    assert len(twice.train) == 2
+
+
 def test_data_are_looked_for_below_the_root(recipe: Path, tmp_path: Path) -> None:
     loaded = load_recipe(recipe, [f"data_root={tmp_path}"])
     assert loaded.rooted(loaded.train[0]).data.path == tmp_path / "facts"

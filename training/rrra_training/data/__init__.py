@@ -70,6 +70,23 @@ def name_of(config: BeirData | DprData | MsMarcoData | SquadData | ColumnsData) 
     return config.name or (config.path.resolve().name if isinstance(config, BeirData) else config.format)
 
 
+def paths_of(config: BeirData | DprData | MsMarcoData | SquadData | ColumnsData) -> list[Path]:
+    """All files and folders that data name."""
+    values = [inner for _, value in config for inner in (value.values() if isinstance(value, dict) else (value,))]
+    return [value for value in values if isinstance(value, Path)]
+
+
+def corpus_of(config: BeirData | DprData | MsMarcoData | SquadData | ColumnsData) -> tuple[Path, ...]:
+    """The files and folders that passages are read from."""
+    match config:
+        case DprData() if config.corpus is not None:
+            return (config.corpus,)
+        case MsMarcoData():
+            return (config.collection,)
+        case _:
+            return tuple(paths_of(config))
+
+
 def open_dataset(config: BeirData | DprData | MsMarcoData | SquadData | ColumnsData) -> RetrievalData:
     """
     Open data in the format that a recipe names.
@@ -104,6 +121,8 @@ __all__ = [
     "Query",
     "RetrievalData",
     "SquadDataset",
+    "corpus_of",
     "name_of",
     "open_dataset",
+    "paths_of",
 ]
