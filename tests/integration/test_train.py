@@ -362,7 +362,7 @@ def test_an_adapter_is_fitted_to_an_encoder_of_phase_1(
     assert not torch.equal(torch.as_tensor(mine.embedding), torch.as_tensor(first.embedding))
     assert "another encoder" not in caplog.text
     over = load_recipe(workplace / "recipe.yaml", [changes[0], f"encoder={workplace / 'after-phase-1' / 'encoder'}"])
-    check_inputs(over, workplace / "other")
+    check_inputs(over, workplace / "not-begun")
     assert "was made for another encoder" in caplog.text
 
 
