@@ -17,7 +17,7 @@ from rrra_haystack.model import DEFAULT_MODEL
 from rrra_haystack.model_files import read_config
 from rrra_training.cross_encoder import CrossEncoderRecipe, train_cross_encoder
 from rrra_training.data.beir import split_of
-from rrra_training.evaluation import Evaluation, as_json, check_split, difference, evaluate, query_costs
+from rrra_training.evaluation import Evaluation, as_json, check_split, difference, evaluate, query_costs, title_of
 from rrra_training.quality_plot import plot_quality
 from rrra_training.recipe import Recipe, find_recipe, load_recipe, load_yaml, rooted
 from rrra_training.report import write_report
@@ -204,10 +204,10 @@ def markdown(evaluations: Sequence[Evaluation]) -> str:
     ]
     lines = [_line(head), _line(["---", *(["---:"] * (len(head) - 1))]), *map(_line, rows)]
     about = "; ".join(
-        f"{_title(figures)}: {figures['queries']:,} queries, {figures['documents']:,} passages" for figures in every
+        f"{title_of(figures)}: {figures['queries']:,} queries, {figures['documents']:,} passages" for figures in every
     )
     note = (
-        f"{about}; seed {every[0]['seed']}. Milliseconds: the median on {_title(every[0])}, retrieval and reranking "
+        f"{about}; seed {every[0]['seed']}. Milliseconds: the median on {title_of(every[0])}, retrieval and reranking "
         "together, without encoding the query; the last stage alone, with its 95th percentile. Bytes: token codes as "
         "stored, or token states, beside the embedding. Differences: the 95 % paired bootstrap interval, and p of the "
         "paired randomisation test, which is not corrected for the number of systems."
@@ -221,22 +221,18 @@ def _columns(figures: Mapping[str, Any], systems: Sequence[str]) -> list[tuple[s
     columns = []
     for measure in _MEASURES:
         values = [measured.get(name, {}).get(measure) for name in systems]
-        columns.append((f"{_title(figures)} {measure}", [_cell(value, values) for value in values]))
+        columns.append((f"{title_of(figures)} {measure}", [_cell(value, values) for value in values]))
     found = [difference(figures, name, _OVER)[0] for name in systems]
-    columns.append((f"{_title(figures)} {_OVER} over the encoder (95 %)", found))
+    columns.append((f"{title_of(figures)} {_OVER} over the encoder (95 %)", found))
     if "rrra_over" in figures:
         over = [difference(figures["rrra_over"], name, _OVER) for name in systems]
-        head = f"{_title(figures)} {_OVER} of rrra over this system (95 %, p)"
+        head = f"{title_of(figures)} {_OVER} of rrra over this system (95 %, p)"
         columns.append((head, [", ".join(filter(None, own)) for own in over]))
     return columns
 
 
 def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def _title(figures: Mapping[str, Any]) -> str:
-    return f"{figures['dataset']} {figures['split']}"
 
 
 def _cell(value: float | None, column: Sequence[float | None]) -> str:
@@ -254,6 +250,6 @@ def draw_figure(evaluations: Sequence[Evaluation], path: Path) -> None:
     marks = plot_quality(panels, every)
     figure.set_size_inches(4.8 * len(every) + 2.6, max(4.2, _LEGEND_LINE * len(marks)))
     for panel, figures in zip(panels, every, strict=True):
-        panel.set_title(_title(figures))
+        panel.set_title(title_of(figures))
     figure.legend(list(marks.values()), list(marks), loc="outside right center", fontsize="small")
     figure.savefig(path, dpi=140)

@@ -534,13 +534,18 @@ def _new_table(title: str, *columns: str, caption: str | None = None) -> Table:
     return table
 
 
-def _title(figures: Mapping[str, Any]) -> str:
+def title_of(figures: Mapping[str, Any]) -> str:
+    """
+    What the queries of figures are called: collection and split.
+
+    :param figures: Figures of one data set.
+    """
     return f"{figures['dataset']} {figures['split']}"
 
 
 def _quality(figures: Mapping[str, Any]) -> Table:
     title = (
-        f"{escape(_title(figures))}: {figures['queries']:,} queries, {figures['documents']:,} documents, "
+        f"{escape(title_of(figures))}: {figures['queries']:,} queries, {figures['documents']:,} documents, "
         f"top {figures['top_k']}, seed {figures['seed']}"
     )
     table = _new_table(title, *MEASURES, "judged@10")
@@ -583,7 +588,7 @@ def _overview(every: Sequence[Mapping[str, Any]]) -> Table:
         "\nAll collections; intervals of nDCG@10", "R@1", "nDCG@10", f"over encoder{_WITH_P}", "judged@10"
     )
     for figures in every:
-        table.add_row(f"[bold]{escape(_title(figures))}[/]")
+        table.add_row(f"[bold]{escape(title_of(figures))}[/]")
         for system, values in figures["systems"].items():
             cells = [f"{values['R@1'] * 100:.1f}", f"{values['nDCG@10'] * 100:.1f}"]
             cells.append(", ".join(filter(None, difference(figures, system, "nDCG@10"))))
@@ -600,5 +605,5 @@ def as_json(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
 
 __all__ = [
     "COMPARED", "DEFAULT_SYSTEMS", "Evaluation", "as_json", "check_split", "difference", "evaluate", "query_costs",
-    "query_milliseconds", "render",
+    "query_milliseconds", "render", "title_of",
 ]  # fmt: skip

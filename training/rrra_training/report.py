@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from rrra_haystack.files import atomic_write
 from rrra_training.alignment import Span, align
 from rrra_training.data import Query
-from rrra_training.evaluation import COMPARED, Evaluation, difference, query_costs
+from rrra_training.evaluation import COMPARED, Evaluation, difference, query_costs, title_of
 from rrra_training.metrics import MEASURES
 from rrra_training.quality_plot import plot_quality
 
@@ -188,7 +188,7 @@ def _overview(evaluations: Sequence[Evaluation]) -> dict[str, Any] | None:
     judged = [[figures["judged@10"].get(name) for figures in every] for name in systems]
     highest = [max(value for value in column if value is not None) for column in zip(*values, strict=True)]
     return {
-        "sets": [f"{figures['dataset']} {figures['split']}" for figures in every],
+        "sets": [title_of(figures) for figures in every],
         "rows": [
             (
                 name,

@@ -69,7 +69,7 @@ def train(
     if recipe.joint is not None and phase in {None, _JOINT} and process.num_processes > 1:
         msg = (
             f"Phase 3 runs in one process, but {process.num_processes} were launched. Run phases 1 and 2 with --phase "
-            "in several processes if you like, and --phase 3 without accelerate."
+            "in several processes if you like, and --phase 3 in one."
         )
         raise ValueError(msg)
     if process.is_main_process:
