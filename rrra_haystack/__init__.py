@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from haystack_integrations.components.rankers.rrra import RRRAAdapterRanker
     from haystack_integrations.components.readers.rrra import RRRAReader
     from haystack_integrations.components.retrievers.rrra import RRRARetriever
-    from rrra_haystack.model import RRRAModel
+    from rrra_haystack.model.rrra_model import RRRAModel
 
 __version__ = "0.1.0"
 
@@ -26,7 +26,7 @@ _HOMES = {
     "RRRAAdapterRanker": "haystack_integrations.components.rankers.rrra",
     "RRRADocumentEmbedder": "haystack_integrations.components.embedders.rrra",
     "RRRAEmbedder": "haystack_integrations.components.embedders.rrra",
-    "RRRAModel": "rrra_haystack.model",
+    "RRRAModel": "rrra_haystack.model.rrra_model",
     "RRRAReader": "haystack_integrations.components.readers.rrra",
     "RRRARetriever": "haystack_integrations.components.retrievers.rrra",
 }

@@ -9,7 +9,7 @@ from haystack import Pipeline
 from haystack.utils import Secret
 
 from rrra_haystack.files import read_yaml
-from rrra_haystack.remote import API_KEY
+from rrra_haystack.qdrant.patience import API_KEY
 from rrra_haystack.resources import resource_directory
 
 DEFAULT_STORE = ".rrra/store"

@@ -41,12 +41,12 @@ def command(
     The page saves decisions; [bold]--apply[/] makes a corrected split of them, which rrra train reads.
     """
     try:
-        from rrra_training.audit import apply_decisions, audit, render, write_audit  # noqa: PLC0415
+        from rrra_training.audit.suspects import apply_decisions, audit, render, write_audit  # noqa: PLC0415
         from rrra_training.data.beir import split_of  # noqa: PLC0415
     except ImportError as error:
         msg = f"rrra audit needs the extra 'train' ({error}). Install it with: pip install 'rrra-haystack[train]'"
         raise ImportError(msg) from None
-    from rrra_haystack.model import DEFAULT_MODEL  # noqa: PLC0415
+    from rrra_haystack.model.rrra_model import DEFAULT_MODEL  # noqa: PLC0415
 
     console = Console()
     folder, own_split = split_of(data, split)

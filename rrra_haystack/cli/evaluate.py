@@ -48,11 +48,11 @@ def command(
     """Measure the encoder alone, RRRA and others, over the exact first passages of the whole corpus."""
     try:
         from rrra_training.data.beir import split_of  # noqa: PLC0415
-        from rrra_training.evaluation import DEFAULT_SYSTEMS, as_json, check_split, evaluate, render  # noqa: PLC0415
+        from rrra_training.evaluation.evaluate import DEFAULT_SYSTEMS, as_json, check_split, evaluate, render  # noqa: PLC0415
     except ImportError as error:
         msg = f"rrra evaluate needs the extra 'train' ({error}). Install it with: pip install 'rrra-haystack[train]'"
         raise ImportError(msg) from None
-    from rrra_haystack.model import DEFAULT_MODEL  # noqa: PLC0415
+    from rrra_haystack.model.rrra_model import DEFAULT_MODEL  # noqa: PLC0415
 
     named = [split_of(one, split) for one in data]
     # What is wrong with the last collection is told before hours are spent on the first.
@@ -69,7 +69,7 @@ def command(
     if json_file is not None:
         atomic_write(json_file, json.dumps(as_json(evaluations), indent=2) + "\n")
     if html_file is not None:
-        from rrra_training.report import write_report  # noqa: PLC0415
+        from rrra_training.report.page import write_report  # noqa: PLC0415
 
         write_report(evaluations, html_file)
     console = Console()

@@ -20,7 +20,7 @@ def command(
     import torch  # noqa: PLC0415
 
     from rrra_haystack import __version__  # noqa: PLC0415
-    from rrra_haystack.model import DEFAULT_MODEL, RRRAModel  # noqa: PLC0415
+    from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel  # noqa: PLC0415
     from rrra_haystack.pretrained import bundled_names  # noqa: PLC0415
 
     loaded = RRRAModel.load(model or DEFAULT_MODEL)

@@ -25,7 +25,7 @@ def command(
     try:
         from hayhooks import run_app  # noqa: PLC0415
 
-        from rrra_haystack.serving import served  # noqa: PLC0415
+        from rrra_haystack.serving.application import served  # noqa: PLC0415
     except ImportError as error:
         msg = f"Serving needs the extra 'serve' ({error}). Install it with: pip install 'rrra-haystack[serve]'"
         raise ImportError(msg) from error

@@ -35,8 +35,8 @@ def command(
     Every component loads it by its path, as [bold]model: runs/my-model/model[/] in a pipeline.
     """
     try:
-        from rrra_training.processes import processes  # noqa: PLC0415  (needs the extra)
-        from rrra_training.recipe import load_recipe  # noqa: PLC0415
+        from rrra_training.recipe.recipe import load_recipe  # noqa: PLC0415
+        from rrra_training.runs.processes import processes  # noqa: PLC0415  (needs the extra)
         from rrra_training.train import train  # noqa: PLC0415
     except ImportError as error:
         msg = f"'rrra train' needs the extra 'train': pip install 'rrra-haystack[train]' ({error})"
@@ -55,7 +55,7 @@ def command(
         return
     figures = target / "dev.json"
     if figures.exists():
-        from rrra_training.card import dev_table  # noqa: PLC0415
+        from rrra_training.phases.model_card import dev_table  # noqa: PLC0415
 
         console.print(dev_table(figures))
     console.print(f"The model is in [bold]{escape(str(made))}[/]. Load it as model=[bold]{escape(repr(str(made)))}[/].")

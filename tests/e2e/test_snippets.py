@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from rrra_training.evidence import EvidenceConfig
-from rrra_training.recipe import load_recipe
+from rrra_training.candidates.evidence import EvidenceConfig
+from rrra_training.recipe.recipe import load_recipe
 
 import rrra_haystack
 

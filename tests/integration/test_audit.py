@@ -5,19 +5,19 @@ import pytest
 import yaml
 from browser import chromium, needs_chromium
 from facts import write_facts
-from rrra_training.audit import Audit, apply_decisions, audit, write_audit
+from rrra_training.audit.suspects import Audit, apply_decisions, audit, write_audit
+from rrra_training.candidates.evidence import Source
+from rrra_training.candidates.preparing import prepare
 from rrra_training.data import BeirDataset
-from rrra_training.evidence import Source
-from rrra_training.recipe import load_recipe
-from rrra_training.sets import prepare
+from rrra_training.recipe.recipe import load_recipe
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 from typer.testing import CliRunner
 
 from rrra_haystack.cli import app
-from rrra_haystack.encoder import Encoder
-from rrra_haystack.model import RRRAModel
+from rrra_haystack.model.encoder import Encoder
+from rrra_haystack.model.rrra_model import RRRAModel
 
 _MODEL = "rrra-minilm-l6"
 

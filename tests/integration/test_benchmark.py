@@ -4,13 +4,13 @@ from pathlib import Path
 import pytest
 import yaml
 from facts import write_facts
-from rrra_training.cross_encoder import CrossEncoderRecipe, train_cross_encoder
-from rrra_training.recipe import load_yaml
+from rrra_training.recipe.recipe import load_yaml
+from rrra_training.studies.cross_encoder import CrossEncoderRecipe, train_cross_encoder
 from sentence_transformers import CrossEncoder
 from typer.testing import CliRunner
 
 from rrra_haystack.cli import app
-from rrra_haystack.model import DEFAULT_MODEL
+from rrra_haystack.model.rrra_model import DEFAULT_MODEL
 from rrra_haystack.pretrained import bundled
 
 

@@ -19,8 +19,9 @@ from qdrant_server import qdrant_server
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
-from rrra_haystack.cli import app, indexing, main
-from rrra_haystack.model import DEFAULT_MODEL
+from rrra_haystack.cli import app, main
+from rrra_haystack.indexing import index as indexing
+from rrra_haystack.model.rrra_model import DEFAULT_MODEL
 from rrra_haystack.pipeline_files import read_pipeline, store_parameters
 from rrra_haystack.pretrained import bundled
 
@@ -169,7 +170,7 @@ def test_codes_of_an_earlier_version_are_made_anew(
 ) -> None:
     rivers = str(files / "rivers.txt")
     with monkeypatch.context() as earlier:
-        for module in ("rrra_haystack.codes", "rrra_haystack.cli.indexing"):
+        for module in ("rrra_haystack.model.codes.codec", "rrra_haystack.indexing.index"):
             earlier.setattr(f"{module}.VERSION", 1)
         run("index", rivers)
     asked = ["ask", "Where does the Danube rise?", "--pipeline", "pipelines/search.yaml"]
@@ -307,7 +308,7 @@ def test_a_file_that_cannot_be_read_is_skipped_and_not_forgotten(workspace: Path
 
 
 def test_a_shorter_file_of_passages_is_changed(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rrra_haystack.cli.stages._LINES", 2)
+    monkeypatch.setattr("rrra_haystack.indexing.steps._LINES", 2)
     corpus = Path("corpus.jsonl")
     lines = [json.dumps({"_id": f"p{n}", "text": f"Town {n} was founded in 15{n:02}."}) + "\n" for n in range(6)]
     shorter = "0 files added, 1 changed"
@@ -389,7 +390,7 @@ def test_a_store_in_the_place_of_another(tmp_path: Path) -> None:
 
 
 def test_index_takes_passages_with_their_ids(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rrra_haystack.cli.stages._LINES", 2)
+    monkeypatch.setattr("rrra_haystack.indexing.steps._LINES", 2)
     rows = [{"_id": f"p{n}", "title": f"Town {n}", "text": f"It was founded in 15{n:02}."} for n in range(7)]
     rows[3]["text"] = "A very long chronicle of the town. " * 200
     corpus = Path("corpus.jsonl")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 from rrra_training.data import BeirDataset
-from rrra_training.dual_encoder import (
+from rrra_training.phases.dual_encoder.training import (
     PHASE,
     DualEncoderConfig,
     KnownPositivesSampler,
@@ -18,7 +18,7 @@ from rrra_training.dual_encoder import (
     train_dual_encoder,
     training_pairs,
 )
-from rrra_training.rundir import RunDirectory
+from rrra_training.runs.directory import RunDirectory
 from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
-from rrra_training.evaluation import as_json, difference, evaluate, query_costs, render
-from rrra_training.metrics import (
+from rrra_training.evaluation.evaluate import as_json, difference, evaluate, query_costs, render
+from rrra_training.evaluation.rerankers.interface import CodeReranker
+from rrra_training.evaluation.stages import EncoderStage
+from rrra_training.measures.ranking import (
     MEASURES,
     answer_recall,
     answer_tokens,
@@ -16,14 +18,12 @@ from rrra_training.metrics import (
     per_query,
     randomisation_test,
 )
-from rrra_training.rerankers import CodeReranker
-from rrra_training.systems import EncoderStage
 from sentence_transformers import SentenceTransformer
 from typer.testing import CliRunner
 
 from rrra_haystack.cli import app
-from rrra_haystack.encoder import Encoder, Task
-from rrra_haystack.model import RRRAModel
+from rrra_haystack.model.encoder import Encoder, Task
+from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_haystack.pretrained import resolve_encoder
 
 PASSAGES = {

@@ -19,10 +19,10 @@ from qdrant_server import qdrant_server
 from texts import TEXTS
 
 from rrra_haystack import RRRAAdapterRanker, RRRADocumentEmbedder, RRRAEmbedder, RRRAModel, RRRARetriever
-from rrra_haystack.codes import InvalidCodesError
-from rrra_haystack.multivectors import MULTIVECTOR_NAME, create_collection, write_documents
-from rrra_haystack.remote import open_client
-from rrra_haystack.words import word_codes
+from rrra_haystack.model.codes.codec import InvalidCodesError
+from rrra_haystack.model.words import word_codes
+from rrra_haystack.qdrant.multivectors import MULTIVECTOR_NAME, create_collection, write_documents
+from rrra_haystack.qdrant.patience import open_client
 
 QUESTIONS = ["Where does the Danube rise?", "Who founded Arlow?", "Which moon is the largest?"]
 # Qdrant keeps 16 bits a dimension.
@@ -200,7 +200,7 @@ def test_documents_without_tokens_are_written_and_never_matched(indexed: list[Do
 
 
 def test_policies_and_large_batches(indexed: list[Document], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rrra_haystack.multivectors._NUMBERS_PER_REQUEST", 10_000)
+    monkeypatch.setattr("rrra_haystack.qdrant.multivectors._NUMBERS_PER_REQUEST", 10_000)
     store = filled(indexed)
     assert store.count_documents() == len(indexed)
     assert write_documents(store, indexed, DuplicatePolicy.SKIP) == 0

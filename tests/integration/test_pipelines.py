@@ -7,7 +7,7 @@ import pytest
 from chat_server import ChatServer, chatting
 from projects import edit, load
 
-from rrra_haystack.cli.indexing import index
+from rrra_haystack.indexing.index import index
 from rrra_haystack.pipeline_files import opened, read_pipeline
 
 QUESTION = "When was the Golden Gate Bridge opened?"

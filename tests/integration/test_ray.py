@@ -19,8 +19,11 @@ from qdrant_client import QdrantClient
 from qdrant_server import qdrant_server
 from typer.testing import CliRunner
 
-from rrra_haystack.cli import app, indexing, ray_indexing, stages
-from rrra_haystack.cli.indexing import index
+from rrra_haystack.cli import app
+from rrra_haystack.indexing import index as indexing
+from rrra_haystack.indexing import ray_workers as ray_indexing
+from rrra_haystack.indexing import steps as stages
+from rrra_haystack.indexing.index import index
 from rrra_haystack.pipeline_files import read_pipeline
 
 ray = pytest.importorskip("ray")

@@ -12,9 +12,9 @@ from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from qdrant_server import Server, qdrant_server
 
 from rrra_haystack import RRRADocumentEmbedder, RRRAEmbedder, RRRARetriever
-from rrra_haystack.cli import indexing
-from rrra_haystack.cli.indexing import index
-from rrra_haystack.enriching import enrich
+from rrra_haystack.enriching.adding_codes import enrich
+from rrra_haystack.indexing import index as indexing
+from rrra_haystack.indexing.index import index
 from rrra_haystack.pipeline_files import opened, read_pipeline
 
 QUESTION = "Where does the Danube rise?"
@@ -23,7 +23,7 @@ QUESTION = "Where does the Danube rise?"
 @pytest.fixture(autouse=True)
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tries follow each other at once."""
-    monkeypatch.setattr("rrra_haystack.remote._LONGEST_WAIT", 0.0)
+    monkeypatch.setattr("rrra_haystack.qdrant.patience._LONGEST_WAIT", 0.0)
 
 
 @pytest.fixture
@@ -220,7 +220,7 @@ def test_nothing_is_lost_in_an_interrupted_indexing(
     key: Secret, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("rrra_haystack.cli.indexing._BATCH_BYTES", 1)
+    monkeypatch.setattr("rrra_haystack.indexing.index._BATCH_BYTES", 1)
     with qdrant_server() as server:
         pipeline = read_pipeline(None, "indexing.yaml", server.url)
         index([files / "rivers.txt"], pipeline)

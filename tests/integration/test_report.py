@@ -6,9 +6,16 @@ import numpy as np
 import pytest
 from browser import chromium, needs_chromium
 from facts import write_facts
-from rrra_training.alignment import Span, align
-from rrra_training.evaluation import COMPARED, Evaluation, difference, evaluate, query_costs, query_milliseconds
-from rrra_training.report import cut, write_report
+from rrra_training.evaluation.evaluate import (
+    COMPARED,
+    Evaluation,
+    difference,
+    evaluate,
+    query_costs,
+    query_milliseconds,
+)
+from rrra_training.report.alignment import Span, align
+from rrra_training.report.page import cut, write_report
 
 from rrra_haystack import RRRAModel
 

@@ -21,14 +21,14 @@ from haystack.components.writers import DocumentWriter
 from haystack.dataclasses import ChatMessage
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from projects import edit
-from rrra_training import serving_speed
-from rrra_training.serving_speed import load, start, time_query, wait_for
+from rrra_training.studies import serving_speed
+from rrra_training.studies.serving_speed import load, start, time_query, wait_for
 
 from rrra_haystack import RRRARetriever
-from rrra_haystack.cli.indexing import index
+from rrra_haystack.indexing.index import index
 from rrra_haystack.pipeline_files import read_pipeline
-from rrra_haystack.reader import load_reader
-from rrra_haystack.serving import ServedPipeline, as_text, served, take_turns
+from rrra_haystack.reader.loading import load_reader
+from rrra_haystack.serving.application import ServedPipeline, as_text, served, take_turns
 
 QUESTION = "When was the Golden Gate Bridge opened?"
 

@@ -14,14 +14,14 @@ import torch
 import yaml
 from facts import write_facts
 from haystack import Document
-from rrra_training.compare import app as compare
-from rrra_training.fitting import fit, fused, relevance_of
-from rrra_training.joint import JointTraining, draw_negatives
-from rrra_training.judging import Verdicts, judge, projected
-from rrra_training.recipe import load_recipe
-from rrra_training.rundir import RunDirectory
-from rrra_training.samplers import TopK
-from rrra_training.sets import CandidateSet, prepare
+from rrra_training.candidates.preparing import CandidateSet, prepare
+from rrra_training.judging.fitting import fit, fused, relevance_of
+from rrra_training.judging.verdicts import Verdicts, judge, projected
+from rrra_training.negatives.samplers import TopK
+from rrra_training.phases.joint.rounds import JointTraining, draw_negatives
+from rrra_training.recipe.recipe import load_recipe
+from rrra_training.runs.directory import RunDirectory
+from rrra_training.studies.compare import app as compare
 from rrra_training.train import Workshop, check_inputs, train
 from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
@@ -29,7 +29,7 @@ from typer.testing import CliRunner, Result
 
 from rrra_haystack import RRRAAdapterRanker, RRRADocumentEmbedder, RRRAModel
 from rrra_haystack.cli import app
-from rrra_haystack.encoder import Encoder
+from rrra_haystack.model.encoder import Encoder
 
 STEPS = 30
 

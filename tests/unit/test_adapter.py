@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from torch import nn
 from torch.nn.functional import normalize
 
-from rrra_haystack.adapter import (
+from rrra_haystack.model.adapter.adapter import (
     AdapterConfig,
     Judgement,
     Observation,
@@ -19,7 +19,7 @@ from rrra_haystack.adapter import (
     linear_normalisation_loss,
     relation_product,
 )
-from rrra_haystack.segments import Segments
+from rrra_haystack.model.segments import Segments
 
 D, H, N, M = 16, 8, 5, 3
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from rrra_haystack.answers import AnswerCalibration, AnswerRegression, logit
+from rrra_haystack.reader.answers import AnswerCalibration, AnswerRegression, logit
 
 CALIBRATION = AnswerCalibration(
     right=AnswerRegression(bias=-1.0, span=0.5, relevance=2.0),

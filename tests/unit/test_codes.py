@@ -8,9 +8,16 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
-from rrra_haystack.adapter import places
-from rrra_haystack.codes import InvalidCodesError, TokenCodec, fingerprint, join_record, kind_of, split_record
-from rrra_haystack.words import word_codes
+from rrra_haystack.model.adapter.adapter import places
+from rrra_haystack.model.codes.codec import (
+    InvalidCodesError,
+    TokenCodec,
+    fingerprint,
+    join_record,
+    kind_of,
+    split_record,
+)
+from rrra_haystack.model.words import word_codes
 
 KINDS = ("int8", "1bit")
 LENGTHS = torch.tensor([0, 7, 1, 0, 30, 12, 0])

@@ -3,8 +3,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from rrra_haystack.detection import FEATURES, Detection, list_features
-from rrra_haystack.model import RRRAModel
+from rrra_haystack.model.detection import FEATURES, Detection, list_features
+from rrra_haystack.model.rrra_model import RRRAModel
 
 
 def test_list_features_on_hand_computed_numbers() -> None:

@@ -1,7 +1,7 @@
 import pytest
 
 from rrra_haystack import RRRAModel
-from rrra_haystack.lexical import sparse_documents, sparse_query
+from rrra_haystack.documents.sparse import sparse_documents, sparse_query
 
 
 def test_bm25_on_hand_computed_numbers() -> None:

@@ -10,13 +10,13 @@ import torch
 from sentence_transformers import SentenceTransformer
 from texts import TEXTS
 
-from rrra_haystack.adapter import AdapterConfig, Observation, StateTokens
-from rrra_haystack.codes import InvalidCodesError
-from rrra_haystack.encoder import Encoder
-from rrra_haystack.model import RRRAModel
-from rrra_haystack.model_files import RRRAConfig
-from rrra_haystack.reader import DEFAULT_READER
-from rrra_haystack.segments import Segments
+from rrra_haystack.model.adapter.adapter import AdapterConfig, Observation, StateTokens
+from rrra_haystack.model.codes.codec import InvalidCodesError
+from rrra_haystack.model.config import RRRAConfig
+from rrra_haystack.model.encoder import Encoder
+from rrra_haystack.model.rrra_model import RRRAModel
+from rrra_haystack.model.segments import Segments
+from rrra_haystack.reader.loading import DEFAULT_READER
 
 QUESTIONS = ["Where does the Danube begin?", "Why does dough rise?", "Which moon is the biggest?", "What is scurvy?"]
 
@@ -537,7 +537,7 @@ def test_embeddings_are_those_of_the_encoder(model: RRRAModel) -> None:
 
 
 def test_only_the_last_queries_are_remembered(model: RRRAModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rrra_haystack.model._QUERIES_KEPT", 4)
+    monkeypatch.setattr("rrra_haystack.model.rrra_model._QUERIES_KEPT", 4)
     fresh = RRRAModel(model.encoder, model.config)
     first = fresh.encode_query("0")
     for number in range(1, 4):

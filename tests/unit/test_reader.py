@@ -9,7 +9,7 @@ from texts import TEXTS
 
 from rrra_haystack import RRRAReader
 from rrra_haystack.pretrained import bundled
-from rrra_haystack.reader import DEFAULT_READER, load_reader
+from rrra_haystack.reader.loading import DEFAULT_READER, load_reader
 
 TYPE = "haystack_integrations.components.readers.rrra.reader.RRRAReader"
 

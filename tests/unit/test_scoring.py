@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from rrra_haystack.scoring import Calibration, check_fusion_weight, reranking_score, resampling_score
+from rrra_haystack.model.scoring import Calibration, check_fusion_weight, reranking_score, resampling_score
 
 cosines = st.floats(-1, 1, width=32)
 weights = st.floats(0, 20)

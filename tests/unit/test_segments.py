@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rrra_haystack.segments import Segments
+from rrra_haystack.model.segments import Segments
 
 LENGTHS = st.lists(st.integers(0, 40), min_size=1, max_size=6)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rrra_haystack.words import lexical_scores, query_word_codes, word_codes
+from rrra_haystack.model.words import lexical_scores, query_word_codes, word_codes
 
 some_words = st.lists(st.sampled_from(["yeast", "salt", "dough", "bread"]), max_size=8)
 

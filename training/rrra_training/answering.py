@@ -25,15 +25,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from tqdm.auto import tqdm
 
-from rrra_haystack.answers import ANSWERS_FILE, AnswerCalibration, AnswerRegression, logit
-from rrra_haystack.documents import SCORES_KEY
+from rrra_haystack.documents.metadata import SCORES_KEY
 from rrra_haystack.files import atomic_file, atomic_write
 from rrra_haystack.pipeline_files import question_inputs, read_pipeline, share_stores
 from rrra_haystack.pretrained import bundled
-from rrra_haystack.reader import DEFAULT_READER
+from rrra_haystack.reader.answers import ANSWERS_FILE, AnswerCalibration, AnswerRegression, logit
+from rrra_haystack.reader.loading import DEFAULT_READER
 from rrra_training.data import BeirDataset, Query
-from rrra_training.fitting import expected_calibration_error
-from rrra_training.metrics import paired_interval, randomisation_test
+from rrra_training.judging.fitting import expected_calibration_error
+from rrra_training.measures.ranking import paired_interval, randomisation_test
 from rrra_training.reading import exact_match, f1
 
 # An answer is right if it shares this much with a right one.

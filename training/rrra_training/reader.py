@@ -34,9 +34,9 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from rrra_haystack.files import atomic_directory, atomic_write
 from rrra_haystack.pretrained import resolve_encoder
-from rrra_haystack.reader import DEFAULT_READER
+from rrra_haystack.reader.loading import DEFAULT_READER
 from rrra_training.data import BeirDataset
-from rrra_training.rundir import trainer_checkpoint
+from rrra_training.runs.directory import trainer_checkpoint
 
 NEAREST = 8
 _RECIPE = "recipe.json"

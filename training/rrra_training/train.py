@@ -12,25 +12,25 @@ import numpy as np
 import torch
 from torch import nn
 
-from rrra_haystack.adapter import AdapterConfig, RelationAwareAdapter
-from rrra_haystack.detection import Detection
-from rrra_haystack.encoder import Encoder
 from rrra_haystack.files import atomic_write
-from rrra_haystack.model import RRRAModel
-from rrra_haystack.model_files import RRRAConfig
-from rrra_training.adapter_training import PHASE, AdapterLearner, above, adapter_shape, below, train_adapter
-from rrra_training.card import model_card
+from rrra_haystack.model.adapter.adapter import AdapterConfig, RelationAwareAdapter
+from rrra_haystack.model.config import RRRAConfig
+from rrra_haystack.model.detection import Detection
+from rrra_haystack.model.encoder import Encoder
+from rrra_haystack.model.rrra_model import RRRAModel
+from rrra_training.candidates.preparing import CandidateSet, SplitConfig, check_splits, prepare
+from rrra_training.corpora.store import cache_key
 from rrra_training.data import open_dataset
-from rrra_training.detection import Detector, can_fit_detection, detection_at_start
-from rrra_training.dual_encoder import PairSource, train_dual_encoder
-from rrra_training.fitting import LEXICAL_WEIGHTS, Fit, fit, fused, measured
-from rrra_training.joint import train_joint
-from rrra_training.judging import ProjectedStates, Verdicts, judge, projected
-from rrra_training.processes import processes
-from rrra_training.recipe import Recipe
-from rrra_training.rundir import RunDirectory
-from rrra_training.sets import CandidateSet, SplitConfig, check_splits, prepare
-from rrra_training.store import cache_key
+from rrra_training.judging.detector import Detector, can_fit_detection, detection_at_start
+from rrra_training.judging.fitting import LEXICAL_WEIGHTS, Fit, fit, fused, measured
+from rrra_training.judging.verdicts import ProjectedStates, Verdicts, judge, projected
+from rrra_training.phases.adapter.training import PHASE, AdapterLearner, above, adapter_shape, below, train_adapter
+from rrra_training.phases.dual_encoder.training import PairSource, train_dual_encoder
+from rrra_training.phases.joint.rounds import train_joint
+from rrra_training.phases.model_card import model_card
+from rrra_training.recipe.recipe import Recipe
+from rrra_training.runs.directory import RunDirectory
+from rrra_training.runs.processes import processes
 
 logger = logging.getLogger(__name__)
 

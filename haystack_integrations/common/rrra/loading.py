@@ -2,7 +2,7 @@ from typing import Any, Protocol
 
 from haystack.utils import ComponentDevice, Secret
 
-from rrra_haystack.model import RRRAModel
+from rrra_haystack.model.rrra_model import RRRAModel
 
 
 class UsesModel(Protocol):

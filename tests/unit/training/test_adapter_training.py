@@ -3,7 +3,15 @@ import math
 import numpy as np
 import pytest
 import torch
-from rrra_training.adapter_training import (
+from rrra_training.candidates.evidence import Labels, Source
+from rrra_training.candidates.lists import ListConfig, draw_lists
+from rrra_training.candidates.mining import Mined
+from rrra_training.candidates.preparing import CandidateSet, Positives
+from rrra_training.candidates.styles import StyleConfig, claim, keywords, restyle
+from rrra_training.data import Query
+from rrra_training.judging.fitting import expected_calibration_error
+from rrra_training.judging.verdicts import project, quantised
+from rrra_training.phases.adapter.training import (
     AdapterTraining,
     _class_weights,
     _draws,
@@ -13,18 +21,10 @@ from rrra_training.adapter_training import (
     outcome_loss,
     outcome_targets,
 )
-from rrra_training.batches import ListConfig, draw_lists
-from rrra_training.data import Query
-from rrra_training.evidence import Labels, Source
-from rrra_training.fitting import expected_calibration_error
-from rrra_training.judging import project, quantised
-from rrra_training.mining import Mined
-from rrra_training.processes import processes
-from rrra_training.sets import CandidateSet, Positives
-from rrra_training.styles import StyleConfig, claim, keywords, restyle
+from rrra_training.runs.processes import processes
 
-from rrra_haystack.adapter import Outcome
-from rrra_haystack.codes import TokenCodec
+from rrra_haystack.model.adapter.adapter import Outcome
+from rrra_haystack.model.codes.codec import TokenCodec
 
 
 class Sized:

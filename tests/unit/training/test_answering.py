@@ -24,8 +24,8 @@ from rrra_training.data import Query
 from texts import TEXTS
 
 from rrra_haystack import RRRADocumentEmbedder
-from rrra_haystack.answers import AnswerCalibration, AnswerRegression
 from rrra_haystack.pipeline_files import read_pipeline, store_parameters
+from rrra_haystack.reader.answers import AnswerCalibration, AnswerRegression
 
 QUESTION = Query(id="q", text="When was the Golden Gate Bridge opened?", answers=("1937", "May 1937"))
 BRIDGE = next(number for number, text in enumerate(TEXTS) if "Golden Gate" in text)

@@ -2,8 +2,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rrra_training.evidence import EvidenceConfig, QueryEvidence, Source, label, normalised_words, read_teacher
-from rrra_training.store import StateStore
+from rrra_training.candidates.evidence import (
+    EvidenceConfig,
+    QueryEvidence,
+    Source,
+    label,
+    normalised_words,
+    read_teacher,
+)
+from rrra_training.corpora.store import StateStore
 
 from rrra_haystack import RRRAModel
 

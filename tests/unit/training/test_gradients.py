@@ -7,9 +7,9 @@ import pytest
 import torch
 import typer
 from facts import write_facts
-from rrra_training.gradients import SAMPLERS, Lists, main, profile, score_gradients
-from rrra_training.losses import InfoNCE
-from rrra_training.samplers import Candidates, Random, TopK
+from rrra_training.negatives.losses import InfoNCE
+from rrra_training.negatives.samplers import Candidates, Random, TopK
+from rrra_training.studies.gradients import SAMPLERS, Lists, main, profile, score_gradients
 from typer.testing import CliRunner
 
 TEMPERATURE = 0.05

@@ -6,21 +6,15 @@ import numpy as np
 import pytest
 import torch
 from facts import write_facts
-from rrra_training.detection import Detector, false_negatives, features_of, fit_detection, hide_positives
-from rrra_training.detection_benchmark import (
-    Method,
-    auroc_interval,
-    cross_validated,
-    measure,
-    precision_at,
-)
-from rrra_training.detection_benchmark import app as benchmark
-from rrra_training.evidence import EvidenceConfig
-from rrra_training.gradients import read_lists
-from rrra_training.judging import projected
-from rrra_training.mining import MiningConfig
-from rrra_training.sets import CandidateSet, Positives, SplitConfig, prepare
-from rrra_training.shared_labels import SharedLabels, _evenly
+from rrra_training.candidates.evidence import EvidenceConfig
+from rrra_training.candidates.mining import MiningConfig
+from rrra_training.candidates.preparing import CandidateSet, Positives, SplitConfig, prepare
+from rrra_training.candidates.shared_labels import SharedLabels, _evenly
+from rrra_training.judging.detector import Detector, false_negatives, features_of, fit_detection, hide_positives
+from rrra_training.judging.verdicts import projected
+from rrra_training.studies.detection_benchmark import Method, auroc_interval, cross_validated, measure, precision_at
+from rrra_training.studies.detection_benchmark import app as benchmark
+from rrra_training.studies.gradients import read_lists
 from sentence_transformers import CrossEncoder
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -28,9 +22,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from typer.testing import CliRunner
 
-from rrra_haystack.detection import SHARED_LABELS_WEIGHT, Detection
-from rrra_haystack.encoder import native_dtype
-from rrra_haystack.model import RRRAModel
+from rrra_haystack.model.detection import SHARED_LABELS_WEIGHT, Detection
+from rrra_haystack.model.encoder import native_dtype
+from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_haystack.pretrained import resolve_encoder
 
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
-from rrra_training.losses import CCR, CW, PNE, PUCL, AnyLoss, InfoNCE, Loss
+from rrra_training.negatives.losses import CCR, CW, PNE, PUCL, AnyLoss, InfoNCE, Loss
 
 NAMES = ["infonce", "ccr", "pucl", "cw", "pne"]
 every_loss = pytest.mark.parametrize("name", NAMES)

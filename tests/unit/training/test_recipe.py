@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from rrra_training.benchmark import BenchmarkPlan, recipe_of
-from rrra_training.cross_encoder import CrossEncoderRecipe
-from rrra_training.recipe import bundled_recipes, find_recipe, load_recipe, load_yaml
+from rrra_training.recipe.recipe import bundled_recipes, find_recipe, load_recipe, load_yaml
+from rrra_training.studies.benchmark import BenchmarkPlan, recipe_of
+from rrra_training.studies.cross_encoder import CrossEncoderRecipe
 
 MINIMAL = """
 name: mine

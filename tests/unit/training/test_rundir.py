@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from rrra_training.rundir import RunDirectory, load_optimiser_tensors, optimiser_tensors, smoothed
+from rrra_training.runs.directory import RunDirectory, load_optimiser_tensors, optimiser_tensors, smoothed
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
-from rrra_training.samplers import (
+from rrra_training.negatives.samplers import (
     FNE,
     RRRA,
     AnySampler,

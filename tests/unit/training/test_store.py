@@ -3,13 +3,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from rrra_training import store
-from rrra_training.mining import MiningConfig, mine, mine_cached
-from rrra_training.store import StateStore, encoder_fingerprint
+from rrra_training.candidates.mining import MiningConfig, mine, mine_cached
+from rrra_training.corpora import store
+from rrra_training.corpora.store import StateStore, encoder_fingerprint
 from texts import TEXTS
 
 from rrra_haystack import RRRAModel
-from rrra_haystack.encoder import Encoder
+from rrra_haystack.model.encoder import Encoder
 
 PAIRS = [(f"t{number}", text) for number, text in enumerate(TEXTS)]
 
@@ -128,7 +128,7 @@ def test_a_store_that_is_being_rewritten_is_not_taken(tmp_path: Path, encoder: E
 
     changed = [("t0", "Another text."), *PAIRS[1:10]]
     with monkeypatch.context() as interrupted:
-        interrupted.setattr("rrra_training.store._append", stop)
+        interrupted.setattr("rrra_training.corpora.store._append", stop)
         with pytest.raises(KeyboardInterrupt):
             StateStore.build(tmp_path / "s", changed, encoder, task="document")
     with pytest.raises(ValueError, match="is not complete"):

@@ -6,9 +6,9 @@ from haystack.utils import ComponentDevice, Secret
 from haystack.utils.hf import deserialize_hf_model_kwargs, serialize_hf_model_kwargs
 
 from haystack_integrations.common.rrra import shared_model
-from rrra_haystack.documents import CODES_KEY, text_to_embed
-from rrra_haystack.lexical import sparse_documents
-from rrra_haystack.model import DEFAULT_MODEL, RRRAModel
+from rrra_haystack.documents.metadata import CODES_KEY, text_to_embed
+from rrra_haystack.documents.sparse import sparse_documents
+from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
 
 
 @component

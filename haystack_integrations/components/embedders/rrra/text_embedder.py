@@ -6,8 +6,8 @@ from haystack.utils import ComponentDevice, Secret
 from haystack.utils.hf import deserialize_hf_model_kwargs, serialize_hf_model_kwargs
 
 from haystack_integrations.common.rrra import shared_model
-from rrra_haystack.lexical import sparse_query
-from rrra_haystack.model import DEFAULT_MODEL, RRRAModel
+from rrra_haystack.documents.sparse import sparse_query
+from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
 
 
 @component
@@ -70,7 +70,7 @@ class RRRAEmbedder:
             were embedded with `sparse=True`.
         :param multivector:
             If `True`, the query gets a `multivector` of its tokens too, for a Qdrant that holds the documents' tokens
-            in a multivector; see `rrra_haystack.multivectors`.
+            in a multivector; see `rrra_haystack.qdrant.multivectors`.
         :param trust_remote_code:
             If `False`, allows only Hugging Face verified model architectures.
             If `True`, allows custom models and scripts.

@@ -7,10 +7,10 @@ from haystack.utils.hf import deserialize_hf_model_kwargs, serialize_hf_model_kw
 from haystack.utils.misc import _deduplicate_documents
 
 from haystack_integrations.common.rrra import shared_model
-from rrra_haystack.codes import kind_of
-from rrra_haystack.documents import CODES_KEY, SCORES_KEY, text_to_embed
-from rrra_haystack.model import DEFAULT_MODEL, RRRAModel
-from rrra_haystack.scoring import check_fusion_weight
+from rrra_haystack.documents.metadata import CODES_KEY, SCORES_KEY, text_to_embed
+from rrra_haystack.model.codes.codec import kind_of
+from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
+from rrra_haystack.model.scoring import check_fusion_weight
 
 logger = logging.getLogger(__name__)
 

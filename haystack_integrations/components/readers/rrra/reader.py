@@ -7,10 +7,10 @@ from haystack import Document, ExtractedAnswer, component, default_from_dict, de
 from haystack.utils import ComponentDevice, Secret
 from haystack.utils.hf import deserialize_hf_model_kwargs, serialize_hf_model_kwargs
 
-from rrra_haystack.answers import AnswerCalibration, logit
-from rrra_haystack.documents import SCORES_KEY
+from rrra_haystack.documents.metadata import SCORES_KEY
 from rrra_haystack.pretrained import bundled, bundled_names
-from rrra_haystack.reader import DEFAULT_READER, is_difference, load_reader
+from rrra_haystack.reader.answers import AnswerCalibration, logit
+from rrra_haystack.reader.loading import DEFAULT_READER, is_difference, load_reader
 
 if TYPE_CHECKING:
     from haystack_integrations.components.readers.transformers import TransformersExtractiveReader

@@ -11,9 +11,9 @@ from haystack_integrations.document_stores.qdrant.converters import DENSE_VECTOR
 from qdrant_client import AsyncQdrantClient, QdrantClient
 from qdrant_client.http import models
 
-from rrra_haystack.multivectors import check_multivector, multivector_dimension
-from rrra_haystack.remote import checked_client, is_embedded, patiently, patiently_async, place_of
-from rrra_haystack.searching import (
+from rrra_haystack.qdrant.multivectors import check_multivector, multivector_dimension
+from rrra_haystack.qdrant.patience import checked_client, is_embedded, patiently, patiently_async, place_of
+from rrra_haystack.qdrant.searching import (
     check_search_params,
     documents_of,
     is_rescored,
@@ -218,7 +218,8 @@ class RRRARetriever:
             of the dense search.
         :param query_multivector:
             Tokens of the query, as `RRRAEmbedder` gives them: Qdrant then puts the candidates in order by token match,
-            over the multivector of `rrra_haystack.multivectors`. `score` and `score_threshold` are token matches.
+            over the multivector of `rrra_haystack.qdrant.multivectors`. `score` and `score_threshold` are token
+            matches.
         :returns:
             A dictionary with the following keys:
             - `documents`: The retrieved documents.
@@ -296,7 +297,8 @@ class RRRARetriever:
             of the dense search.
         :param query_multivector:
             Tokens of the query, as `RRRAEmbedder` gives them: Qdrant then puts the candidates in order by token match,
-            over the multivector of `rrra_haystack.multivectors`. `score` and `score_threshold` are token matches.
+            over the multivector of `rrra_haystack.qdrant.multivectors`. `score` and `score_threshold` are token
+            matches.
         :returns:
             A dictionary with the following keys:
             - `documents`: The retrieved documents.

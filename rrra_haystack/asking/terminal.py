@@ -1,0 +1,55 @@
+"""Tables that people read."""
+
+from typing import Any
+
+from haystack import ExtractedAnswer
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from rrra_haystack.asking.ask import Asked
+from rrra_haystack.documents.metadata import SCORES_KEY, source_of
+
+_SHOWN = 90
+
+
+def show(console: Console, asked: Asked, passages: int = 3) -> None:
+    """Print a question, its answers, and what the adapter changed."""
+    table = Table(box=None, pad_edge=False, show_header=True, header_style="dim")
+    table.add_column("rank", justify="right")
+    table.add_column("before", justify="right")
+    table.add_column("relevance", justify="right")
+    table.add_column("passage")
+    for passage in asked.passages[:passages]:
+        moved = passage.before is not None and passage.before != passage.rank
+        probability = passage.document.meta.get(SCORES_KEY, {}).get("relevance_probability")
+        text = " ".join((passage.document.content or "").split())
+        table.add_row(
+            str(passage.rank),
+            Text(str(passage.before or "-"), style="bold green" if moved else "dim"),
+            "-" if probability is None else f"{probability:.2f}",
+            Text(text[:_SHOWN] + ("..." if len(text) > _SHOWN else "")) + Text(f"  {passage.source}", style="dim"),
+        )
+    parts: list[Text | Table] = [answer_line(asked), Text()] if asked.answers else []
+    parts.append(table)
+    footer = f"{len(asked.retrieved)} candidates, {asked.milliseconds:.0f} ms"
+    title = Text(asked.question, style="bold")
+    console.print(Panel(Group(*parts), title=title, title_align="left", subtitle=footer))
+
+
+def answer_line(asked: Asked) -> Text:
+    """The best answer, or that there is none and what comes nearest; of extracted ones, how probable they are."""
+    best = asked.answers[0]
+    if best.data:
+        return _said(best, "bold cyan")
+    none = Text("No answer found.", style="yellow")
+    nearest = next((answer for answer in asked.answers if answer.data), None)
+    return none if nearest is None else none + Text("  Nearest: ", style="dim") + _said(nearest, "")
+
+
+def _said(answer: Any, style: str) -> Text:
+    line = Text(str(answer.data).strip(), style=style)
+    if isinstance(answer, ExtractedAnswer):
+        line += Text(f"  {answer.score:.0%}  {source_of(answer.document)}", style="dim")
+    return line

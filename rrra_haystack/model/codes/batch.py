@@ -1,0 +1,145 @@
+"""Token codes against a query: integer products with all tokens of a candidate list, and what is made of them."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rrra_haystack.model.segments import Segments, ranges
+
+
+@dataclass(frozen=True)
+class CodeBatch:
+    """
+    The token codes of n documents, read but not expanded.
+
+    :param rows: Rows of all documents as one matrix, a row a token, shape ``[R, row_bytes]``, uint8; rows of no
+        document may lie between those of one and the next.
+    :param ends: The row after the last token of each document, shape ``[n]``.
+    :param lengths: Tokens of each document, shape ``[n]``, int64.
+    :param token_scale: Factor that restores the scale of each document's tokens, shape ``[n]``, float32.
+    :param pooled: The documents' pooled embeddings, shape ``[n, d]``, float32.
+    :param words: The documents' words, one document after the other, shape ``[W]``, uint16.
+    :param word_counts: Words of each document, shape ``[n]``, int64.
+    :param is_binary: Whether only the signs of the token states are kept, eight to a byte.
+    """
+
+    rows: np.ndarray
+    ends: np.ndarray
+    lengths: np.ndarray
+    token_scale: np.ndarray
+    pooled: Tensor
+    words: np.ndarray
+    word_counts: np.ndarray
+    is_binary: bool
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @property
+    def token_dim(self) -> int:
+        """Dimensions of a token state."""
+        return self.rows.shape[1] * (8 if self.is_binary else 1)
+
+    def _values(self, rows: Tensor) -> Tensor:
+        """Rows as int8 numbers, shape ``[R, token_dim]``; of `1bit` codes the bits, 0 or 1."""
+        if not self.is_binary:
+            return rows.view(torch.int8)
+        return torch.from_numpy(np.unpackbits(rows.numpy(), axis=1)).view(torch.int8)
+
+    @cached_property
+    def _token_values(self) -> Tensor:
+        """The tokens as int8 numbers, shape ``[T, token_dim]``."""
+        tokens = torch.from_numpy(ranges(self.ends - self.lengths, self.lengths))
+        return self._values(torch.from_numpy(self.rows).index_select(0, tokens))
+
+    def _signed(self, values: Tensor) -> Tensor:
+        return values.float() * 2 - 1 if self.is_binary else values.float()
+
+    def token_states(self) -> Tensor:
+        """The token states as the codes keep them, one document after the other, shape ``[T, token_dim]``."""
+        return self._signed(self._token_values) * self._token_scales[:, None]
+
+    def match(self, query_states: Tensor) -> Tensor:
+        """
+        The score of the best-matching token of each document for each query token (MaxSim, arXiv 2004.12832).
+
+        :param query_states: Projected token states of the query, shape ``[m, token_dim]``; their lengths do not matter.
+        :returns: Cosines, shape ``[n, m]``; -1 where a document has no token.
+        """
+        query, peak = _as_int8(query_states)
+        best = torch.full((len(query), len(self)), -1.0)
+        filled = np.flatnonzero(self.lengths)
+        if len(query) == 0 or len(filled) == 0:
+            return best.T
+        # Rows of no document are multiplied too: that costs less than a copy of the others.
+        products = _int8_product(query, self._values(torch.from_numpy(self.rows)))
+        # Segments: the tokens of a document, then what lies before the next one's tokens, which is skipped.
+        bounds = np.stack([(self.ends - self.lengths)[filled], self.ends[filled]], axis=1).reshape(-1)
+        # The last bound may lie behind the matrix; the last segment is then open.
+        bounds = bounds[bounds < len(self.rows)]
+        maxima = torch.from_numpy(np.ascontiguousarray(np.maximum.reduceat(products.numpy(), bounds, axis=1)[:, ::2]))
+        if self.is_binary:
+            maxima = maxima * 2 - query.sum(dim=1, dtype=torch.int64)[:, None]
+        best[:, filled] = maxima.float() * torch.from_numpy(self.token_scale[filled]) * (peak / 127)
+        return best.T
+
+    @cached_property
+    def segments(self) -> Segments:
+        """Which tokens belong to which document."""
+        return Segments(self.lengths)
+
+    @cached_property
+    def _token_scales(self) -> Tensor:
+        """Factor that restores each token's scale, shape ``[T]``."""
+        return torch.from_numpy(np.repeat(self.token_scale, self.lengths))
+
+    def similarity(self, vectors: Tensor) -> Tensor:
+        """
+        Cosines of vectors with every token.
+
+        :param vectors: Shape ``[v, token_dim]``; their lengths do not matter.
+        :returns: Shape ``[v, T]``.
+        """
+        query, peak = _as_int8(vectors)
+        if len(query) == 0 or not self.lengths.any():
+            return torch.zeros((len(query), int(self.lengths.sum())))
+        products = _int8_product(query, self._token_values).float()
+        if self.is_binary:
+            products = products * 2 - query.sum(dim=1, dtype=torch.int64)[:, None]
+        return products.mul_(self._token_scales).mul_(peak / 127)
+
+    def states_at(self, places: Tensor) -> Tensor:
+        """
+        Token states of length 1.
+
+        :param places: Places among the T tokens, any shape.
+        :returns: Shape ``[*places.shape, token_dim]``; 0 where a place is -1.
+        """
+        if not self.lengths.any():
+            return torch.zeros((*places.shape, self.token_dim))
+        states = self._signed(self._token_values[places.clamp_min(0)]) * (places >= 0)[..., None]
+        return torch.nn.functional.normalize(states, dim=-1)
+
+
+def _as_int8(vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """Vectors of length 1 as int8 numbers, and of each the number that 127 stands for, shape ``[v, 1]``."""
+    unit = torch.nn.functional.normalize(vectors.float(), dim=-1)
+    peak = unit.abs().amax(dim=1, keepdim=True).clamp_min(1e-12)
+    return (unit * (127 / peak)).round().to(torch.int8), peak
+
+
+def eight_bits(vectors: Tensor) -> Tensor:
+    """Vectors as the scorer sees a query: of length 1, in eight bits a dimension; shape ``[v, h]``, float32."""
+    codes, peak = _as_int8(vectors)
+    return codes * (peak / 127)
+
+
+def _int8_product(query: Tensor, values: Tensor) -> Tensor:
+    """``query @ values.T`` of int8 matrices, exact, shape ``[m, R]``, int32."""
+    try:
+        return torch._int_mm(query, values.T)  # noqa: SLF001  (there is no public name for it)
+    except (AttributeError, RuntimeError, NotImplementedError):  # platforms without an integer kernel
+        return (query.float() @ values.T.float()).to(torch.int32)

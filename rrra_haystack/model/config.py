@@ -1,0 +1,128 @@
+"""The files of a model: where they are found, and what its ``rrra/config.json`` says."""
+
+import json
+import logging
+from pathlib import Path
+
+from huggingface_hub import file_exists, snapshot_download, try_to_load_from_cache
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from rrra_haystack.model.adapter.adapter import AdapterConfig
+from rrra_haystack.model.codes.codec import CodeKind
+from rrra_haystack.model.detection import Detection
+from rrra_haystack.model.scoring import Calibration
+from rrra_haystack.pretrained import bundled, bundled_names, resolve_encoder
+
+logger = logging.getLogger(__name__)
+
+CONFIG = "rrra/config.json"
+WEIGHTS = "rrra/adapter.safetensors"
+
+_VERSION = 1
+
+
+class RRRAConfig(BaseModel):
+    """
+    What ``rrra/config.json`` holds.
+
+    :param version: Version of this file's layout.
+    :param encoder: The encoder's name, for models that do not bring their encoder along.
+    :param revision: The encoder's revision on the hub.
+    :param layer: Hidden layer that the token states are taken from; -1 is the last.
+    :param code: Kind of the token codes that are written.
+    :param fusion_weight: The exponent lambda of the reranking score.
+    :param lexical_weight: How much the words in common add to the adapter score; 0 for nothing.
+    :param calibration: Makes a probability of relevance from a reranking score.
+    :param detection: Makes a probability that an unlabelled passage is relevant, given one that is labelled so.
+    :param adapter: The adapter's shape.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: int = _VERSION
+    encoder: str
+    revision: str | None = None
+    layer: int = -1
+    code: CodeKind = "1bit"
+    lexical_weight: float = Field(0.0, ge=0)
+    # Untrained values, chosen and fitted on the dev splits of four sets; docs/untrained.md says how.
+    fusion_weight: float = Field(3.0, ge=0)
+    calibration: Calibration = Calibration(slope=5.6, gap_slope=14.9, intercept=-4.2)
+    detection: Detection = Detection()
+    adapter: AdapterConfig
+
+
+def find_directory(model: str, token: str | None, revision: str | None, *, local_files_only: bool) -> Path | None:
+    """
+    Find the files of a model, on disk or on the hub.
+
+    :param model: What :meth:`RRRAModel.load` takes.
+    :param token: Token for private models of the hub.
+    :param revision: Branch, tag or commit of a hub model.
+    :param local_files_only: Look for hub models in the local cache only.
+    :returns: Its local directory; `None` for a plain encoder, which sentence-transformers finds by itself.
+    :raises FileNotFoundError: If `model` is a path and nothing is there.
+    """
+    if (found := bundled(model)) is not None:
+        return found
+    resolved = resolve_encoder(model)
+    if Path(resolved).is_dir():
+        return Path(resolved)
+    looks_like_path = model.startswith((".", "/", "~", "\\")) or model.count("/") > 1
+    if looks_like_path or "/" not in model:
+        msg = (
+            f"There is no model {model!r}: it is no directory, no hub id (owner/name), and no bundled name "
+            f"({', '.join([*_bundled_models(), 'all-MiniLM-L6-v2'])})."
+        )
+        raise FileNotFoundError(msg)
+    try:
+        cached = try_to_load_from_cache(model, CONFIG, revision=revision)
+        if not isinstance(cached, str) and (
+            local_files_only or not file_exists(model, CONFIG, revision=revision, token=token)
+        ):
+            return None
+        folder = snapshot_download(model, revision=revision, token=token, local_files_only=local_files_only)
+    except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, OSError) as error:
+        # sentence-transformers will say it better, or find the encoder in its cache.
+        logger.debug("No RRRA files of %s on the hub: %s", model, error)
+        return None
+    return Path(folder)
+
+
+def read_config(directory: Path) -> RRRAConfig | None:
+    """
+    Read ``rrra/config.json``.
+
+    :param directory: The model's directory.
+    :returns: What it holds; `None` if the directory is a plain encoder's.
+    :raises ValueError: If it is damaged or of another version.
+    """
+    path = directory / CONFIG
+    if not path.exists():
+        return None
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(data, dict) and data.get("version") != _VERSION:
+            msg = (
+                f"{path} has version {data.get('version')}, but this release of rrra-haystack reads version "
+                f"{_VERSION}. Upgrade rrra-haystack, or save the model again with this release."
+            )
+            raise ValueError(msg)
+        return RRRAConfig.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        reason = first["msg"].removeprefix("Value error, ")
+        msg = (
+            f"{path} is not a valid model configuration: {where}: {reason}. Copy or download the model again, or train "
+            "it again if it is of an earlier release."
+        )
+        raise ValueError(msg) from None
+    except json.JSONDecodeError as error:
+        msg = f"{path} is not valid JSON ({error.msg}, line {error.lineno}). Copy or download the model again."
+        raise ValueError(msg) from None
+
+
+def _bundled_models() -> list[str]:
+    return [name for name in bundled_names() if (path := bundled(name)) is not None and (path / CONFIG).exists()]

@@ -1,0 +1,186 @@
+"""
+Token codes in a multivector of Qdrant instead of the documents' metadata, so that Qdrant matches tokens itself.
+
+The multivector holds the token states as the codes keep them, in 16 bits a dimension; its similarity is the dot product
+and its comparator MaxSim, so that Qdrant's score of a query is the token match. Head, pooled code and words stay in the
+payload: with them, the codes can be put together again byte for byte.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+
+from haystack import Document
+from haystack.document_stores.types import DuplicatePolicy
+from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
+from haystack_integrations.document_stores.qdrant.converters import convert_haystack_documents_to_qdrant_points
+from qdrant_client import QdrantClient, models
+
+from rrra_haystack.documents.metadata import CODES_KEY, HEAD_KEY
+from rrra_haystack.model.codes.codec import split_record
+from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
+from rrra_haystack.qdrant.patience import checked_client, patiently, place_of
+
+MULTIVECTOR_NAME = "rrra_tokens"
+
+# A server takes 32 MB a request, and a number takes up to 20 bytes of JSON.
+_NUMBERS_PER_REQUEST = 2**20
+
+
+def create_collection(
+    store: QdrantDocumentStore,
+    *,
+    model: str | RRRAModel = DEFAULT_MODEL,
+    on_disk: bool | None = None,
+    quantization: models.QuantizationConfig | None = None,
+) -> None:
+    """
+    Create the collection of a document store with a multivector for token codes.
+
+    A collection that has it already is left as it is.
+
+    :param store: The document store, created with ``use_sparse_embeddings=True``, which gives vectors their names.
+    :param model: The model that makes the codes, or what :meth:`RRRAModel.load` takes.
+    :param on_disk: Read the multivectors from disk rather than keep them in memory.
+    :param quantization: Qdrant's quantization of the multivectors. With it, scores are Qdrant's approximations.
+    :raises ValueError: If the store does not name its vectors, or the collection exists and does not fit.
+    """
+    if not store.use_sparse_embeddings:
+        msg = (
+            "A multivector needs a collection with named vectors. Create the QdrantDocumentStore with "
+            "use_sparse_embeddings=True; its documents need no sparse embeddings."
+        )
+        raise ValueError(msg)
+    loaded = model if isinstance(model, RRRAModel) else RRRAModel.shared(model)
+    dimension = loaded.config.adapter.token_dim
+    place = place_of(store)
+    with checked_client(store) as client:
+        if not patiently(partial(client.collection_exists, store.index), place):
+            patiently(partial(_create, store, client, _parameters(dimension, on_disk, quantization)), place)
+            index_fields = partial(store._create_payload_index, store.index, store.payload_fields_to_index)  # noqa: SLF001
+            patiently(index_fields, place)
+        collection = patiently(partial(client.get_collection, store.index), place)
+        found = multivector_dimension(collection)
+        if found != dimension:
+            msg = (
+                f"The collection '{store.index}' exists, and its multivector '{MULTIVECTOR_NAME}' has {found or 'no'} "
+                f"dimensions where {loaded.config.encoder} needs {dimension}. Choose another `index`."
+            )
+            raise ValueError(msg)
+
+
+def _parameters(
+    dimension: int, on_disk: bool | None, quantization: models.QuantizationConfig | None
+) -> models.VectorParams:
+    return models.VectorParams(
+        size=dimension,
+        # Not the cosine: the lengths of the decoded states are part of the score.
+        distance=models.Distance.DOT,
+        multivector_config=models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM),
+        datatype=models.Datatype.FLOAT16,
+        # It is read for candidates alone, so it needs no graph.
+        hnsw_config=models.HnswConfigDiff(m=0),
+        on_disk=on_disk,
+        quantization_config=quantization,
+    )
+
+
+def _create(store: QdrantDocumentStore, client: QdrantClient, multivector: models.VectorParams) -> None:
+    """Create a collection unless it is there; an attempt whose answer was lost may have made it."""
+    if client.collection_exists(store.index):
+        return
+    vectors, sparse_vectors = store._prepare_collection_config(  # noqa: SLF001
+        store.embedding_dim, store.get_distance(store.similarity), sparse_idf=store.sparse_idf
+    )
+    assert isinstance(vectors, dict)
+    client.create_collection(
+        store.index,
+        vectors_config={**vectors, MULTIVECTOR_NAME: multivector},
+        sparse_vectors_config=sparse_vectors,
+        **store._prepare_collection_params(),  # noqa: SLF001
+    )
+
+
+def write_documents(
+    store: QdrantDocumentStore, documents: Sequence[Document], policy: DuplicatePolicy = DuplicatePolicy.FAIL
+) -> int:
+    """
+    Write documents, and their token codes into the multivector instead of the metadata.
+
+    :param store: A document store whose collection :func:`create_collection` made.
+    :param documents: Documents as `RRRADocumentEmbedder` returns them.
+    :param policy: What to do with documents that are there already, as for the store's own method.
+    :returns: Number of documents that were written.
+    :raises ValueError: If the collection has no multivector, or a document has no token codes or damaged ones.
+    """
+    place = place_of(store)
+    with checked_client(store) as client:
+        exists = patiently(partial(client.collection_exists, store.index), place)
+        collection = patiently(partial(client.get_collection, store.index), place) if exists else None
+        check_multivector(store, multivector_dimension(collection) if collection is not None else None)
+    bare = [document.id for document in documents if CODES_KEY not in document.meta]
+    if bare:
+        msg = f"Document {bare[0]} has no token codes. Embed the documents with RRRADocumentEmbedder first."
+        raise ValueError(msg)
+    wanted = patiently(partial(store._handle_duplicate_documents, list(documents), policy), place)  # noqa: SLF001
+    for points in _requests(wanted):
+        patiently(partial(client.upsert, store.index, points, wait=store.wait_result_from_api), place)
+    return len(wanted)
+
+
+def _requests(documents: Sequence[Document]) -> Iterator[list[models.PointStruct]]:
+    """Points with multivectors, as many at a time as a server takes."""
+    points: list[models.PointStruct] = []
+    numbers = 0
+    for document in documents:
+        head, states = split_record(document.meta[CODES_KEY], document.id)
+        meta = {key: value for key, value in document.meta.items() if key != CODES_KEY} | {HEAD_KEY: head}
+        (point,) = convert_haystack_documents_to_qdrant_points(
+            [replace(document, meta=meta)], use_sparse_embeddings=True
+        )
+        # Qdrant knows no empty multivector: a document without tokens has none.
+        if len(states):
+            assert isinstance(point.vector, dict)
+            # The server would round them itself; rounded numbers are shorter, and an embedded Qdrant does not round.
+            point.vector[MULTIVECTOR_NAME] = states.half().tolist()
+        if points and numbers + states.numel() > _NUMBERS_PER_REQUEST:
+            yield points
+            points, numbers = [], 0
+        points.append(point)
+        numbers += states.numel()
+    if points:
+        yield points
+
+
+def multivector_dimension(collection: models.CollectionInfo) -> int | None:
+    """
+    Dimensions of a collection's multivector for token codes, or `None` if it has none.
+
+    :param collection: What Qdrant says of the collection.
+    """
+    vectors = collection.config.params.vectors
+    params = vectors.get(MULTIVECTOR_NAME) if isinstance(vectors, dict) else None
+    return params.size if params is not None and params.multivector_config is not None else None
+
+
+def check_multivector(store: QdrantDocumentStore, dimension: int | None, wanted: int | None = None) -> None:
+    """
+    Refuse a collection that has no multivector, or one that does not fit a query.
+
+    :param store: The document store.
+    :param dimension: What :func:`multivector_dimension` says of its collection.
+    :param wanted: Dimensions of the tokens of a query, if there is one.
+    :raises ValueError: If it does not fit.
+    """
+    if dimension is None:
+        msg = (
+            f"The collection '{store.index}' has no multivector '{MULTIVECTOR_NAME}'. Create it with create_collection "
+            "and fill it with write_documents, both of rrra_haystack.qdrant.multivectors."
+        )
+        raise ValueError(msg)
+    if wanted not in (None, dimension):
+        msg = (
+            f"The query's tokens have {wanted} dimensions, but the multivector '{MULTIVECTOR_NAME}' of the collection "
+            f"'{store.index}' holds {dimension}. Use the model that the documents were embedded with."
+        )
+        raise ValueError(msg)

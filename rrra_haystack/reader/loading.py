@@ -1,0 +1,69 @@
+"""The bundled extractive reader: a low-rank difference to an encoder and a span head, merged at loading."""
+
+import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rrra_haystack.model.encoder import native_dtype
+from rrra_haystack.pretrained import resolve_encoder
+
+DEFAULT_READER = "rrra-minilm-l6-reader"
+
+
+_DIFFERENCE = "adapter_config.json"
+
+
+def is_difference(directory: Path) -> bool:
+    """Whether a directory holds a reader that is kept as a difference to its base model."""
+    return (directory / _DIFFERENCE).exists()
+
+
+def load_reader(directory: str | Path, device: str = "cpu") -> tuple[Any, Any]:
+    """
+    Load a reader that is kept as a difference to its base model.
+
+    :param directory: Holds ``adapter_config.json`` and ``adapter_model.safetensors`` as peft writes them.
+    :param device: The torch device to load it on.
+    :returns: A question answering model of transformers, and its tokenizer.
+    :raises ImportError: If the extra ``reader`` is not installed.
+    """
+    try:
+        from peft import PeftModel  # noqa: PLC0415
+        from transformers import AutoModelForQuestionAnswering, AutoTokenizer  # noqa: PLC0415
+    except ImportError as error:
+        msg = "The bundled reader needs the extra 'reader'. Install it with: pip install 'rrra-haystack[reader]'"
+        raise ImportError(msg) from error
+    config = json.loads((Path(directory) / _DIFFERENCE).read_text(encoding="utf-8"))
+    base = resolve_encoder(config["base_model_name_or_path"])
+    with _quiet_loading():  # The span head is missing from the base: it comes with the difference.
+        model = AutoModelForQuestionAnswering.from_pretrained(base)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # between peft and transformers, nothing to do with a user
+            model = PeftModel.from_pretrained(model, str(directory)).merge_and_unload()
+    model = model.eval().to(device)
+    # Spans are compared by small differences of their logits: the head computes in float32.
+    model.base_model.to(native_dtype(torch.device(device)))
+    model.qa_outputs.float().register_forward_pre_hook(_to_float32)
+    return model, AutoTokenizer.from_pretrained(base)
+
+
+@contextmanager
+def _quiet_loading() -> Iterator[None]:
+    from transformers.utils import logging  # noqa: PLC0415
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def _to_float32(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(tensor.float() for tensor in inputs)

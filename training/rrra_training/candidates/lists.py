@@ -1,0 +1,121 @@
+"""Training lists: for each query a labelled positive, candidates drawn from the mined ones, and random passages."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from rrra_training.candidates.evidence import Source
+from rrra_training.candidates.preparing import CandidateSet
+
+
+class ListConfig(BaseModel):
+    """
+    How a training list is put together.
+
+    :param candidates: Passages of a list, the labelled positive included.
+    :param random_negatives: How many of these are drawn from the whole corpus.
+    :param rank_offset: Candidates are drawn with weight ``1 / (rank + rank_offset)``: small favours the top.
+    :param hide_positives: Probability that a query with several positives sees another one among the candidates, as an
+        unlabelled passage whose relevance is known to the loss alone.
+    :param retrieved_k: The encoder counts a passage as retrieved if it ranks among its first so many.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    candidates: int = Field(16, ge=2)
+    random_negatives: int = Field(1, ge=0)
+    rank_offset: float = Field(4.0, gt=0)
+    hide_positives: float = Field(0.5, ge=0, le=1)
+    retrieved_k: int = Field(10, gt=0)
+
+
+@dataclass(frozen=True)
+class Lists:
+    """
+    Training lists of B queries; the first candidate of each is its labelled positive.
+
+    :param queries: Rows of the queries, shape ``[B]``.
+    :param rows: Rows of the candidates, shape ``[B, n]``.
+    :param target: Probability that each is relevant, shape ``[B, n]``, float32.
+    :param known: Whether evidence or a hidden label says so, shape ``[B, n]``.
+    :param retrieved: Whether the encoder retrieves it, shape ``[B, n]``.
+    """
+
+    queries: np.ndarray
+    rows: np.ndarray
+    target: np.ndarray
+    known: np.ndarray
+    retrieved: np.ndarray
+
+
+def draw_lists(
+    data: CandidateSet,
+    queries: np.ndarray,
+    config: ListConfig,
+    generator: np.random.Generator,
+    *,
+    prior: float,
+    order: np.ndarray | None = None,
+) -> Lists:
+    """
+    Draw a training list for each of some queries.
+
+    :param data: The set.
+    :param queries: Rows of the queries, shape ``[B]``.
+    :param config: How lists are put together.
+    :param generator: Source of the draw.
+    :param prior: Relevance target of a passage of which nothing is known.
+    :param order: Places of the mined candidates from hard to easy, shape ``[Q, k]``; the encoder's order if `None`.
+    """
+    mined = np.asarray(data.mined.rows[queries])
+    target = np.asarray(data.labels.target[queries])
+    source = np.asarray(data.labels.source[queries])
+    drawn = config.candidates - 1 - config.random_negatives
+    if (missing := drawn - mined.shape[1]) > 0:
+        mined = np.pad(mined, ((0, 0), (0, missing)), constant_values=-1)
+        target, source = (np.pad(part, ((0, 0), (0, missing))) for part in (target, source))
+    chosen = np.asarray([generator.choice(data.positives.of(query)) for query in queries])
+    rank = np.broadcast_to(np.arange(mined.shape[1]), mined.shape)
+    if order is not None:
+        known_rank = np.argsort(np.asarray(order[queries]), axis=1)
+        rank = np.concatenate([known_rank, rank[:, known_rank.shape[1] :]], axis=1)
+    # A judged positive comes in as the labelled one or as a hidden one, never by the draw.
+    judged_relevant = (source == Source.QRELS) & (target > prior)
+    eligible = (mined >= 0) & ~judged_relevant & (mined != chosen[:, None])
+    # Gumbel top-k: a draw without replacement, proportional to the weights.
+    keys = generator.gumbel(size=mined.shape) - np.log(rank + config.rank_offset)
+    taken = np.argsort(np.where(eligible, -keys, np.inf), axis=1, kind="stable")[:, :drawn]
+    at = np.arange(len(queries))[:, None]
+    rows, targets, known = mined[at, taken], target[at, taken], source[at, taken] != Source.NONE
+    unusable = ~eligible[at, taken]
+
+    others = generator.integers(len(data.passages), size=(len(queries), config.random_negatives))
+    rows = np.concatenate([chosen[:, None], rows, others], axis=1)
+    targets = np.pad(targets, ((0, 0), (1, config.random_negatives)), constant_values=prior)
+    known = np.pad(known, ((0, 0), (1, config.random_negatives)))
+    # Lists that the corpus cannot fill are filled with random passages.
+    short = np.pad(unusable, ((0, 0), (1, config.random_negatives)))
+    rows = np.where(short, generator.integers(len(data.passages), size=rows.shape), rows)
+    targets, known = np.where(short, prior, targets), known & ~short
+    targets[:, 0], known[:, 0] = 1.0, True
+    _hide_positives(data, queries, rows, targets, known, config, generator)
+    # A random passage may happen to be a positive.
+    for number, query in enumerate(queries):
+        chance = np.isin(rows[number, 1:], data.positives.of(query))
+        targets[number, 1:][chance], known[number, 1:][chance] = 1.0, True
+    retrieved = (rows[:, :, None] == mined[:, None, : config.retrieved_k]).any(axis=2)
+    return Lists(queries, rows, targets.astype(np.float32), known, retrieved)
+
+
+def _hide_positives(
+    data: CandidateSet, queries: np.ndarray, rows: np.ndarray, targets: np.ndarray, known: np.ndarray,
+    config: ListConfig, generator: np.random.Generator,
+) -> None:  # fmt: skip
+    """Put another positive in the place of the first drawn candidate, in some of the lists that have one."""
+    several = np.flatnonzero(data.positives.counts[queries] > 1)
+    for number in several[generator.random(len(several)) < config.hide_positives]:
+        others = data.positives.of(queries[number])
+        others = others[others != rows[number, 0]]
+        if len(others):
+            rows[number, 1], targets[number, 1], known[number, 1] = generator.choice(others), 1.0, True

@@ -1,0 +1,274 @@
+"""Queries, corpus, mined candidates and their labels: what phases 2 and 3 train on, and what dev is measured on."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from rrra_haystack.files import atomic_directory
+from rrra_haystack.model.encoder import Encoder
+from rrra_training.candidates.evidence import EvidenceConfig, Labels, QueryEvidence, Source, label, read_teacher
+from rrra_training.candidates.mining import Mined, MiningConfig, mine_cached
+from rrra_training.candidates.styles import StyleConfig, restyle
+from rrra_training.corpora.store import StateStore, cache_key
+from rrra_training.data import DataConfig, Passage, RetrievalData, open_dataset, paths_of
+from rrra_training.data.rows import known_split
+
+logger = logging.getLogger(__name__)
+
+
+class SplitConfig(BaseModel):
+    """
+    Some queries of a data set.
+
+    :param data: Where the data lie and in which format.
+    :param split: Which of its splits.
+    :param limit: Draw this many queries; all if `None`.
+    :param weight: How often its queries are drawn, relative to those of other sets.
+    :param styles: Queries to be added in other words.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: DataConfig
+    split: str = "train"
+    limit: int | None = Field(None, gt=0)
+    weight: float = Field(1.0, gt=0)
+    styles: StyleConfig | None = None
+
+
+@dataclass(frozen=True)
+class Positives:
+    """
+    Rows of the relevant passages of Q queries.
+
+    :param rows: All rows, one query after the other, shape ``[P]``.
+    :param grades: Their grades, shape ``[P]``.
+    :param ends: End of each query's rows, shape ``[Q]``.
+    """
+
+    rows: np.ndarray
+    grades: np.ndarray
+    ends: np.ndarray
+
+    def of(self, query: int) -> np.ndarray:
+        """Rows of one query's positives."""
+        return self.rows[self._begin(query) : self.ends[query]]
+
+    def judged(self, query: int) -> dict[int, int]:
+        """Row -> grade of one query's positives."""
+        span = slice(self._begin(query), self.ends[query])
+        return dict(zip(self.rows[span].tolist(), self.grades[span].tolist(), strict=True))
+
+    def _begin(self, query: int) -> int:
+        return int(self.ends[query - 1]) if query else 0
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Positives of each query, shape ``[Q]``."""
+        return np.diff(self.ends, prepend=0)
+
+
+@dataclass(frozen=True)
+class CandidateSet:
+    """
+    The queries of a split with all that training needs of them.
+
+    :param name: Name of the data and split.
+    :param passages: The encoded corpus.
+    :param queries: The encoded queries.
+    :param mined: Their candidates.
+    :param positives: Their relevant passages.
+    :param labels: Relevance targets of the candidates.
+    :param weight: How often its queries are drawn, relative to those of other sets.
+    :param restyled: How many of its last queries are others in other words.
+    """
+
+    name: str
+    passages: StateStore
+    queries: StateStore
+    mined: Mined
+    positives: Positives
+    labels: Labels
+    weight: float
+    restyled: int = 0
+
+    @property
+    def asked(self) -> int:
+        """How many of its first queries are in their own words."""
+        return len(self) - self.restyled
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+
+def check_splits(splits: Iterable[SplitConfig]) -> None:
+    """
+    See that splits are there, before hours are spent on others.
+
+    :param splits: The splits.
+    :raises FileNotFoundError: If a file is missing.
+    :raises ValueError: If a split is missing.
+    """
+    for config in splits:
+        data = open_dataset(config.data)
+        known_split(data.name, config.split, data.splits())
+        if missing := next((path for path in paths_of(config.data) if not path.exists()), None):
+            msg = f"There is no {missing}, which the data '{data.name}' name. Check the path, and data_root before it."
+            raise FileNotFoundError(msg)
+
+
+def prepare(
+    config: SplitConfig,
+    encoder: Encoder,
+    cache: Path,
+    *,
+    mining: MiningConfig,
+    evidence: EvidenceConfig,
+    seed: int = 0,
+    show_progress: bool = False,
+) -> CandidateSet:
+    """
+    Encode, mine and label a split; each step is taken from the cache if it was done with the same weights and texts.
+
+    :param config: The split.
+    :param encoder: The encoder.
+    :param cache: Where stores and candidates are kept.
+    :param mining: How candidates are found.
+    :param evidence: How far labels are believed.
+    :param seed: Seed of the draw of queries.
+    :param show_progress: Show progress and the time left.
+    :raises ValueError: If the split has no query with a relevant passage in the corpus.
+    """
+    data = open_dataset(config.data)
+    key = cache_key(encoder)
+    passages = encoded_passages(data.name, data.passages(), encoder, cache, show_progress=show_progress)
+    qrels = data.qrels(config.split)
+    chosen = [
+        query
+        for query in data.queries(config.split, limit=config.limit, seed=seed)
+        if any(grade > 0 and passage in passages.row_of for passage, grade in qrels[query.id].items())
+    ]
+    if not chosen:
+        msg = (
+            f"No query of the split '{config.split}' of {data.name} has a relevant passage in the corpus. "
+            "Check that the qrels name passages by the corpus's ids."
+        )
+        raise ValueError(msg)
+    asked = len(chosen)
+    if config.styles is not None:
+        restyled = restyle(chosen, qrels, config.styles, seed=seed)
+        chosen += [query for query, _ in restyled]
+        qrels |= {query.id: dict(judged) for query, judged in restyled}
+    suffix = config.split
+    if config.limit or config.styles:
+        suffix += f"-{hashlib.sha256(f'{config.limit} {config.styles} {seed}'.encode()).hexdigest()[:6]}"
+    queries = StateStore.build(
+        cache / f"{data.name}-{suffix}-{key}",
+        ((query.id, query.text) for query in chosen),
+        encoder,
+        task="query",
+        total=len(chosen),
+        show_progress=show_progress,
+    )
+    mined = mine_cached(passages, queries, mining, cache, show_progress=show_progress)
+    known = list(_evidence(data, config.split, [(query.id, query.answers) for query in chosen], qrels, passages))
+    labels = _labels(mined, known, passages, queries, evidence, cache, show_progress=show_progress)
+    name = f"{data.name}/{config.split}"
+    found = (labels.source != Source.NONE).mean()
+    logger.info(
+        "%s: %d queries, %d passages, evidence on %.1f%% of the candidates",
+        name,
+        len(chosen),
+        len(passages),
+        100 * found,
+    )
+    restyled_queries = len(chosen) - asked
+    return CandidateSet(name, passages, queries, mined, _positives(known), labels, config.weight, restyled_queries)
+
+
+def encoded_passages(
+    name: str,
+    passages: Iterable[Passage],
+    encoder: Encoder,
+    cache: Path,
+    *,
+    total: int | None = None,
+    show_progress: bool = False,
+) -> StateStore:
+    """
+    Encode a corpus, or take it from the cache if it was encoded by the same encoder.
+
+    :param name: Name of the data.
+    :param passages: The corpus.
+    :param encoder: The encoder.
+    :param cache: Where stores are kept.
+    :param total: How many passages there are, if that is known.
+    :param show_progress: Show progress and the time left.
+    """
+    return StateStore.build(
+        cache / f"{name}-passages-{cache_key(encoder)}",
+        ((passage.id, passage.title_and_text) for passage in passages),
+        encoder,
+        task="document",
+        total=total,
+        show_progress=show_progress,
+    )
+
+
+def _evidence(
+    data: RetrievalData,
+    split: str,
+    queries: Sequence[tuple[str, Sequence[str]]],
+    qrels: Mapping[str, Mapping[str, int]],
+    passages: StateStore,
+) -> Iterator[QueryEvidence]:
+    named = data.negatives(split)
+    row_of = passages.row_of
+    for identifier, answers in queries:
+        yield QueryEvidence(
+            judged={row_of[passage]: grade for passage, grade in qrels[identifier].items() if passage in row_of},
+            answers=answers,
+            named_negatives=[row_of[passage] for passage in named.get(identifier, ()) if passage in row_of],
+        )
+
+
+def _positives(evidence: Sequence[QueryEvidence]) -> Positives:
+    pairs = [[(row, grade) for row, grade in known.judged.items() if grade > 0] for known in evidence]
+    flat = np.asarray([pair for own in pairs for pair in own], dtype=np.int64).reshape(-1, 2)
+    return Positives(flat[:, 0], flat[:, 1], np.cumsum([len(own) for own in pairs]))
+
+
+def _labels(
+    mined: Mined,
+    known: Sequence[QueryEvidence],
+    passages: StateStore,
+    queries: StateStore,
+    config: EvidenceConfig,
+    cache: Path,
+    *,
+    show_progress: bool,
+) -> Labels:
+    teacher = None
+    if config.teacher is not None:
+        teacher = read_teacher(config.teacher, queries.row_of, passages.row_of)
+    parts = [[sorted(one.judged.items()), list(one.answers), list(one.named_negatives)] for one in known]
+    path = cache / f"labels-{_digest(mined, parts, teacher, config)}"
+    if not path.exists():
+        labels = label(mined.rows, known, passages, config, teacher=teacher, show_progress=show_progress)
+        with atomic_directory(path) as work:
+            np.save(work / "target.npy", labels.target)
+            np.save(work / "source.npy", labels.source)
+    return Labels(np.load(path / "target.npy", mmap_mode="r"), np.load(path / "source.npy", mmap_mode="r"))
+
+
+def _digest(mined: Mined, parts: list, teacher: dict | None, config: EvidenceConfig) -> str:
+    digest = hashlib.sha256(np.ascontiguousarray(mined.rows).tobytes())
+    digest.update(json.dumps([parts, sorted(teacher.items()) if teacher else None]).encode())
+    digest.update(config.model_dump_json().encode())
+    return digest.hexdigest()[:16]

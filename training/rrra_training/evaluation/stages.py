@@ -1,0 +1,194 @@
+"""What is measured side by side: their names, and the two that retrieve, an encoder and BM25."""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+
+import bm25s
+import faiss
+import numpy as np
+import Stemmer
+from torch import nn
+
+from rrra_haystack.model.encoder import Encoder
+from rrra_haystack.model.words import word_codes
+from rrra_training.corpora.store import StateStore
+from rrra_training.data import Passage, Query
+from rrra_training.evaluation.rerankers.interface import (
+    CodeReranker,
+    EncodedQuery,
+    Form,
+    MaxSimReranker,
+    Reranker,
+    StateReranker,
+    read_ranker,
+)
+
+KINDS = ("1bit", "int8", "float32")
+# Names of times that are of no system.
+_STAGES = ("retrieve", "rerank", *(f"rerank-{kind}" for kind in KINDS), "bm25 candidates")
+NAMED = ("bm25", "maxsim", "match", "rrra", "untrained", "hybrid")
+
+
+class EncoderStage:
+    """
+    An encoder's retrieval over a whole corpus, and what reranks it from token states.
+
+    :param name: What the encoder alone is called.
+    :param encoder: The encoder.
+    :param forms: Models over this encoder.
+    :param passages: The corpus.
+    :param queries: The queries.
+    :param scratch: A folder for what is too large for memory.
+    :param top_k: How many passages are retrieved at most.
+    :param max_sim: Whether MaxSim over the encoder's own token states reranks too.
+    :param kept: The corpus as the encoder sees it, if it was encoded before.
+    :param show_progress: Show progress and the time left.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        encoder: Encoder,
+        forms: Sequence[Form],
+        passages: Sequence[Passage],
+        queries: Sequence[Query],
+        scratch: Path,
+        *,
+        top_k: int,
+        max_sim: bool = False,
+        kept: StateStore | None = None,
+        show_progress: bool = False,
+    ) -> None:
+        self.name = name
+        self._top_k = top_k
+        self.dimension = encoder.dimension
+        count = len(passages)
+        texts = [passage.title_and_text for passage in passages]
+        words = [word_codes(text) for text in texts] if forms else []
+        own: list[CodeReranker | StateReranker | MaxSimReranker] = [
+            StateReranker(form, words, scratch) if form.kind == "float32" else CodeReranker(form, words)
+            for form in forms
+        ]
+        if max_sim:
+            own.append(MaxSimReranker(encoder, count, scratch))
+        self.rerankers: list[Reranker] = list(own)
+        pooled = np.empty((count, encoder.dimension), dtype=np.float32)
+        batches = (
+            encoder.encode(texts, task="document", tokens_per_batch=4096, show_progress_bar=show_progress)
+            if kept is None
+            else kept.batches(show_progress=show_progress)
+        )
+        for batch in batches:
+            indices = batch.indices.numpy()
+            pooled[indices] = nn.functional.normalize(batch.pooled, dim=-1).cpu().numpy()
+            for reranker in own:
+                reranker.add(indices, batch.pooled, batch.states, batch.lengths)
+        for reranker in own:
+            reranker.close()
+        self.sizes = {reranker.name: reranker.bytes_per_document for reranker in own}
+        self._index = faiss.IndexFlatIP(encoder.dimension)
+        self._index.add(pooled)
+        self.queries = _encode_queries(encoder, queries, show_progress=show_progress)
+
+    def retrieve(self, query: EncodedQuery) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and numbers of the best passages, each of shape ``[n]``."""
+        unit = nn.functional.normalize(query.pooled, dim=-1).numpy()[None]
+        scores, rows = self._index.search(unit, min(self._top_k, self._index.ntotal))
+        return scores[0], rows[0]
+
+
+def _encode_queries(encoder: Encoder, queries: Sequence[Query], *, show_progress: bool) -> list[EncodedQuery]:
+    encoded: list[EncodedQuery | None] = [None] * len(queries)
+    texts = [query.text for query in queries]
+    for batch in encoder.encode(texts, task="query", show_progress_bar=show_progress):
+        hidden = batch.states.float().cpu().split(batch.lengths.tolist())
+        for index, pooled, states in zip(batch.indices.tolist(), batch.pooled.cpu(), hidden, strict=True):
+            encoded[index] = EncodedQuery(queries[index], pooled, states)
+    return [one for one in encoded if one is not None]
+
+
+class Bm25Stage:
+    """
+    BM25 (k1 0.9, b 0.4, the parameters of Anserini) over stemmed English words without stop words.
+
+    :param passages: The corpus.
+    :param top_k: How many passages are retrieved at most.
+    """
+
+    name = "bm25"
+
+    def __init__(self, passages: Sequence[Passage], top_k: int) -> None:
+        self._stemmer = Stemmer.Stemmer("english")
+        words = bm25s.tokenize(
+            [passage.title_and_text for passage in passages], stemmer=self._stemmer, show_progress=False
+        )
+        self._index = bm25s.BM25(k1=0.9, b=0.4)
+        self._index.index(words, show_progress=False)
+        self._top_k = min(top_k, len(passages))
+
+    def retrieve(self, text: str) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and numbers of the best passages that share a word with the query, each of shape ``[n]``."""
+        words = bm25s.tokenize([text], stemmer=self._stemmer, return_ids=False, show_progress=False)
+        rows, scores = self._index.retrieve(words, k=self._top_k, show_progress=False)
+        found = scores[0] > 0
+        return scores[0][found], rows[0][found]
+
+
+def check_systems(systems: Sequence[str], codes: Sequence[str] = ()) -> None:
+    """
+    See that every name is one that can be measured.
+
+    :param systems: Names from ``bm25``, ``maxsim``, ``match``, ``rrra``, ``untrained`` and ``hybrid``, ``NAME=MODEL``
+        for further models, and YAML files of rankers.
+    :param codes: Kinds of token codes, the first of which the model's own systems are named without.
+    :raises ValueError: If one is unknown, a file holds no ranker, or two systems would have the same name.
+    :raises FileNotFoundError: If the file of a ranker is missing.
+    """
+    names = []
+    for system in systems:
+        if is_file(system):
+            if not Path(system).is_file():
+                msg = f"There is no file {system}. A ranker is named by a YAML file with its type and init_parameters."
+                raise FileNotFoundError(msg)
+            read_ranker(Path(system))
+            names.append(Path(system).stem)
+        elif "=" in system:
+            name, _, source = system.partition("=")
+            if not name or not source:
+                msg = f"The system '{system}' lacks its name or its model. Write NAME=MODEL, as mine=runs/mine/model."
+                raise ValueError(msg)
+            names.append(name)
+        elif system not in NAMED:
+            near = difflib.get_close_matches(system, NAMED, n=1, cutoff=0)[0]
+            msg = (
+                f"Unknown system '{system}'; the nearest known one is '{near}'. Systems are {', '.join(NAMED)}, "
+                "NAME=MODEL for a further model, or a YAML file of a Haystack ranker."
+            )
+            raise ValueError(msg)
+        else:
+            names.append(system)
+    if "hybrid" in systems and codes and codes[0] == "float32":
+        msg = "The system 'hybrid' reranks from codes. Name 1bit or int8 as the first --code."
+        raise ValueError(msg)
+    taken = [*names, *_implied(systems, codes), "encoder", *_STAGES]
+    if twice := next((name for name in taken if taken.count(name) > 1), None):
+        msg = (
+            f"Two systems are called '{twice}', or it is a stage's name ({', '.join(_STAGES)}). Give each system "
+            "a name of its own."
+        )
+        raise ValueError(msg)
+
+
+def _implied(systems: Sequence[str], codes: Sequence[str]) -> list[str]:
+    """Systems that come with others."""
+    if not {"rrra", "match", "hybrid"} & set(systems):
+        return []
+    implied = [] if "rrra" in systems else ["rrra"]
+    kinds = [f"-{kind}" for kind in codes[1:]]
+    return implied + [f"{name}{kind}" for kind in kinds for name in ("rrra", "match")]
+
+
+def is_file(system: str) -> bool:
+    """Whether a system is named by the YAML file of a ranker."""
+    return Path(system).suffix in {".yaml", ".yml"}

@@ -1,0 +1,182 @@
+"""What is fitted on dev after training: fusion and lexical weight, and the calibration of the relevance probability."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rrra_haystack.model.scoring import Calibration, reranking_score
+from rrra_training.candidates.preparing import CandidateSet
+from rrra_training.judging.verdicts import Verdicts
+from rrra_training.measures.ranking import mean, per_query
+
+# 0 stands for the encoder alone: a model that does not help on dev does not rerank.
+FUSION_WEIGHTS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 8.0, 12.0, 20.0)
+# 0 stands for no words.
+LEXICAL_WEIGHTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
+
+_BINS = 15
+
+
+@dataclass(frozen=True)
+class Fit:
+    """
+    What was fitted.
+
+    :param fusion_weight: The exponent lambda.
+    :param lexical_weight: How much the words in common add to the adapter score.
+    :param calibration: From reranking scores to probabilities.
+    :param table: nDCG@10 by set and fusion weight, at the lexical weight that was chosen.
+    :param calibration_error: Expected calibration error by set.
+    """
+
+    fusion_weight: float
+    lexical_weight: float
+    calibration: Calibration
+    table: dict[str, dict[float, float]]
+    calibration_error: dict[str, float]
+
+
+def fit(
+    sets: Sequence[CandidateSet],
+    verdicts: Mapping[str, Verdicts],
+    floors: Mapping[str, float] | None = None,
+    *,
+    lexical_weights: Sequence[float] = LEXICAL_WEIGHTS,
+) -> Fit:
+    """
+    Fit fusion weight, lexical weight and calibration.
+
+    The weights are those with the highest mean nDCG@10 over the sets, among those that leave the sets least below
+    their floors. A set counts by the square root of its queries: the mean of few queries is uncertain.
+
+    :param sets: Dev sets.
+    :param verdicts: The adapter's verdicts on each, by the set's name.
+    :param floors: nDCG@10 by set that must be reached, such as that of the untrained forms.
+    :param lexical_weights: The lexical weights to choose from.
+    """
+    found = {
+        data.name: {
+            weights: ndcg(data, fused(verdicts[data.name], *weights))
+            for weights in product(FUSION_WEIGHTS, lexical_weights)
+        }
+        for data in sets
+    }
+    floors = floors or {}
+    counts = np.sqrt([len(data) for data in sets])
+
+    def worth(weights: tuple[float, float]) -> tuple[float, float]:
+        shortfall = sum(max(floors.get(name, 0.0) - values[weights], 0.0) for name, values in found.items())
+        return -round(shortfall, 4), float(np.average([values[weights] for values in found.values()], weights=counts))
+
+    best = max(product(FUSION_WEIGHTS, lexical_weights), key=worth)
+    calibration = fit_calibration(sets, verdicts, *best)
+    errors = {
+        data.name: expected_calibration_error(*_probabilities(data, verdicts[data.name], *best, calibration))
+        for data in sets
+    }
+    table = {
+        name: {fusion: value for (fusion, lexical), value in values.items() if lexical == best[1]}
+        for name, values in found.items()
+    }
+    return Fit(*best, calibration, table, errors)
+
+
+def fused(verdicts: Verdicts, fusion_weight: float, lexical_weight: float = 0.0) -> np.ndarray:
+    """Reranking scores of all candidates, shape ``[Q, k]``."""
+    adapter = torch.from_numpy(verdicts.with_words(lexical_weight))
+    scores = reranking_score(torch.from_numpy(verdicts.base), adapter, fusion_weight)
+    return scores.nan_to_num(neginf=-1e9).numpy()
+
+
+def ndcg(data: CandidateSet, scores: np.ndarray) -> float:
+    """nDCG@10 of reranking the mined candidates by scores of shape ``[Q, k]``."""
+    return mean(measured(data, scores))["nDCG@10"]
+
+
+def measured(data: CandidateSet, scores: np.ndarray) -> dict[str, np.ndarray]:
+    """All measures of each query, of reranking the mined candidates by scores of shape ``[Q, k]``."""
+    judged, run = {}, {}
+    for number, (rows, own) in enumerate(zip(np.asarray(data.mined.rows), scores, strict=True)):
+        judged[str(number)] = {str(row): grade for row, grade in data.positives.judged(number).items()}
+        run[str(number)] = {str(row): float(score) for row, score in zip(rows, own, strict=True) if row >= 0}
+    return per_query(judged, run)
+
+
+def fit_calibration(
+    sets: Sequence[CandidateSet], verdicts: Mapping[str, Verdicts], fusion_weight: float, lexical_weight: float = 0.0
+) -> Calibration:
+    """
+    Logistic regression of relevance on score, gap to the best score and the adapter's log-odds, with slopes >= 0.
+
+    Every set counts alike. A candidate that is not judged counts as irrelevant.
+
+    :param sets: Dev sets.
+    :param verdicts: Verdicts on each.
+    :param fusion_weight: The exponent lambda.
+    :param lexical_weight: How much the words in common add to the adapter score.
+    """
+    features, relevant, weights = [], [], []
+    for data in sets:
+        own, is_relevant = _features(data, verdicts[data.name], fusion_weight, lexical_weight)
+        features.append(own)
+        relevant.append(is_relevant)
+        weights.append(torch.full((len(own),), 1 / max(len(own), 1)))
+    x, y, w = torch.cat(features).double(), torch.cat(relevant).double(), torch.cat(weights).double()
+    raw = torch.tensor([1.0, 1.0, 0.0], dtype=torch.float64, requires_grad=True)
+    intercept = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    scale = x.std(dim=0).clamp_min(1e-3)
+    optimiser = torch.optim.LBFGS([raw, intercept], max_iter=200, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimiser.zero_grad()
+        logit = (x / scale) @ nn.functional.softplus(raw) + intercept
+        loss = (w * nn.functional.binary_cross_entropy_with_logits(logit, y, reduction="none")).sum()
+        loss.backward()
+        return loss
+
+    optimiser.step(closure)
+    slope, gap_slope, outcome_slope = (nn.functional.softplus(raw) / scale).tolist()
+    return Calibration(
+        slope=max(slope, 1e-6), gap_slope=gap_slope, intercept=float(intercept.detach()), outcome_slope=outcome_slope
+    )
+
+
+def expected_calibration_error(probability: np.ndarray, relevant: np.ndarray) -> float:
+    """
+    Mean difference of probability and share of relevant ones over bins of equally many pairs (arXiv 1706.04599, eq. 3).
+
+    :param probability: Shape ``[n]``.
+    :param relevant: 0 or 1, shape ``[n]``.
+    """
+    order = np.argsort(probability, kind="stable")
+    bins = [part for part in np.array_split(order, _BINS) if len(part)]
+    return float(sum(len(part) * abs(probability[part].mean() - relevant[part].mean()) for part in bins) / len(order))
+
+
+def _features(
+    data: CandidateSet, verdicts: Verdicts, fusion_weight: float, lexical_weight: float
+) -> tuple[Tensor, Tensor]:
+    scores = torch.from_numpy(fused(verdicts, fusion_weight, lexical_weight))
+    present = torch.from_numpy(np.asarray(data.mined.rows) >= 0)
+    gaps = scores - scores.amax(dim=1, keepdim=True)
+    logits = torch.from_numpy(verdicts.relevance_logit)
+    stacked = torch.stack([scores, gaps, logits], dim=2)[present]
+    return stacked, torch.from_numpy(relevance_of(data))[present].float()
+
+
+def relevance_of(data: CandidateSet) -> np.ndarray:
+    """Whether each mined candidate is judged relevant, shape ``[Q, k]``."""
+    rows = np.asarray(data.mined.rows)
+    return np.stack([np.isin(own, data.positives.of(number)) for number, own in enumerate(rows)])
+
+
+def _probabilities(
+    data: CandidateSet, verdicts: Verdicts, fusion_weight: float, lexical_weight: float, calibration: Calibration
+) -> tuple[np.ndarray, np.ndarray]:
+    x, relevant = _features(data, verdicts, fusion_weight, lexical_weight)
+    slopes = torch.tensor([calibration.slope, calibration.gap_slope, calibration.outcome_slope])
+    return torch.sigmoid(x @ slopes + calibration.intercept).numpy(), relevant.numpy()

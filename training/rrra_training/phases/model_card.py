@@ -1,0 +1,94 @@
+"""The model card: what a trained model is, how it was made, and what it measured."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from rrra_training.recipe.recipe import Recipe
+
+_SYSTEM_ORDER = ("encoder", "match alone", "equal sum")
+
+
+def model_card(recipe: Recipe, figures: dict[str, Any], *, include_encoder: bool, parameters: int) -> str:
+    """
+    Write a model card.
+
+    :param recipe: What the model was made with.
+    :param figures: What was measured on dev: ``sets`` with ``systems`` each, ``fusion_weight`` and ``lexical_weight``.
+    :param include_encoder: Whether the directory holds the encoder too.
+    :param parameters: Number of trained parameters.
+    """
+    trained_on = ", ".join(
+        f"{split.data.name or split.data.format} ({', '.join(filter(None, (split.split, split.data.licence)))})"
+        for split in recipe.train
+    )
+    # Where the data lay is no part of how the model is made.
+    recipe = recipe.model_copy(update={"data_root": Path()})
+    lines = [
+        "---",
+        "library_name: rrra-haystack",
+        "pipeline_tag: text-ranking",
+        "tags: [rrra, sentence-transformers]",
+        f"base_model: {recipe.encoder}",
+        "---",
+        "",
+        f"# {recipe.name}",
+        "",
+        f"A retriever adapter over {recipe.encoder} that reranks what it retrieves "
+        "(Resampling and Reranking through a Retriever Adapter, arXiv 2508.11670). "
+        + ("The encoder was fine-tuned and comes with it." if include_encoder else "The encoder is untouched."),
+        "",
+        "```python",
+        "from rrra_haystack import RRRAModel",
+        "",
+        'model = RRRAModel.load("PATH")',
+        "```",
+        "",
+        (
+            f"Trained on: {trained_on}. {parameters:,} parameters beside the encoder's, "
+            f"token codes of {recipe.adapter.token_dim or 'all'} dimensions a token, "
+            f"fusion weight {figures['fusion_weight']:g}, lexical weight {figures['lexical_weight']:g}, "
+            f"seed {recipe.seed}."
+        ),
+        "",
+        "## Measured on dev",
+        "",
+        (
+            "nDCG@10 (and R@1) of the top "
+            f"{recipe.mining.top_k}, in percent. Both weights and the calibration were fitted on these queries."
+        ),
+        "",
+    ]
+    names = list(dict.fromkeys(name for own in figures["sets"].values() for name in own["systems"]))
+    names.sort(key=lambda name: _SYSTEM_ORDER.index(name) if name in _SYSTEM_ORDER else len(_SYSTEM_ORDER))
+    lines += [
+        f"| set | queries | {' | '.join(names)} | calibration error |",
+        f"|---|---|{'---|' * (len(names) + 1)}",
+    ]
+    for name, own in figures["sets"].items():
+        cells = [
+            f"{100 * own['systems'][system]['nDCG@10']:.1f} ({100 * own['systems'][system]['R@1']:.1f})"
+            for system in names
+        ]
+        lines.append(f"| {name} | {own['queries']} | {' | '.join(cells)} | {own['calibration_error']:.3f} |")
+    lines += ["", "## Recipe", "", "```yaml", recipe.to_yaml().rstrip(), "```", ""]
+    return "\n".join(lines)
+
+
+def dev_table(path: Path) -> Table:
+    """The figures of ``dev.json`` as a table: nDCG@10 in percent."""
+    figures = json.loads(path.read_text(encoding="utf-8"))
+    names = list(dict.fromkeys(name for own in figures["sets"].values() for name in own["systems"]))
+    table = Table(
+        title=f"nDCG@10 on dev, in percent; fusion weight {figures['fusion_weight']:g}, "
+        f"lexical weight {figures['lexical_weight']:g}"
+    )
+    for column in ("set", "queries", *names):
+        table.add_column(column, justify="left" if column == "set" else "right")
+    for name, own in figures["sets"].items():
+        values = [f"{100 * own['systems'][system]['nDCG@10']:.1f}" for system in names]
+        table.add_row(escape(name), str(own["queries"]), *values)
+    return table

@@ -1,0 +1,55 @@
+"""Quality against time, the plot of the report and of the benchmark."""
+
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from matplotlib.ticker import LogFormatter
+
+from rrra_training.evaluation.evaluate import ENCODER_OF, query_milliseconds
+
+_MARKERS = ("o", "s", "D", "^", "v", "P", "X")
+
+
+def plot_quality(panels: Sequence[Axes], every: Sequence[Mapping[str, Any]]) -> dict[str, PathCollection]:
+    """
+    Plot nDCG@10 against the median milliseconds of a query; the encoder of a further model is hollow.
+
+    :param panels: Where to draw, one for each data set.
+    :param every: Figures of each data set.
+    :returns: What a legend names: the mark of each system that was timed by itself, and what is hollow.
+    """
+    timed = [
+        {name: time for name in figures["systems"] if (time := query_milliseconds(figures, name)) is not None}
+        for figures in every
+    ]
+    owners = list(dict.fromkeys(name.removesuffix(ENCODER_OF) for names in timed for name in names))
+    colors = dict(zip(owners, colormaps["turbo"](np.linspace(0.1, 0.9, len(owners))), strict=True))
+    markers = dict(zip(owners, cycle(_MARKERS), strict=False)) | {"rrra": "*"}
+    marks: dict[str, PathCollection] = {}
+    for panel, figures, times in zip(panels, every, timed, strict=True):
+        for name, milliseconds in times.items():
+            owner = name.removesuffix(ENCODER_OF)
+            mark = panel.scatter(
+                [milliseconds],
+                [100 * figures["systems"][name]["nDCG@10"]],
+                s=150 if name == "rrra" else 45,
+                marker=markers[owner],
+                facecolors="none" if name != owner else [colors[owner]],
+                edgecolors=[colors[owner]],
+                zorder=3,
+            )
+            if name == owner:
+                marks[name] = mark
+        panel.set(xscale="log", xlabel="milliseconds a query, median, without encoding it", ylabel="nDCG@10, percent")
+        panel.grid(visible=True, linewidth=0.5)
+        panel.margins(x=0.1, y=0.1)
+        panel.xaxis.set_major_formatter("{x:g}")
+        panel.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+    if any(name.endswith(ENCODER_OF) for times in timed for name in times):
+        marks["hollow: its encoder alone"] = panels[0].scatter([], [], s=45, facecolors="none", edgecolors="gray")
+    return marks

@@ -1,0 +1,136 @@
+"""
+Variants of one recipe side by side: the ablations, the reranking heads, the samplers.
+
+``python -m rrra_training.studies.compare training/comparisons/heads.yaml --set data_root=DATA --output DIR``
+"""
+
+import json
+import statistics
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import BaseModel, ConfigDict, Field
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from rrra_haystack.files import atomic_write
+from rrra_haystack.model.encoder import Encoder
+from rrra_training.judging.fitting import measured
+from rrra_training.recipe.recipe import Recipe, load_recipe, load_yaml
+from rrra_training.runs.directory import RunDirectory
+from rrra_training.studies.heads import bilinear_head, logistic_head
+from rrra_training.train import Workshop, train_once
+
+app = typer.Typer(add_completion=False)
+
+_MEASURES = ("R@1", "nDCG@10", "R@100")
+
+
+class Comparison(BaseModel):
+    """
+    Which variants of a recipe are compared.
+
+    :param recipe: The recipe, a file or a bundled name.
+    :param set: Changes that all variants share, as ``key=value``.
+    :param variants: Name -> further changes.
+    :param seeds: Every variant is trained once with each.
+    :param pooled_heads: Add the heads that see the pooled embeddings alone.
+    :param encoder_alone: Measure what the trained encoders retrieve, and no adapter.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    recipe: str
+    set: tuple[str, ...] = ()
+    variants: dict[str, tuple[str, ...]] = Field(min_length=1)
+    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    pooled_heads: bool = False
+    encoder_alone: bool = False
+
+
+@app.command()
+def compare(
+    comparison: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A YAML file.")],
+    output: Annotated[Path, typer.Option(file_okay=False, help="Where runs and results go.")],
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change all variants.")] = None,
+    cache: Annotated[Path | None, typer.Option(file_okay=False, help="Where encoded corpora are kept.")] = None,
+) -> None:
+    """Train every variant with every seed, and tabulate what each measures on dev."""
+    plan = load_yaml(comparison, (), Comparison)
+    kept = cache if cache is not None else output / "cache"
+    common = (*plan.set, *(set_ or ()))
+    results: dict[str, dict[str, dict[str, list[float]]]] = {}
+    for seed in plan.seeds:
+        for name, changes in plan.variants.items():
+            recipe = load_recipe(plan.recipe, (*common, *changes, f"seed={seed}"))
+            folder = output / f"{name.replace(' ', '-')}-{seed}"
+            train_once(recipe, folder, kept, encoder_alone=plan.encoder_alone, show_progress=True)
+            _add(results, name, json.loads((folder / "dev.json").read_text(encoding="utf-8")), recipe, plan)
+    if plan.pooled_heads:
+        recipe = load_recipe(plan.recipe, (*common, f"seed={plan.seeds[0]}"))
+        _pooled_heads(results, recipe, kept)
+    report = {"comparison": plan.model_dump(mode="json"), "results": results}
+    atomic_write(output / "comparison.json", json.dumps(report, indent=2) + "\n")
+    Console(width=160).print(render(results, len(plan.seeds)))
+
+
+def _add(results: dict, name: str, figures: dict[str, Any], recipe: Recipe, plan: Comparison) -> None:
+    for data, own in figures["sets"].items():
+        systems = own["systems"]
+        if plan.encoder_alone:
+            _append(results, name, data, systems["encoder"])
+            continue
+        ours = systems[f"rrra {recipe.adapter.code}"]
+        # With phase 3 the encoder of a variant is its own; without, it is the same for all.
+        rows = {f"{name}: encoder": systems["encoder"], name: ours} if recipe.joint else {name: ours}
+        if not recipe.joint:
+            rows = {label: systems[label] for label in ("encoder", "match alone", "equal sum")} | rows
+        for label, values in rows.items():
+            if recipe.joint or label == name or data not in results.get(label, {}):
+                _append(results, label, data, values)
+
+
+def _append(results: dict, label: str, data: str, values: dict[str, float]) -> None:
+    cells = results.setdefault(label, {}).setdefault(data, {})
+    for measure in _MEASURES:
+        cells.setdefault(measure, []).append(values[measure])
+
+
+def _pooled_heads(results: dict, recipe: Recipe, cache: Path) -> None:
+    encoder = Encoder(recipe.encoder)
+    workshop = Workshop(recipe, RunDirectory(cache), cache, show_progress=True)
+    train_sets, dev = workshop.sets(encoder, recipe.train), workshop.sets(encoder, recipe.dev)
+    heads = {
+        "logistic regression": logistic_head(train_sets, dev),
+        "bilinear query side": bilinear_head(
+            train_sets, dev, recipe.adapter.lists, prior=recipe.evidence.prior, seed=recipe.seed
+        ),
+    }
+    for name, scores in heads.items():
+        for data in dev:
+            values = measured(data, scores[data.name])
+            results.setdefault(name, {})[data.name] = {key: [float(values[key].mean())] for key in _MEASURES}
+
+
+def render(results: dict[str, dict[str, dict[str, list[float]]]], seeds: int) -> Table:
+    """Means over the seeds, and their standard deviation where there are several, in percent."""
+    table = Table(title=f"Dev, in percent, {seeds} seed{'s' if seeds > 1 else ''}")
+    table.add_column("variant")
+    sets = list(dict.fromkeys(data for own in results.values() for data in own))
+    for data in sets:
+        for measure in _MEASURES:
+            table.add_column(f"{data} {measure}", justify="right")
+    for name, own in results.items():
+        table.add_row(escape(name), *(_cell(own[data][measure]) for data in sets for measure in _MEASURES))
+    return table
+
+
+def _cell(values: list[float]) -> str:
+    text = f"{100 * statistics.fmean(values):.1f}"
+    return f"{text} ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else text
+
+
+if __name__ == "__main__":
+    app()

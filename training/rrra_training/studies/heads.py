@@ -1,0 +1,117 @@
+"""Reranking heads that see nothing but the pooled embeddings: the baselines that keep the adapter honest."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rrra_training.candidates.lists import ListConfig, draw_lists
+from rrra_training.candidates.preparing import CandidateSet
+from rrra_training.judging.fitting import relevance_of
+
+_LISTS_AT_ONCE = 64
+
+
+def cheap_features(scores: Tensor) -> Tensor:
+    """
+    Cosine, z-score and rank of each candidate in its list, shape ``[Q, k, 3]``, from encoder scores ``[Q, k]``.
+
+    The rank counts as its logarithm.
+    """
+    deviation = (scores - scores.mean(dim=1, keepdim=True)) / scores.std(dim=1, keepdim=True).clamp_min(1e-6)
+    rank = torch.arange(1, scores.shape[1] + 1, dtype=scores.dtype).log().expand_as(scores)
+    return torch.stack([scores, deviation, rank], dim=2)
+
+
+def logistic_head(train: Sequence[CandidateSet], dev: Sequence[CandidateSet]) -> dict[str, np.ndarray]:
+    """
+    Logistic regression of relevance on :func:`cheap_features`, fitted on all mined candidates of the train queries.
+
+    :returns: Scores of the mined candidates of each dev set, shape ``[Q, k]``.
+    """
+    x, y = [], []
+    for data in train:
+        x.append(cheap_features(torch.from_numpy(np.array(data.mined.scores))).reshape(-1, 3))
+        y.append(torch.from_numpy(relevance_of(data)).reshape(-1).float())
+    features, relevant = torch.cat(x), torch.cat(y)
+    center, spread = features.mean(dim=0), features.std(dim=0)
+    layer = nn.Linear(3, 1)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    optimiser = torch.optim.LBFGS(layer.parameters(), max_iter=100, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimiser.zero_grad()
+        logit = layer((features - center) / spread)[:, 0]
+        loss = nn.functional.binary_cross_entropy_with_logits(logit, relevant)
+        loss.backward()
+        return loss
+
+    optimiser.step(closure)
+    with torch.inference_mode():
+        return {
+            data.name: layer((cheap_features(torch.from_numpy(np.array(data.mined.scores))) - center) / spread)[
+                ..., 0
+            ].numpy()
+            for data in dev
+        }
+
+
+def bilinear_head(
+    train: Sequence[CandidateSet],
+    dev: Sequence[CandidateSet],
+    lists: ListConfig,
+    *,
+    prior: float,
+    steps: int = 2000,
+    learning_rate: float = 1e-3,
+    seed: int = 0,
+) -> dict[str, np.ndarray]:
+    """
+    A linear map of the query's embedding, q' = q + W q, trained with the listwise loss: it folds into the query vector.
+
+    :param train: What to learn from.
+    :param dev: What to score.
+    :param lists: How training lists are put together.
+    :param prior: Relevance target of a candidate without evidence.
+    :param steps: Batches of 64 queries.
+    :param learning_rate: Of Adam, falling linearly.
+    :param seed: Seed of the draws.
+    :returns: Scores of the mined candidates of each dev set, shape ``[Q, k]``.
+    """
+    dimension = train[0].passages.pooled.shape[1]
+    layer = nn.Linear(dimension, dimension, bias=False)
+    nn.init.zeros_(layer.weight)
+    log_scale = nn.Parameter(torch.tensor(20.0).log())
+    optimiser = torch.optim.Adam([*layer.parameters(), log_scale], lr=learning_rate)
+    odds = np.sqrt([len(data) for data in train])
+    for step in range(steps):
+        generator = np.random.default_rng([seed, step])
+        data = train[int(generator.choice(len(train), p=odds / odds.sum()))]
+        queries = generator.choice(len(data), size=min(_LISTS_AT_ONCE, len(data)), replace=False)
+        drawn = draw_lists(data, queries, lists, generator, prior=prior)
+        query = torch.from_numpy(data.queries.pooled[queries])
+        contexts = torch.from_numpy(data.passages.pooled[drawn.rows])
+        scores = torch.einsum("bd,bnd->bn", nn.functional.normalize(query + layer(query), dim=-1), contexts)
+        weights = (1 - torch.from_numpy(drawn.target)).clamp_min(1e-12).log()
+        weights[:, 0] = 0.0
+        logits = scores * log_scale.exp()
+        loss = (torch.logsumexp(logits + weights, dim=1) - logits[:, 0]).mean()
+        optimiser.param_groups[0]["lr"] = learning_rate * (1 - step / steps)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    with torch.inference_mode():
+        return {data.name: _bilinear_scores(layer, data) for data in dev}
+
+
+def _bilinear_scores(layer: nn.Linear, data: CandidateSet) -> np.ndarray:
+    query = torch.from_numpy(np.array(data.queries.pooled))
+    mapped = nn.functional.normalize(query + layer(query), dim=-1).numpy()
+    rows = np.asarray(data.mined.rows)
+    scores = np.full(rows.shape, -np.inf, dtype=np.float32)
+    for number, own in enumerate(rows):
+        present = own >= 0
+        scores[number, present] = data.passages.pooled[own[present]] @ mapped[number]
+    return scores
