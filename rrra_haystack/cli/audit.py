@@ -41,7 +41,9 @@ def command(
     The page saves decisions; [bold]--apply[/] makes a corrected split of them, which rrra train reads.
     """
     try:
-        from rrra_training.audit.suspects import apply_decisions, audit, render, write_audit  # noqa: PLC0415
+        from rrra_training.audit.decisions import apply_decisions  # noqa: PLC0415
+        from rrra_training.audit.page import render, write_audit  # noqa: PLC0415
+        from rrra_training.audit.suspects import audit  # noqa: PLC0415
         from rrra_training.data.beir import split_of  # noqa: PLC0415
     except ImportError as error:
         msg = f"rrra audit needs the extra 'train' ({error}). Install it with: pip install 'rrra-haystack[train]'"

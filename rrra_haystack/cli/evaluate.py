@@ -48,7 +48,9 @@ def command(
     """Measure the encoder alone, RRRA and others, over the exact first passages of the whole corpus."""
     try:
         from rrra_training.data.beir import split_of  # noqa: PLC0415
-        from rrra_training.evaluation.evaluate import DEFAULT_SYSTEMS, as_json, check_split, evaluate, render  # noqa: PLC0415
+        from rrra_training.evaluation.evaluate import DEFAULT_SYSTEMS, as_json, evaluate  # noqa: PLC0415
+        from rrra_training.evaluation.splits import check_split  # noqa: PLC0415
+        from rrra_training.evaluation.tables import render  # noqa: PLC0415
     except ImportError as error:
         msg = f"rrra evaluate needs the extra 'train' ({error}). Install it with: pip install 'rrra-haystack[train]'"
         raise ImportError(msg) from None

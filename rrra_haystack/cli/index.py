@@ -20,7 +20,8 @@ def command(
     ] = None,
 ) -> None:
     """Index files: new ones are added, changed ones replaced, deleted ones removed, others skipped."""
-    from rrra_haystack.indexing.index import KINDS, index  # noqa: PLC0415
+    from rrra_haystack.indexing.index import index  # noqa: PLC0415
+    from rrra_haystack.indexing.units import KINDS  # noqa: PLC0415
     from rrra_haystack.pipeline_files import read_pipeline  # noqa: PLC0415
 
     report = index(paths, read_pipeline(pipeline, "indexing.yaml", store), ray=ray, show_progress=True)

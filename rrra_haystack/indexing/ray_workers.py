@@ -10,8 +10,9 @@ from typing import Any
 
 from haystack import Document
 
-from rrra_haystack.indexing.steps import Encoding, Reading, Unit
-from rrra_haystack.qdrant.patience import cause_of
+from rrra_haystack.errors import cause_of
+from rrra_haystack.indexing.steps import Encoding, Reading
+from rrra_haystack.indexing.units import Unit
 
 _RETRIES = 5
 _PATIENCE = 10.0

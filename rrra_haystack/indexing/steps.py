@@ -1,70 +1,15 @@
 """What is indexed at a time, and the two steps before writing, which can run in other processes: reading, encoding."""
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import networkx as nx
 from haystack import Document, Pipeline
 
-PASSAGES_SUFFIX = ".jsonl"
+from rrra_haystack.indexing.units import Unit
 
-_LINES = 256
 _LONGEST_PASSAGE = 1000
-
-
-@dataclass(frozen=True)
-class Unit:
-    """
-    What the index holds as a whole or not at all: a file, or some lines of a file of passages.
-
-    :param key: Its name in the manifest.
-    :param path: The file.
-    :param size: Bytes.
-    :param digest: SHA-256 of the bytes.
-    :param begin: The first byte.
-    :param line: Number of the first line; `None` if the unit is a file that the pipeline reads.
-    """
-
-    key: str
-    path: Path
-    size: int
-    digest: str
-    begin: int = 0
-    line: int | None = None
-
-    def as_row(self) -> str:
-        """The unit as JSON, for another process."""
-        return json.dumps({**vars(self), "path": str(self.path)})
-
-    @classmethod
-    def of_row(cls, row: str) -> "Unit":
-        """What :meth:`as_row` gave."""
-        told = json.loads(row)
-        return cls(**{**told, "path": Path(told["path"])})
-
-
-def units_of(path: Path) -> Iterator[Unit]:
-    """
-    The units of a file, without holding a file of passages in memory.
-
-    :param path: The file.
-    """
-    if path.suffix.lower() != PASSAGES_SUFFIX:
-        data = path.read_bytes()
-        yield Unit(str(path), path, len(data), hashlib.sha256(data).hexdigest())
-        return
-    with path.open("rb") as file:
-        begin, line = 0, 1
-        while lines := list(islice(file, _LINES)):
-            data = b"".join(lines)
-            yield Unit(f"{path}#{line}", path, len(data), hashlib.sha256(data).hexdigest(), begin, line)
-            begin += len(data)
-            line += len(lines)
 
 
 def _passages(unit: Unit) -> Iterator[Document]:

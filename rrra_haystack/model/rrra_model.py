@@ -19,18 +19,22 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from rrra_haystack.files import atomic_directory
-from rrra_haystack.model.adapter.adapter import AdapterConfig, Judgement, Observation, RelationAwareAdapter
+from rrra_haystack.model.adapter.adapter import RelationAwareAdapter
+from rrra_haystack.model.adapter.observation import Judgement, Observation
+from rrra_haystack.model.adapter.parts import AdapterConfig
 from rrra_haystack.model.codes.batch import CodeBatch, eight_bits
-from rrra_haystack.model.codes.codec import CodeKind, TokenCodec, fingerprint, kind_of
-from rrra_haystack.model.config import CONFIG, WEIGHTS, RRRAConfig, find_directory, read_config
+from rrra_haystack.model.codes.codec import TokenCodec
+from rrra_haystack.model.codes.record import CodeKind, kind_of
+from rrra_haystack.model.config import CONFIG, WEIGHTS, RRRAConfig, read_config
 from rrra_haystack.model.detection import list_features
 from rrra_haystack.model.encoder import Encoder
+from rrra_haystack.model.fingerprint import fingerprint
+from rrra_haystack.model.loading import find_directory
 from rrra_haystack.model.scoring import check_fusion_weight, reranking_score
 from rrra_haystack.model.words import lexical_scores, query_word_codes, word_codes
 from rrra_haystack.pretrained import bundled, resolve_encoder
 
 DEFAULT_MODEL = "rrra-minilm-l6"
-
 _QUERIES_KEPT = 256
 # Chosen on the dev splits of four sets; docs/untrained.md says how.
 _UNTRAINED_LEXICAL_WEIGHT = 0.1

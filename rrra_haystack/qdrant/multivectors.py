@@ -17,11 +17,11 @@ from haystack_integrations.document_stores.qdrant.converters import convert_hays
 from qdrant_client import QdrantClient, models
 
 from rrra_haystack.documents.metadata import CODES_KEY, HEAD_KEY
-from rrra_haystack.model.codes.codec import split_record
+from rrra_haystack.model.codes.parts import split_record
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
-from rrra_haystack.qdrant.patience import checked_client, patiently, place_of
-
-MULTIVECTOR_NAME = "rrra_tokens"
+from rrra_haystack.qdrant.clients import checked_client, place_of
+from rrra_haystack.qdrant.collections import MULTIVECTOR_NAME, check_multivector, multivector_dimension
+from rrra_haystack.qdrant.patience import patiently
 
 # A server takes 32 MB a request, and a number takes up to 20 bytes of JSON.
 _NUMBERS_PER_REQUEST = 2**20
@@ -150,37 +150,3 @@ def _requests(documents: Sequence[Document]) -> Iterator[list[models.PointStruct
         numbers += states.numel()
     if points:
         yield points
-
-
-def multivector_dimension(collection: models.CollectionInfo) -> int | None:
-    """
-    Dimensions of a collection's multivector for token codes, or `None` if it has none.
-
-    :param collection: What Qdrant says of the collection.
-    """
-    vectors = collection.config.params.vectors
-    params = vectors.get(MULTIVECTOR_NAME) if isinstance(vectors, dict) else None
-    return params.size if params is not None and params.multivector_config is not None else None
-
-
-def check_multivector(store: QdrantDocumentStore, dimension: int | None, wanted: int | None = None) -> None:
-    """
-    Refuse a collection that has no multivector, or one that does not fit a query.
-
-    :param store: The document store.
-    :param dimension: What :func:`multivector_dimension` says of its collection.
-    :param wanted: Dimensions of the tokens of a query, if there is one.
-    :raises ValueError: If it does not fit.
-    """
-    if dimension is None:
-        msg = (
-            f"The collection '{store.index}' has no multivector '{MULTIVECTOR_NAME}'. Create it with create_collection "
-            "and fill it with write_documents, both of rrra_haystack.qdrant.multivectors."
-        )
-        raise ValueError(msg)
-    if wanted not in (None, dimension):
-        msg = (
-            f"The query's tokens have {wanted} dimensions, but the multivector '{MULTIVECTOR_NAME}' of the collection "
-            f"'{store.index}' holds {dimension}. Use the model that the documents were embedded with."
-        )
-        raise ValueError(msg)

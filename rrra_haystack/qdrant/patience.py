@@ -1,34 +1,23 @@
 """Patience with a Qdrant server: try again what may pass, and say in one sentence what will not."""
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from threading import Lock
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
 
 import grpc
 import httpx
-from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
-from qdrant_client import QdrantClient
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 from tenacity import AsyncRetrying, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-# Environment variable of a server's key, where a user names the server by its URL alone.
-API_KEY = "QDRANT_API_KEY"
+from rrra_haystack.errors import cause_of
 
 Result = TypeVar("Result")
-
 _ATTEMPTS = 5
 _LONGEST_WAIT = 4.0
 _TRANSIENT_STATUS = frozenset({408, 425, 429, 502, 503, 504})
 _REFUSED_STATUS = frozenset({401, 403})
 _REFUSED_GRPC = frozenset({grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED})
 _TRANSIENT_GRPC = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
-
-# One thread at a time opens and checks a store's client: an embedded Qdrant that two open at once is open elsewhere for
-# one of them, and a client whose check failed is closed, under whoever uses it.
-_CHECKING: WeakKeyDictionary[QdrantDocumentStore, Lock] = WeakKeyDictionary()
 
 
 def patiently(call: Callable[[], Result], place: str) -> Result:
@@ -61,13 +50,6 @@ async def patiently_async(call: Callable[[], Awaitable[Result]], place: str) -> 
         if (explained := _explained(error, place)) is error:
             raise
         raise explained from error
-
-
-def cause_of(error: BaseException) -> BaseException:
-    """What went wrong in a component, out of the layers that Haystack wraps it in."""
-    while type(error).__module__.startswith(("haystack.", "haystack_integrations.")) and error.__cause__ is not None:
-        error = error.__cause__
-    return error
 
 
 def _policy() -> dict[str, Any]:
@@ -125,65 +107,3 @@ def _explained(raised: Exception, place: str) -> Exception:
 def _code(error: grpc.RpcError) -> grpc.StatusCode | None:
     # Errors of calls have a code; the class that both kinds of calls share does not say so.
     return error.code() if hasattr(error, "code") else None
-
-
-def is_embedded(store: QdrantDocumentStore) -> bool:
-    """
-    Whether a store's Qdrant runs within this process, over a folder or in memory, rather than as a server.
-
-    :param store: The document store.
-    """
-    return store.path is not None or store.location == ":memory:"
-
-
-def place_of(store: QdrantDocumentStore) -> str:
-    """
-    What to call the Qdrant of a store in errors: its folder, or its server's address.
-
-    :param store: The document store.
-    """
-    return str(store.path or store.url or store.location or f"{store.host or 'localhost'}:{store.port}")
-
-
-def open_client(store: QdrantDocumentStore) -> QdrantClient:
-    """
-    The store's synchronous client, opened without the store's own initialization.
-
-    That would create a missing collection and, with `recreate_index`, empty a full one.
-
-    :param store: The document store.
-    :raises ValueError: If its folder is open elsewhere.
-    """
-    if store._client is None:  # noqa: SLF001
-        try:
-            store._client = QdrantClient(**store._prepare_client_params())  # noqa: SLF001
-        except RuntimeError as error:
-            if "already accessed" not in str(error):
-                raise
-            msg = (
-                f"The Qdrant folder {store.path} is open in another document store or process. Close that one "
-                "first (document_store.close()), or run a Qdrant server and give its url."
-            )
-            raise ValueError(msg) from error
-    return store._client  # noqa: SLF001
-
-
-@contextmanager
-def checked_client(store: QdrantDocumentStore) -> Iterator[QdrantClient]:
-    """
-    The same client for a block that checks the collection; closed if the block opened it and failed.
-
-    A store with an open client takes its collection as set up, and would then write to one that is missing. Other
-    threads wait with their blocks over the same store.
-
-    :param store: The document store.
-    :raises ValueError: If its folder is open elsewhere.
-    """
-    with _CHECKING.setdefault(store, Lock()):
-        was_open = store._client is not None  # noqa: SLF001
-        try:
-            yield open_client(store)
-        except BaseException:
-            if not was_open:
-                store.close()
-            raise

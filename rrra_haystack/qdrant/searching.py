@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from qdrant_client import models
 
 from rrra_haystack.documents.metadata import CODES_KEY, HEAD_KEY, SCORES_KEY
-from rrra_haystack.model.codes.codec import join_record
-from rrra_haystack.qdrant.multivectors import MULTIVECTOR_NAME
+from rrra_haystack.model.codes.parts import join_record
+from rrra_haystack.qdrant.collections import MULTIVECTOR_NAME
 
 _DOCUMENT_FIELDS = frozenset({"id", "content", "blob", "score"})
 

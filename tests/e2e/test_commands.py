@@ -12,8 +12,8 @@ import yaml
 from documented import FOREIGN, ROOT, commands, fences, program
 from haystack.core.serialization import import_class_by_name
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
-from rrra_training.phases.adapter.training import AdapterTraining
 from rrra_training.recipe.recipe import Recipe
+from rrra_training.recipe.settings import AdapterTraining
 
 
 @pytest.mark.parametrize("words", commands())

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 from facts import write_facts
-from rrra_training.recipe.recipe import load_yaml
+from rrra_training.recipe.yaml_files import load_yaml
 from rrra_training.studies.cross_encoder import CrossEncoderRecipe, train_cross_encoder
 from sentence_transformers import CrossEncoder
 from typer.testing import CliRunner

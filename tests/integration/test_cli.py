@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 
 from rrra_haystack.cli import app, main
 from rrra_haystack.indexing import index as indexing
+from rrra_haystack.indexing import stored
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL
 from rrra_haystack.pipeline_files import read_pipeline, store_parameters
 from rrra_haystack.pretrained import bundled
@@ -170,7 +171,7 @@ def test_codes_of_an_earlier_version_are_made_anew(
 ) -> None:
     rivers = str(files / "rivers.txt")
     with monkeypatch.context() as earlier:
-        for module in ("rrra_haystack.model.codes.codec", "rrra_haystack.indexing.index"):
+        for module in ("rrra_haystack.model.codes.codec", "rrra_haystack.indexing.manifest"):
             earlier.setattr(f"{module}.VERSION", 1)
         run("index", rivers)
     asked = ["ask", "Where does the Danube rise?", "--pipeline", "pipelines/search.yaml"]
@@ -200,23 +201,23 @@ def test_an_interruption_leaves_what_is_whole(workspace: Path, files: Path, monk
     before = rivers.read_text()
     run("index", str(rivers))
     rivers.write_text("The Elbe rises in the Giant Mountains.")
-    write, written = indexing._write, []
+    write, written = indexing.write_units, []
 
     def interrupted(writer: object, store: object, former: list, documents: list) -> None:
         # In the midst of the last one, when its former passages are deleted.
         if former:
-            indexing._forget(store, former)
+            stored.forget_units(store, former)
             raise KeyboardInterrupt
         written.append(documents)
         write(writer, store, former, documents)
 
-    monkeypatch.setattr(indexing, "_write", interrupted)
+    monkeypatch.setattr(indexing, "write_units", interrupted)
     with pytest.raises(KeyboardInterrupt):
         indexing.index([files], read_pipeline(None, "indexing.yaml", None))
     assert len(written) == 3
     manifest = json.loads(Path(".rrra/store/rrra-rrra-index.json").read_text())
     assert manifest["pending"] == [str(rivers)]
-    monkeypatch.setattr(indexing, "_write", write)
+    monkeypatch.setattr(indexing, "write_units", write)
     # Its bytes are those that the manifest knows, but its passages are gone.
     rivers.write_text(before)
     assert "0 files added, 1 changed, 0 removed, 3 unchanged" in run("index", str(files))
@@ -308,7 +309,7 @@ def test_a_file_that_cannot_be_read_is_skipped_and_not_forgotten(workspace: Path
 
 
 def test_a_shorter_file_of_passages_is_changed(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rrra_haystack.indexing.steps._LINES", 2)
+    monkeypatch.setattr("rrra_haystack.indexing.units._LINES", 2)
     corpus = Path("corpus.jsonl")
     lines = [json.dumps({"_id": f"p{n}", "text": f"Town {n} was founded in 15{n:02}."}) + "\n" for n in range(6)]
     shorter = "0 files added, 1 changed"
@@ -390,7 +391,7 @@ def test_a_store_in_the_place_of_another(tmp_path: Path) -> None:
 
 
 def test_index_takes_passages_with_their_ids(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rrra_haystack.indexing.steps._LINES", 2)
+    monkeypatch.setattr("rrra_haystack.indexing.units._LINES", 2)
     rows = [{"_id": f"p{n}", "title": f"Town {n}", "text": f"It was founded in 15{n:02}."} for n in range(7)]
     rows[3]["text"] = "A very long chronicle of the town. " * 200
     corpus = Path("corpus.jsonl")

@@ -8,16 +8,11 @@ import pytest
 import torch
 from pydantic import ValidationError
 from rrra_training.data import BeirDataset
-from rrra_training.phases.dual_encoder.training import (
-    PHASE,
-    DualEncoderConfig,
-    KnownPositivesSampler,
-    PairSource,
-    TrainingPairs,
-    set_dropout,
-    train_dual_encoder,
-    training_pairs,
-)
+from rrra_training.phases.dropout import set_dropout
+from rrra_training.phases.dual_encoder.batches import KnownPositivesSampler
+from rrra_training.phases.dual_encoder.pairs import PairSource, TrainingPairs, training_pairs
+from rrra_training.phases.dual_encoder.training import PHASE, train_dual_encoder
+from rrra_training.recipe.settings import DualEncoderConfig
 from rrra_training.runs.directory import RunDirectory
 from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer

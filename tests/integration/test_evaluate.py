@@ -6,18 +6,14 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
-from rrra_training.evaluation.evaluate import as_json, difference, evaluate, query_costs, render
-from rrra_training.evaluation.rerankers.interface import CodeReranker
+from rrra_training.evaluation.evaluate import as_json, evaluate
+from rrra_training.evaluation.figures import difference, query_costs
+from rrra_training.evaluation.rerankers.from_codes import CodeReranker
 from rrra_training.evaluation.stages import EncoderStage
-from rrra_training.measures.ranking import (
-    MEASURES,
-    answer_recall,
-    answer_tokens,
-    condensed,
-    paired_interval,
-    per_query,
-    randomisation_test,
-)
+from rrra_training.evaluation.tables import render
+from rrra_training.measures.answers import answer_recall, answer_tokens
+from rrra_training.measures.ranking import MEASURES, condensed, per_query
+from rrra_training.measures.significance import paired_interval, randomisation_test
 from sentence_transformers import SentenceTransformer
 from typer.testing import CliRunner
 

@@ -19,10 +19,11 @@ from qdrant_server import qdrant_server
 from texts import TEXTS
 
 from rrra_haystack import RRRAAdapterRanker, RRRADocumentEmbedder, RRRAEmbedder, RRRAModel, RRRARetriever
-from rrra_haystack.model.codes.codec import InvalidCodesError
+from rrra_haystack.model.codes.record import InvalidCodesError
 from rrra_haystack.model.words import word_codes
-from rrra_haystack.qdrant.multivectors import MULTIVECTOR_NAME, create_collection, write_documents
-from rrra_haystack.qdrant.patience import open_client
+from rrra_haystack.qdrant.clients import open_client
+from rrra_haystack.qdrant.collections import MULTIVECTOR_NAME
+from rrra_haystack.qdrant.multivectors import create_collection, write_documents
 
 QUESTIONS = ["Where does the Danube rise?", "Who founded Arlow?", "Which moon is the largest?"]
 # Qdrant keeps 16 bits a dimension.

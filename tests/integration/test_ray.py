@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from rrra_haystack.cli import app
 from rrra_haystack.indexing import index as indexing
 from rrra_haystack.indexing import ray_workers as ray_indexing
-from rrra_haystack.indexing import steps as stages
+from rrra_haystack.indexing import units
 from rrra_haystack.indexing.index import index
 from rrra_haystack.pipeline_files import read_pipeline
 
@@ -52,7 +52,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(indexing, "_BATCH_BYTES", 1)
-    monkeypatch.setattr(stages, "_LINES", 4)
+    monkeypatch.setattr(units, "_LINES", 4)
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_killed_workers_lose_and_repeat_nothing(corpus: Path, tmp_path: Path, mo
     _indexed([corpus], tmp_path / "plain", None)
     killed: set[int] = set()
     later: set[int] = set()
-    write = indexing._write
+    write = indexing.write_units
 
     def killing(*arguments: object) -> None:
         if not killed:
@@ -110,7 +110,7 @@ def test_killed_workers_lose_and_repeat_nothing(corpus: Path, tmp_path: Path, mo
             later.update(_workers())
         write(*arguments)
 
-    monkeypatch.setattr(indexing, "_write", killing)
+    monkeypatch.setattr(indexing, "write_units", killing)
     report = _indexed([corpus], tmp_path / "ray", "local")
     assert killed
     assert later - killed
@@ -124,7 +124,7 @@ def test_killed_workers_lose_and_repeat_nothing(corpus: Path, tmp_path: Path, mo
 def test_errors_are_one_sentence(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with corpus.open("a") as file:
         file.write('{"_id": "p96"}\n')
-    monkeypatch.setattr(stages, "_LINES", 2 * PASSAGES)
+    monkeypatch.setattr(units, "_LINES", 2 * PASSAGES)
     with pytest.raises(RuntimeError, match=rf"worker failed: {corpus}, line 97: expected a JSON object with '_id'"):
         _indexed([corpus], tmp_path / "ray", "local")
     with monkeypatch.context() as patched:
@@ -151,7 +151,7 @@ def test_reading_that_kills_its_worker_ends_the_command(
 
     monkeypatch.setattr(ray_indexing, "_read", dying)
     monkeypatch.setattr(ray_indexing, "_RETRIES", 1)
-    monkeypatch.setattr(stages, "_LINES", PASSAGES)
+    monkeypatch.setattr(units, "_LINES", PASSAGES)
     with pytest.raises(RuntimeError, match=r"up to 2 workers died .* memory\? What was written stays"):
         _indexed([corpus], tmp_path / "ray", "local")
     assert tries.read_text() == ".."

@@ -228,7 +228,7 @@ def test_nothing_is_lost_in_an_interrupted_indexing(
         server.requests.clear()
 
         written = []
-        write = indexing._write
+        write = indexing.write_units
 
         def counted(*arguments: object) -> list:
             written.append(arguments)
@@ -236,10 +236,10 @@ def test_nothing_is_lost_in_an_interrupted_indexing(
                 server.faults = [503] * 200
             return write(*arguments)
 
-        monkeypatch.setattr(indexing, "_write", counted)
+        monkeypatch.setattr(indexing, "write_units", counted)
         with pytest.raises(Exception, match="503"):
             index([files], pipeline)
-        monkeypatch.setattr(indexing, "_write", write)
+        monkeypatch.setattr(indexing, "write_units", write)
         server.faults = []
         report = index([files], pipeline)
         assert report.unchanged == 3

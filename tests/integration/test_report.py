@@ -6,16 +6,11 @@ import numpy as np
 import pytest
 from browser import chromium, needs_chromium
 from facts import write_facts
-from rrra_training.evaluation.evaluate import (
-    COMPARED,
-    Evaluation,
-    difference,
-    evaluate,
-    query_costs,
-    query_milliseconds,
-)
+from rrra_training.evaluation.evaluate import Evaluation, evaluate
+from rrra_training.evaluation.figures import COMPARED, difference, query_costs, query_milliseconds
 from rrra_training.report.alignment import Span, align
-from rrra_training.report.page import cut, write_report
+from rrra_training.report.changes import cut
+from rrra_training.report.page import write_report
 
 from rrra_haystack import RRRAModel
 

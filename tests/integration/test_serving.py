@@ -22,13 +22,16 @@ from haystack.dataclasses import ChatMessage
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from projects import edit
 from rrra_training.studies import serving_speed
-from rrra_training.studies.serving_speed import load, start, time_query, wait_for
+from rrra_training.studies.served_process import start, wait_for
+from rrra_training.studies.serving_speed import load, time_query
 
 from rrra_haystack import RRRARetriever
 from rrra_haystack.indexing.index import index
 from rrra_haystack.pipeline_files import read_pipeline
 from rrra_haystack.reader.loading import load_reader
-from rrra_haystack.serving.application import ServedPipeline, as_text, served, take_turns
+from rrra_haystack.serving.application import served
+from rrra_haystack.serving.pipeline import ServedPipeline, as_text
+from rrra_haystack.serving.turns import take_turns
 
 QUESTION = "When was the Golden Gate Bridge opened?"
 

@@ -14,15 +14,19 @@ import torch
 import yaml
 from facts import write_facts
 from haystack import Document
-from rrra_training.candidates.preparing import CandidateSet, prepare
-from rrra_training.judging.fitting import fit, fused, relevance_of
-from rrra_training.judging.verdicts import Verdicts, judge, projected
+from rrra_training.candidates.preparing import prepare
+from rrra_training.candidates.sets import CandidateSet, relevance_of
+from rrra_training.judging.fitting import fit, fused
+from rrra_training.judging.projecting import projected
+from rrra_training.judging.verdicts import Verdicts, judge
 from rrra_training.negatives.samplers import TopK
-from rrra_training.phases.joint.rounds import JointTraining, draw_negatives
+from rrra_training.phases.joint.drawing import draw_negatives
+from rrra_training.phases.workshop import Workshop
 from rrra_training.recipe.recipe import load_recipe
+from rrra_training.recipe.settings import JointTraining
 from rrra_training.runs.directory import RunDirectory
 from rrra_training.studies.compare import app as compare
-from rrra_training.train import Workshop, check_inputs, train
+from rrra_training.train import check_inputs, train
 from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 from typer.testing import CliRunner, Result

@@ -6,19 +6,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from rrra_training.phases.adapter.losses import linear_normalisation_loss
 from torch import nn
 from torch.nn.functional import normalize
 
-from rrra_haystack.model.adapter.adapter import (
-    AdapterConfig,
-    Judgement,
-    Observation,
-    RelationAwareAdapter,
-    StateTokens,
-    contrast_weights,
-    linear_normalisation_loss,
-    relation_product,
-)
+from rrra_haystack.model.adapter.adapter import RelationAwareAdapter
+from rrra_haystack.model.adapter.observation import Judgement, Observation, StateTokens
+from rrra_haystack.model.adapter.parts import AdapterConfig
+from rrra_haystack.model.adapter.relations import contrast_weights, relation_product
 from rrra_haystack.model.segments import Segments
 
 D, H, N, M = 16, 8, 5, 3

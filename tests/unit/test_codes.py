@@ -8,15 +8,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
-from rrra_haystack.model.adapter.adapter import places
-from rrra_haystack.model.codes.codec import (
-    InvalidCodesError,
-    TokenCodec,
-    fingerprint,
-    join_record,
-    kind_of,
-    split_record,
-)
+from rrra_haystack.model.adapter.relations import places
+from rrra_haystack.model.codes.codec import TokenCodec
+from rrra_haystack.model.codes.parts import join_record, split_record
+from rrra_haystack.model.codes.record import InvalidCodesError, kind_of
+from rrra_haystack.model.fingerprint import fingerprint
 from rrra_haystack.model.words import word_codes
 
 KINDS = ("int8", "1bit")

@@ -10,8 +10,9 @@ import torch
 from sentence_transformers import SentenceTransformer
 from texts import TEXTS
 
-from rrra_haystack.model.adapter.adapter import AdapterConfig, Observation, StateTokens
-from rrra_haystack.model.codes.codec import InvalidCodesError
+from rrra_haystack.model.adapter.observation import Observation, StateTokens
+from rrra_haystack.model.adapter.parts import AdapterConfig
+from rrra_haystack.model.codes.record import InvalidCodesError
 from rrra_haystack.model.config import RRRAConfig
 from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.model.rrra_model import RRRAModel

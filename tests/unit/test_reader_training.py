@@ -7,8 +7,10 @@ import transformers
 from facts import write_facts
 from haystack import Document
 from rrra_training.data import BeirDataset
-from rrra_training.reader import ReaderRecipe, SpanCollator, matmul_attention, shared_log_normaliser, span_examples
-from rrra_training.reader import train_reader as train
+from rrra_training.reader.attention import matmul_attention
+from rrra_training.reader.examples import ReaderRecipe, SpanCollator, span_examples
+from rrra_training.reader.training import shared_log_normaliser
+from rrra_training.reader.training import train_reader as train
 from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoTokenizer

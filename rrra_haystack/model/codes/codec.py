@@ -11,11 +11,10 @@ Head, little-endian: magic ``RRRA``, version (u1), kind (u1), token dimensions (
 reserved (u4), check sum (u8); then the pooled code, one byte a dimension, and the words in their order, two bytes each.
 """
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NoReturn
+from typing import NoReturn
 
 import numpy as np
 import pybase64
@@ -23,39 +22,19 @@ import torch
 from torch import Tensor
 
 from rrra_haystack.model.codes.batch import CodeBatch
-from rrra_haystack.model.segments import ranges
-
-CodeKind = Literal["int8", "1bit"]
-
-_MAGIC = b"RRRA"
-VERSION = 3
-_KINDS: tuple[CodeKind, ...] = ("int8", "1bit")
-_ALIGNMENT = 24
-_HEAD = np.dtype(
-    [
-        ("magic", "S4"),
-        ("version", "u1"),
-        ("kind", "u1"),
-        ("token_dim", "<u2"),
-        ("pooled_dim", "<u2"),
-        ("words", "<u2"),
-        ("tokens", "<u4"),
-        ("fingerprint", "<u4"),
-        ("token_scale", "<f4"),
-        ("pooled_scale", "<f4"),
-        ("reserved", "<u4"),
-        ("checksum", "<u8"),
-    ]
+from rrra_haystack.model.codes.record import (
+    ALIGNMENT,
+    CHECKSUM_WORD,
+    HEAD,
+    KINDS,
+    MAGIC,
+    REMEDY,
+    VERSION,
+    WORD,
+    CodeKind,
+    InvalidCodesError,
 )
-_WORD = np.dtype("<u2")
-# Base64 text that holds the fixed fields of a head.
-_HEAD_TEXT = -(-_HEAD.itemsize // 3) * 4
-_CHECKSUM_WORD = _HEAD.fields["checksum"][1] // 8 if _HEAD.fields else 0
-_REMEDY = "Index the document again with RRRADocumentEmbedder and the same model."
-
-
-class InvalidCodesError(ValueError):
-    """Token codes that are damaged, truncated, or made by another model."""
+from rrra_haystack.model.segments import ranges
 
 
 @dataclass(frozen=True)
@@ -76,8 +55,8 @@ class TokenCodec:
     fingerprint: int
 
     def __post_init__(self) -> None:
-        if self.kind not in _KINDS:
-            msg = f"code kind must be one of {', '.join(_KINDS)}, but got {self.kind!r}"
+        if self.kind not in KINDS:
+            msg = f"code kind must be one of {', '.join(KINDS)}, but got {self.kind!r}"
             raise ValueError(msg)
         if self.token_dim <= 0 or self.token_dim % 8:
             msg = f"token_dim must be a positive multiple of 8, but got {self.token_dim}"
@@ -93,14 +72,14 @@ class TokenCodec:
         return self._record_rows(np.asarray([tokens]), np.asarray([words])).item() * self.row_bytes
 
     def _record_rows(self, tokens: np.ndarray, words: np.ndarray) -> np.ndarray:
-        head_rows = -(-(_HEAD.itemsize + self.pooled_dim + _WORD.itemsize * words) // self.row_bytes)
-        step = _ALIGNMENT // math.gcd(_ALIGNMENT, self.row_bytes)
+        head_rows = -(-(HEAD.itemsize + self.pooled_dim + WORD.itemsize * words) // self.row_bytes)
+        step = ALIGNMENT // math.gcd(ALIGNMENT, self.row_bytes)
         return -(-(tokens + head_rows) // step) * step
 
     def head_bytes(self, record: bytes | np.ndarray) -> int:
         """Bytes of a record before its tokens, padding aside: its fixed fields, pooled code and words."""
-        fields = np.frombuffer(record, dtype=_HEAD, count=1)[0]
-        return _HEAD.itemsize + self.pooled_dim + _WORD.itemsize * int(fields["words"])
+        fields = np.frombuffer(record, dtype=HEAD, count=1)[0]
+        return HEAD.itemsize + self.pooled_dim + WORD.itemsize * int(fields["words"])
 
     def pack(self, pooled: Tensor, states: Tensor, lengths: Tensor, words: Sequence[np.ndarray]) -> list[bytes]:
         """
@@ -126,8 +105,8 @@ class TokenCodec:
         buffer = np.zeros((int(ends[-1]), self.row_bytes), dtype=np.uint8)
         buffer[ranges(ends - counts, counts)] = tokens
 
-        head = np.zeros(len(counts), dtype=_HEAD)
-        head["magic"], head["version"], head["kind"] = _MAGIC, VERSION, _KINDS.index(self.kind)
+        head = np.zeros(len(counts), dtype=HEAD)
+        head["magic"], head["version"], head["kind"] = MAGIC, VERSION, KINDS.index(self.kind)
         head["token_dim"], head["pooled_dim"] = self.token_dim, self.pooled_dim
         head["tokens"], head["words"], head["fingerprint"] = counts, word_counts, self.fingerprint
         head["token_scale"], head["pooled_scale"] = token_scale, (peak / 127).cpu().numpy()
@@ -135,10 +114,10 @@ class TokenCodec:
         starts = (ends - rows) * self.row_bytes
         head_bytes = np.concatenate([head.view(np.uint8).reshape(len(head), -1), pooled_codes.view(np.uint8)], axis=1)
         flat[starts[:, None] + np.arange(head_bytes.shape[1])] = head_bytes
-        word_bytes = np.concatenate(words).astype(_WORD).view(np.uint8)
-        flat[ranges(starts + head_bytes.shape[1], _WORD.itemsize * word_counts)] = word_bytes
+        word_bytes = np.concatenate(words).astype(WORD).view(np.uint8)
+        flat[ranges(starts + head_bytes.shape[1], WORD.itemsize * word_counts)] = word_bytes
         summands = flat.view(np.uint64)
-        summands[starts // 8 + _CHECKSUM_WORD] = np.add.reduceat(summands, starts // 8)
+        summands[starts // 8 + CHECKSUM_WORD] = np.add.reduceat(summands, starts // 8)
         return [flat[start : end * self.row_bytes].tobytes() for start, end in zip(starts, ends, strict=True)]
 
     def _quantise(self, states: Tensor, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -170,25 +149,25 @@ class TokenCodec:
         :raises InvalidCodesError: If a record is damaged, truncated, of another version, or made by another model.
         """
         if not records:
-            return self._batch(np.zeros(0, np.uint8), np.zeros(0, _HEAD), np.zeros(0, np.int64))
+            return self._batch(np.zeros(0, np.uint8), np.zeros(0, HEAD), np.zeros(0, np.int64))
         try:
             sizes = np.fromiter(map(len, records), dtype=np.int64, count=len(records))
             buffer = pybase64.b64decode_as_bytearray("".join(records), validate=True)
         except (TypeError, ValueError):
             self._reject(records, names)
         sizes = sizes // 4 * 3
-        smallest = -(-_HEAD.itemsize // _ALIGNMENT) * _ALIGNMENT
-        if len(buffer) != sizes.sum() or (sizes % _ALIGNMENT).any() or (sizes < smallest).any():
+        smallest = -(-HEAD.itemsize // ALIGNMENT) * ALIGNMENT
+        if len(buffer) != sizes.sum() or (sizes % ALIGNMENT).any() or (sizes < smallest).any():
             self._reject(records, names)
         flat = np.frombuffer(buffer, dtype=np.uint8)
         starts = np.cumsum(sizes) - sizes
-        head = flat[starts[:, None] + np.arange(_HEAD.itemsize)].view(_HEAD)[:, 0]
+        head = flat[starts[:, None] + np.arange(HEAD.itemsize)].view(HEAD)[:, 0]
         rows = self._record_rows(head["tokens"].astype(np.int64), head["words"].astype(np.int64))
         checksums = np.add.reduceat(flat.view(np.uint64), starts // 8) - head["checksum"]
         sound = (
-            (head["magic"] == _MAGIC)
+            (head["magic"] == MAGIC)
             & (head["version"] == VERSION)
-            & (head["kind"] == _KINDS.index(self.kind))
+            & (head["kind"] == KINDS.index(self.kind))
             & (head["token_dim"] == self.token_dim)
             & (head["pooled_dim"] == self.pooled_dim)
             & (head["fingerprint"] == self.fingerprint)
@@ -201,7 +180,7 @@ class TokenCodec:
 
     def _batch(self, flat: np.ndarray, head: np.ndarray, ends: np.ndarray) -> CodeBatch:
         """What is matched of sound records: their bytes, heads, and the row after the last one of each."""
-        begins = (np.concatenate([[0], ends[:-1]]) if len(ends) else ends) * self.row_bytes + _HEAD.itemsize
+        begins = (np.concatenate([[0], ends[:-1]]) if len(ends) else ends) * self.row_bytes + HEAD.itemsize
         pooled = flat[begins[:, None] + np.arange(self.pooled_dim)].view(np.int8)
         word_counts = head["words"].astype(np.int64)
         return CodeBatch(
@@ -210,7 +189,7 @@ class TokenCodec:
             lengths=head["tokens"].astype(np.int64),
             token_scale=head["token_scale"],
             pooled=torch.from_numpy(pooled * head["pooled_scale"][:, None]),
-            words=flat[ranges(begins + self.pooled_dim, _WORD.itemsize * word_counts)].view(_WORD),
+            words=flat[ranges(begins + self.pooled_dim, WORD.itemsize * word_counts)].view(WORD),
             word_counts=word_counts,
             is_binary=self.kind == "1bit",
         )
@@ -220,9 +199,9 @@ class TokenCodec:
         for number, record in enumerate(records):
             name = names[number] if names is not None else f"number {number}"
             if reason := self.flaw(record):
-                msg = f"The token codes of document {name} {reason}. {_REMEDY}"
+                msg = f"The token codes of document {name} {reason}. {REMEDY}"
                 raise InvalidCodesError(msg)
-        msg = f"The token codes of these documents cannot be read together. {_REMEDY}"
+        msg = f"The token codes of these documents cannot be read together. {REMEDY}"
         raise InvalidCodesError(msg)
 
     def flaw(self, record: str) -> str | None:  # noqa: C901, PLR0911  (a list of checks reads best as one)
@@ -238,18 +217,18 @@ class TokenCodec:
             data = pybase64.b64decode(record, validate=True)
         except ValueError:
             return "are damaged: they are not base64 text"
-        if not data.startswith(_MAGIC):
+        if not data.startswith(MAGIC):
             return "are not token codes"
-        if len(data) < _HEAD.itemsize:
+        if len(data) < HEAD.itemsize:
             return "are truncated"
-        head = np.frombuffer(data, dtype=_HEAD, count=1)[0]
+        head = np.frombuffer(data, dtype=HEAD, count=1)[0]
         if head["version"] != VERSION:
             return f"have version {head['version']}, but this release reads version {VERSION}"
-        if head["kind"] >= len(_KINDS):
+        if head["kind"] >= len(KINDS):
             return "are damaged: their kind is unknown"
-        if head["kind"] != _KINDS.index(self.kind):
-            return f"are {_KINDS[head['kind']]} codes where {self.kind} codes are expected: a list takes one kind"
-        found = f"{_KINDS[head['kind']]} codes of {head['token_dim']} and {head['pooled_dim']} dimensions"
+        if head["kind"] != KINDS.index(self.kind):
+            return f"are {KINDS[head['kind']]} codes where {self.kind} codes are expected: a list takes one kind"
+        found = f"{KINDS[head['kind']]} codes of {head['token_dim']} and {head['pooled_dim']} dimensions"
         expected = f"{self.kind} codes of {self.token_dim} and {self.pooled_dim} dimensions"
         if found != expected:
             return f"were made by another model: they are {found}, but this model reads {expected}"
@@ -262,82 +241,3 @@ class TokenCodec:
         if head["fingerprint"] != self.fingerprint:
             return "were made by another model or with other weights"
         return None
-
-
-def kind_of(record: str) -> CodeKind | None:
-    """The kind of a record given as base64 text, or `None` if it is none."""
-    try:
-        head = pybase64.b64decode(record[:8], validate=True)
-    except (TypeError, ValueError):
-        return None
-    known = head.startswith(_MAGIC) and len(head) > len(_MAGIC) + 1 and head[len(_MAGIC) + 1] < len(_KINDS)
-    return _KINDS[head[len(_MAGIC) + 1]] if known else None
-
-
-def split_record(record: str, name: str) -> tuple[str, Tensor]:
-    """
-    Take a record apart: what comes before its tokens, and the token states as the codes keep them.
-
-    :param record: Base64 text of the record.
-    :param name: What to call the document in errors.
-    :returns: Base64 text of head, pooled code and words, and the token states, shape ``[tokens, token_dim]``.
-    :raises InvalidCodesError: If the record is damaged or truncated.
-    """
-    _, codec = _codec_of(record[:_HEAD_TEXT] if kind_of(record) else "", name)
-    states = codec.unpack([record], [name]).token_states()
-    data = pybase64.b64decode(record)
-    return pybase64.b64encode_as_string(data[: codec.head_bytes(data)]), states
-
-
-def join_record(head: str, states: np.ndarray, name: str) -> str:
-    """
-    Put a record together again, byte for byte if the states are off by less than half a step of the codes.
-
-    What is not the same is found by the check sum when the record is read.
-
-    :param head: Base64 text of head, pooled code and words.
-    :param states: Token states, shape ``[tokens, token_dim]``.
-    :param name: What to call the document in errors.
-    :raises InvalidCodesError: If the head is damaged.
-    """
-    data, codec = _codec_of(head, name)
-    if len(data) != codec.head_bytes(data) or states.shape[1] != codec.token_dim:
-        msg = f"The token codes of document {name} are damaged. {_REMEDY}"
-        raise InvalidCodesError(msg)
-    fields = data[: _HEAD.itemsize].view(_HEAD)[0]
-    size = codec.record_bytes(len(states), int(fields["words"]))
-    rows = np.zeros((size // codec.row_bytes, codec.row_bytes), dtype=np.uint8)
-    rows.reshape(-1)[: len(data)] = data
-    if codec.kind == "int8":
-        tokens = np.rint(states / fields["token_scale"]).clip(-127, 127).astype(np.int8).view(np.uint8)
-    else:
-        tokens = np.packbits(states > 0, axis=1)
-    rows[len(rows) - len(states) :] = tokens
-    return pybase64.b64encode_as_string(rows.tobytes())
-
-
-def _codec_of(head: str, name: str) -> tuple[np.ndarray, TokenCodec]:
-    """The bytes of a text that begins with a record's head, and the codec that wrote the record."""
-    try:
-        data = pybase64.b64decode(head, validate=True) if kind_of(head) else b""
-        fields = np.frombuffer(data, dtype=_HEAD, count=1)[0]
-        codec = TokenCodec(
-            kind=_KINDS[fields["kind"]],
-            token_dim=int(fields["token_dim"]),
-            pooled_dim=int(fields["pooled_dim"]),
-            fingerprint=int(fields["fingerprint"]),
-        )
-    except ValueError:
-        msg = f"The token codes of document {name} are damaged, truncated or not token codes. {_REMEDY}"
-        raise InvalidCodesError(msg) from None
-    return np.frombuffer(data, dtype=np.uint8), codec
-
-
-def fingerprint(*parts: str | bytes) -> int:
-    """A number of 32 bits that tells models apart by the parts that their codes depend on."""
-    digest = hashlib.sha256()
-    for part in parts:
-        data = part.encode() if isinstance(part, str) else part
-        digest.update(len(data).to_bytes(8, "little"))
-        digest.update(data)
-    return int.from_bytes(digest.digest()[:4], "little")

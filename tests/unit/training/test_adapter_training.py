@@ -6,24 +6,17 @@ import torch
 from rrra_training.candidates.evidence import Labels, Source
 from rrra_training.candidates.lists import ListConfig, draw_lists
 from rrra_training.candidates.mining import Mined
-from rrra_training.candidates.preparing import CandidateSet, Positives
+from rrra_training.candidates.sets import CandidateSet, Positives
 from rrra_training.candidates.styles import StyleConfig, claim, keywords, restyle
 from rrra_training.data import Query
-from rrra_training.judging.fitting import expected_calibration_error
-from rrra_training.judging.verdicts import project, quantised
-from rrra_training.phases.adapter.training import (
-    AdapterTraining,
-    _class_weights,
-    _draws,
-    _schedule,
-    listwise_loss,
-    non_negative_pu_risk,
-    outcome_loss,
-    outcome_targets,
-)
+from rrra_training.judging.projecting import project, quantised
+from rrra_training.measures.calibration import expected_calibration_error
+from rrra_training.phases.adapter.losses import listwise_loss, non_negative_pu_risk, outcome_loss, outcome_targets
+from rrra_training.phases.adapter.training import _schedule, drawn_batches, outcome_weights
+from rrra_training.recipe.settings import AdapterTraining
 from rrra_training.runs.processes import processes
 
-from rrra_haystack.model.adapter.adapter import Outcome
+from rrra_haystack.model.adapter.observation import Outcome
 from rrra_haystack.model.codes.codec import TokenCodec
 
 
@@ -96,21 +89,21 @@ def test_an_order_says_what_is_hard(data: CandidateSet) -> None:
 
 def test_batches_depend_on_seed_and_step_alone(data: CandidateSet) -> None:
     config = AdapterTraining(steps=4, batch_size=2, lists=ListConfig(candidates=4))
-    whole = list(_draws([data], config, 0.02, 0, 0, None, processes()))
-    resumed = list(_draws([data], config, 0.02, 0, 2, None, processes()))
+    whole = list(drawn_batches([data], config, 0.02, 0, 0, None, processes()))
+    resumed = list(drawn_batches([data], config, 0.02, 0, 2, None, processes()))
     assert len(whole) == 4
     for one, other in zip(whole[2:], resumed, strict=True):
         assert np.array_equal(one.lists.rows, other.lists.rows)
-    other_seed = next(iter(_draws([data], config, 0.02, 1, 0, None, processes())))
+    other_seed = next(iter(drawn_batches([data], config, 0.02, 1, 0, None, processes())))
     assert not np.array_equal(other_seed.lists.rows, whole[0].lists.rows)
 
 
 def test_class_weights_are_inverse_shares(data: CandidateSet) -> None:
     config = AdapterTraining(lists=ListConfig(candidates=5, retrieved_k=2))
-    weights = _class_weights([data], config, 0.02, 0)
+    weights = outcome_weights([data], config, 0.02, 0)
     assert weights[Outcome.FN] > weights[Outcome.TN]
     assert torch.equal(
-        _class_weights([data], config.model_copy(update={"class_weighting": False}), 0.02, 0), torch.ones(4)
+        outcome_weights([data], config.model_copy(update={"class_weighting": False}), 0.02, 0), torch.ones(4)
     )
 
 

@@ -10,6 +10,7 @@ from rrra_training.candidates.evidence import (
     normalised_words,
     read_teacher,
 )
+from rrra_training.corpora.building import build_store
 from rrra_training.corpora.store import StateStore
 
 from rrra_haystack import RRRAModel
@@ -27,7 +28,7 @@ PASSAGES = [
 @pytest.fixture(scope="module")
 def passages(model: RRRAModel, tmp_path_factory: pytest.TempPathFactory) -> StateStore:
     pairs = [(str(number), text) for number, text in enumerate(PASSAGES)]
-    return StateStore.build(tmp_path_factory.mktemp("evidence") / "p", pairs, model.encoder, task="document")
+    return build_store(tmp_path_factory.mktemp("evidence") / "p", pairs, model.encoder, task="document")
 
 
 ROWS = np.array([[0, 1, 2, 3, 4, -1]])

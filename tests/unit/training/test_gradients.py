@@ -8,8 +8,10 @@ import torch
 import typer
 from facts import write_facts
 from rrra_training.negatives.losses import InfoNCE
-from rrra_training.negatives.samplers import Candidates, Random, TopK
-from rrra_training.studies.gradients import SAMPLERS, Lists, main, profile, score_gradients
+from rrra_training.negatives.sampler import Candidates
+from rrra_training.negatives.samplers import Random, TopK
+from rrra_training.studies.gradient_profiles import Lists, profile, score_gradients
+from rrra_training.studies.gradients import SAMPLERS, main
 from typer.testing import CliRunner
 
 TEMPERATURE = 0.05

@@ -8,12 +8,17 @@ import torch
 from facts import write_facts
 from rrra_training.candidates.evidence import EvidenceConfig
 from rrra_training.candidates.mining import MiningConfig
-from rrra_training.candidates.preparing import CandidateSet, Positives, SplitConfig, prepare
+from rrra_training.candidates.preparing import prepare
+from rrra_training.candidates.sets import CandidateSet, Positives
 from rrra_training.candidates.shared_labels import SharedLabels, _evenly
-from rrra_training.judging.detector import Detector, false_negatives, features_of, fit_detection, hide_positives
-from rrra_training.judging.verdicts import projected
-from rrra_training.studies.detection_benchmark import Method, auroc_interval, cross_validated, measure, precision_at
+from rrra_training.candidates.splits import SplitConfig
+from rrra_training.judging.detection import false_negatives, features_of, fit_detection
+from rrra_training.judging.detector import Detector
+from rrra_training.judging.hidden_positives import hide_positives
+from rrra_training.judging.projecting import projected
 from rrra_training.studies.detection_benchmark import app as benchmark
+from rrra_training.studies.detection_benchmark import auroc_interval, measure, precision_at
+from rrra_training.studies.detection_methods import Method, cross_validated
 from rrra_training.studies.gradients import read_lists
 from sentence_transformers import CrossEncoder
 from sklearn.linear_model import LogisticRegression

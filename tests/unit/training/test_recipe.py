@@ -2,7 +2,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from rrra_training.recipe.recipe import bundled_recipes, find_recipe, load_recipe, load_yaml
+from rrra_training.recipe.bundled import bundled_recipes, find_recipe
+from rrra_training.recipe.recipe import load_recipe
+from rrra_training.recipe.yaml_files import load_yaml
 from rrra_training.studies.benchmark import BenchmarkPlan, recipe_of
 from rrra_training.studies.cross_encoder import CrossEncoderRecipe
 

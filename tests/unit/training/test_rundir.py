@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from rrra_training.runs.directory import RunDirectory, load_optimiser_tensors, optimiser_tensors, smoothed
+from rrra_training.runs.curves import smoothed
+from rrra_training.runs.directory import RunDirectory
+from rrra_training.runs.tensors import load_optimiser_tensors, optimiser_tensors
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn

@@ -6,21 +6,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
-from rrra_training.negatives.samplers import (
-    FNE,
-    RRRA,
-    AnySampler,
-    Candidates,
-    MarginPos,
-    PercPos,
-    Random,
-    Sampler,
-    SimANS,
-    TopK,
-    TriSampler,
-    draw,
-    first_draw_probabilities,
-)
+from rrra_training.negatives.drawing import draw, first_draw_probabilities
+from rrra_training.negatives.fne import FNE
+from rrra_training.negatives.sampler import Candidates, Sampler
+from rrra_training.negatives.samplers import RRRA, AnySampler, MarginPos, PercPos, Random, SimANS, TopK, TriSampler
 from torch import Tensor
 
 NAMES = ["random", "top-k", "simans", "trisampler", "margin-pos", "perc-pos", "fne", "rrra"]

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 from rrra_training.candidates.mining import MiningConfig, mine, mine_cached
-from rrra_training.corpora import store
-from rrra_training.corpora.store import StateStore, encoder_fingerprint
+from rrra_training.corpora import building
+from rrra_training.corpora.building import build_store
+from rrra_training.corpora.fingerprint import encoder_fingerprint
+from rrra_training.corpora.store import StateStore
 from texts import TEXTS
 
 from rrra_haystack import RRRAModel
@@ -21,7 +23,7 @@ def encoder(model: RRRAModel) -> Encoder:
 
 @pytest.fixture(scope="module")
 def kept(encoder: Encoder, tmp_path_factory: pytest.TempPathFactory) -> StateStore:
-    return StateStore.build(tmp_path_factory.mktemp("store") / "texts", iter(PAIRS), encoder, task="document")
+    return build_store(tmp_path_factory.mktemp("store") / "texts", iter(PAIRS), encoder, task="document")
 
 
 def test_it_keeps_what_the_encoder_says(kept: StateStore, encoder: Encoder) -> None:
@@ -37,9 +39,9 @@ def test_it_keeps_what_the_encoder_says(kept: StateStore, encoder: Encoder) -> N
 
 
 def test_a_corpus_that_became_shorter(encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "_SHARD", 4)
-    StateStore.build(tmp_path / "s", iter(PAIRS), encoder, task="document")
-    shorter = StateStore.build(tmp_path / "s", iter(PAIRS[:8]), encoder, task="document")
+    monkeypatch.setattr(building, "_SHARD", 4)
+    build_store(tmp_path / "s", iter(PAIRS), encoder, task="document")
+    shorter = build_store(tmp_path / "s", iter(PAIRS[:8]), encoder, task="document")
     assert len(shorter) == 8
     assert shorter.ids == [identifier for identifier, _ in PAIRS[:8]]
 
@@ -54,7 +56,7 @@ def test_rows_may_be_read_in_any_order_and_twice(kept: StateStore) -> None:
 
 
 def test_an_interrupted_build_goes_on(encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "_SHARD", 4)
+    monkeypatch.setattr(building, "_SHARD", 4)
 
     def broken() -> object:
         yield from PAIRS[:9]
@@ -62,15 +64,15 @@ def test_an_interrupted_build_goes_on(encoder: Encoder, tmp_path: Path, monkeypa
         raise OSError(msg)
 
     with pytest.raises(OSError, match="power"):
-        StateStore.build(tmp_path / "s", broken(), encoder, task="document")
+        build_store(tmp_path / "s", broken(), encoder, task="document")
     with pytest.raises(ValueError, match="not complete"):
         StateStore(tmp_path / "s")
     encoded = []
     original = encoder.encode
     monkeypatch.setattr(encoder, "encode", lambda texts, **options: encoded.extend(texts) or original(texts, **options))
-    resumed = StateStore.build(tmp_path / "s", PAIRS, encoder, task="document")
+    resumed = build_store(tmp_path / "s", PAIRS, encoder, task="document")
     assert encoded == list(TEXTS[8:])
-    whole = StateStore.build(tmp_path / "w", PAIRS, encoder, task="document")
+    whole = build_store(tmp_path / "w", PAIRS, encoder, task="document")
     assert resumed.digest == whole.digest
     assert np.array_equal(resumed.pooled, whole.pooled)
     assert [resumed.text(row) for row in range(len(resumed))] == list(TEXTS)
@@ -79,20 +81,20 @@ def test_an_interrupted_build_goes_on(encoder: Encoder, tmp_path: Path, monkeypa
 def test_a_finished_store_is_taken_and_changed_texts_are_encoded_anew(
     encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "_SHARD", 4)
-    before = StateStore.build(tmp_path / "s", PAIRS[:10], encoder, task="document")
+    monkeypatch.setattr(building, "_SHARD", 4)
+    before = build_store(tmp_path / "s", PAIRS[:10], encoder, task="document")
     encoded = []
     original = encoder.encode
     monkeypatch.setattr(encoder, "encode", lambda texts, **options: encoded.extend(texts) or original(texts, **options))
-    again = StateStore.build(tmp_path / "s", PAIRS[:10], encoder, task="document")
+    again = build_store(tmp_path / "s", PAIRS[:10], encoder, task="document")
     assert not encoded
     assert again.digest == before.digest
     changed = [*PAIRS[:5], ("t5", "Another text."), *PAIRS[6:10]]
-    after = StateStore.build(tmp_path / "s", changed, encoder, task="document")
+    after = build_store(tmp_path / "s", changed, encoder, task="document")
     assert encoded[:2] == [TEXTS[4], "Another text."]
     assert after.digest != before.digest
     assert after.text(5) == "Another text."
-    fewer = StateStore.build(tmp_path / "s", changed[:4], encoder, task="document")
+    fewer = build_store(tmp_path / "s", changed[:4], encoder, task="document")
     assert len(fewer) == 4
 
 
@@ -121,19 +123,19 @@ def test_the_fingerprint_is_of_all_that_changes_an_encoding(encoder: Encoder, mo
 
 
 def test_a_store_that_is_being_rewritten_is_not_taken(tmp_path: Path, encoder: Encoder, monkeypatch) -> None:
-    StateStore.build(tmp_path / "s", PAIRS[:10], encoder, task="document")
+    build_store(tmp_path / "s", PAIRS[:10], encoder, task="document")
 
     def stop(*arguments: object) -> None:
         raise KeyboardInterrupt
 
     changed = [("t0", "Another text."), *PAIRS[1:10]]
     with monkeypatch.context() as interrupted:
-        interrupted.setattr("rrra_training.corpora.store._append", stop)
+        interrupted.setattr("rrra_training.corpora.building._append", stop)
         with pytest.raises(KeyboardInterrupt):
-            StateStore.build(tmp_path / "s", changed, encoder, task="document")
+            build_store(tmp_path / "s", changed, encoder, task="document")
     with pytest.raises(ValueError, match="is not complete"):
         StateStore(tmp_path / "s")
-    assert StateStore.build(tmp_path / "s", changed, encoder, task="document").text(0) == "Another text."
+    assert build_store(tmp_path / "s", changed, encoder, task="document").text(0) == "Another text."
 
 
 def test_missing_stores_are_named(tmp_path: Path) -> None:

@@ -1,33 +1,23 @@
 """Examine the labels of a set: unlabelled passages that are probably relevant, and labelled ones that are not."""
 
-import hashlib
-import json
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from importlib.resources import files
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from textwrap import shorten
-from typing import Literal
 
-import jinja2
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
-from rich.console import Group
-from rich.table import Table
-from rich.text import Text
 
-from rrra_haystack.files import atomic_write
 from rrra_haystack.model.rrra_model import RRRAModel
+from rrra_training.audit.decisions import Kind, labels_digest
 from rrra_training.candidates.evidence import EvidenceConfig, Source
 from rrra_training.candidates.mining import Mined, MiningConfig
-from rrra_training.candidates.preparing import CandidateSet, SplitConfig, prepare
+from rrra_training.candidates.preparing import prepare
+from rrra_training.candidates.sets import CandidateSet
 from rrra_training.candidates.shared_labels import SharedLabels
+from rrra_training.candidates.splits import SplitConfig
 from rrra_training.data import BeirData, BeirDataset
-from rrra_training.judging.detector import false_negatives
-from rrra_training.judging.verdicts import ProjectedStates, judge, projected, relevance_of
-
-Kind = Literal["missing", "wrong"]
+from rrra_training.judging.detection import false_negatives
+from rrra_training.judging.projecting import ProjectedStates, projected
+from rrra_training.judging.verdicts import judge, relevance_of
 
 # One query with a hundred unlabelled duplicates would otherwise fill the page.
 _PER_QUERY = 3
@@ -88,42 +78,6 @@ class Audit:
     model: str
     queries: int
     suspects: list[Suspect]
-
-
-class Decision(BaseModel):
-    """
-    What a person decided of a suspect.
-
-    :param kind: As the suspect's.
-    :param query: The query's id.
-    :param passage: The passage's id.
-    :param decision: ``accept`` corrects the label, ``reject`` confirms it, ``skip`` leaves it as it is.
-    """
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    kind: Kind
-    query: str
-    passage: str
-    decision: Literal["accept", "reject", "skip"]
-
-
-class Decisions(BaseModel):
-    """
-    The file that the page saves.
-
-    :param dataset: Name of the data.
-    :param split: The split.
-    :param digest: Digest of the labels that were examined.
-    :param decisions: One for each suspect that was decided on.
-    """
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    dataset: str
-    split: str
-    digest: str
-    decisions: list[Decision]
 
 
 def audit(
@@ -270,135 +224,3 @@ def _described(found: Sequence[_Found], dataset: BeirDataset, data: CandidateSet
 
     missing = [described(one) for one in found if one.kind == "missing"]
     return missing + [described(one) for one in found if one.kind == "wrong"]
-
-
-def labels_digest(qrels: Mapping[str, Mapping[str, int]]) -> str:
-    """16 hexadecimal digits that change with any label."""
-    rows = sorted((query, passage, grade) for query, judged in qrels.items() for passage, grade in judged.items())
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
-
-
-def write_audit(found: Audit, folder: Path) -> None:
-    """
-    Write ``audit.html``, a page to decide by keyboard, and ``audit.json``.
-
-    :param found: What was found.
-    :param folder: Where both go, in the place of those of an earlier audit.
-    """
-    held_json = asdict(found)
-    template = files("rrra_training").joinpath("templates/audit.html").read_text(encoding="utf-8")
-    page = jinja2.Environment(autoescape=True).from_string(template).render(audit=held_json)
-    atomic_write(folder / "audit.json", json.dumps(held_json, indent=1, ensure_ascii=False) + "\n")
-    atomic_write(folder / "audit.html", page)
-
-
-@dataclass(frozen=True)
-class Applied:
-    """
-    What corrected labels differ in.
-
-    :param path: The file.
-    :param added: Labels that were missing.
-    :param removed: Labels that were wrong.
-    :param irrelevant: Passages that are now judged irrelevant, the removed ones among them.
-    :param left_out: Queries without any positive left, which are left out.
-    """
-
-    path: Path
-    added: int
-    removed: int
-    irrelevant: int
-    left_out: int
-
-
-def apply_decisions(
-    data: str | Path, decisions: Path, *, split: str | None = None, name: str | None = None, force: bool = False
-) -> Applied:
-    """
-    Write corrected labels as a further split of the data.
-
-    A missing label that was accepted has grade 1, and grade 0 (irrelevant) if it was rejected; a wrong label that was
-    accepted has grade 0. Everything else stays.
-
-    :param data: The folder that was examined.
-    :param decisions: The file that the page saved.
-    :param split: The split that was examined; the one that the decisions name if `None`.
-    :param name: Name of the new split; ``SPLIT-audited`` if `None`.
-    :param force: Replace a split of that name.
-    :raises ValueError: If the decisions are malformed, were made for other labels, or name an unknown query or passage.
-    :raises FileExistsError: If there is a split of that name.
-    """
-    made = _read_decisions(decisions)
-    dataset = BeirDataset(data)
-    source = split if split is not None else made.split
-    qrels = dataset.qrels(source)
-    if made.digest != labels_digest(qrels):
-        msg = (
-            f"{decisions} was made for other labels ({made.dataset}, split '{made.split}') than those of the split "
-            f"'{source}' of {dataset.folder}. Run rrra audit on this split again."
-        )
-        raise ValueError(msg)
-    if name == source:
-        msg = f"The corrected labels would replace the split '{source}' that was examined. Choose another --name."
-        raise ValueError(msg)
-    target = dataset.folder / "qrels" / f"{name or f'{source}-audited'}.tsv"
-    if target.parent != dataset.folder / "qrels":
-        msg = f"'{name}' is not the name of a split: it names a folder. Choose a --name without '/'."
-        raise ValueError(msg)
-    if target.exists() and not force:
-        msg = f"{target} exists. Choose another name with --name, or replace it with --force."
-        raise FileExistsError(msg)
-    named = {decision.passage for decision in made.decisions}
-    known = {passage.id for passage in dataset.passages() if passage.id in named}
-    counts: Counter[str] = Counter()
-    for decision in made.decisions:
-        if decision.query not in qrels or decision.passage not in known:
-            what = f"query '{decision.query}'" if decision.query not in qrels else f"passage '{decision.passage}'"
-            msg = f"{decisions} names the {what}, which {dataset.folder} does not have. Was the file edited?"
-            raise ValueError(msg)
-        if decision.decision == "skip" or (decision.kind, decision.decision) == ("wrong", "reject"):
-            continue
-        is_added = (decision.kind, decision.decision) == ("missing", "accept")
-        qrels[decision.query][decision.passage] = int(is_added)
-        counts["added" if is_added else "irrelevant"] += 1
-        counts["removed"] += decision.kind == "wrong"
-    kept = {query: judged for query, judged in qrels.items() if any(grade > 0 for grade in judged.values())}
-    atomic_write(target, "".join(_qrels_lines(kept)))
-    return Applied(target, counts["added"], counts["removed"], counts["irrelevant"], len(qrels) - len(kept))
-
-
-def _qrels_lines(qrels: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
-    yield "query-id\tcorpus-id\tscore\n"
-    for query, judged in qrels.items():
-        for passage, grade in judged.items():
-            yield f"{query}\t{passage}\t{grade}\n"
-
-
-def _read_decisions(path: Path) -> Decisions:
-    try:
-        return Decisions.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        msg = f"{path} is not a file of decisions that the audit page saved: {where or 'file'}: {first['msg']}."
-        raise ValueError(msg) from None
-
-
-_TITLES = {"missing": "Probably relevant, not labelled", "wrong": "Labelled, probably not relevant"}
-_SHOWN = 3
-
-
-def render(found: Audit) -> Group:
-    """The first suspects of each kind."""
-    tables: list[Table | Text] = [Text(f"{found.dataset}, split {found.split}: {found.queries} queries looked at")]
-    for kind, title in _TITLES.items():
-        own = [one for one in found.suspects if one.kind == kind]
-        table = Table(title=f"{title}: {len(own)}", title_justify="left", box=None, pad_edge=False)
-        table.add_column("relevant", justify="right", no_wrap=True)
-        table.add_column("query")
-        table.add_column("passage")
-        for one in own[:_SHOWN]:
-            text = f"{one.title} {one.text}"
-            table.add_row(f"{one.probability:.2f}", Text(shorten(one.question, 80)), Text(shorten(text, 100)))
-        tables.append(table)
-    return Group(*tables)

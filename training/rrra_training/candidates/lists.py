@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from rrra_training.candidates.evidence import Source
-from rrra_training.candidates.preparing import CandidateSet
+from rrra_training.candidates.sets import CandidateSet
 
 
 class ListConfig(BaseModel):

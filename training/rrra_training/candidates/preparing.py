@@ -3,124 +3,24 @@
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
 from rrra_haystack.files import atomic_directory
 from rrra_haystack.model.encoder import Encoder
 from rrra_training.candidates.evidence import EvidenceConfig, Labels, QueryEvidence, Source, label, read_teacher
 from rrra_training.candidates.mining import Mined, MiningConfig, mine_cached
-from rrra_training.candidates.styles import StyleConfig, restyle
-from rrra_training.corpora.store import StateStore, cache_key
-from rrra_training.data import DataConfig, Passage, RetrievalData, open_dataset, paths_of
-from rrra_training.data.rows import known_split
+from rrra_training.candidates.sets import CandidateSet, Positives
+from rrra_training.candidates.splits import SplitConfig
+from rrra_training.candidates.styles import restyle
+from rrra_training.corpora.building import build_store, encoded_passages
+from rrra_training.corpora.fingerprint import cache_key
+from rrra_training.corpora.store import StateStore
+from rrra_training.data import RetrievalData, open_dataset
 
 logger = logging.getLogger(__name__)
-
-
-class SplitConfig(BaseModel):
-    """
-    Some queries of a data set.
-
-    :param data: Where the data lie and in which format.
-    :param split: Which of its splits.
-    :param limit: Draw this many queries; all if `None`.
-    :param weight: How often its queries are drawn, relative to those of other sets.
-    :param styles: Queries to be added in other words.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    data: DataConfig
-    split: str = "train"
-    limit: int | None = Field(None, gt=0)
-    weight: float = Field(1.0, gt=0)
-    styles: StyleConfig | None = None
-
-
-@dataclass(frozen=True)
-class Positives:
-    """
-    Rows of the relevant passages of Q queries.
-
-    :param rows: All rows, one query after the other, shape ``[P]``.
-    :param grades: Their grades, shape ``[P]``.
-    :param ends: End of each query's rows, shape ``[Q]``.
-    """
-
-    rows: np.ndarray
-    grades: np.ndarray
-    ends: np.ndarray
-
-    def of(self, query: int) -> np.ndarray:
-        """Rows of one query's positives."""
-        return self.rows[self._begin(query) : self.ends[query]]
-
-    def judged(self, query: int) -> dict[int, int]:
-        """Row -> grade of one query's positives."""
-        span = slice(self._begin(query), self.ends[query])
-        return dict(zip(self.rows[span].tolist(), self.grades[span].tolist(), strict=True))
-
-    def _begin(self, query: int) -> int:
-        return int(self.ends[query - 1]) if query else 0
-
-    @property
-    def counts(self) -> np.ndarray:
-        """Positives of each query, shape ``[Q]``."""
-        return np.diff(self.ends, prepend=0)
-
-
-@dataclass(frozen=True)
-class CandidateSet:
-    """
-    The queries of a split with all that training needs of them.
-
-    :param name: Name of the data and split.
-    :param passages: The encoded corpus.
-    :param queries: The encoded queries.
-    :param mined: Their candidates.
-    :param positives: Their relevant passages.
-    :param labels: Relevance targets of the candidates.
-    :param weight: How often its queries are drawn, relative to those of other sets.
-    :param restyled: How many of its last queries are others in other words.
-    """
-
-    name: str
-    passages: StateStore
-    queries: StateStore
-    mined: Mined
-    positives: Positives
-    labels: Labels
-    weight: float
-    restyled: int = 0
-
-    @property
-    def asked(self) -> int:
-        """How many of its first queries are in their own words."""
-        return len(self) - self.restyled
-
-    def __len__(self) -> int:
-        return len(self.queries)
-
-
-def check_splits(splits: Iterable[SplitConfig]) -> None:
-    """
-    See that splits are there, before hours are spent on others.
-
-    :param splits: The splits.
-    :raises FileNotFoundError: If a file is missing.
-    :raises ValueError: If a split is missing.
-    """
-    for config in splits:
-        data = open_dataset(config.data)
-        known_split(data.name, config.split, data.splits())
-        if missing := next((path for path in paths_of(config.data) if not path.exists()), None):
-            msg = f"There is no {missing}, which the data '{data.name}' name. Check the path, and data_root before it."
-            raise FileNotFoundError(msg)
 
 
 def prepare(
@@ -168,7 +68,7 @@ def prepare(
     suffix = config.split
     if config.limit or config.styles:
         suffix += f"-{hashlib.sha256(f'{config.limit} {config.styles} {seed}'.encode()).hexdigest()[:6]}"
-    queries = StateStore.build(
+    queries = build_store(
         cache / f"{data.name}-{suffix}-{key}",
         ((query.id, query.text) for query in chosen),
         encoder,
@@ -190,35 +90,6 @@ def prepare(
     )
     restyled_queries = len(chosen) - asked
     return CandidateSet(name, passages, queries, mined, _positives(known), labels, config.weight, restyled_queries)
-
-
-def encoded_passages(
-    name: str,
-    passages: Iterable[Passage],
-    encoder: Encoder,
-    cache: Path,
-    *,
-    total: int | None = None,
-    show_progress: bool = False,
-) -> StateStore:
-    """
-    Encode a corpus, or take it from the cache if it was encoded by the same encoder.
-
-    :param name: Name of the data.
-    :param passages: The corpus.
-    :param encoder: The encoder.
-    :param cache: Where stores are kept.
-    :param total: How many passages there are, if that is known.
-    :param show_progress: Show progress and the time left.
-    """
-    return StateStore.build(
-        cache / f"{name}-passages-{cache_key(encoder)}",
-        ((passage.id, passage.title_and_text) for passage in passages),
-        encoder,
-        task="document",
-        total=total,
-        show_progress=show_progress,
-    )
 
 
 def _evidence(

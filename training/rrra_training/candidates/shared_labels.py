@@ -3,7 +3,7 @@
 import numpy as np
 
 from rrra_haystack.model.segments import ranges
-from rrra_training.candidates.preparing import CandidateSet
+from rrra_training.candidates.sets import CandidateSet
 
 # Candidates of so many queries tell how often a candidate is labelled for another query.
 _QUERIES = 1000

@@ -9,16 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from rrra_haystack.model.scoring import Calibration, reranking_score
-from rrra_training.candidates.preparing import CandidateSet
+from rrra_training.candidates.sets import CandidateSet, relevance_of
 from rrra_training.judging.verdicts import Verdicts
+from rrra_training.measures.calibration import expected_calibration_error
 from rrra_training.measures.ranking import mean, per_query
 
 # 0 stands for the encoder alone: a model that does not help on dev does not rerank.
 FUSION_WEIGHTS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 8.0, 12.0, 20.0)
 # 0 stands for no words.
 LEXICAL_WEIGHTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
-
-_BINS = 15
 
 
 @dataclass(frozen=True)
@@ -145,18 +144,6 @@ def fit_calibration(
     )
 
 
-def expected_calibration_error(probability: np.ndarray, relevant: np.ndarray) -> float:
-    """
-    Mean difference of probability and share of relevant ones over bins of equally many pairs (arXiv 1706.04599, eq. 3).
-
-    :param probability: Shape ``[n]``.
-    :param relevant: 0 or 1, shape ``[n]``.
-    """
-    order = np.argsort(probability, kind="stable")
-    bins = [part for part in np.array_split(order, _BINS) if len(part)]
-    return float(sum(len(part) * abs(probability[part].mean() - relevant[part].mean()) for part in bins) / len(order))
-
-
 def _features(
     data: CandidateSet, verdicts: Verdicts, fusion_weight: float, lexical_weight: float
 ) -> tuple[Tensor, Tensor]:
@@ -166,12 +153,6 @@ def _features(
     logits = torch.from_numpy(verdicts.relevance_logit)
     stacked = torch.stack([scores, gaps, logits], dim=2)[present]
     return stacked, torch.from_numpy(relevance_of(data))[present].float()
-
-
-def relevance_of(data: CandidateSet) -> np.ndarray:
-    """Whether each mined candidate is judged relevant, shape ``[Q, k]``."""
-    rows = np.asarray(data.mined.rows)
-    return np.stack([np.isin(own, data.positives.of(number)) for number, own in enumerate(rows)])
 
 
 def _probabilities(

@@ -1,25 +1,20 @@
 """A training run as one typed object, read from YAML."""
 
-import difflib
-from collections.abc import Iterator, Sequence
-from importlib.resources import files
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar, Union, get_args, get_origin
+from typing import Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from rrra_haystack.files import read_yaml
 from rrra_haystack.pretrained import MINILM
 from rrra_training.candidates.evidence import EvidenceConfig
 from rrra_training.candidates.mining import MiningConfig
-from rrra_training.candidates.preparing import SplitConfig
+from rrra_training.candidates.splits import SplitConfig
 from rrra_training.data import corpus_of, name_of
-from rrra_training.phases.adapter.training import AdapterTraining
-from rrra_training.phases.dual_encoder.training import DualEncoderConfig
-from rrra_training.phases.joint.rounds import JointTraining
-
-Loaded = TypeVar("Loaded", bound=BaseModel)
+from rrra_training.recipe.bundled import find_recipe
+from rrra_training.recipe.settings import AdapterTraining, DualEncoderConfig, JointTraining
+from rrra_training.recipe.yaml_files import load_yaml
 
 
 class Recipe(BaseModel):
@@ -93,113 +88,6 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     :raises ValueError: As :func:`load_yaml`.
     """
     return load_yaml(find_recipe(path), overrides, Recipe)
-
-
-def load_yaml(file: Path, overrides: Sequence[str], model: type[Loaded]) -> Loaded:
-    """
-    Read a typed object.
-
-    :param file: A YAML file.
-    :param overrides: ``key=value`` each; keys reach into the object by dots (``adapter.steps=100``,
-        ``train.0.limit=500``), values are YAML.
-    :param model: The object's type.
-    :raises ValueError: If the file is not valid YAML, or a key or value is not; unknown keys are told with the
-        nearest known one.
-    """
-    data = read_yaml(file)
-    if not isinstance(data, dict):
-        msg = f"{file} is not a recipe: expected keys and values, as 'name: my-model'."
-        raise ValueError(msg)
-    for override in overrides:
-        _override(data, override)
-    try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        msg = f"{file}: {'; '.join(_explain(one, model) for one in error.errors()[:3])}"
-        raise ValueError(msg) from None
-
-
-def bundled_recipes() -> dict[str, Path]:
-    """Recipes that come with the package, by name."""
-    package = Path(str(files("rrra_training")))
-    # Beside the package in a checkout, within it in a wheel.
-    folders = (package / "recipes", package.parent / "recipes")
-    return {path.stem: path for folder in folders if folder.is_dir() for path in sorted(folder.glob("*.yaml"))}
-
-
-def find_recipe(path: str | Path) -> Path:
-    """
-    The file of a recipe.
-
-    :param path: A YAML file, or the name of a bundled recipe.
-    :raises FileNotFoundError: If there is neither.
-    """
-    file = Path(path)
-    if file.is_file():
-        return file
-    bundled = bundled_recipes()
-    if str(path) in bundled:
-        return bundled[str(path)]
-    msg = f"There is no recipe {str(path)!r}: it is no file, and the bundled recipes are {', '.join(bundled)}."
-    raise FileNotFoundError(msg)
-
-
-def _override(data: dict[str, Any], override: str) -> None:
-    key, separator, text = override.partition("=")
-    if not separator or not key:
-        msg = f"--set {override!r}: expected key=value, as adapter.steps=100."
-        raise ValueError(msg)
-    place: Any = data
-    *parents, last = key.split(".")
-    try:
-        for part in parents:
-            if isinstance(place, list):
-                place = place[int(part)]
-            else:
-                if place.get(part) is None:
-                    place[part] = {}
-                place = place[part]
-        value = yaml.safe_load(text)
-        if isinstance(place, list):
-            place[int(last)] = value
-        else:
-            place[last] = value
-    except (ValueError, IndexError, AttributeError, TypeError, yaml.YAMLError):
-        msg = f"--set {override!r}: the recipe has no place {key!r}."
-        raise ValueError(msg) from None
-
-
-def _explain(error: Any, model: type[BaseModel]) -> str:
-    where = ".".join(str(part) for part in error["loc"])
-    if error["type"] != "extra_forbidden":
-        return f"{where}: {error['msg'].removeprefix('Value error, ')}"
-    *parents, key = error["loc"]
-    known = sorted(_known_keys(parents, model))
-    near = difflib.get_close_matches(str(key), known, n=1, cutoff=0)
-    return f"unknown key '{where}'; the nearest known key is '{near[0]}' (known: {', '.join(known)})"
-
-
-def _known_keys(parents: Sequence[Any], model: type[BaseModel]) -> set[str]:
-    """Keys that the models at a place of the object take."""
-    models: set[type[BaseModel]] = {model}
-    for part in parents:
-        # Numbers of a list and tags of a union are no fields: they stay with the models at hand.
-        inner = {
-            model
-            for owner in models
-            if isinstance(part, str) and part in owner.model_fields
-            for model in _models(owner.model_fields[part].annotation)
-        }
-        models = inner or models
-    return {name for model in models for name in model.model_fields}
-
-
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    elif get_origin(annotation) in {Annotated, Union, tuple, list} or get_args(annotation):
-        for inner in get_args(annotation):
-            yield from _models(inner)
 
 
 def rooted(split: SplitConfig, root: Path) -> SplitConfig:

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rrra_haystack.model.adapter.adapter import StateTokens, places
+from rrra_haystack.model.adapter.observation import StateTokens
+from rrra_haystack.model.adapter.relations import places
 from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_haystack.model.segments import Segments

@@ -1,53 +1,22 @@
 """The report of an evaluation: one HTML page without network."""
 
-import io
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import matplotlib as mpl
 import numpy as np
 from markupsafe import Markup
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 
 from rrra_haystack.files import atomic_write
-from rrra_training.data import Query
-from rrra_training.evaluation.evaluate import COMPARED, Evaluation, difference, query_costs, title_of
+from rrra_training.evaluation.evaluate import Evaluation
+from rrra_training.evaluation.figures import COMPARED, difference, query_costs, title_of
+from rrra_training.evaluation.systems import BASELINE
 from rrra_training.measures.ranking import MEASURES
-from rrra_training.report.alignment import Span, align
-from rrra_training.report.quality_plot import plot_quality
-
-_BASELINE = "encoder"
-_GAINS, _LOSSES, _TOP = 5, 3, 3
-_WORDS = 80
-# Below this share of the strongest word a match says nothing to a reader.
-_LEAST_STRENGTH = 0.15
-
-# Colours that stand for others: the page's theme says which.
-_INK, _SOFT, _LINE, _PAPER = "#010203", "#020304", "#030405", "#040506"
-_HUES = ("#050607", "#060708", "#070809")
-_GOOD, _BAD = "#08090a", "#090a0b"
-_VARIABLES = {
-    _INK: "ink", _SOFT: "soft", _LINE: "line", _PAPER: "card", _HUES[0]: "hue-1", _HUES[1]: "hue-2", _HUES[2]: "hue-3",
-    _GOOD: "good", _BAD: "bad",
-}  # fmt: skip
-# The stubs name every parameter; a plain dictionary would not pass.
-_STYLE: Any = {
-    "svg.fonttype": "none", "font.size": 11, "text.color": _INK, "axes.labelcolor": _INK, "axes.edgecolor": _SOFT,
-    "xtick.color": _SOFT, "ytick.color": _SOFT, "axes.facecolor": "none", "figure.facecolor": "none",
-    "savefig.facecolor": "none", "axes.spines.top": False, "axes.spines.right": False, "grid.color": _LINE,
-    "axes.titlesize": 12, "axes.titlelocation": "left", "legend.frameon": False, "axes.grid": True,
-}  # fmt: skip
-_SIZE = (6.2, 3.9)
-# Letters of a name of which three stand side by side in a legend, and inches that a line of it adds to the height.
-_SHORT_NAME, _LEGEND_LINE = 16, 0.22
+from rrra_training.report.changes import changes
+from rrra_training.report.plots import as_svg, probability_plot, quality_plot, wins_plot
 
 
 def write_report(evaluations: Sequence[Evaluation], path: Path) -> None:
@@ -89,42 +58,14 @@ class Row:
     size: str
 
 
-@dataclass(frozen=True)
-class Passage:
-    """
-    A ranked passage.
-
-    :param rank: Its rank.
-    :param other: Its rank in the other order; `None` if it is not in it.
-    :param relevant: Whether it is labelled relevant.
-    :param pieces: Pieces of its text, and how strongly each matched, from 0 to 3.
-    """
-
-    rank: int
-    other: int | None
-    relevant: bool
-    pieces: list[tuple[str, int]]
-
-
-@dataclass(frozen=True)
-class Change:
-    """A query whose ranking changed, with its first passages before and after."""
-
-    question: str
-    before_value: float
-    after_value: float
-    before: list[Passage]
-    after: list[Passage]
-
-
 def _section(one: Evaluation) -> dict[str, Any]:
     figures = one.figures
     main = main_system(one)
-    plots = [_quality_plot(figures)]
+    plots = [quality_plot(figures)]
     if any(len(own) for own in one.probabilities.values()):
-        plots.append(_probability_plot(one.probabilities))
+        plots.append(probability_plot(one.probabilities))
     if main is not None:
-        plots.append(_wins_plot(one.per_query, main))
+        plots.append(wins_plot(one.per_query, main))
     return {
         "figures": figures,
         "rows": _rows(figures),
@@ -132,16 +73,16 @@ def _section(one: Evaluation) -> dict[str, Any]:
         "measures": COMPARED,
         "compared": "rrra_over" in figures,
         "embedding": figures["bytes_per_document"]["embedding"],
-        "plots": [Markup(_svg(figure, f"{figures['dataset']}-{n}")) for n, figure in enumerate(plots)],  # noqa: S704
+        "plots": [Markup(as_svg(figure, f"{figures['dataset']}-{n}")) for n, figure in enumerate(plots)],  # noqa: S704
         "main": main,
-        "gains": _changes(one, main, gains=True) if main else [],
-        "losses": _changes(one, main, gains=False) if main else [],
+        "gains": changes(one, main, gains=True) if main else [],
+        "losses": changes(one, main, gains=False) if main else [],
     }
 
 
 def main_system(one: Evaluation) -> str | None:
     """The system that the encoder is compared with: ``rrra``, or the last that was measured beside the encoder."""
-    others = [name for name in one.figures["systems"] if name != _BASELINE]
+    others = [name for name in one.figures["systems"] if name != BASELINE]
     return "rrra" if "rrra" in others else (others[-1] if others else None)
 
 
@@ -204,164 +145,3 @@ def _overview(evaluations: Sequence[Evaluation]) -> dict[str, Any] | None:
 
 def _percent(value: float) -> str:
     return f"{100 * value:.1f}"
-
-
-# --- plots ---
-
-
-def _quality_plot(figures: Mapping[str, Any]) -> Figure:
-    with mpl.rc_context(_STYLE):
-        figure, axes = _figure()
-        marks = plot_quality([axes], [figures])
-        columns = 3 if max(map(len, marks)) <= _SHORT_NAME else 2
-        figure.set_figheight(_SIZE[1] + _LEGEND_LINE * -(-len(marks) // columns))
-        axes.set_title("Quality against time")
-        figure.legend(list(marks.values()), list(marks), loc="outside lower center", ncols=columns, fontsize=10)
-    return figure
-
-
-def _probability_plot(probabilities: Mapping[str, np.ndarray]) -> Figure:
-    with mpl.rc_context(_STYLE):
-        figure, axes = _figure()
-        edges = np.linspace(0, 1, 21)
-        for (name, values), hue, dash in zip(probabilities.items(), _HUES, ("-", "--", ":"), strict=False):
-            if len(values):
-                counts, _ = np.histogram(values, edges)
-                axes.stairs(
-                    100 * counts / len(values), edges, color=hue, linestyle=dash, linewidth=2,
-                    label=f"{name} ({len(values):,})",
-                )  # fmt: skip
-        axes.set_yscale("symlog", linthresh=0.1)
-        axes.set_ylim(0, 100)
-        axes.set_yticks([0, 0.1, 1, 10, 100], ["0", "0.1", "1", "10", "100"])
-        axes.minorticks_off()
-        axes.set_title("Relevance probability")
-        axes.set_xlabel("relevance probability")
-        axes.set_ylabel("share of the passages, percent")
-        axes.legend(loc="upper center", fontsize=10)
-    return figure
-
-
-def _wins_plot(per_query: Mapping[str, Mapping[str, np.ndarray]], main: str) -> Figure:
-    difference = np.sort(per_query[main]["nDCG@10"] - per_query[_BASELINE]["nDCG@10"])[::-1]
-    won, lost = int((difference > 0).sum()), int((difference < 0).sum())
-    with mpl.rc_context(_STYLE):
-        figure, axes = _figure()
-        x = np.arange(len(difference))
-        axes.fill_between(x, 100 * difference, where=(difference > 0).tolist(), step="mid", color=_GOOD, linewidth=0)
-        axes.fill_between(x, 100 * difference, where=(difference < 0).tolist(), step="mid", color=_BAD, linewidth=0)
-        axes.axhline(0, color=_SOFT, linewidth=1)
-        axes.set_ylim(-105, 105)
-        axes.set_title(f"{won:,} queries won, {len(difference) - won - lost:,} equal, {lost:,} lost")
-        axes.set_xlabel("queries, by what changed")
-        axes.set_ylabel(f"nDCG@10 of {main} over the encoder")
-    return figure
-
-
-def _figure() -> tuple[Figure, Axes]:
-    figure = Figure(figsize=_SIZE, layout="constrained")
-    FigureCanvasSVG(figure)
-    axes = figure.add_subplot()
-    axes.set_axisbelow(True)
-    return figure, axes
-
-
-def _svg(figure: Figure, salt: str) -> str:
-    """The figure as part of a page: colours by the page's theme, text in the page's font."""
-    buffer = io.StringIO()
-    # Several figures share a page, so their ids must differ.
-    with mpl.rc_context(_STYLE | {"svg.hashsalt": salt}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    for colour, name in _VARIABLES.items():
-        text = text.replace(colour, f"var(--{name})")
-    text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font: \1px system-ui, sans-serif", text)
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    ids = re.findall(r'id="([^"]+)"', text)
-    for own in sorted(set(ids), key=len, reverse=True):
-        text = text.replace(f'id="{own}"', f'id="{salt}-{own}"').replace(f'#{own}"', f'#{salt}-{own}"')
-        text = text.replace(f"url(#{own})", f"url(#{salt}-{own})")
-    (axes,) = figure.axes
-    label = f"{axes.get_title(loc='left')}: {axes.get_ylabel()} by {axes.get_xlabel()}".replace('"', "'")
-    text = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', "", text, count=1)
-    # Names of XML have no meaning within a page, and look like addresses of the network.
-    text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text)
-    return text.replace("xlink:href", "href").replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
-
-
-# --- the most changed queries ---
-
-
-def _changes(one: Evaluation, main: str, *, gains: bool) -> list[Change]:
-    values = {name: one.per_query[name] for name in (_BASELINE, main)}
-    by_ndcg = values[main]["nDCG@10"] - values[_BASELINE]["nDCG@10"]
-    by_rank = values[main]["MRR@10"] - values[_BASELINE]["MRR@10"]
-    sign = -1 if gains else 1
-    order = np.lexsort((sign * by_rank, sign * by_ndcg))[: _GAINS if gains else _LOSSES]
-    chosen = [int(i) for i in order if (by_ndcg[i] > 0 if gains else by_ndcg[i] < 0)]
-    return [_change(one, main, i) for i in chosen]
-
-
-def _change(one: Evaluation, main: str, number: int) -> Change:
-    query = one.queries[number]
-    before, after = (_order(one.runs[name].get(query.id, {})) for name in (_BASELINE, main))
-    shown = list(dict.fromkeys([*before[:_TOP], *after[:_TOP]]))
-    texts = [one.passages[passage].title_and_text for passage in shown]
-    pieces = dict(zip(shown, _pieces(one, query, texts), strict=True))
-    judged = one.qrels[query.id]
-
-    def listed(own: list[str], other: list[str]) -> list[Passage]:
-        ranks = {passage: rank for rank, passage in enumerate(other, start=1)}
-        return [
-            Passage(rank, ranks.get(passage), judged.get(passage, 0) > 0, pieces[passage])
-            for rank, passage in enumerate(own[:_TOP], start=1)
-        ]
-
-    values = [float(one.per_query[name]["nDCG@10"][number]) for name in (_BASELINE, main)]
-    return Change(query.text, values[0], values[1], listed(before, after), listed(after, before))
-
-
-def _order(run: Mapping[str, float]) -> list[str]:
-    return sorted(run, key=lambda passage: -run[passage])
-
-
-def _pieces(one: Evaluation, query: Query, texts: Sequence[str]) -> list[list[tuple[str, int]]]:
-    found = align(one.model, query.text, texts)
-    strongest = max((span.weight for spans in found for span in spans), default=1.0)
-    return [cut(text, spans, strongest) for text, spans in zip(texts, found, strict=True)]
-
-
-def cut(text: str, spans: Sequence[Span], strongest: float) -> list[tuple[str, int]]:
-    """
-    The 80 words of a text that hold the most of what matched, in pieces.
-
-    :param text: The text.
-    :param spans: Its words that matched, in order.
-    :param strongest: Weight of the strongest match of all texts.
-    :returns: Pieces and how strongly each matched, from 0 (not at all) to 3.
-    """
-    words = [(one.start(), one.end()) for one in re.finditer(r"\S+", text)]
-    if not words:
-        return [(text, 0)]
-    starts = np.asarray([start for start, _ in words])
-    held = np.zeros(len(words))
-    for span in spans:
-        held[np.searchsorted(starts, span.start, side="right") - 1] += span.weight
-    sums = np.asarray([0.0, *accumulate(held)])
-    count = min(_WORDS, len(words))
-    first = int((sums[count:] - sums[: len(sums) - count]).argmax())
-    begin, end = words[first][0], words[first + count - 1][1]
-    pieces: list[tuple[str, int]] = [("… ", 0)] if first else []
-    at = begin
-    for span in spans:
-        strength = span.weight / strongest
-        if span.start < at or span.end > end or strength < _LEAST_STRENGTH:
-            continue
-        pieces += [
-            (text[at : span.start], 0),
-            (text[span.start : span.end], 1 + (strength > 1 / 3) + (strength > 2 / 3)),
-        ]
-        at = span.end
-    pieces.append((text[at:end] + (" …" if end < len(text.rstrip()) else ""), 0))
-    return [piece for piece in pieces if piece[0]]

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.ticker import LogFormatter
 
-from rrra_training.evaluation.evaluate import ENCODER_OF, query_milliseconds
+from rrra_training.evaluation.figures import ENCODER_OF, query_milliseconds
 
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 

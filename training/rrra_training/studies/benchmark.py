@@ -2,39 +2,31 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from matplotlib.figure import Figure
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rrra_haystack.files import atomic_directory, atomic_write
 from rrra_haystack.model.config import read_config
 from rrra_haystack.model.encoder import native_dtype
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL
-from rrra_training.candidates.preparing import check_splits
+from rrra_training.candidates.splits import check_splits
 from rrra_training.data.beir import split_of
-from rrra_training.evaluation.evaluate import (
-    Evaluation,
-    as_json,
-    check_split,
-    difference,
-    evaluate,
-    query_costs,
-    title_of,
-)
-from rrra_training.evaluation.stages import check_systems
-from rrra_training.recipe.recipe import Recipe, find_recipe, load_recipe, load_yaml, rooted
+from rrra_training.evaluation.evaluate import as_json, evaluate
+from rrra_training.evaluation.splits import check_split
+from rrra_training.evaluation.systems import check_systems
+from rrra_training.recipe.bundled import find_recipe
+from rrra_training.recipe.recipe import Recipe, load_recipe, rooted
+from rrra_training.recipe.yaml_files import load_yaml
 from rrra_training.report.page import write_report
-from rrra_training.report.quality_plot import plot_quality
+from rrra_training.studies.benchmark_table import draw_figure, markdown
 from rrra_training.studies.cross_encoder import CrossEncoderRecipe, train_cross_encoder
 from rrra_training.train import check_inputs, train_once
 
 logger = logging.getLogger(__name__)
-
 _RANKER = (
     "haystack_integrations.components.rankers.sentence_transformers.sentence_transformers_similarity."
     "SentenceTransformersSimilarityRanker"
@@ -192,72 +184,3 @@ def _ranker_parameters(model: Path) -> dict[str, Any]:
     native = str(native_dtype(torch.device("cpu"))).removeprefix("torch.")
     # In bfloat16 probabilities near 1 would be equal, where logits still differ.
     return {"model": str(model), "batch_size": 32, "model_kwargs": {"torch_dtype": native}, "scale_score": False}
-
-
-_MEASURES = ("R@1", "MRR@10", "nDCG@10", "R@100", "judged@10")
-_OVER = "R@1"
-# Inches that a system takes in the legend of the figure.
-_LEGEND_LINE = 0.21
-
-
-def markdown(evaluations: Sequence[Evaluation]) -> str:
-    """One table over all collections, in percent, the best of each column in bold."""
-    every = [one.figures for one in evaluations]
-    systems = list(dict.fromkeys(name for figures in every for name in figures["systems"]))
-    columns = [(head, cells) for figures in every for head, cells in _columns(figures, systems)]
-    head = ["system", *(own for own, _ in columns), "ms a query", "last stage, ms (p95)", "bytes a passage"]
-    rows = [
-        [name, *(cells[place] for _, cells in columns), *query_costs(every[0], name)]
-        for place, name in enumerate(systems)
-    ]
-    lines = [_line(head), _line(["---", *(["---:"] * (len(head) - 1))]), *map(_line, rows)]
-    about = "; ".join(
-        f"{title_of(figures)}: {figures['queries']:,} queries, {figures['documents']:,} passages" for figures in every
-    )
-    note = (
-        f"{about}; seed {every[0]['seed']}. Milliseconds: the median on {title_of(every[0])}, retrieval and reranking "
-        "together, without encoding the query; the last stage alone, with its 95th percentile. Bytes: token codes as "
-        "stored, or token states, beside the embedding. Differences: the 95 % paired bootstrap interval, and p of the "
-        "paired randomisation test, which is not corrected for the number of systems."
-    )
-    return "\n".join([*lines, "", note, ""])
-
-
-def _columns(figures: Mapping[str, Any], systems: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """Head and cells of the columns of a collection."""
-    measured = {name: {**own, "judged@10": figures["judged@10"][name]} for name, own in figures["systems"].items()}
-    columns = []
-    for measure in _MEASURES:
-        values = [measured.get(name, {}).get(measure) for name in systems]
-        columns.append((f"{title_of(figures)} {measure}", [_cell(value, values) for value in values]))
-    found = [difference(figures, name, _OVER)[0] for name in systems]
-    columns.append((f"{title_of(figures)} {_OVER} over the encoder (95 %)", found))
-    if "rrra_over" in figures:
-        over = [difference(figures["rrra_over"], name, _OVER) for name in systems]
-        head = f"{title_of(figures)} {_OVER} of rrra over this system (95 %, p)"
-        columns.append((head, [", ".join(filter(None, own)) for own in over]))
-    return columns
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _cell(value: float | None, column: Sequence[float | None]) -> str:
-    if value is None:
-        return ""
-    text = f"{100 * value:.1f}"
-    return f"**{text}**" if value == max(own for own in column if own is not None) else text
-
-
-def draw_figure(evaluations: Sequence[Evaluation], path: Path) -> None:
-    """Quality against milliseconds a query, a panel for each collection."""
-    every = [one.figures for one in evaluations]
-    figure = Figure(layout="constrained")
-    panels = figure.subplots(1, len(every), squeeze=False)[0]
-    marks = plot_quality(panels, every)
-    figure.set_size_inches(4.8 * len(every) + 2.6, max(4.2, _LEGEND_LINE * len(marks)))
-    for panel, figures in zip(panels, every, strict=True):
-        panel.set_title(title_of(figures))
-    figure.legend(list(marks.values()), list(marks), loc="outside right center", fontsize="small")
-    figure.savefig(path, dpi=140)

@@ -18,13 +18,14 @@ from rich.table import Table
 from rrra_haystack.files import atomic_write
 from rrra_haystack.model.encoder import Encoder
 from rrra_training.judging.fitting import measured
-from rrra_training.recipe.recipe import Recipe, load_recipe, load_yaml
+from rrra_training.phases.workshop import Workshop
+from rrra_training.recipe.recipe import Recipe, load_recipe
+from rrra_training.recipe.yaml_files import load_yaml
 from rrra_training.runs.directory import RunDirectory
 from rrra_training.studies.heads import bilinear_head, logistic_head
-from rrra_training.train import Workshop, train_once
+from rrra_training.train import train_once
 
 app = typer.Typer(add_completion=False)
-
 _MEASURES = ("R@1", "nDCG@10", "R@100")
 
 

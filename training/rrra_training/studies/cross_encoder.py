@@ -24,14 +24,17 @@ from rrra_haystack.pretrained import MINILM, resolve_encoder
 from rrra_training.candidates.evidence import EvidenceConfig
 from rrra_training.candidates.lists import ListConfig, draw_lists
 from rrra_training.candidates.mining import MiningConfig
-from rrra_training.candidates.preparing import SplitConfig, prepare
-from rrra_training.phases.dual_encoder.training import set_dropout
-from rrra_training.recipe.recipe import find_recipe, load_yaml, rooted
-from rrra_training.runs.directory import RunDirectory, trainer_checkpoint
+from rrra_training.candidates.preparing import prepare
+from rrra_training.candidates.splits import SplitConfig
+from rrra_training.phases.dropout import set_dropout
+from rrra_training.recipe.bundled import find_recipe
+from rrra_training.recipe.recipe import rooted
+from rrra_training.recipe.yaml_files import load_yaml
+from rrra_training.runs.checkpoints import trainer_checkpoint
+from rrra_training.runs.directory import RunDirectory
 
 logger = logging.getLogger(__name__)
 app = typer.Typer(add_completion=False)
-
 MODEL = "model"
 
 

@@ -9,103 +9,46 @@ every method says how probable it is that a candidate is one of them.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import torch
 import typer
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
-from scipy.special import expit
 from sentence_transformers import CrossEncoder
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, brier_score_loss, precision_recall_curve, roc_auc_score
-from sklearn.model_selection import GroupKFold, cross_val_predict
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from rrra_haystack.files import atomic_file, atomic_write, working_folder
-from rrra_haystack.model.detection import FEATURES, Detection
 from rrra_haystack.model.encoder import native_dtype
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
 from rrra_training.candidates.evidence import EvidenceConfig
 from rrra_training.candidates.mining import MiningConfig
-from rrra_training.candidates.preparing import CandidateSet, SplitConfig, prepare
+from rrra_training.candidates.preparing import prepare
 from rrra_training.candidates.shared_labels import SharedLabels
+from rrra_training.candidates.splits import SplitConfig
 from rrra_training.data.beir import split_of
-from rrra_training.judging.detector import HiddenPositives, features_of, fit_detection, hide_positives
-from rrra_training.judging.fitting import expected_calibration_error
-from rrra_training.judging.verdicts import judge, projected, relevance_of
-from rrra_training.negatives.samplers import Candidates, MarginPos, PercPos, SimANS
+from rrra_training.judging.detection import features_of, fit_detection
+from rrra_training.judging.hidden_positives import hide_positives
+from rrra_training.judging.projecting import projected
+from rrra_training.judging.verdicts import judge, relevance_of
+from rrra_training.measures.calibration import expected_calibration_error
+from rrra_training.studies.detection_methods import (
+    BASELINE,
+    BASELINE_WITH_LABELS,
+    BLIND,
+    EVEN,
+    FOLDS,
+    OURS,
+    PERC_POS,
+    Judged,
+    Method,
+    cross_encoded,
+    methods_for,
+)
 
 app = typer.Typer(add_completion=False)
-
-_BASELINE = "logistic regression on 8 features"
-_BASELINE_WITH_LABELS = "the same and labels of other queries"
-_PERC_POS = "TopK-PercPos"
-_OURS = "RRRA, detection"
-_BLIND = "RRRA, detection, no labels of other queries"
-# With the ratio to the positive's score, the eight features of the baseline. Detection has the lead over the positive
-# in the ratio's place.
-_CHEAP = (
-    "cosine",
-    "z-score of the cosine",
-    "relative rank",
-    "similarity to the positive",
-    "similarity to the centroid of the top 5",
-    "density of the list",
-    "cosine of the positive",
-)
-_ENCODER = (
-    *_CHEAP,
-    "lead over the positive",
-    "z-score of the similarity to the positive",
-    "similarity to its 5 nearest, the positive among them",
-    "share of the list nearer to it than the positive",
-)
-_FOLDS = 5
-# A positive that the encoder scores near 0 gives a ratio without bound, which costs the baseline 0.005 of AUROC on
-# Cranfield.
-_GREATEST_RATIO = 3.0
-_EVEN = 0.5
-
-
-@dataclass(frozen=True)
-class Method:
-    """
-    What a method says of the c candidates of a set.
-
-    :param score: The higher, the more probably a hidden positive, shape ``[c]``.
-    :param flagged: Which candidates the method takes for false negatives, shape ``[c]``, bool.
-    :param probability: Its probability, shape ``[c]``; `None` if it gives none.
-    """
-
-    score: np.ndarray
-    flagged: np.ndarray
-    probability: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class Judged:
-    """
-    The candidates of the queries of a split, one query after the other.
-
-    :param hidden: What is hidden.
-    :param features: Shape ``[c, 15]``.
-    :param relevance: The model's probability of relevance without sight of the positive, shape ``[c]``.
-    """
-
-    hidden: HiddenPositives
-    features: np.ndarray
-    relevance: np.ndarray
-
-    @property
-    def owner(self) -> np.ndarray:
-        """Number of each candidate's query, shape ``[c]``."""
-        return np.repeat(np.arange(len(self.hidden)), self.hidden.candidate.sum(axis=1))
 
 
 @app.command()
@@ -137,8 +80,8 @@ def main(
         if cross_encoder is not None:
             other = CrossEncoder(str(cross_encoder))
             other.to(native_dtype(other.device))
-            said = np.concatenate([_cross_encoded(other, one.hidden) for one in measured])
-            methods["cross-encoder"] = Method(said, said >= _EVEN, said)
+            said = np.concatenate([cross_encoded(other, one.hidden) for one in measured])
+            methods["cross-encoder"] = Method(said, said >= EVEN, said)
     figures = {name: measure(method, truth, owner) for name, method in methods.items()}
     report = {
         "data": [_without_folder(one) for one in data],
@@ -150,13 +93,13 @@ def main(
         "seed": seed,
         "methods": figures,
         "auroc_over_baseline": {
-            name: auroc_interval(methods[name].score, methods[_BASELINE].score, truth, owner, seed=seed)
-            for name in (_BLIND, _OURS)
+            name: auroc_interval(methods[name].score, methods[BASELINE].score, truth, owner, seed=seed)
+            for name in (BLIND, OURS)
         },
         "auroc_over_baseline_with_labels": auroc_interval(
-            methods[_OURS].score, methods[_BASELINE_WITH_LABELS].score, truth, owner, seed=seed
+            methods[OURS].score, methods[BASELINE_WITH_LABELS].score, truth, owner, seed=seed
         ),
-        "precision_at_perc_pos_recall": precision_at(methods[_OURS].score, truth, figures[_PERC_POS]["recall"]),
+        "precision_at_perc_pos_recall": precision_at(methods[OURS].score, truth, figures[PERC_POS]["recall"]),
         "detection": detection.model_dump(mode="json"),
     }
     atomic_write(output / "detection.json", json.dumps(report, indent=2) + "\n")
@@ -189,90 +132,12 @@ def _judged(model: RRRAModel, data: str, cache: Path, *, seed: int, limit: int |
 
 def _check_enough(measured: Sequence[Judged], data: Sequence[str]) -> None:
     found = sum(int(one.hidden.hidden.any(axis=1).sum()) for one in measured)
-    if found < _FOLDS:
+    if found < FOLDS:
         msg = (
             f"Hidden positives are among the candidates of {found} queries of {', '.join(data)}, but the "
-            f"cross-validation needs {_FOLDS} such queries. Name further splits."
+            f"cross-validation needs {FOLDS} such queries. Name further splits."
         )
         raise ValueError(msg)
-
-
-def methods_for(measured: Sequence[Judged], detection: Detection) -> tuple[dict[str, Method], np.ndarray, np.ndarray]:
-    """
-    What every method says, the truth, and the number of each candidate's query, over all sets together.
-
-    :param measured: The sets.
-    :param detection: RRRA's detection.
-    """
-    features = np.concatenate([one.features for one in measured])
-    truth = np.concatenate([one.hidden.truth for one in measured])
-    offsets = np.cumsum([0, *(len(one.hidden) for one in measured[:-1])])
-    owner = np.concatenate([one.owner + offset for one, offset in zip(measured, offsets, strict=True)])
-    score, positive = (features[:, FEATURES.index(name)] for name in ("cosine", "cosine of the positive"))
-    simans, perc_pos, margin_pos = SimANS(), PercPos(), MarginPos()
-    # SimANS has a peak: what it avoids on the far side of it are easy negatives, on the near side false ones.
-    sign = np.where(score - positive - simans.b > 0, 1.0, -1.0)
-    avoided = sign * (1 - _weights(simans, score, positive))
-    lead = score - positive
-    ratio = score / np.maximum(positive, 1e-6)
-    cheap = features[:, [FEATURES.index(name) for name in _CHEAP]]
-    cheap = np.column_stack([cheap, ratio.clip(max=_GREATEST_RATIO)])
-    baseline = cross_validated(cheap, truth, owner)
-    labels = features[:, FEATURES.index("labels of other queries")]
-    with_labels = cross_validated(np.column_stack([cheap, labels]), truth, owner)
-    relevance = np.concatenate([one.relevance for one in measured])
-    encoder = cross_validated(features[:, [FEATURES.index(name) for name in _ENCODER]], truth, owner)
-    every = cross_validated(features, truth, owner)
-    found = detection.probability(torch.from_numpy(features)).numpy()
-    features[:, FEATURES.index("labels of other queries")] = 0
-    blind = detection.probability(torch.from_numpy(features)).numpy()
-    methods = {
-        "encoder score": Method(score, lead > 0),
-        "ratio to the positive's score": Method(ratio, ratio > 1),
-        "SimANS weight": Method(avoided, avoided > _EVEN),
-        "TopK-MarginPos": Method(lead, lead > -margin_pos.margin),
-        _PERC_POS: Method(ratio, ratio > perc_pos.share),
-        _BASELINE: Method(baseline, baseline >= _EVEN, baseline),
-        _BASELINE_WITH_LABELS: Method(with_labels, with_labels >= _EVEN, with_labels),
-        "logistic regression on all 11 of the encoder": Method(encoder, encoder >= _EVEN, encoder),
-        "logistic regression on all 15 features": Method(every, every >= _EVEN, every),
-        "RRRA, relevance": Method(relevance, relevance >= _EVEN, relevance),
-        _BLIND: Method(blind, blind >= _EVEN, blind),
-        _OURS: Method(found, found >= _EVEN, found),
-    }
-    return methods, truth, owner
-
-
-def _weights(sampler: SimANS, scores: np.ndarray, positive: np.ndarray) -> np.ndarray:
-    columns = torch.from_numpy(scores)[:, None]
-    candidates = Candidates(columns, torch.from_numpy(positive), torch.ones_like(columns, dtype=torch.bool))
-    return sampler.weights(candidates)[:, 0].numpy()
-
-
-def cross_validated(features: np.ndarray, truth: np.ndarray, owner: np.ndarray) -> np.ndarray:
-    """
-    Probabilities of a logistic regression that never saw the query it judges: five folds over the queries.
-
-    :param features: Shape ``[c, f]``.
-    :param truth: Shape ``[c]``.
-    :param owner: Number of each candidate's query, shape ``[c]``.
-    """
-    regression = make_pipeline(StandardScaler(), LogisticRegression(max_iter=3000))
-    folds = GroupKFold(_FOLDS)
-    return cross_val_predict(regression, features, truth, groups=owner, cv=folds, method="predict_proba")[:, 1]
-
-
-def _cross_encoded(model: CrossEncoder, hidden: HiddenPositives) -> np.ndarray:
-    data: CandidateSet = hidden.data
-    mined = np.asarray(data.mined.rows)[hidden.queries]
-    pairs = [
-        (data.queries.text(int(query)), data.passages.text(int(row)))
-        for query, rows, own in zip(hidden.queries, mined, hidden.candidate, strict=True)
-        for row in rows[own]
-    ]
-    logits = model.predict(pairs, activation_fn=torch.nn.Identity(), batch_size=64, show_progress_bar=True)
-    # In bfloat16 a probability near 1 has two digits.
-    return expit(logits)
 
 
 def measure(method: Method, truth: np.ndarray, owner: np.ndarray) -> dict[str, float]:
@@ -350,8 +215,8 @@ def render(report: Mapping[str, Any]) -> Table:
     table = Table(
         title=f"Hidden positives of {', '.join(report['data'])}: {report['queries']} queries, "
         f"{report['hidden']} hidden among {report['candidates']} candidates, seed {report['seed']}",
-        caption=f"AUROC over the {_BASELINE}: {over}\n{_OURS} over {_BASELINE_WITH_LABELS}: "
-        f"{_interval(report['auroc_over_baseline_with_labels'])}\nprecision of {_OURS} at the recall of {_PERC_POS}: "
+        caption=f"AUROC over the {BASELINE}: {over}\n{OURS} over {BASELINE_WITH_LABELS}: "
+        f"{_interval(report['auroc_over_baseline_with_labels'])}\nprecision of {OURS} at the recall of {PERC_POS}: "
         f"{report['precision_at_perc_pos_recall']:.3f}",
         title_justify="left",
         caption_justify="left",

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from rrra_training.candidates.lists import ListConfig, draw_lists
-from rrra_training.candidates.preparing import CandidateSet
-from rrra_training.judging.fitting import relevance_of
+from rrra_training.candidates.sets import CandidateSet, relevance_of
 
 _LISTS_AT_ONCE = 64
 

@@ -6,23 +6,17 @@ several clients at once. ``start`` starts one and waits for its first answer.
 """
 
 import json
-import socket
-import subprocess
-import sys
 import time
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
 import numpy as np
-import psutil
 import torch
 import typer
-from haystack.tracing.tracer import NullSpan, Span, Tracer, disable_tracing, enable_tracing
+from haystack.tracing.tracer import disable_tracing, enable_tracing
 from rich.console import Console
 from rich.table import Table
 from tqdm.auto import tqdm
@@ -30,53 +24,8 @@ from tqdm.auto import tqdm
 from rrra_haystack.files import atomic_write
 from rrra_haystack.pipeline_files import opened, question_inputs, read_pipeline
 from rrra_training.data import BeirDataset
-
-_ENDED = "The server ended before it answered. Run it by hand to see why."
-_SILENT = "The server did not answer in {:g} seconds. Be more patient, or run it by hand to see what keeps it."
-
-
-class _RunSpan(NullSpan):
-    """Notes when a component gets its input, which Haystack copies first."""
-
-    def __init__(self) -> None:
-        self.begin = time.perf_counter()
-
-    def set_content_tag(self, key: str, value: Any) -> None:  # noqa: ARG002  (the interface's signature)
-        """The input is told right before the component runs."""
-        if key == "haystack.component.input":
-            self.begin = time.perf_counter()
-
-
-class ComponentTimer(Tracer):
-    """
-    Seconds of each run of each component, in the order of the runs.
-
-    `copying` holds the seconds that Haystack takes for the copy of a component's input, which count for no component.
-    """
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, list[float]] = defaultdict(list)
-        self.copying: dict[str, list[float]] = defaultdict(list)
-
-    @contextmanager
-    def trace(
-        self,
-        operation_name: str,
-        tags: dict[str, Any] | None = None,
-        parent_span: Span | None = None,  # noqa: ARG002  (the interface's signature)
-    ) -> Iterator[Span]:
-        """Time a span if it is a component's run."""
-        begin = time.perf_counter()
-        span = _RunSpan()
-        yield span
-        if operation_name == "haystack.component.run" and tags is not None:
-            name = tags["haystack.component.name"]
-            self.seconds[name].append(time.perf_counter() - span.begin)
-            self.copying[name].append(span.begin - begin)
-
-    def current_span(self) -> Span | None:
-        """There is none to hang others on."""
-        return None
+from rrra_training.studies.component_timer import ComponentTimer
+from rrra_training.studies.served_process import start
 
 
 def milliseconds(seconds: Sequence[float]) -> dict[str, float]:
@@ -161,88 +110,7 @@ def load(url: str, questions: Sequence[str], *, clients: int, seconds: float) ->
     }
 
 
-@contextmanager
-def server(folder: Path, *command: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """
-    Run a server of this environment on a free port.
-
-    :param folder: The folder in which it runs.
-    :param command: Its program and arguments, as ``rrra``, ``serve``, ``pipelines``.
-    :returns: Its address, before it listens, and its process, which ends with the block.
-    """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    program = Path(sys.executable).with_name(command[0])
-    process = subprocess.Popen(  # noqa: S603
-        [program, *command[1:], "--host", "127.0.0.1", "--port", str(port)],
-        cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        yield f"http://127.0.0.1:{port}", process
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def wait_for(address: str, process: subprocess.Popen[bytes], patience: float) -> None:
-    """
-    Wait until a server listens.
-
-    :param address: Its address.
-    :param process: Its process.
-    :param patience: For how many seconds.
-    :raises RuntimeError: If it ends.
-    :raises TimeoutError: If it does not listen in time.
-    """
-    end = time.monotonic() + patience
-    while True:
-        try:
-            httpx.get(f"{address}/status")
-            return
-        except httpx.TransportError as error:
-            if process.poll() is not None:
-                raise RuntimeError(_ENDED) from error
-            if time.monotonic() > end:
-                raise TimeoutError(_SILENT.format(patience)) from error
-            time.sleep(0.05)
-
-
-def start(folder: Path, pipelines: Path, question: str, patience: float = 300) -> dict[str, float]:
-    """
-    Start a server and wait for its first answer.
-
-    :param folder: Where it runs; the stores of the pipelines are found from here.
-    :param pipelines: The folder of pipeline files, ``search.yaml`` among them.
-    :param question: The first question.
-    :raises RuntimeError: If the server ends, or answers with an error.
-    :raises TimeoutError: If it does not answer in `patience` seconds.
-    """
-    begin = time.monotonic()
-    with server(folder, "rrra", "serve", str(pipelines.resolve())) as (address, process):
-        wait_for(address, process, patience)
-        listening = time.monotonic() - begin
-        left = max(1.0, patience - listening)
-        try:
-            httpx.post(f"{address}/search/run", json={"question": question}, timeout=left).raise_for_status()
-        except httpx.HTTPStatusError as error:
-            msg = f"The server answered the question with an error: {error.response.text[:200]}"
-            raise RuntimeError(msg) from error
-        except httpx.TimeoutException as error:
-            raise TimeoutError(_SILENT.format(patience)) from error
-        except httpx.TransportError as error:
-            raise RuntimeError(_ENDED) from error
-        answered = time.monotonic() - begin
-        memory = psutil.Process(process.pid).memory_info().rss
-    return {"seconds until it listens": listening, "seconds until the first answer": answered, "bytes": memory}
-
-
 app = typer.Typer(help="Measure what serving costs.", no_args_is_help=True, add_completion=False)
-
 Data = Annotated[Path, typer.Argument(exists=True, file_okay=False, help="A folder in the BEIR layout.")]
 Split = Annotated[str, typer.Option(help="Which questions.")]
 Limit = Annotated[int, typer.Option(min=1, help="Draw this many questions.")]

@@ -8,7 +8,7 @@ from haystack.utils.misc import _deduplicate_documents
 
 from haystack_integrations.common.rrra import shared_model
 from rrra_haystack.documents.metadata import CODES_KEY, SCORES_KEY, text_to_embed
-from rrra_haystack.model.codes.codec import kind_of
+from rrra_haystack.model.codes.record import kind_of
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
 from rrra_haystack.model.scoring import check_fusion_weight
 

@@ -11,8 +11,9 @@ from haystack_integrations.document_stores.qdrant.converters import DENSE_VECTOR
 from qdrant_client import AsyncQdrantClient, QdrantClient
 from qdrant_client.http import models
 
-from rrra_haystack.qdrant.multivectors import check_multivector, multivector_dimension
-from rrra_haystack.qdrant.patience import checked_client, is_embedded, patiently, patiently_async, place_of
+from rrra_haystack.qdrant.clients import checked_client, is_embedded, place_of
+from rrra_haystack.qdrant.collections import check_multivector, multivector_dimension
+from rrra_haystack.qdrant.patience import patiently, patiently_async
 from rrra_haystack.qdrant.searching import (
     check_search_params,
     documents_of,

@@ -1,8 +1,5 @@
 """Measure an extractive reader: exact match and F1, given the right passage."""
 
-import re
-import string
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +9,7 @@ from tqdm.auto import tqdm
 
 from haystack_integrations.components.readers.rrra import RRRAReader
 from rrra_training.data import BeirDataset
-
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
-_PUNCTUATION = str.maketrans("", "", string.punctuation)
+from rrra_training.measures.answers import exact_match, f1
 
 
 def evaluate_reader(
@@ -51,22 +46,3 @@ def evaluate_reader(
         "F1": float(overlap.mean()),
         "F1_interval": [float(bound) for bound in np.percentile(draws, [2.5, 97.5])],
     }
-
-
-def normalise(text: str) -> str:
-    """Lower case, without punctuation, articles and superfluous blanks (SQuAD, arXiv 1606.05250, section 6.1)."""
-    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
-
-
-def exact_match(said: str, answer: str) -> bool:
-    """Whether the normalised words are the same (SQuAD, arXiv 1606.05250, section 6.1)."""
-    return normalise(said) == normalise(answer)
-
-
-def f1(said: str, answer: str) -> float:
-    """Harmonic mean of precision and recall of the normalised words (SQuAD, arXiv 1606.05250, section 6.1)."""
-    words, right = normalise(said).split(), normalise(answer).split()
-    common = sum((Counter(words) & Counter(right)).values())
-    if not words or not right:
-        return float(words == right)
-    return 2 * common / (len(words) + len(right))

@@ -1,0 +1,62 @@
+"""Opens the store that a command names."""
+
+from pathlib import Path
+from typing import Any
+
+from haystack.core.errors import DeserializationError
+from haystack.core.serialization import import_class_by_name
+from haystack.document_stores.types import DocumentStore
+from haystack.utils import Secret
+from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
+
+from rrra_haystack.files import read_yaml
+from rrra_haystack.qdrant.clients import API_KEY
+
+
+def open_store(store: str, index: str) -> DocumentStore:
+    """
+    A document store, as a user names it on the command line.
+
+    :param store: Folder or URL of a Qdrant, or a YAML file: a document store with its ``type`` and
+        ``init_parameters``, or a pipeline that has one.
+    :param index: Collection of the Qdrant; a YAML file names its own.
+    :raises FileNotFoundError: If there is no such file or folder.
+    :raises ValueError: If the file does not hold one document store.
+    """
+    if "://" in store:
+        return QdrantDocumentStore(url=store, index=index, api_key=Secret.from_env_var(API_KEY, strict=False))
+    path = Path(store)
+    if not path.exists():
+        msg = f"There is no file or folder {store}. Name a Qdrant folder or URL, or a YAML file with a document store."
+        raise FileNotFoundError(msg)
+    if path.is_dir():
+        if not (path / "meta.json").exists():
+            msg = f"{store} is no folder of an embedded Qdrant: it has no meta.json."
+            raise FileNotFoundError(msg)
+        return QdrantDocumentStore(path=store, index=index, force_disable_check_same_thread=True)
+    return _store_from_yaml(path)
+
+
+def _store_from_yaml(path: Path) -> DocumentStore:
+    held = read_yaml(path)
+    found: list[dict[str, Any]] = []
+    if isinstance(held, dict) and isinstance(held.get("type"), str):
+        found = [held]
+    elif isinstance(held, dict) and isinstance(held.get("components"), dict):
+        parameters = [one.get("init_parameters") or {} for one in held["components"].values()]
+        stores = [own["document_store"] for own in parameters if isinstance(own.get("document_store"), dict)]
+        found = [one for number, one in enumerate(stores) if one not in stores[:number]]
+    if len(found) != 1:
+        msg = (
+            f"{path} holds {len(found)} document stores where one is expected: the keys 'type' and 'init_parameters' "
+            "of a document store, or a pipeline that has one."
+        )
+        raise ValueError(msg)
+    (described,) = found
+    complete = {"type": described["type"], "init_parameters": described.get("init_parameters") or {}}
+    try:
+        cls: Any = import_class_by_name(described["type"])
+        return cls.from_dict(complete)
+    except (ImportError, TypeError, DeserializationError) as error:
+        msg = f"{path}: the document store {described['type']} cannot be made: {' '.join(str(error).split())}"
+        raise ValueError(msg) from None

@@ -1,0 +1,128 @@
+"""What was indexed, by file, so that the next run goes on from there."""
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from haystack import Pipeline
+
+from rrra_haystack.files import atomic_write
+from rrra_haystack.indexing.units import Unit
+from rrra_haystack.model.codes.record import VERSION
+from rrra_haystack.pretrained import bundled
+
+_MANIFEST = "rrra-index.json"
+_MANIFEST_SECONDS = 5.0
+_MODEL_SUFFIXES = frozenset({".safetensors", ".bin", ".json"})
+
+
+def manifest_path_of(parameters: dict[str, Any]) -> Path:
+    """Where the manifest of a store lies: beside an embedded one, else below the working directory."""
+    name = parameters.get("index", "Document")
+    if parameters.get("path"):
+        return Path(parameters["path"]) / f"{name}-{_MANIFEST}"
+    address = json.dumps([parameters.get(key) for key in ("url", "host", "port", "location")])
+    return Path(".rrra") / f"{name}-{hashlib.sha256(address.encode()).hexdigest()[:12]}-{_MANIFEST}"
+
+
+def recipe_digest(pipeline: dict[str, Any], loaded: Pipeline) -> str:
+    """A digest of what passages depend on: the pipeline without its store, which may be named in many ways."""
+    components = {
+        name: {
+            **component,
+            "init_parameters": {
+                key: value for key, value in component.get("init_parameters", {}).items() if key != "document_store"
+            },
+        }
+        for name, component in pipeline["components"].items()
+    }
+    # As loaded, for a pipeline may leave the model to the default.
+    told = {name: component["init_parameters"] for name, component in loaded.to_dict()["components"].items()}
+    weights = {name: _weights(str(parameters["model"])) for name, parameters in told.items() if "model" in parameters}
+    made_by = {"weights": weights, "codes": VERSION}
+    recipe = json.dumps({**pipeline, "components": components, **made_by}, sort_keys=True)
+    return hashlib.sha256(recipe.encode()).hexdigest()[:16]
+
+
+def _weights(model: str) -> dict[str, str]:
+    """Digests of a bundled model or a directory, where a model may give way to another; a hub's is its name."""
+    folder = bundled(model) or Path(model)
+    digests = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in _MODEL_SUFFIXES:
+            with path.open("rb") as file:
+                digests[str(path.relative_to(folder))] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests
+
+
+@dataclass
+class Manifest:
+    """
+    What the index holds.
+
+    :param path: Where the manifest lies.
+    :param recipe: Digest of the pipeline that is at work.
+    :param held: Units that are wholly written, with the digests of the pipeline and of their bytes.
+    :param pending: Units that were begun; the index may hold any part of them, old or new.
+    """
+
+    path: Path
+    recipe: str
+    held: dict[str, str] = field(default_factory=dict)
+    pending: set[str] = field(default_factory=set)
+    _written: float = -math.inf
+
+    @classmethod
+    def read(cls, path: Path, recipe: str, *, is_empty: bool) -> "Manifest":
+        """The manifest of an index; a new one if there is none, or if the index was emptied."""
+        if is_empty or not path.exists():
+            return cls(path, recipe)
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            return cls(path, recipe, dict(data["files"]), set(data.get("pending", ())))
+        except (KeyError, TypeError, ValueError):
+            return cls(path, recipe)
+
+    def _state(self, unit: Unit) -> str:
+        return f"{self.recipe}:{unit.digest}"
+
+    def known(self) -> set[str]:
+        """Units of which the index may hold passages."""
+        return self.held.keys() | self.pending
+
+    def holds(self, unit: Unit) -> bool:
+        """Whether a unit is wholly written, as it is now and by this pipeline."""
+        return unit.key not in self.pending and self.held.get(unit.key) == self._state(unit)
+
+    def of_another_pipeline(self) -> list[str]:
+        """Units that another pipeline wrote."""
+        return [key for key, state in self.held.items() if not state.startswith(f"{self.recipe}:")]
+
+    def begin(self, units: Iterable[Unit]) -> None:
+        """Note what is about to be written, so that what a kill leaves of it is found."""
+        self.pending |= {unit.key for unit in units}
+        self.write()
+
+    def complete(self, units: Iterable[Unit]) -> None:
+        """Note what is wholly written; on disk only now and then, since what is noted late is written again."""
+        self.held |= {unit.key: self._state(unit) for unit in units}
+        self.pending -= {unit.key for unit in units}
+        if time.monotonic() - self._written >= _MANIFEST_SECONDS:
+            self.write()
+            self._written = time.monotonic()
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Drop what was deleted."""
+        for key in keys:
+            self.held.pop(key, None)
+            self.pending.discard(key)
+
+    def write(self) -> None:
+        """Write the manifest to its place."""
+        told = {"files": self.held, "pending": sorted(self.pending)}
+        atomic_write(self.path, json.dumps(told, indent=1) + "\n")

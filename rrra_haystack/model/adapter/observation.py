@@ -1,0 +1,109 @@
+"""What the adapter is given, and what it says."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from rrra_haystack.model.segments import Segments
+
+
+class Outcome(IntEnum):
+    """Relevant or not, times retrieved by the encoder or not: the classes of the outcome head."""
+
+    TP = 0
+    FN = 1
+    FP = 2
+    TN = 3
+
+
+class ContextTokens(Protocol):
+    """The token states of the n candidates of a query, however they are stored."""
+
+    @property
+    def segments(self) -> Segments:
+        """Which of the T tokens belong to which candidate."""
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether only the signs of the states are kept."""
+
+    def similarity(self, vectors: Tensor) -> Tensor:
+        """Cosines of v vectors of shape ``[v, h]`` with all tokens, shape ``[v, T]``."""
+
+    def states_at(self, places: Tensor) -> Tensor:
+        """States of length 1 at places among the T tokens, shape ``[*places.shape, h]``; 0 where a place is -1."""
+
+
+@dataclass(frozen=True)
+class StateTokens:
+    """
+    Token states that were not packed into codes.
+
+    :param states: Shape ``[T, h]``, length 1.
+    :param segments: Which of them belong to which candidate.
+    :param is_binary: Whether only the signs of the states are kept.
+    """
+
+    states: Tensor
+    segments: Segments
+    is_binary: bool = False
+
+    def similarity(self, vectors: Tensor) -> Tensor:
+        """Cosines of vectors of length 1, shape ``[v, h]``, with all tokens, shape ``[v, T]``."""
+        return vectors @ self.states.T
+
+    def states_at(self, places: Tensor) -> Tensor:
+        """States at places among the T tokens, shape ``[*places.shape, h]``; 0 where a place is -1."""
+        padded = torch.cat([self.states, self.states.new_zeros((1, self.states.shape[1]))])
+        return padded[places]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """
+    What the adapter reads of one query and its n candidates.
+
+    :param query: Pooled embedding of the query, shape ``[d]``.
+    :param contexts: Pooled embeddings of the candidates, shape ``[n, d]``.
+    :param query_tokens: Projected token states of the query, length 1, shape ``[m, h]``.
+    :param tokens: Token states of the candidates.
+    :param query_states: Token states of the query before projection, length 1, shape ``[m, query_dim]``; needed if the
+        adapter has a `query_dim`.
+    """
+
+    query: Tensor
+    contexts: Tensor
+    query_tokens: Tensor
+    tokens: ContextTokens
+    query_states: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """
+    What the adapter says of the n candidates of one query.
+
+    :param base: Encoder score, the cosine of query and context, shape ``[n]``.
+    :param qa: QA score, cos(q, a), shape ``[n]``.
+    :param ca: CA score, cos(a, c), shape ``[n]``.
+    :param adapter: Adapter score, which reranking fuses with `base`, shape ``[n]``.
+    :param outcomes: Logits of the outcomes in the order of :class:`Outcome`, shape ``[n, 4]``.
+    :param corrected: Corrected embeddings a, shape ``[n, d]``; `None` if nothing was corrected.
+    """
+
+    base: Tensor
+    qa: Tensor
+    ca: Tensor
+    adapter: Tensor
+    outcomes: Tensor
+    corrected: Tensor | None = None
+
+    @property
+    def relevance_logit(self) -> Tensor:
+        """Log [P(TP) + P(FN)] - log [P(FP) + P(TN)], shape ``[n]``."""
+        outcomes = self.outcomes.unbind(dim=1)
+        relevant = torch.logaddexp(outcomes[Outcome.TP], outcomes[Outcome.FN])
+        return relevant - torch.logaddexp(outcomes[Outcome.FP], outcomes[Outcome.TN])

@@ -1,0 +1,93 @@
+"""Fit the calibration of answers and measure it: ``python -m rrra_training.answering``."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from rrra_haystack.files import atomic_write
+from rrra_haystack.pretrained import bundled
+from rrra_haystack.reader.answers import ANSWERS_FILE, AnswerCalibration
+from rrra_haystack.reader.loading import DEFAULT_READER
+from rrra_training.answering.calibrating import Read, fit
+from rrra_training.answering.figures import Said, by_passages, draw, render, render_passages, report
+from rrra_training.answering.spans import READ, first, opened_twice, passages_read, read
+from rrra_training.data import BeirDataset, Query
+
+app = typer.Typer(help="Calibrate and measure the answers of qa.yaml.", no_args_is_help=True, add_completion=False)
+Data = Annotated[Path, typer.Argument(exists=True, file_okay=False, help="SQuAD in the BEIR layout, with answers.")]
+Store = Annotated[
+    str, typer.Option(help="Folder or URL of a Qdrant with the whole corpus: rrra index DATA/corpus.jsonl.")
+]
+Limit = Annotated[int, typer.Option(min=1, help="Draw this many questions.")]
+Seed = Annotated[int, typer.Option(help="Seed of the draw, of intervals and tests.")]
+Reader = Annotated[str, typer.Option(help="A bundled name, or the directory of a reader.")]
+
+
+def _asked(data: Path, split: str, limit: int, seed: int) -> tuple[list[Query], dict[str, list[str]]]:
+    dataset = BeirDataset(data)
+    queries = [query for query in dataset.queries(split, limit=limit, seed=seed) if query.answers]
+    qrels = dataset.qrels(split)
+    return queries, {query.id: list(qrels[query.id]) for query in queries}
+
+
+@app.command("fit")
+def fit_command(
+    data: Data,
+    store: Store,
+    output: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Directory of the reader.")],
+    reader: Reader = DEFAULT_READER,
+    split: Annotated[str, typer.Option(help="Which questions.")] = "dev",
+    limit: Limit = 1000,
+    seed: Seed = 0,
+    none_share: Annotated[
+        float, typer.Option(min=0.01, max=0.99, help="Share of questions taken to have no answer in the corpus.")
+    ] = 0.1,
+) -> None:
+    """Calibrate answers on questions of which one in four is asked once more, without its right passage."""
+    queries, right = _asked(data, split, limit, seed)
+    with opened_twice(store, passages_read(), reader) as pipelines:
+        found = [Read(read(one, queries), read(one, queries[::4], right)) for one in pipelines]
+    calibration = fit(found[0], found[1], none_share)
+    atomic_write(output / ANSWERS_FILE, calibration.model_dump_json(indent=2) + "\n")
+    Console().print(calibration)
+
+
+@app.command("evaluate")
+def evaluate_command(
+    data: Data,
+    store: Store,
+    reader: Reader = DEFAULT_READER,
+    split: Annotated[str, typer.Option(help="Which questions.")] = "test",
+    limit: Limit = 1000,
+    seed: Seed = 0,
+    json_file: Annotated[Path | None, typer.Option("--json", dir_okay=False, help="Write the figures here.")] = None,
+    plot: Annotated[Path | None, typer.Option(dir_okay=False, help="Draw the reliability of the scores here.")] = None,
+) -> None:
+    """Answer questions from the whole corpus, with the adapter and without it; half of them without passage, too."""
+    calibration = AnswerCalibration.load(bundled(reader) or Path(reader))
+    if calibration is None:
+        msg = f"The reader {reader} is not calibrated. Run: python -m rrra_training.answering fit"
+        raise typer.BadParameter(msg)
+    queries, right = _asked(data, split, limit, seed)
+    own = passages_read()
+    with opened_twice(store, max(own, *READ), reader) as (adapted, bare):
+        found = {
+            "encoder alone": Read(read(bare, queries), read(bare, queries[::2], right)),
+            "with the adapter": Read(read(adapted, queries), read(adapted, queries[::2], right)),
+        }
+    said = {name: Said.of(first(one.there, own), calibration) for name, one in found.items()}
+    removed = {name: Said.of(first(one.gone, own), calibration) for name, one in found.items()}
+    figures = report(said, removed, seed)
+    figures["passages read"] = by_passages({name: one.there for name, one in found.items()}, calibration)
+    Console().print(render(figures), render_passages(figures["passages read"]))
+    if json_file:
+        atomic_write(json_file, json.dumps(figures, indent=2) + "\n")
+    if plot:
+        draw(said, removed, plot)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,49 @@
+"""The suspects as a page to decide on, and as a table."""
+
+import json
+from dataclasses import asdict
+from importlib.resources import files
+from pathlib import Path
+from textwrap import shorten
+
+import jinja2
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from rrra_haystack.files import atomic_write
+from rrra_training.audit.suspects import Audit
+
+
+def write_audit(found: Audit, folder: Path) -> None:
+    """
+    Write ``audit.html``, a page to decide by keyboard, and ``audit.json``.
+
+    :param found: What was found.
+    :param folder: Where both go, in the place of those of an earlier audit.
+    """
+    held_json = asdict(found)
+    template = files("rrra_training").joinpath("templates/audit.html").read_text(encoding="utf-8")
+    page = jinja2.Environment(autoescape=True).from_string(template).render(audit=held_json)
+    atomic_write(folder / "audit.json", json.dumps(held_json, indent=1, ensure_ascii=False) + "\n")
+    atomic_write(folder / "audit.html", page)
+
+
+_TITLES = {"missing": "Probably relevant, not labelled", "wrong": "Labelled, probably not relevant"}
+_SHOWN = 3
+
+
+def render(found: Audit) -> Group:
+    """The first suspects of each kind."""
+    tables: list[Table | Text] = [Text(f"{found.dataset}, split {found.split}: {found.queries} queries looked at")]
+    for kind, title in _TITLES.items():
+        own = [one for one in found.suspects if one.kind == kind]
+        table = Table(title=f"{title}: {len(own)}", title_justify="left", box=None, pad_edge=False)
+        table.add_column("relevant", justify="right", no_wrap=True)
+        table.add_column("query")
+        table.add_column("passage")
+        for one in own[:_SHOWN]:
+            text = f"{one.title} {one.text}"
+            table.add_row(f"{one.probability:.2f}", Text(shorten(one.question, 80)), Text(shorten(text, 100)))
+        tables.append(table)
+    return Group(*tables)

@@ -1,0 +1,80 @@
+"""What a phase trains and is measured on."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rrra_training.candidates.evidence import Labels
+from rrra_training.candidates.mining import Mined
+from rrra_training.corpora.store import StateStore
+
+
+@dataclass(frozen=True)
+class Positives:
+    """
+    Rows of the relevant passages of Q queries.
+
+    :param rows: All rows, one query after the other, shape ``[P]``.
+    :param grades: Their grades, shape ``[P]``.
+    :param ends: End of each query's rows, shape ``[Q]``.
+    """
+
+    rows: np.ndarray
+    grades: np.ndarray
+    ends: np.ndarray
+
+    def of(self, query: int) -> np.ndarray:
+        """Rows of one query's positives."""
+        return self.rows[self._begin(query) : self.ends[query]]
+
+    def judged(self, query: int) -> dict[int, int]:
+        """Row -> grade of one query's positives."""
+        span = slice(self._begin(query), self.ends[query])
+        return dict(zip(self.rows[span].tolist(), self.grades[span].tolist(), strict=True))
+
+    def _begin(self, query: int) -> int:
+        return int(self.ends[query - 1]) if query else 0
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Positives of each query, shape ``[Q]``."""
+        return np.diff(self.ends, prepend=0)
+
+
+@dataclass(frozen=True)
+class CandidateSet:
+    """
+    The queries of a split with all that training needs of them.
+
+    :param name: Name of the data and split.
+    :param passages: The encoded corpus.
+    :param queries: The encoded queries.
+    :param mined: Their candidates.
+    :param positives: Their relevant passages.
+    :param labels: Relevance targets of the candidates.
+    :param weight: How often its queries are drawn, relative to those of other sets.
+    :param restyled: How many of its last queries are others in other words.
+    """
+
+    name: str
+    passages: StateStore
+    queries: StateStore
+    mined: Mined
+    positives: Positives
+    labels: Labels
+    weight: float
+    restyled: int = 0
+
+    @property
+    def asked(self) -> int:
+        """How many of its first queries are in their own words."""
+        return len(self) - self.restyled
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+
+def relevance_of(data: CandidateSet) -> np.ndarray:
+    """Whether each mined candidate is judged relevant, shape ``[Q, k]``."""
+    rows = np.asarray(data.mined.rows)
+    return np.stack([np.isin(own, data.positives.of(number)) for number, own in enumerate(rows)])

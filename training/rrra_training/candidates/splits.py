@@ -1,0 +1,45 @@
+"""Queries that a recipe names."""
+
+from collections.abc import Iterable
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from rrra_training.candidates.styles import StyleConfig
+from rrra_training.data import DataConfig, open_dataset, paths_of
+from rrra_training.data.rows import known_split
+
+
+class SplitConfig(BaseModel):
+    """
+    Some queries of a data set.
+
+    :param data: Where the data lie and in which format.
+    :param split: Which of its splits.
+    :param limit: Draw this many queries; all if `None`.
+    :param weight: How often its queries are drawn, relative to those of other sets.
+    :param styles: Queries to be added in other words.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: DataConfig
+    split: str = "train"
+    limit: int | None = Field(None, gt=0)
+    weight: float = Field(1.0, gt=0)
+    styles: StyleConfig | None = None
+
+
+def check_splits(splits: Iterable[SplitConfig]) -> None:
+    """
+    See that splits are there, before hours are spent on others.
+
+    :param splits: The splits.
+    :raises FileNotFoundError: If a file is missing.
+    :raises ValueError: If a split is missing.
+    """
+    for config in splits:
+        data = open_dataset(config.data)
+        known_split(data.name, config.split, data.splits())
+        if missing := next((path for path in paths_of(config.data) if not path.exists()), None):
+            msg = f"There is no {missing}, which the data '{data.name}' name. Check the path, and data_root before it."
+            raise FileNotFoundError(msg)

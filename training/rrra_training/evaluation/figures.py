@@ -1,0 +1,131 @@
+"""What is said of runs: measures, differences, milliseconds and bytes."""
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from rrra_training.data import Passage, Query
+from rrra_training.evaluation.systems import KINDS
+from rrra_training.measures.answers import answer_recall, answer_tokens
+from rrra_training.measures.ranking import mean
+from rrra_training.measures.significance import paired_interval, randomisation_test
+
+# System -> query id -> passage id -> score.
+Runs = dict[str, dict[str, dict[str, float]]]
+# After the name of a further model: what its encoder retrieves, if that is not the encoder of all others.
+ENCODER_OF = ": encoder"
+# Systems that read the model's own codes, and which kind of them.
+_OF_THE_MODEL = re.compile(rf"(?:rrra|match)(-(?:{'|'.join(KINDS)}))?|hybrid")
+# The measures whose differences are tested.
+COMPARED = ("R@1", "nDCG@10")
+
+
+def summary(values: Mapping[str, Mapping[str, np.ndarray]], seed: int) -> dict[str, Any]:
+    """Means, what each system has over the encoder, and what the model has over each other system."""
+    figures: dict[str, Any] = {"systems": {name: mean(own) for name, own in values.items()}}
+    figures |= _differences([(name, own, values["encoder"]) for name, own in values.items() if name != "encoder"], seed)
+    if "rrra" in values:
+        others = [(name, values["rrra"], own) for name, own in values.items() if name != "rrra"]
+        figures["rrra_over"] = _differences(others, seed)
+    return figures
+
+
+def _differences(
+    pairs: Sequence[tuple[str, Mapping[str, np.ndarray], Mapping[str, np.ndarray]]], seed: int
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Intervals and p-values of the difference of each two systems, by a name."""
+    return {
+        "intervals": {
+            name: {measure: paired_interval(one[measure], other[measure], seed=seed) for measure in COMPARED}
+            for name, one, other in pairs
+        },
+        "p_values": {
+            name: {measure: randomisation_test(one[measure], other[measure], seed=seed) for measure in COMPARED}
+            for name, one, other in pairs
+        },
+    }
+
+
+def answer_recalls(runs: Runs, passages: Sequence[Passage], queries: Sequence[Query]) -> dict[str, dict[str, float]]:
+    """Answer recall of each system, by cutoff; empty where no query has answers."""
+    # A title answers no question: DPR looks in the text alone.
+    text = {passage.id: passage.text for passage in passages}
+    words = lru_cache(maxsize=None)(lambda passage: answer_tokens(text[passage]))
+    holding: dict[str, frozenset[str]] = {}
+    for query in queries:
+        wanted = [answer for one in query.answers if (answer := answer_tokens(one)).strip()]
+        if wanted:
+            seen = {passage for run in runs.values() for passage in run[query.id]}
+            holding[query.id] = frozenset(one for one in seen if any(answer in words(one) for answer in wanted))
+    if not holding:
+        return {}
+    return {name: answer_recall(run, holding) for name, run in runs.items()}
+
+
+def query_milliseconds(figures: Mapping[str, Any], system: str) -> float | None:
+    """
+    Median milliseconds a query, retrieval and reranking together, without the encoding of the query.
+
+    :param figures: Figures of one data set.
+    :param system: A system's name.
+    :returns: `None` if the system was not timed by itself, as the token match is not.
+    """
+    stages = figures["stages"].get(system)
+    return sum(figures["latency_ms"][stage]["p50"] for stage in stages) if stages else None
+
+
+def code_key(system: str) -> str:
+    """
+    Under which key ``bytes_per_document`` holds the token codes that a system reads, or its token states.
+
+    :param system: A system's name.
+    """
+    if system == "maxsim":
+        return "states maxsim"
+    own = _OF_THE_MODEL.fullmatch(system)
+    return f"codes{own[1] or ''}" if own else f"codes {system}"
+
+
+def difference(compared: Mapping[str, Any], system: str, measure: str) -> tuple[str, str]:
+    """
+    The interval and the p-value of a difference, as text, in percent.
+
+    :param compared: What holds ``intervals`` and ``p_values``: figures of one data set, or their ``rrra_over``.
+    :param system: A system's name.
+    :param measure: One of those that are compared, ``R@1`` or ``nDCG@10``.
+    :returns: Both are empty if the system is not among them.
+    """
+    if system not in compared["intervals"]:
+        return "", ""
+    low, high = compared["intervals"][system][measure]
+    return f"{100 * low:+.1f} to {100 * high:+.1f}", f"{compared['p_values'][system][measure]:.4f}"
+
+
+def query_costs(figures: Mapping[str, Any], system: str) -> tuple[str, str, str]:
+    """
+    What a system takes, as text.
+
+    :param figures: Figures of one data set.
+    :param system: A system's name.
+    :returns: Median milliseconds a query; those of its last stage, with the 95th percentile; and the bytes of token
+        codes or states a passage. Each is empty if there is none.
+    """
+    held = figures["bytes_per_document"].get(code_key(system))
+    size = "" if held is None else f"{held:,.0f}"
+    total = query_milliseconds(figures, system)
+    if total is None:
+        return "", "", size
+    last = figures["latency_ms"][figures["stages"][system][-1]]
+    return f"{total:,.1f}", f"{last['p50']:,.1f} ({last['p95']:,.1f})", size
+
+
+def title_of(figures: Mapping[str, Any]) -> str:
+    """
+    What the queries of figures are called: collection and split.
+
+    :param figures: Figures of one data set.
+    """
+    return f"{figures['dataset']} {figures['split']}"

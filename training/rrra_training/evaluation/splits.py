@@ -1,0 +1,41 @@
+"""Looks at a split before anything is measured on it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from rrra_training.data import BeirDataset
+from rrra_training.data.rows import known_split
+from rrra_training.measures.ranking import has_judged_irrelevant
+
+
+def check_split(data: str | Path, split: str, *, only_judged: bool = False) -> BeirDataset:
+    """
+    See that a split can be measured.
+
+    :param data: A folder in the BEIR layout.
+    :param split: Which queries.
+    :param only_judged: Whether condensed lists are to be measured.
+    :raises ValueError: If there is no such folder or split, it has no queries, or condensed lists are asked for where
+        nothing is judged irrelevant.
+    """
+    dataset = BeirDataset(data)
+    known_split(str(dataset.folder), split, dataset.splits())
+    queries = dataset.queries(split)
+    if not queries:
+        msg = f"The split '{split}' of {dataset.folder} has no queries."
+        raise ValueError(msg)
+    if only_judged:
+        qrels = dataset.qrels(split)
+        check_condensable(dataset, split, {query.id: qrels[query.id] for query in queries})
+    return dataset
+
+
+def check_condensable(dataset: BeirDataset, split: str, judged: Mapping[str, Mapping[str, int]]) -> None:
+    """Refuse condensed lists where nothing is judged irrelevant."""
+    if not has_judged_irrelevant(judged):
+        msg = (
+            f"The {len(judged)} queries of the split '{split}' of {dataset.folder} have nothing judged irrelevant (no "
+            "grade of 0 or less), so condensed lists would hold relevant passages only. Leave --condensed away, or "
+            "leave out this set."
+        )
+        raise ValueError(msg)

@@ -1,0 +1,60 @@
+"""What a sampler of hard negatives is given and gives."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """
+    Mined candidates of b queries, n each.
+
+    :param scores: Encoder scores (cosines), descending by row, shape ``[b, n]``; anything where not eligible.
+    :param positive_scores: Encoder score of the labelled positive of each query, shape ``[b]``.
+    :param eligible: Which candidates may be drawn: neither padding nor labelled relevant, shape ``[b, n]``, bool.
+    :param positive_similarity: Cosine of candidate and labelled positive, shape ``[b, n]``.
+    :param false_negative: The adapter's probability that the candidate is in truth relevant, shape ``[b, n]``.
+    """
+
+    scores: Tensor
+    positive_scores: Tensor
+    eligible: Tensor
+    positive_similarity: Tensor | None = None
+    false_negative: Tensor | None = None
+
+
+class Sampler(BaseModel, ABC):
+    """A way of weighting candidates, which is its own configuration."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def weights(self, candidates: Candidates) -> Tensor:
+        """
+        How readily each candidate is drawn, compared with the others of its row.
+
+        :param candidates: The candidates.
+        :returns: Shape ``[b, n]``, float64, >= 0, and 0 where not eligible.
+        :raises ValueError: If the sampler reads a field of the candidates that is not set.
+        """
+        # Double: the weight of a far candidate must become small, not 0.
+        return self._raw(candidates).double().where(candidates.eligible, 0.0)
+
+    @abstractmethod
+    def _raw(self, candidates: Candidates) -> Tensor:
+        """The weights of eligible candidates; anything elsewhere."""
+
+
+def first_of(among: Tensor, k: int) -> Tensor:
+    """1 for the first k of each row that are among the chosen, else 0."""
+    return among & (among.cumsum(dim=1) <= k)
+
+
+def need(value: Tensor | None, field: str, sampler: str) -> Tensor:
+    """A field of the candidates that a sampler cannot do without."""
+    if value is None:
+        msg = f"The sampler '{sampler}' reads Candidates.{field}, which is not set: set it, or take another sampler."
+        raise ValueError(msg)
+    return value

@@ -1,0 +1,87 @@
+"""One step of phase 3: contrastive loss and adapter loss."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rrra_haystack.model.adapter.observation import Observation, StateTokens
+from rrra_haystack.model.encoder import EncodedBatch, Encoder, native_dtype
+from rrra_haystack.model.segments import Segments
+from rrra_training.candidates.sets import CandidateSet
+from rrra_training.judging.projecting import project
+from rrra_training.phases.adapter.learner import AdapterLearner
+from rrra_training.phases.adapter.losses import losses_of
+from rrra_training.recipe.recipe import Recipe
+from rrra_training.recipe.settings import AdapterTraining, JointTraining
+
+
+def train_step(
+    encoder: Encoder,
+    learner: AdapterLearner,
+    data: CandidateSet,
+    queries: np.ndarray,
+    lists: np.ndarray,
+    config: JointTraining,
+    recipe: "Recipe",
+) -> dict[str, float]:
+    """Gradients of one batch."""
+    rows = np.unique(lists[lists >= 0])
+    kind = native_dtype(encoder.device)
+    with torch.autocast(encoder.device.type, dtype=kind, enabled=kind != torch.float32):
+        asked = encoder.encode_with_gradient([data.queries.text(int(row)) for row in queries], task="query")
+        read = encoder.encode_with_gradient([data.passages.text(int(row)) for row in rows], task="document")
+    query_vectors = nn.functional.normalize(asked.pooled.float(), dim=-1)
+    contexts = nn.functional.normalize(read.pooled.float(), dim=-1)
+    labels = torch.zeros((len(queries), len(rows)), dtype=torch.int64)
+    for number, query in enumerate(queries):
+        # Other known positives are masked out; the labelled one is the positive.
+        labels[number][torch.from_numpy(np.isin(rows, data.positives.of(query)))] = -1
+        labels[number, int(np.searchsorted(rows, lists[number, 0]))] = 1
+    contrastive = config.loss(query_vectors @ contexts.T, labels.to(contexts.device))
+    total, values = contrastive, {"contrastive": float(contrastive.detach())}
+    if config.adapter_weight:
+        adapter = _adapter_loss(learner, asked, read, lists, rows, recipe.adapter, recipe.evidence.prior)
+        total = total + config.adapter_weight * adapter
+        values["adapter"] = float(adapter.detach())
+    total.backward()
+    return {"loss": float(total.detach()), **values}
+
+
+def _adapter_loss(
+    learner: AdapterLearner,
+    asked: EncodedBatch,
+    read: EncodedBatch,
+    lists: np.ndarray,
+    rows: np.ndarray,
+    config: AdapterTraining,
+    prior: float,
+) -> Tensor:
+    """Mean adapter loss of the lists, from token states that carry the encoder's gradient."""
+    states = project(read.states, learner.projection, config.codes[0]).split(read.lengths.tolist())
+    query_tokens = project(asked.states, learner.projection).split(asked.lengths.tolist())
+    query_states = project(asked.states, None).split(asked.lengths.tolist())
+    total = read.pooled.new_zeros(())
+    for number, own in enumerate(lists):
+        places = np.searchsorted(rows, own[own >= 0])
+        lengths = read.lengths.numpy()[places]
+        observation = Observation(
+            query=asked.pooled[number].float(),
+            contexts=read.pooled[torch.from_numpy(places)].float(),
+            query_tokens=query_tokens[number],
+            query_states=query_states[number],
+            tokens=StateTokens(torch.cat([states[place] for place in places]), Segments(lengths)),
+        )
+        target = torch.full((len(places),), prior)
+        target[0] = 1.0
+        known = torch.zeros(len(places), dtype=torch.bool)
+        known[0] = True
+        parts = losses_of(
+            learner.adapter(observation), observation, target, known, torch.ones_like(known), learner.log_scale, config,
+            torch.ones(4), prior,
+        )  # fmt: skip
+        total = total + (
+            config.ranking_weight * parts["ranking"]
+            + config.outcome_weight * parts["outcome"]
+            + config.normalisation_weight * parts["normalisation"]
+        )
+    return total / len(lists)

@@ -1,0 +1,126 @@
+"""Questions and passages as a reader learns from them."""
+
+import random
+from collections import defaultdict
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from rrra_training.data import BeirDataset
+
+NEAREST = 8
+
+
+class ReaderRecipe(BaseModel):
+    """
+    What to train the reader on, and how.
+
+    ``questions`` draws so many (all when null); ``distractor_share`` is the share of them that is read with a second
+    passage.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    base_model: str
+    split: str = "train"
+    questions: int | None = Field(None, gt=0)
+    seed: int = 0
+    rank: int = Field(32, gt=0)
+    lora_alpha: int = Field(64, gt=0)
+    learning_rate: float = Field(1e-3, gt=0)
+    warmup_ratio: float = Field(0.06, ge=0, lt=1)
+    epochs: int = Field(1, gt=0)
+    batch_size: int = Field(16, gt=0)
+    distractor_share: float = Field(0.125, ge=0, le=1)
+    max_length: int = Field(320, gt=16)
+    save_steps: int = Field(200, gt=0)
+
+
+def span_examples(dataset: BeirDataset, recipe: ReaderRecipe) -> list[dict[str, Any]]:
+    """
+    Questions with their passage, the answer's place in it, and for a share of them a distractor.
+
+    The set gives answer strings and no offsets; the first occurrence is taken. A distractor is a passage of the same
+    article that holds none of the answers, one of the `NEAREST` in length, so that little of a batch is padding.
+
+    :returns: One dict a question: ``question``, ``passages`` (the right one first), ``start`` and ``end`` (characters),
+        ``length`` (characters of the longest passage, for batches of like length).
+    """
+    passages = {passage.id: passage for passage in dataset.passages()}
+    articles: dict[str, list[str]] = defaultdict(list)
+    for passage in passages.values():
+        articles[passage.title].append(passage.id)
+    qrels = dataset.qrels(recipe.split)
+    rng = random.Random(recipe.seed)
+    examples = []
+    for query in dataset.queries(recipe.split, limit=recipe.questions, seed=recipe.seed):
+        right = passages[next(iter(qrels[query.id]))]
+        places = [(right.text.find(answer), answer) for answer in query.answers]
+        found = [(start, answer) for start, answer in places if start >= 0]
+        if not found:
+            continue
+        start, answer = found[0]
+        texts = [right.text]
+        if rng.random() < recipe.distractor_share:
+            siblings = [
+                passages[passage_id].text
+                for passage_id in articles[right.title]
+                if passage_id not in qrels[query.id]
+                and not any(answer.lower() in passages[passage_id].text.lower() for answer in query.answers)
+            ]
+            by_length = sorted((abs(len(text) - len(right.text)), text) for text in siblings)
+            texts += [text for _, text in rng.sample(by_length[:NEAREST], min(1, len(by_length)))]
+        examples.append(
+            {
+                "question": query.text,
+                "passages": texts,
+                "start": start,
+                "end": start + len(answer),
+                "length": max(map(len, texts)),
+            }
+        )
+    return examples
+
+
+class SpanCollator:
+    """Tokenise questions with their passages; the rows of one question stand together, the right passage first."""
+
+    def __init__(self, tokenizer: Any, max_length: int) -> None:
+        self.tokenizer = tokenizer
+        self.max_length = max_length
+
+    def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Tensor]:
+        """Make a batch of the examples."""
+        encoded = self.tokenizer(
+            [example["question"] for example in examples for _ in example["passages"]],
+            [text for example in examples for text in example["passages"]],
+            truncation="only_second",
+            max_length=self.max_length,
+            padding=True,
+            return_tensors="pt",
+        )
+        context = torch.zeros_like(encoded["input_ids"], dtype=torch.bool)
+        for row, encoding in enumerate(encoded.encodings):
+            context[row] = torch.tensor([part == 1 for part in encoding.sequence_ids])
+        question = torch.arange(len(examples)).repeat_interleave(torch.tensor([len(e["passages"]) for e in examples]))
+        rows, starts, ends = [], [], []
+        for i, example in enumerate(examples):
+            row = int(torch.searchsorted(question, i))
+            start = encoded.char_to_token(row, example["start"], 1)
+            end = encoded.char_to_token(row, example["end"] - 1, 1)
+            if start is not None and end is not None:  # otherwise the answer was cut off
+                rows.append(row)
+                starts.append(start)
+                ends.append(end)
+        # No token_type_ids: the extractive reader of Haystack does not pass them at inference.
+        return {
+            "input_ids": encoded["input_ids"],
+            "attention_mask": encoded["attention_mask"],
+            "context": context,
+            "question": question,
+            "rows": torch.tensor(rows, dtype=torch.int64),
+            "starts": torch.tensor(starts, dtype=torch.int64),
+            "ends": torch.tensor(ends, dtype=torch.int64),
+        }

@@ -1,0 +1,121 @@
+"""Queries whose first passages the adapter changed, with the words that matched."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import numpy as np
+
+from rrra_training.data import Query
+from rrra_training.evaluation.evaluate import Evaluation
+from rrra_training.evaluation.systems import BASELINE
+from rrra_training.report.alignment import Span, align
+
+_GAINS, _LOSSES, _TOP = 5, 3, 3
+_WORDS = 80
+# Below this share of the strongest word a match says nothing to a reader.
+_LEAST_STRENGTH = 0.15
+
+
+@dataclass(frozen=True)
+class Passage:
+    """
+    A ranked passage.
+
+    :param rank: Its rank.
+    :param other: Its rank in the other order; `None` if it is not in it.
+    :param relevant: Whether it is labelled relevant.
+    :param pieces: Pieces of its text, and how strongly each matched, from 0 to 3.
+    """
+
+    rank: int
+    other: int | None
+    relevant: bool
+    pieces: list[tuple[str, int]]
+
+
+@dataclass(frozen=True)
+class Change:
+    """A query whose ranking changed, with its first passages before and after."""
+
+    question: str
+    before_value: float
+    after_value: float
+    before: list[Passage]
+    after: list[Passage]
+
+
+def changes(one: Evaluation, main: str, *, gains: bool) -> list[Change]:
+    """The queries that a system gains or loses most over the encoder."""
+    values = {name: one.per_query[name] for name in (BASELINE, main)}
+    by_ndcg = values[main]["nDCG@10"] - values[BASELINE]["nDCG@10"]
+    by_rank = values[main]["MRR@10"] - values[BASELINE]["MRR@10"]
+    sign = -1 if gains else 1
+    order = np.lexsort((sign * by_rank, sign * by_ndcg))[: _GAINS if gains else _LOSSES]
+    chosen = [int(i) for i in order if (by_ndcg[i] > 0 if gains else by_ndcg[i] < 0)]
+    return [_change(one, main, i) for i in chosen]
+
+
+def _change(one: Evaluation, main: str, number: int) -> Change:
+    query = one.queries[number]
+    before, after = (_order(one.runs[name].get(query.id, {})) for name in (BASELINE, main))
+    shown = list(dict.fromkeys([*before[:_TOP], *after[:_TOP]]))
+    texts = [one.passages[passage].title_and_text for passage in shown]
+    pieces = dict(zip(shown, _pieces(one, query, texts), strict=True))
+    judged = one.qrels[query.id]
+
+    def listed(own: list[str], other: list[str]) -> list[Passage]:
+        ranks = {passage: rank for rank, passage in enumerate(other, start=1)}
+        return [
+            Passage(rank, ranks.get(passage), judged.get(passage, 0) > 0, pieces[passage])
+            for rank, passage in enumerate(own[:_TOP], start=1)
+        ]
+
+    values = [float(one.per_query[name]["nDCG@10"][number]) for name in (BASELINE, main)]
+    return Change(query.text, values[0], values[1], listed(before, after), listed(after, before))
+
+
+def _order(run: Mapping[str, float]) -> list[str]:
+    return sorted(run, key=lambda passage: -run[passage])
+
+
+def _pieces(one: Evaluation, query: Query, texts: Sequence[str]) -> list[list[tuple[str, int]]]:
+    found = align(one.model, query.text, texts)
+    strongest = max((span.weight for spans in found for span in spans), default=1.0)
+    return [cut(text, spans, strongest) for text, spans in zip(texts, found, strict=True)]
+
+
+def cut(text: str, spans: Sequence[Span], strongest: float) -> list[tuple[str, int]]:
+    """
+    The 80 words of a text that hold the most of what matched, in pieces.
+
+    :param text: The text.
+    :param spans: Its words that matched, in order.
+    :param strongest: Weight of the strongest match of all texts.
+    :returns: Pieces and how strongly each matched, from 0 (not at all) to 3.
+    """
+    words = [(one.start(), one.end()) for one in re.finditer(r"\S+", text)]
+    if not words:
+        return [(text, 0)]
+    starts = np.asarray([start for start, _ in words])
+    held = np.zeros(len(words))
+    for span in spans:
+        held[np.searchsorted(starts, span.start, side="right") - 1] += span.weight
+    sums = np.asarray([0.0, *accumulate(held)])
+    count = min(_WORDS, len(words))
+    first = int((sums[count:] - sums[: len(sums) - count]).argmax())
+    begin, end = words[first][0], words[first + count - 1][1]
+    pieces: list[tuple[str, int]] = [("… ", 0)] if first else []
+    at = begin
+    for span in spans:
+        strength = span.weight / strongest
+        if span.start < at or span.end > end or strength < _LEAST_STRENGTH:
+            continue
+        pieces += [
+            (text[at : span.start], 0),
+            (text[span.start : span.end], 1 + (strength > 1 / 3) + (strength > 2 / 3)),
+        ]
+        at = span.end
+    pieces.append((text[at:end] + (" …" if end < len(text.rstrip()) else ""), 0))
+    return [piece for piece in pieces if piece[0]]

@@ -1,0 +1,118 @@
+"""The plots of the report, as SVG."""
+
+import io
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from rrra_training.evaluation.systems import BASELINE
+from rrra_training.report.quality_plot import plot_quality
+
+# Colours that stand for others: the page's theme says which.
+_INK, _SOFT, _LINE, _PAPER = "#010203", "#020304", "#030405", "#040506"
+_HUES = ("#050607", "#060708", "#070809")
+_GOOD, _BAD = "#08090a", "#090a0b"
+_VARIABLES = {
+    _INK: "ink", _SOFT: "soft", _LINE: "line", _PAPER: "card", _HUES[0]: "hue-1", _HUES[1]: "hue-2", _HUES[2]: "hue-3",
+    _GOOD: "good", _BAD: "bad",
+}  # fmt: skip
+# The stubs name every parameter; a plain dictionary would not pass.
+_STYLE: Any = {
+    "svg.fonttype": "none", "font.size": 11, "text.color": _INK, "axes.labelcolor": _INK, "axes.edgecolor": _SOFT,
+    "xtick.color": _SOFT, "ytick.color": _SOFT, "axes.facecolor": "none", "figure.facecolor": "none",
+    "savefig.facecolor": "none", "axes.spines.top": False, "axes.spines.right": False, "grid.color": _LINE,
+    "axes.titlesize": 12, "axes.titlelocation": "left", "legend.frameon": False, "axes.grid": True,
+}  # fmt: skip
+_SIZE = (6.2, 3.9)
+# Letters of a name of which three stand side by side in a legend, and inches that a line of it adds to the height.
+_SHORT_NAME, _LEGEND_LINE = 16, 0.22
+
+
+def quality_plot(figures: Mapping[str, Any]) -> Figure:
+    """Quality against time."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure()
+        marks = plot_quality([axes], [figures])
+        columns = 3 if max(map(len, marks)) <= _SHORT_NAME else 2
+        figure.set_figheight(_SIZE[1] + _LEGEND_LINE * -(-len(marks) // columns))
+        axes.set_title("Quality against time")
+        figure.legend(list(marks.values()), list(marks), loc="outside lower center", ncols=columns, fontsize=10)
+    return figure
+
+
+def probability_plot(probabilities: Mapping[str, np.ndarray]) -> Figure:
+    """How the relevance probabilities of passages are distributed."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure()
+        edges = np.linspace(0, 1, 21)
+        for (name, values), hue, dash in zip(probabilities.items(), _HUES, ("-", "--", ":"), strict=False):
+            if len(values):
+                counts, _ = np.histogram(values, edges)
+                axes.stairs(
+                    100 * counts / len(values), edges, color=hue, linestyle=dash, linewidth=2,
+                    label=f"{name} ({len(values):,})",
+                )  # fmt: skip
+        axes.set_yscale("symlog", linthresh=0.1)
+        axes.set_ylim(0, 100)
+        axes.set_yticks([0, 0.1, 1, 10, 100], ["0", "0.1", "1", "10", "100"])
+        axes.minorticks_off()
+        axes.set_title("Relevance probability")
+        axes.set_xlabel("relevance probability")
+        axes.set_ylabel("share of the passages, percent")
+        axes.legend(loc="upper center", fontsize=10)
+    return figure
+
+
+def wins_plot(per_query: Mapping[str, Mapping[str, np.ndarray]], main: str) -> Figure:
+    """Queries won and lost, by how much."""
+    difference = np.sort(per_query[main]["nDCG@10"] - per_query[BASELINE]["nDCG@10"])[::-1]
+    won, lost = int((difference > 0).sum()), int((difference < 0).sum())
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure()
+        x = np.arange(len(difference))
+        axes.fill_between(x, 100 * difference, where=(difference > 0).tolist(), step="mid", color=_GOOD, linewidth=0)
+        axes.fill_between(x, 100 * difference, where=(difference < 0).tolist(), step="mid", color=_BAD, linewidth=0)
+        axes.axhline(0, color=_SOFT, linewidth=1)
+        axes.set_ylim(-105, 105)
+        axes.set_title(f"{won:,} queries won, {len(difference) - won - lost:,} equal, {lost:,} lost")
+        axes.set_xlabel("queries, by what changed")
+        axes.set_ylabel(f"nDCG@10 of {main} over the encoder")
+    return figure
+
+
+def _figure() -> tuple[Figure, Axes]:
+    figure = Figure(figsize=_SIZE, layout="constrained")
+    FigureCanvasSVG(figure)
+    axes = figure.add_subplot()
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def as_svg(figure: Figure, salt: str) -> str:
+    """The figure as part of a page: colours by the page's theme, text in the page's font."""
+    buffer = io.StringIO()
+    # Several figures share a page, so their ids must differ.
+    with mpl.rc_context(_STYLE | {"svg.hashsalt": salt}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    for colour, name in _VARIABLES.items():
+        text = text.replace(colour, f"var(--{name})")
+    text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font: \1px system-ui, sans-serif", text)
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    ids = re.findall(r'id="([^"]+)"', text)
+    for own in sorted(set(ids), key=len, reverse=True):
+        text = text.replace(f'id="{own}"', f'id="{salt}-{own}"').replace(f'#{own}"', f'#{salt}-{own}"')
+        text = text.replace(f"url(#{own})", f"url(#{salt}-{own})")
+    (axes,) = figure.axes
+    label = f"{axes.get_title(loc='left')}: {axes.get_ylabel()} by {axes.get_xlabel()}".replace('"', "'")
+    text = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', "", text, count=1)
+    # Names of XML have no meaning within a page, and look like addresses of the network.
+    text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text)
+    return text.replace("xlink:href", "href").replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
