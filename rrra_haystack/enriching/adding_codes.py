@@ -10,7 +10,8 @@ from tqdm.auto import tqdm
 
 from rrra_haystack.documents.metadata import CODES_KEY, text_to_embed
 from rrra_haystack.enriching.access import Access, AnyStoreAccess, QdrantAccess
-from rrra_haystack.model.codes.record import CodeKind
+from rrra_haystack.model.codes.flaws import flaw
+from rrra_haystack.model.codes.kinds import CodeKind
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
 
 
@@ -70,7 +71,7 @@ def enrich(
         return text_to_embed(document, meta_fields_to_embed, embedding_separator)
 
     def is_sound(document: Document) -> bool:
-        return not text_of(document) or codec.flaw(document.meta.get(CODES_KEY, "")) is None
+        return not text_of(document) or flaw(document.meta.get(CODES_KEY, ""), codec) is None
 
     written = kept = without_content = 0
     total = access.count()

@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rrra_haystack.model.adapter.parts import AdapterConfig
-from rrra_haystack.model.codes.record import CodeKind
+from rrra_haystack.model.codes.kinds import CodeKind
 from rrra_haystack.model.detection import Detection
 from rrra_haystack.model.scoring import Calibration
 

@@ -24,7 +24,8 @@ from rrra_haystack.model.adapter.observation import Judgement, Observation
 from rrra_haystack.model.adapter.parts import AdapterConfig
 from rrra_haystack.model.codes.batch import CodeBatch, eight_bits
 from rrra_haystack.model.codes.codec import TokenCodec
-from rrra_haystack.model.codes.record import CodeKind, kind_of
+from rrra_haystack.model.codes.kinds import CodeKind
+from rrra_haystack.model.codes.record import kind_of
 from rrra_haystack.model.config import CONFIG, WEIGHTS, RRRAConfig, read_config
 from rrra_haystack.model.detection import list_features
 from rrra_haystack.model.encoder import Encoder

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rrra_haystack.model.codes.kinds import Quantiser
 from rrra_haystack.model.segments import Segments, ranges
 
 
@@ -23,7 +24,7 @@ class CodeBatch:
     :param pooled: The documents' pooled embeddings, shape ``[n, d]``, float32.
     :param words: The documents' words, one document after the other, shape ``[W]``, uint16.
     :param word_counts: Words of each document, shape ``[n]``, int64.
-    :param is_binary: Whether only the signs of the token states are kept, eight to a byte.
+    :param quantiser: What the rows mean.
     """
 
     rows: np.ndarray
@@ -33,7 +34,7 @@ class CodeBatch:
     pooled: Tensor
     words: np.ndarray
     word_counts: np.ndarray
-    is_binary: bool
+    quantiser: Quantiser
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -41,26 +42,22 @@ class CodeBatch:
     @property
     def token_dim(self) -> int:
         """Dimensions of a token state."""
-        return self.rows.shape[1] * (8 if self.is_binary else 1)
+        return self.rows.shape[1] * 8 // self.quantiser.bits
 
-    def _values(self, rows: Tensor) -> Tensor:
-        """Rows as int8 numbers, shape ``[R, token_dim]``; of `1bit` codes the bits, 0 or 1."""
-        if not self.is_binary:
-            return rows.view(torch.int8)
-        return torch.from_numpy(np.unpackbits(rows.numpy(), axis=1)).view(torch.int8)
+    @property
+    def is_binary(self) -> bool:
+        """Whether only the signs of the token states are kept."""
+        return self.quantiser.bits == 1
 
     @cached_property
     def _token_values(self) -> Tensor:
-        """The tokens as int8 numbers, shape ``[T, token_dim]``."""
+        """What the rows of the tokens keep, shape ``[T, token_dim]``, int8."""
         tokens = torch.from_numpy(ranges(self.ends - self.lengths, self.lengths))
-        return self._values(torch.from_numpy(self.rows).index_select(0, tokens))
-
-    def _signed(self, values: Tensor) -> Tensor:
-        return values.float() * 2 - 1 if self.is_binary else values.float()
+        return self.quantiser.values(torch.from_numpy(self.rows).index_select(0, tokens))
 
     def token_states(self) -> Tensor:
         """The token states as the codes keep them, one document after the other, shape ``[T, token_dim]``."""
-        return self._signed(self._token_values) * self._token_scales[:, None]
+        return self.quantiser.restored(self._token_values) * self._token_scales[:, None]
 
     def match(self, query_states: Tensor) -> Tensor:
         """
@@ -75,14 +72,13 @@ class CodeBatch:
         if len(query) == 0 or len(filled) == 0:
             return best.T
         # Rows of no document are multiplied too: that costs less than a copy of the others.
-        products = _int8_product(query, self._values(torch.from_numpy(self.rows)))
+        products = _int8_product(query, self.quantiser.values(torch.from_numpy(self.rows)))
         # Segments: the tokens of a document, then what lies before the next one's tokens, which is skipped.
         bounds = np.stack([(self.ends - self.lengths)[filled], self.ends[filled]], axis=1).reshape(-1)
         # The last bound may lie behind the matrix; the last segment is then open.
         bounds = bounds[bounds < len(self.rows)]
         maxima = torch.from_numpy(np.ascontiguousarray(np.maximum.reduceat(products.numpy(), bounds, axis=1)[:, ::2]))
-        if self.is_binary:
-            maxima = maxima * 2 - query.sum(dim=1, dtype=torch.int64)[:, None]
+        maxima = self.quantiser.products(maxima, query)
         best[:, filled] = maxima.float() * torch.from_numpy(self.token_scale[filled]) * (peak / 127)
         return best.T
 
@@ -106,9 +102,7 @@ class CodeBatch:
         query, peak = _as_int8(vectors)
         if len(query) == 0 or not self.lengths.any():
             return torch.zeros((len(query), int(self.lengths.sum())))
-        products = _int8_product(query, self._token_values).float()
-        if self.is_binary:
-            products = products * 2 - query.sum(dim=1, dtype=torch.int64)[:, None]
+        products = self.quantiser.products(_int8_product(query, self._token_values).float(), query)
         return products.mul_(self._token_scales).mul_(peak / 127)
 
     def states_at(self, places: Tensor) -> Tensor:
@@ -120,7 +114,7 @@ class CodeBatch:
         """
         if not self.lengths.any():
             return torch.zeros((*places.shape, self.token_dim))
-        states = self._signed(self._token_values[places.clamp_min(0)]) * (places >= 0)[..., None]
+        states = self.quantiser.restored(self._token_values[places.clamp_min(0)]) * (places >= 0)[..., None]
         return torch.nn.functional.normalize(states, dim=-1)
 
 

@@ -5,7 +5,8 @@ import pybase64
 from torch import Tensor
 
 from rrra_haystack.model.codes.codec import TokenCodec
-from rrra_haystack.model.codes.record import HEAD, HEAD_TEXT, KINDS, REMEDY, InvalidCodesError, kind_of
+from rrra_haystack.model.codes.kinds import KINDS
+from rrra_haystack.model.codes.record import HEAD, HEAD_TEXT, REMEDY, InvalidCodesError, kind_of
 
 
 def split_record(record: str, name: str) -> tuple[str, Tensor]:
@@ -42,11 +43,7 @@ def join_record(head: str, states: np.ndarray, name: str) -> str:
     size = codec.record_bytes(len(states), int(fields["words"]))
     rows = np.zeros((size // codec.row_bytes, codec.row_bytes), dtype=np.uint8)
     rows.reshape(-1)[: len(data)] = data
-    if codec.kind == "int8":
-        tokens = np.rint(states / fields["token_scale"]).clip(-127, 127).astype(np.int8).view(np.uint8)
-    else:
-        tokens = np.packbits(states > 0, axis=1)
-    rows[len(rows) - len(states) :] = tokens
+    rows[len(rows) - len(states) :] = codec.quantiser.rows(states, fields["token_scale"])
     return pybase64.b64encode_as_string(rows.tobytes())
 
 

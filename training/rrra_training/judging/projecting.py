@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rrra_haystack.model.adapter.observation import StateTokens
-from rrra_haystack.model.codes.record import CodeKind
+from rrra_haystack.model.codes.kinds import CodeKind
 from rrra_haystack.model.encoder import native_dtype
 from rrra_haystack.model.segments import Segments
 from rrra_haystack.model.words import word_codes

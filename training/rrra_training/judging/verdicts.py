@@ -9,7 +9,7 @@ from tqdm.auto import tqdm
 
 from rrra_haystack.model.adapter.adapter import RelationAwareAdapter
 from rrra_haystack.model.adapter.observation import Observation
-from rrra_haystack.model.codes.record import CodeKind
+from rrra_haystack.model.codes.kinds import CodeKind
 from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_haystack.model.scoring import reranking_score
 from rrra_haystack.model.words import lexical_scores, query_word_codes

@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from rrra_haystack.model.adapter.parts import AdapterParts
-from rrra_haystack.model.codes.record import CodeKind
+from rrra_haystack.model.codes.kinds import CodeKind
 from rrra_training.candidates.lists import ListConfig
 from rrra_training.negatives.losses import AnyLoss, InfoNCE
 from rrra_training.negatives.samplers import RRRA, AnySampler

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from rrra_haystack.model.adapter.observation import Observation, StateTokens
-from rrra_haystack.model.codes.record import CodeKind
+from rrra_haystack.model.codes.kinds import CodeKind
 from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.model.segments import Segments
 from rrra_training.candidates.sets import CandidateSet

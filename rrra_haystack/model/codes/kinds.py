@@ -1,0 +1,133 @@
+"""The kinds of token codes: how token states become rows of bytes, and the numbers that the scorer multiplies."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+CodeKind = Literal["int8", "1bit"]
+
+
+class Quantiser(ABC):
+    """
+    One kind of token codes.
+
+    A row keeps a small integer of each dimension, its value, and each document has one scale: a token state is
+    ``scale * (step * value + offset)``. The scorer multiplies the query with the values.
+    """
+
+    kind: ClassVar[CodeKind]
+    bits: ClassVar[int]
+    step: ClassVar[int] = 1  # above 0: the greatest product with the values is the greatest with the states
+    offset: ClassVar[int] = 0
+
+    def row_bytes(self, token_dim: int) -> int:
+        """Bytes of one token code."""
+        return token_dim * self.bits // 8
+
+    @abstractmethod
+    def quantise(self, states: Tensor, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """
+        Codes of the tokens of n documents.
+
+        :param states: Token states of length 1, one document after the other, shape ``[T, token_dim]``.
+        :param counts: Tokens of each document, shape ``[n]``.
+        :returns: Rows, shape ``[T, row_bytes]``, uint8, and the scale of each document, shape ``[n]``, float32.
+        """
+
+    @abstractmethod
+    def rows(self, states: np.ndarray, scale: float) -> np.ndarray:
+        """
+        The rows that token states of one document were restored from.
+
+        :param states: Shape ``[t, token_dim]``; they may be off by less than half a step.
+        :param scale: The document's scale.
+        :returns: Shape ``[t, row_bytes]``, uint8.
+        """
+
+    @abstractmethod
+    def values(self, rows: Tensor) -> Tensor:
+        """The values that rows of shape ``[R, row_bytes]``, uint8, keep: shape ``[R, token_dim]``, int8."""
+
+    def restored(self, values: Tensor) -> Tensor:
+        """Token states before their scale, from their values: the same shape, float32."""
+        states = values.float()
+        return states if self._is_plain else states * self.step + self.offset
+
+    def products(self, products: Tensor, query: Tensor) -> Tensor:
+        """
+        Products of a query with token states before their scale.
+
+        :param products: Products of the query with the values, shape ``[m, R]``.
+        :param query: The query that was multiplied, shape ``[m, token_dim]``, int8.
+        """
+        if self._is_plain:
+            return products
+        return products * self.step + self.offset * query.sum(dim=1, dtype=torch.int64)[:, None]
+
+    @property
+    def _is_plain(self) -> bool:
+        return self.step == 1 and self.offset == 0
+
+
+class EightBits(Quantiser):
+    """One byte a dimension; 127 stands for the largest number of a document."""
+
+    kind = "int8"
+    bits = 8
+
+    def quantise(self, states: Tensor, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Codes of the tokens of n documents."""
+        peak = np.full(len(counts), 1e-12, dtype=np.float32)
+        filled = np.flatnonzero(counts)
+        if len(filled):
+            token_peak = states.abs().amax(dim=1).cpu().numpy()
+            peak[filled] = np.maximum.reduceat(token_peak, (np.cumsum(counts) - counts)[filled])
+        factor = torch.from_numpy(np.repeat(127 / peak, counts)).to(states)
+        return (states * factor[:, None]).round().to(torch.int8).cpu().numpy().view(np.uint8), peak / 127
+
+    def rows(self, states: np.ndarray, scale: float) -> np.ndarray:
+        """The rows that token states of one document were restored from."""
+        return np.rint(states / scale).clip(-127, 127).astype(np.int8).view(np.uint8)
+
+    def values(self, rows: Tensor) -> Tensor:
+        """The bytes as signed numbers."""
+        return rows.view(torch.int8)
+
+
+class Signs(Quantiser):
+    """
+    The sign of each dimension, eight to a byte, as the values 0 and 1.
+
+    A sign vector stands for x best at the scale where <x, scale * sign(x)> = 1, as RaBitQ (arXiv 2405.12497) corrects
+    its estimate; one scale a document is exact enough and costs no bytes.
+    """
+
+    kind = "1bit"
+    bits = 1
+    step = 2
+    offset = -1
+
+    def quantise(self, states: Tensor, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Codes of the tokens of n documents."""
+        scale = np.full(len(counts), 1 / states.shape[1], dtype=np.float32)
+        filled = np.flatnonzero(counts)
+        if len(filled):
+            inverse = (1 / states.abs().sum(dim=1).clamp_min(1e-12)).cpu().numpy()
+            scale[filled] = np.add.reduceat(inverse, (np.cumsum(counts) - counts)[filled]) / counts[filled]
+        return np.packbits((states > 0).cpu().numpy(), axis=1), scale
+
+    def rows(self, states: np.ndarray, scale: float) -> np.ndarray:  # noqa: ARG002  (signs need no scale)
+        """The rows that token states of one document were restored from."""
+        return np.packbits(states > 0, axis=1)
+
+    def values(self, rows: Tensor) -> Tensor:
+        """The bits."""
+        return torch.from_numpy(np.unpackbits(rows.numpy(), axis=1)).view(torch.int8)
+
+
+# A record names its kind by the place in this table: a new kind goes to the end.
+QUANTISERS: dict[CodeKind, Quantiser] = {one.kind: one for one in (EightBits(), Signs())}
+KINDS: tuple[CodeKind, ...] = tuple(QUANTISERS)
