@@ -12,7 +12,6 @@ from rrra_haystack.files import read_yaml
 from rrra_haystack.qdrant.clients import API_KEY
 from rrra_haystack.resources import resource_directory
 
-DEFAULT_STORE = ".rrra/store"
 _QDRANT = "haystack_integrations.document_stores.qdrant.document_store.QdrantDocumentStore"
 _QUESTION_SOCKETS = frozenset({"text", "query", "question"})
 

@@ -2,24 +2,39 @@
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from haystack import Document
-from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from rrra_haystack.indexing.manifest import Manifest, manifest_path_of, recipe_digest
+from rrra_haystack.indexing.manifest import Manifest, manifest_path, pipeline_digest
 from rrra_haystack.indexing.ray_workers import encoded_by_ray
 from rrra_haystack.indexing.steps import Encoding, Reading
-from rrra_haystack.indexing.stored import forget_units, held_units, set_up_collection, write_units
-from rrra_haystack.indexing.units import KINDS, IndexReport, Unit, collect_files, file_of, is_gone, readable_units
+from rrra_haystack.indexing.stored import StoredUnits
+from rrra_haystack.indexing.units import Unit, file_of, find_units, is_gone
 from rrra_haystack.pipeline_files import opened, store_parameters
-from rrra_haystack.qdrant.clients import is_embedded, place_of
-from rrra_haystack.qdrant.patience import patiently
 
 _BATCH_BYTES = 256 * 1024
+
+
+@dataclass
+class IndexReport:
+    """
+    How many files were added, changed, removed, left; passages in the index; files skipped and why.
+
+    Files `of_another_pipeline` are in the index as that pipeline made them, for they were not named.
+    """
+
+    added: int = 0
+    changed: int = 0
+    removed: int = 0
+    unchanged: int = 0
+    passages: int = 0
+    of_another_pipeline: int = 0
+    skipped: list[tuple[str, str]] = field(default_factory=list)
 
 
 def index(
@@ -38,7 +53,42 @@ def index(
     :param show_progress: Show progress and the time left.
     :raises ValueError: If the pipeline does not write to a QdrantDocumentStore, or no file can be indexed.
     """
+    path = manifest_path(_store_parameters(pipeline))
     paths = list(paths)
+    units, skipped = find_units(paths)
+    with opened(pipeline) as loaded:
+        stored = StoredUnits(loaded.get_component("writer"))
+        stored.set_up()
+        digest = pipeline_digest(pipeline, loaded)
+        manifest = Manifest.read(path, digest, is_empty=not stored.count_passages())
+        named = {unit.key for own in units.values() for unit in own}
+        folders = [path.resolve() for path in paths if path.is_dir()]
+        gone = [key for key in manifest.known() - named if is_gone(file_of(key), units, folders)]
+        stale = [unit for own in units.values() for unit in own if not manifest.holds(unit)]
+        report = _report(units, stale, gone, manifest)
+        former = stored.present(stale)
+        try:
+            stored.delete(gone)
+            manifest.forget(gone)
+            manifest.begin(stale)
+            batches = list(_batches(stale))
+            encode = partial(encoded_by_ray, ray) if ray and batches else _encoded
+            with _progress(show_progress) as progress, closing(encode(pipeline, batches)) as encoded:
+                task = progress.add_task("", total=sum(unit.size for unit in stale))
+                for number, documents in encoded:
+                    batch = batches[number]
+                    stored.replace([unit.key for unit in batch if unit.key in former], documents)
+                    skipped += [(key, "no text was found in it") for key in _without_text(batch, documents)]
+                    manifest.complete(batch)
+                    progress.advance(task, sum(unit.size for unit in batch))
+        finally:
+            manifest.write()
+        report.passages = stored.count_passages()
+    report.skipped = skipped
+    return report
+
+
+def _store_parameters(pipeline: dict[str, Any]) -> dict[str, Any]:
     stores = list(store_parameters(pipeline))
     if len(stores) != 1 or not {"router", "splitter", "writer"} <= pipeline["components"].keys():
         msg = (
@@ -46,71 +96,22 @@ def index(
             "writes to a QdrantDocumentStore."
         )
         raise ValueError(msg)
-    manifest_path = manifest_path_of(stores[0])
-    files, report = collect_files(paths)
-    if not files and not any(path.is_dir() for path in paths):
-        msg = f"None of these files can be indexed; the kinds are {', '.join(KINDS)}."
-        raise ValueError(msg)
-    units = readable_units(files, report)
-    named = {unit.key for own in units.values() for unit in own}
-    folders = [path.resolve() for path in paths if path.is_dir()]
-    with opened(pipeline) as loaded:
-        writer: Any = loaded.get_component("writer")
-        store: QdrantDocumentStore = writer.document_store
-        place = place_of(store)
-        patiently(partial(set_up_collection, store), place)
-        is_empty = not patiently(store.count_documents, place)
-        manifest = Manifest.read(manifest_path, recipe_digest(pipeline, loaded), is_empty=is_empty)
-        gone = [key for key in manifest.known() - named if is_gone(file_of(key), units, folders)]
-        stale = [unit for own in units.values() for unit in own if not manifest.holds(unit)]
-        # An embedded Qdrant reads all payloads to delete some: it is asked once what there is to delete.
-        held = held_units(store) if is_embedded(store) else {unit.key for unit in stale}
-        _count(report, units, stale, gone, manifest)
-        try:
-            patiently(lambda: forget_units(store, gone), place)
-            manifest.forget(gone)
-            manifest.begin(stale)
-            batches = list(_batches(stale))
-            encode = partial(encoded_by_ray, ray) if ray and batches else _encoded
-            columns = (TextColumn("Indexing"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-            with (
-                Progress(*columns, disable=not show_progress) as progress,
-                closing(encode(pipeline, batches)) as encoded,
-            ):
-                task = progress.add_task("", total=sum(unit.size for unit in stale))
-                for number, documents in encoded:
-                    batch = batches[number]
-                    former = [unit.key for unit in batch if unit.key in held]
-                    patiently(partial(write_units, writer, store, former, documents), place)
-                    report.skipped += [(key, "no text was found in it") for key in _without_text(batch, documents)]
-                    manifest.complete(batch)
-                    progress.advance(task, sum(unit.size for unit in batch))
-        finally:
-            manifest.write()
-        report.passages = patiently(store.count_documents, place)
-    return report
+    return stores[0]
 
 
-def _encoded(pipeline: dict[str, Any], batches: Sequence[Sequence[Unit]]) -> Generator[tuple[int, list[Document]]]:
-    """Read and encode batches in this process."""
-    read, encode = Reading(pipeline), Encoding(pipeline)
-    with closing(encode):
-        for number, batch in enumerate(batches):
-            yield number, encode(read(batch))
-
-
-def _count(
-    report: IndexReport, units: dict[Path, list[Unit]], stale: list[Unit], gone: list[str], manifest: "Manifest"
-) -> None:
+def _report(units: dict[Path, list[Unit]], stale: list[Unit], gone: list[str], manifest: Manifest) -> IndexReport:
+    """What will have happened to files once all is written."""
     lost = {file_of(key) for key in gone}
     # A file of passages may have become shorter, and nothing else.
     touched = {unit.path for unit in stale} | (lost & units.keys())
     known = {file_of(key) for key in manifest.held}
-    report.changed = len(touched & known)
-    report.added = len(touched - known)
-    report.unchanged = len({file for file, own in units.items() if own} - touched)
-    report.removed = len(lost - units.keys())
-    report.of_another_pipeline = len({file_of(key) for key in manifest.of_another_pipeline()} - units.keys() - lost)
+    return IndexReport(
+        changed=len(touched & known),
+        added=len(touched - known),
+        unchanged=len({file for file, own in units.items() if own} - touched),
+        removed=len(lost - units.keys()),
+        of_another_pipeline=len({file_of(key) for key in manifest.of_another_pipeline()} - units.keys() - lost),
+    )
 
 
 def _batches(units: list[Unit]) -> Iterator[list[Unit]]:
@@ -124,6 +125,19 @@ def _batches(units: list[Unit]) -> Iterator[list[Unit]]:
             batch, size = [], 0
     if batch:
         yield batch
+
+
+def _encoded(pipeline: dict[str, Any], batches: Sequence[Sequence[Unit]]) -> Generator[tuple[int, list[Document]]]:
+    """Read and encode batches in this process."""
+    read, encode = Reading(pipeline), Encoding(pipeline)
+    with closing(encode):
+        for number, batch in enumerate(batches):
+            yield number, encode(read(batch))
+
+
+def _progress(is_shown: bool) -> Progress:
+    columns = (TextColumn("Indexing"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    return Progress(*columns, disable=not is_shown)
 
 
 def _without_text(batch: Sequence[Unit], documents: Iterable[Document]) -> list[str]:

@@ -16,21 +16,89 @@ from rrra_haystack.indexing.units import Unit
 from rrra_haystack.model.codes.record import VERSION
 from rrra_haystack.pretrained import bundled
 
-_MANIFEST = "rrra-index.json"
-_MANIFEST_SECONDS = 5.0
+_NAME = "rrra-index.json"
+_SECONDS = 5.0
 _MODEL_SUFFIXES = frozenset({".safetensors", ".bin", ".json"})
 
 
-def manifest_path_of(parameters: dict[str, Any]) -> Path:
+@dataclass
+class Manifest:
+    """
+    What the index holds.
+
+    :param path: Where the manifest lies.
+    :param pipeline: Digest of the pipeline that is at work.
+    :param held: Units that are wholly written, with the digests of the pipeline and of their bytes.
+    :param pending: Units that were begun; the index may hold any part of them, old or new.
+    """
+
+    path: Path
+    pipeline: str
+    held: dict[str, str] = field(default_factory=dict)
+    pending: set[str] = field(default_factory=set)
+    _written: float = -math.inf
+
+    @classmethod
+    def read(cls, path: Path, pipeline: str, *, is_empty: bool) -> "Manifest":
+        """The manifest of an index; a new one if there is none, or if the index was emptied."""
+        if is_empty or not path.exists():
+            return cls(path, pipeline)
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            return cls(path, pipeline, dict(data["files"]), set(data.get("pending", ())))
+        except (KeyError, TypeError, ValueError):
+            return cls(path, pipeline)
+
+    def _state(self, unit: Unit) -> str:
+        return f"{self.pipeline}:{unit.digest}"
+
+    def known(self) -> set[str]:
+        """Units of which the index may hold passages."""
+        return self.held.keys() | self.pending
+
+    def holds(self, unit: Unit) -> bool:
+        """Whether a unit is wholly written, as it is now and by this pipeline."""
+        return unit.key not in self.pending and self.held.get(unit.key) == self._state(unit)
+
+    def of_another_pipeline(self) -> list[str]:
+        """Units that another pipeline wrote."""
+        return [key for key, state in self.held.items() if not state.startswith(f"{self.pipeline}:")]
+
+    def begin(self, units: Iterable[Unit]) -> None:
+        """Note what is about to be written, so that what a kill leaves of it is found."""
+        self.pending |= {unit.key for unit in units}
+        self.write()
+
+    def complete(self, units: Iterable[Unit]) -> None:
+        """Note what is wholly written; on disk only now and then, since what is noted late is written again."""
+        self.held |= {unit.key: self._state(unit) for unit in units}
+        self.pending -= {unit.key for unit in units}
+        if time.monotonic() - self._written >= _SECONDS:
+            self.write()
+            self._written = time.monotonic()
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Drop what was deleted."""
+        for key in keys:
+            self.held.pop(key, None)
+            self.pending.discard(key)
+
+    def write(self) -> None:
+        """Write the manifest to its place."""
+        told = {"files": self.held, "pending": sorted(self.pending)}
+        atomic_write(self.path, json.dumps(told, indent=1) + "\n")
+
+
+def manifest_path(parameters: dict[str, Any]) -> Path:
     """Where the manifest of a store lies: beside an embedded one, else below the working directory."""
     name = parameters.get("index", "Document")
     if parameters.get("path"):
-        return Path(parameters["path"]) / f"{name}-{_MANIFEST}"
+        return Path(parameters["path"]) / f"{name}-{_NAME}"
     address = json.dumps([parameters.get(key) for key in ("url", "host", "port", "location")])
-    return Path(".rrra") / f"{name}-{hashlib.sha256(address.encode()).hexdigest()[:12]}-{_MANIFEST}"
+    return Path(".rrra") / f"{name}-{hashlib.sha256(address.encode()).hexdigest()[:12]}-{_NAME}"
 
 
-def recipe_digest(pipeline: dict[str, Any], loaded: Pipeline) -> str:
+def pipeline_digest(pipeline: dict[str, Any], loaded: Pipeline) -> str:
     """A digest of what passages depend on: the pipeline without its store, which may be named in many ways."""
     components = {
         name: {
@@ -45,8 +113,8 @@ def recipe_digest(pipeline: dict[str, Any], loaded: Pipeline) -> str:
     told = {name: component["init_parameters"] for name, component in loaded.to_dict()["components"].items()}
     weights = {name: _weights(str(parameters["model"])) for name, parameters in told.items() if "model" in parameters}
     made_by = {"weights": weights, "codes": VERSION}
-    recipe = json.dumps({**pipeline, "components": components, **made_by}, sort_keys=True)
-    return hashlib.sha256(recipe.encode()).hexdigest()[:16]
+    whole = json.dumps({**pipeline, "components": components, **made_by}, sort_keys=True)
+    return hashlib.sha256(whole.encode()).hexdigest()[:16]
 
 
 def _weights(model: str) -> dict[str, str]:
@@ -58,71 +126,3 @@ def _weights(model: str) -> dict[str, str]:
             with path.open("rb") as file:
                 digests[str(path.relative_to(folder))] = hashlib.file_digest(file, "sha256").hexdigest()
     return digests
-
-
-@dataclass
-class Manifest:
-    """
-    What the index holds.
-
-    :param path: Where the manifest lies.
-    :param recipe: Digest of the pipeline that is at work.
-    :param held: Units that are wholly written, with the digests of the pipeline and of their bytes.
-    :param pending: Units that were begun; the index may hold any part of them, old or new.
-    """
-
-    path: Path
-    recipe: str
-    held: dict[str, str] = field(default_factory=dict)
-    pending: set[str] = field(default_factory=set)
-    _written: float = -math.inf
-
-    @classmethod
-    def read(cls, path: Path, recipe: str, *, is_empty: bool) -> "Manifest":
-        """The manifest of an index; a new one if there is none, or if the index was emptied."""
-        if is_empty or not path.exists():
-            return cls(path, recipe)
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-            return cls(path, recipe, dict(data["files"]), set(data.get("pending", ())))
-        except (KeyError, TypeError, ValueError):
-            return cls(path, recipe)
-
-    def _state(self, unit: Unit) -> str:
-        return f"{self.recipe}:{unit.digest}"
-
-    def known(self) -> set[str]:
-        """Units of which the index may hold passages."""
-        return self.held.keys() | self.pending
-
-    def holds(self, unit: Unit) -> bool:
-        """Whether a unit is wholly written, as it is now and by this pipeline."""
-        return unit.key not in self.pending and self.held.get(unit.key) == self._state(unit)
-
-    def of_another_pipeline(self) -> list[str]:
-        """Units that another pipeline wrote."""
-        return [key for key, state in self.held.items() if not state.startswith(f"{self.recipe}:")]
-
-    def begin(self, units: Iterable[Unit]) -> None:
-        """Note what is about to be written, so that what a kill leaves of it is found."""
-        self.pending |= {unit.key for unit in units}
-        self.write()
-
-    def complete(self, units: Iterable[Unit]) -> None:
-        """Note what is wholly written; on disk only now and then, since what is noted late is written again."""
-        self.held |= {unit.key: self._state(unit) for unit in units}
-        self.pending -= {unit.key for unit in units}
-        if time.monotonic() - self._written >= _MANIFEST_SECONDS:
-            self.write()
-            self._written = time.monotonic()
-
-    def forget(self, keys: Iterable[str]) -> None:
-        """Drop what was deleted."""
-        for key in keys:
-            self.held.pop(key, None)
-            self.pending.discard(key)
-
-    def write(self) -> None:
-        """Write the manifest to its place."""
-        told = {"files": self.held, "pending": sorted(self.pending)}
-        atomic_write(self.path, json.dumps(told, indent=1) + "\n")

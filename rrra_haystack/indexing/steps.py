@@ -1,4 +1,4 @@
-"""What is indexed at a time, and the two steps before writing, which can run in other processes: reading, encoding."""
+"""The two steps before writing, which can run in other processes: reading and encoding."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -10,32 +10,6 @@ from haystack import Document, Pipeline
 from rrra_haystack.indexing.units import Unit
 
 _LONGEST_PASSAGE = 1000
-
-
-def _passages(unit: Unit) -> Iterator[Document]:
-    with unit.path.open("rb") as file:
-        file.seek(unit.begin)
-        lines = file.read(unit.size).splitlines()
-    for number, line in enumerate(lines, start=unit.line or 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            name, text = row["_id"], row["text"]
-        except (ValueError, KeyError, TypeError):
-            name = text = None
-        if not isinstance(name, str | int | float) or not isinstance(text, str):
-            msg = (
-                f"{unit.path}, line {number}: expected a JSON object with '_id', which is a string or a number, and "
-                "'text', which is a string."
-            )
-            raise ValueError(msg)
-        meta = {
-            key: value for key, value in row.items() if key not in ("_id", "text") and value not in ("", None, {}, [])
-        }
-        # A source that the passage names itself tells more than the file.
-        meta = {"source": str(unit.path), **meta, "part": unit.key}
-        yield Document(id=str(name), content=text, meta=meta)
 
 
 class Reading:
@@ -68,6 +42,32 @@ class Reading:
             output = self._pipeline.run({"router": {"sources": files, "meta": [{"source": file} for file in files]}})
             documents += output.get("splitter", {}).get("documents", [])
         return documents
+
+
+def _passages(unit: Unit) -> Iterator[Document]:
+    with unit.path.open("rb") as file:
+        file.seek(unit.begin)
+        lines = file.read(unit.size).splitlines()
+    for number, line in enumerate(lines, start=unit.line or 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            name, text = row["_id"], row["text"]
+        except (ValueError, KeyError, TypeError):
+            name = text = None
+        if not isinstance(name, str | int | float) or not isinstance(text, str):
+            msg = (
+                f"{unit.path}, line {number}: expected a JSON object with '_id', which is a string or a number, and "
+                "'text', which is a string."
+            )
+            raise ValueError(msg)
+        meta = {
+            key: value for key, value in row.items() if key not in ("_id", "text") and value not in ("", None, {}, [])
+        }
+        # A source that the passage names itself tells more than the file.
+        meta = {"source": str(unit.path), **meta, "part": unit.key}
+        yield Document(id=str(name), content=text, meta=meta)
 
 
 class Encoding:

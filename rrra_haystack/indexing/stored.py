@@ -1,72 +1,104 @@
-"""What of a file lies in the store, and how it gets in and out."""
+"""What of a file lies in a Qdrant, and how it gets in and out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 from haystack import Document
-from haystack.components.writers import DocumentWriter
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from qdrant_client import models
 
-from rrra_haystack.indexing.units import PART_NAME
-from rrra_haystack.qdrant.clients import is_embedded, open_client
+from rrra_haystack.indexing.units import Unit, is_part
+from rrra_haystack.qdrant.clients import is_embedded, open_client, place_of
+from rrra_haystack.qdrant.patience import patiently
 
+Result = TypeVar("Result")
 _SOURCE, _PART = "meta.source", "meta.part"
 
 
-def set_up_collection(store: QdrantDocumentStore) -> None:
-    """Open the store; what fails half-way is closed, for the store would take its collection as set up."""
-    try:
-        store.count_documents()
-        _index_fields(store)
-    except Exception:
-        store.close()
-        raise
+class StoredUnits:
+    """
+    The units of which a Qdrant holds passages; a server that is away or busy is asked again.
 
+    :param writer: The component that writes passages to a QdrantDocumentStore.
+    """
 
-def _index_fields(store: QdrantDocumentStore) -> None:
-    """Let a server find the passages of a file without reading all payloads."""
-    if is_embedded(store):
-        # An embedded Qdrant has no such indexes, and would warn.
-        return
-    client = open_client(store)
-    present = client.get_collection(store.index).payload_schema
-    for name in (_SOURCE, _PART):
-        if name not in present:
-            # A full collection takes its time, and deleting works meanwhile.
-            client.create_payload_index(store.index, name, models.PayloadSchemaType.KEYWORD, wait=False)
+    def __init__(self, writer: Any) -> None:
+        self._writer = writer
+        self._store: QdrantDocumentStore = writer.document_store
+        self._place = place_of(self._store)
 
+    def set_up(self) -> None:
+        """Open the store; what fails half-way is closed, for the store would take its collection as set up."""
 
-def write_units(
-    writer: DocumentWriter, store: QdrantDocumentStore, former: Sequence[str], documents: list[Document]
-) -> None:
-    """Write documents, in the place of what some units gave before."""
-    forget_units(store, former)
-    if documents:
-        writer.run(documents=documents)
+        def set_up() -> None:
+            try:
+                self._store.count_documents()
+                self._index_fields()
+            except Exception:
+                self._store.close()
+                raise
 
+        self._try(set_up)
 
-def held_units(store: QdrantDocumentStore) -> set[str]:
-    """The units of which an embedded Qdrant holds passages, whoever wrote them."""
-    count = store.count_documents()
-    if not count:
-        return set()
-    records, _ = open_client(store).scroll(store.index, limit=count, with_payload=[_SOURCE, _PART])
-    metas = [(record.payload or {}).get("meta") or {} for record in records]
-    return {str(meta.get("part") or meta.get("source")) for meta in metas}
+    def count_passages(self) -> int:
+        """The number of passages in the store."""
+        return self._try(self._store.count_documents)
 
+    def present(self, units: Iterable[Unit]) -> set[str]:
+        """Names of the units that may have passages in the store, whoever wrote them."""
+        # An embedded Qdrant reads all payloads to delete some: it is asked once what there is to delete.
+        return self._all() if is_embedded(self._store) else {unit.key for unit in units}
 
-def forget_units(store: QdrantDocumentStore, keys: Sequence[str]) -> None:
-    """Delete the passages of units; the store's own method would count them first."""
-    parts = [key for key in keys if PART_NAME.search(key)]
-    files = [key for key in keys if not PART_NAME.search(key)]
-    conditions: list[models.Condition] = []
-    if parts:
-        conditions.append(models.FieldCondition(key=_PART, match=models.MatchAny(any=parts)))
-    if files:
-        of_files = models.FieldCondition(key=_SOURCE, match=models.MatchAny(any=files))
-        # A passage of a .jsonl file may name as its source a file that is indexed, too.
-        no_part = models.IsEmptyCondition(is_empty=models.PayloadField(key=_PART))
-        conditions.append(models.Filter(must=[of_files, no_part]))
-    if conditions:
-        chosen = models.FilterSelector(filter=models.Filter(should=conditions))
-        open_client(store).delete(store.index, chosen, wait=store.wait_result_from_api)
+    def delete(self, keys: Sequence[str]) -> None:
+        """Delete the passages of units."""
+        self._try(partial(self._delete, keys))
+
+    def replace(self, keys: Sequence[str], documents: list[Document]) -> None:
+        """Write passages, in the place of what some units gave before."""
+
+        def replace() -> None:
+            self._delete(keys)
+            if documents:
+                self._writer.run(documents=documents)
+
+        self._try(replace)
+
+    def _try(self, call: Callable[[], Result]) -> Result:
+        return patiently(call, self._place)
+
+    def _index_fields(self) -> None:
+        """Let a server find the passages of a file without reading all payloads."""
+        if is_embedded(self._store):
+            # An embedded Qdrant has no such indexes, and would warn.
+            return
+        client = open_client(self._store)
+        present = client.get_collection(self._store.index).payload_schema
+        for name in (_SOURCE, _PART):
+            if name not in present:
+                # A full collection takes its time, and deleting works meanwhile.
+                client.create_payload_index(self._store.index, name, models.PayloadSchemaType.KEYWORD, wait=False)
+
+    def _all(self) -> set[str]:
+        count = self._store.count_documents()
+        if not count:
+            return set()
+        records, _ = open_client(self._store).scroll(self._store.index, limit=count, with_payload=[_SOURCE, _PART])
+        metas = [(record.payload or {}).get("meta") or {} for record in records]
+        return {str(meta.get("part") or meta.get("source")) for meta in metas}
+
+    def _delete(self, keys: Sequence[str]) -> None:
+        """Delete the passages of units; the store's own method would count them first."""
+        parts = [key for key in keys if is_part(key)]
+        files = [key for key in keys if not is_part(key)]
+        conditions: list[models.Condition] = []
+        if parts:
+            conditions.append(models.FieldCondition(key=_PART, match=models.MatchAny(any=parts)))
+        if files:
+            of_files = models.FieldCondition(key=_SOURCE, match=models.MatchAny(any=files))
+            # A passage of a .jsonl file may name as its source a file that is indexed, too.
+            no_part = models.IsEmptyCondition(is_empty=models.PayloadField(key=_PART))
+            conditions.append(models.Filter(must=[of_files, no_part]))
+        if conditions:
+            chosen = models.FilterSelector(filter=models.Filter(should=conditions))
+            open_client(self._store).delete(self._store.index, chosen, wait=self._store.wait_result_from_api)

@@ -4,15 +4,15 @@ import hashlib
 import json
 import re
 from collections.abc import Container, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-PASSAGES_SUFFIX = ".jsonl"
-_LINES = 256
 _SUFFIXES = frozenset({".txt", ".md", ".pdf", ".html", ".htm"})
-KINDS = (*sorted(_SUFFIXES), PASSAGES_SUFFIX)
-PART_NAME = re.compile(rf"({re.escape(PASSAGES_SUFFIX)})#\d+$", flags=re.IGNORECASE)
+_PASSAGES_SUFFIX = ".jsonl"
+KINDS = (*sorted(_SUFFIXES), _PASSAGES_SUFFIX)
+_LINES = 256
+_PART_NAME = re.compile(rf"({re.escape(_PASSAGES_SUFFIX)})#\d+$", flags=re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,49 @@ class Unit:
         return cls(**{**told, "path": Path(told["path"])})
 
 
-def units_of(path: Path) -> Iterator[Unit]:
+def find_units(paths: Iterable[Path]) -> tuple[dict[Path, list[Unit]], list[tuple[str, str]]]:
     """
-    The units of a file, without holding a file of passages in memory.
+    What there is to index.
 
-    :param path: The file.
+    :param paths: Files and folders.
+    :returns: The units of each file, and the files that are left out with the reason.
+    :raises ValueError: If only files are named, and none is of a kind that can be indexed.
     """
-    if path.suffix.lower() != PASSAGES_SUFFIX:
+    paths = list(paths)
+    files, skipped = _files(paths)
+    if not files and not any(path.is_dir() for path in paths):
+        msg = f"None of these files can be indexed; the kinds are {', '.join(KINDS)}."
+        raise ValueError(msg)
+    units: dict[Path, list[Unit]] = {}
+    for file in files:
+        try:
+            units[file] = list(_units(file))
+        except OSError as error:
+            skipped.append((str(file), f"it cannot be read ({error.strerror})"))
+        else:
+            if not units[file]:
+                skipped.append((str(file), "it is empty"))
+    return units, skipped
+
+
+def _files(paths: Iterable[Path]) -> tuple[list[Path], list[tuple[str, str]]]:
+    files: dict[Path, None] = {}
+    skipped = []
+    for path in paths:
+        if path.is_dir():
+            found = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix.lower() in _SUFFIXES)
+            visible = (p for p in found if not any(part.startswith(".") for part in p.relative_to(path).parts))
+            files |= dict.fromkeys(p.resolve() for p in visible)
+        elif path.suffix.lower() in KINDS:
+            files[path.resolve()] = None
+        else:
+            skipped.append((str(path), f"not one of {', '.join(KINDS)}"))
+    return list(files), skipped
+
+
+def _units(path: Path) -> Iterator[Unit]:
+    """The units of a file, without holding a file of passages in memory."""
+    if path.suffix.lower() != _PASSAGES_SUFFIX:
         data = path.read_bytes()
         yield Unit(str(path), path, len(data), hashlib.sha256(data).hexdigest())
         return
@@ -65,56 +101,14 @@ def units_of(path: Path) -> Iterator[Unit]:
             line += len(lines)
 
 
-@dataclass
-class IndexReport:
-    """
-    How many files were added, changed, removed, left; passages in the index; files skipped and why.
-
-    Files `of_another_pipeline` are in the index as that pipeline made them, for they were not named.
-    """
-
-    added: int = 0
-    changed: int = 0
-    removed: int = 0
-    unchanged: int = 0
-    passages: int = 0
-    of_another_pipeline: int = 0
-    skipped: list[tuple[str, str]] = field(default_factory=list)
-
-
-def readable_units(files: Iterable[Path], report: IndexReport) -> dict[Path, list[Unit]]:
-    """The units of the files that can be read; the report tells of the others."""
-    units: dict[Path, list[Unit]] = {}
-    for file in files:
-        try:
-            units[file] = list(units_of(file))
-        except OSError as error:
-            report.skipped.append((str(file), f"it cannot be read ({error.strerror})"))
-        else:
-            if not units[file]:
-                report.skipped.append((str(file), "it is empty"))
-    return units
-
-
-def collect_files(paths: Iterable[Path]) -> tuple[list[Path], IndexReport]:
-    """The files below some paths that can be indexed, and a report of the others."""
-    report = IndexReport()
-    files: dict[Path, None] = {}
-    for path in paths:
-        if path.is_dir():
-            found = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix.lower() in _SUFFIXES)
-            visible = (p for p in found if not any(part.startswith(".") for part in p.relative_to(path).parts))
-            files |= dict.fromkeys(p.resolve() for p in visible)
-        elif path.suffix.lower() in KINDS:
-            files[path.resolve()] = None
-        else:
-            report.skipped.append((str(path), f"not one of {', '.join(KINDS)}"))
-    return list(files), report
-
-
 def file_of(key: str) -> Path:
     """The file of a unit."""
-    return Path(PART_NAME.sub(r"\1", key))
+    return Path(_PART_NAME.sub(r"\1", key))
+
+
+def is_part(key: str) -> bool:
+    """Whether a unit is some lines of a file, rather than a file."""
+    return _PART_NAME.search(key) is not None
 
 
 def is_gone(file: Path, files: Container[Path], folders: Iterable[Path]) -> bool:

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from rrra_haystack.cli import app, main
 from rrra_haystack.indexing import index as indexing
-from rrra_haystack.indexing import stored
+from rrra_haystack.indexing.stored import StoredUnits
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL
 from rrra_haystack.pipeline_files import read_pipeline, store_parameters
 from rrra_haystack.pretrained import bundled
@@ -201,23 +201,23 @@ def test_an_interruption_leaves_what_is_whole(workspace: Path, files: Path, monk
     before = rivers.read_text()
     run("index", str(rivers))
     rivers.write_text("The Elbe rises in the Giant Mountains.")
-    write, written = indexing.write_units, []
+    replace, written = StoredUnits.replace, []
 
-    def interrupted(writer: object, store: object, former: list, documents: list) -> None:
+    def interrupted(stored: StoredUnits, former: list, documents: list) -> None:
         # In the midst of the last one, when its former passages are deleted.
         if former:
-            stored.forget_units(store, former)
+            stored.delete(former)
             raise KeyboardInterrupt
         written.append(documents)
-        write(writer, store, former, documents)
+        replace(stored, former, documents)
 
-    monkeypatch.setattr(indexing, "write_units", interrupted)
+    monkeypatch.setattr(StoredUnits, "replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
         indexing.index([files], read_pipeline(None, "indexing.yaml", None))
     assert len(written) == 3
     manifest = json.loads(Path(".rrra/store/rrra-rrra-index.json").read_text())
     assert manifest["pending"] == [str(rivers)]
-    monkeypatch.setattr(indexing, "write_units", write)
+    monkeypatch.setattr(StoredUnits, "replace", replace)
     # Its bytes are those that the manifest knows, but its passages are gone.
     rivers.write_text(before)
     assert "0 files added, 1 changed, 0 removed, 3 unchanged" in run("index", str(files))

@@ -24,6 +24,7 @@ from rrra_haystack.indexing import index as indexing
 from rrra_haystack.indexing import ray_workers as ray_indexing
 from rrra_haystack.indexing import units
 from rrra_haystack.indexing.index import index
+from rrra_haystack.indexing.stored import StoredUnits
 from rrra_haystack.pipeline_files import read_pipeline
 
 ray = pytest.importorskip("ray")
@@ -99,7 +100,7 @@ def test_killed_workers_lose_and_repeat_nothing(corpus: Path, tmp_path: Path, mo
     _indexed([corpus], tmp_path / "plain", None)
     killed: set[int] = set()
     later: set[int] = set()
-    write = indexing.write_units
+    replace = StoredUnits.replace
 
     def killing(*arguments: object) -> None:
         if not killed:
@@ -108,9 +109,9 @@ def test_killed_workers_lose_and_repeat_nothing(corpus: Path, tmp_path: Path, mo
                 os.kill(worker, signal.SIGKILL)
         else:
             later.update(_workers())
-        write(*arguments)
+        replace(*arguments)
 
-    monkeypatch.setattr(indexing, "write_units", killing)
+    monkeypatch.setattr(StoredUnits, "replace", killing)
     report = _indexed([corpus], tmp_path / "ray", "local")
     assert killed
     assert later - killed

@@ -15,6 +15,7 @@ from rrra_haystack import RRRADocumentEmbedder, RRRAEmbedder, RRRARetriever
 from rrra_haystack.enriching.adding_codes import enrich
 from rrra_haystack.indexing import index as indexing
 from rrra_haystack.indexing.index import index
+from rrra_haystack.indexing.stored import StoredUnits
 from rrra_haystack.pipeline_files import opened, read_pipeline
 
 QUESTION = "Where does the Danube rise?"
@@ -228,18 +229,18 @@ def test_nothing_is_lost_in_an_interrupted_indexing(
         server.requests.clear()
 
         written = []
-        write = indexing.write_units
+        replace = StoredUnits.replace
 
         def counted(*arguments: object) -> list:
             written.append(arguments)
             if len(written) == 3:
                 server.faults = [503] * 200
-            return write(*arguments)
+            return replace(*arguments)
 
-        monkeypatch.setattr(indexing, "write_units", counted)
+        monkeypatch.setattr(StoredUnits, "replace", counted)
         with pytest.raises(Exception, match="503"):
             index([files], pipeline)
-        monkeypatch.setattr(indexing, "write_units", write)
+        monkeypatch.setattr(StoredUnits, "replace", replace)
         server.faults = []
         report = index([files], pipeline)
         assert report.unchanged == 3
