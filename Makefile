@@ -1,45 +1,55 @@
-# make setup | demo | test | lint | types | reference | wheel | clean
-
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-STAMP  := $(VENV)/.installed
+DEMO   := $(VENV)/.installed-demo
+DEV    := $(VENV)/.installed-dev
 
 export HAYSTACK_TELEMETRY_ENABLED ?= False
 export TOKENIZERS_PARALLELISM ?= true
 
-.PHONY: setup demo test lint types reference wheel clean
+.PHONY: help demo setup test lint types reference hooks wheel clean
+.NOTPARALLEL:
 
-setup: $(STAMP)
+help: ## Print this list
+	@sed -n 's/^\([a-z]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F ': ' '{printf "make %-10s %s\n", $$1, $$2}'
 
+# Two stamps for one environment, in either order: the demo needs a fraction of what the tests need.
+$(DEMO): EXTRAS := offline,reader
+$(DEV): EXTRAS := offline,reader,dev
 # torch first and pinned: anything else that needs it would otherwise fetch another build of it.
-$(STAMP): pyproject.toml constraints.txt
+$(DEMO) $(DEV): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[offline,reader,dev]"
-	touch $(STAMP)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[$(EXTRAS)]"
+	touch $@
 
-demo: setup
+demo: $(DEMO) ## Index this project's documentation and ask it five questions
 	$(BIN)/rrra demo
 
-test: setup
+setup: $(DEV) ## Install everything that development needs into .venv
+
+test: $(DEV) ## Run the linter, the type checker and all tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest
 
-lint: setup
+lint: $(DEV) ## Mend what the linter can mend, and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-types: setup
+types: $(DEV) ## Run the type checker
 	$(BIN)/mypy
 
-reference: setup
+reference: $(DEV) ## Write docs/reference.md anew from the docstrings
 	$(BIN)/python docs/generate_reference.py
 
-wheel: setup
+hooks: $(DEV) ## Let git run linter and type checker before each commit
+	$(BIN)/python -m pip install --quiet -c constraints.txt pre-commit
+	$(BIN)/pre-commit install
+
+wheel: $(DEV) ## Build the wheel into dist/
 	$(BIN)/python -m build --wheel
 
-clean:
+clean: ## Remove the environment, caches, builds and the demo's store
 	rm -rf $(VENV) .rrra dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
