@@ -17,7 +17,7 @@ from rrra_training.candidates.splits import SplitConfig
 from rrra_training.data import BeirData, BeirDataset
 from rrra_training.judging.detection import false_negatives
 from rrra_training.judging.projecting import ProjectedStates, projected
-from rrra_training.judging.verdicts import judge, relevance_of
+from rrra_training.judging.verdicts import judge, relevance_probabilities
 
 # One query with a hundred unlabelled duplicates would otherwise fill the page.
 _PER_QUERY = 3
@@ -119,7 +119,7 @@ def audit(
     lists = _with_positives(prepared)
     with projected(lists.passages, loaded.projection, cache) as passages:
         verdicts = judge(loaded.adapter, loaded.projection, lists, passages, "int8", show_progress=show_progress)
-        relevance = relevance_of(loaded, verdicts, np.isfinite(verdicts.base))
+        relevance = relevance_probabilities(loaded, verdicts, np.isfinite(verdicts.base))
         found = _wrong(lists, relevance, top)
         found += _missing(loaded, prepared, lists, passages, qrels, verdicts.adapter, relevance, top)
     suspects = _described(found, dataset, prepared)

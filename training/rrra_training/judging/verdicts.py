@@ -39,7 +39,7 @@ class Verdicts:
         return self.adapter + lexical_weight * self.lexical
 
 
-def relevance_of(model: RRRAModel, verdicts: Verdicts, there: np.ndarray) -> np.ndarray:
+def relevance_probabilities(model: RRRAModel, verdicts: Verdicts, there: np.ndarray) -> np.ndarray:
     """
     A model's probabilities of relevance, list by list.
 

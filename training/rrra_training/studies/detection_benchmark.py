@@ -32,7 +32,7 @@ from rrra_training.data.beir import split_of
 from rrra_training.judging.detection import features_of, fit_detection
 from rrra_training.judging.hidden_positives import hide_positives
 from rrra_training.judging.projecting import projected
-from rrra_training.judging.verdicts import judge, relevance_of
+from rrra_training.judging.verdicts import judge, relevance_probabilities
 from rrra_training.measures.calibration import expected_calibration_error
 from rrra_training.studies.detection_methods import (
     BASELINE,
@@ -126,7 +126,7 @@ def _judged(model: RRRAModel, data: str, cache: Path, *, seed: int, limit: int |
         features = features_of(
             prepared, passages, shared, hidden.queries, hidden.kept, hidden.candidate, verdicts.adapter
         )
-    relevance = relevance_of(model, verdicts, hidden.candidate)
+    relevance = relevance_probabilities(model, verdicts, hidden.candidate)
     return Judged(hidden, features, relevance[hidden.candidate])
 
 
