@@ -7,13 +7,17 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
-from rrra_training.data import BeirDataset
+from rrra_training.candidates.splits import SplitConfig
+from rrra_training.data import BeirData, BeirDataset
 from rrra_training.phases.dropout import set_dropout
 from rrra_training.phases.dual_encoder.batches import KnownPositivesSampler
 from rrra_training.phases.dual_encoder.pairs import PairSource, TrainingPairs, training_pairs
 from rrra_training.phases.dual_encoder.training import PHASE, train_dual_encoder
+from rrra_training.phases.workshop import Workshop
+from rrra_training.recipe.recipe import Recipe
 from rrra_training.recipe.settings import DualEncoderConfig
 from rrra_training.runs.directory import RunDirectory
+from rrra_training.runs.metrics import Metrics
 from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
@@ -90,6 +94,16 @@ def run(tmp_path: Path) -> RunDirectory:
     run = RunDirectory.create(tmp_path / "run", "recipe\n")
     yield run
     run.close()
+
+
+def learn(
+    encoder: str, data: NamedNegatives, config: DualEncoderConfig, run: RunDirectory, *, resume: bool = False
+) -> Path:
+    """Phase 1 of a recipe, from the pairs of a set."""
+    train, dev = (SplitConfig(data=BeirData(format="beir", path=data.folder), split=name) for name in ("train", "dev"))
+    recipe = Recipe(name="mine", encoder=encoder, train=(train,), dev=(dev,), dual_encoder=config)
+    workshop = Workshop(recipe, run, run.path / "cache", show_progress=False)
+    return train_dual_encoder(workshop, [PairSource(data)], resume=resume)
 
 
 def test_every_relevant_pair_is_a_pair(tmp_path: Path) -> None:
@@ -252,9 +266,9 @@ def test_dropout_is_set_everywhere(tiny: str) -> None:
 
 def test_training_makes_the_loss_fall(trade: NamedNegatives, run: RunDirectory) -> None:
     config = DualEncoderConfig(max_steps=4, batch_size=12, learning_rate=3e-4, max_length=32, log_steps=1)
-    path = train_dual_encoder(MINILM, [PairSource(trade)], config, run)
+    path = learn(MINILM, trade, config, run)
     assert path == run.path / "encoder"
-    rows = run.metrics()
+    rows = run.metrics.rows()
     assert [(row["phase"], row["step"]) for row in rows] == [(PHASE, step) for step in range(1, 5)]
     assert {"loss", "grad_norm", "learning_rate"} <= set(rows[0])
     assert rows[-1]["loss"] < 0.5 * rows[0]["loss"]
@@ -276,7 +290,7 @@ def test_training_makes_the_loss_fall(trade: NamedNegatives, run: RunDirectory) 
 
 def test_the_first_loss_is_that_of_the_formula(trade: NamedNegatives, tiny: str, run: RunDirectory) -> None:
     config = DualEncoderConfig(max_steps=1, batch_size=12, temperature=0.1, log_steps=1, learning_rate=1e-9)
-    train_dual_encoder(tiny, [PairSource(trade)], config, run)
+    learn(tiny, trade, config, run)
     pairs = training_pairs([PairSource(trade)])
     encoder = SentenceTransformer(tiny, device="cpu")
     query, positive = (
@@ -285,11 +299,11 @@ def test_the_first_loss_is_that_of_the_formula(trade: NamedNegatives, tiny: str,
     )
     # All twelve pairs stand in the one batch: cross-entropy of cosine / temperature, in whatever order.
     expected = torch.nn.functional.cross_entropy(query @ positive.T / 0.1, torch.arange(12)).item()
-    assert run.metrics()[0]["loss"] == pytest.approx(expected, rel=2e-2)  # bfloat16 where it is native
+    assert run.metrics.rows()[0]["loss"] == pytest.approx(expected, rel=2e-2)  # bfloat16 where it is native
 
 
-class StopsAt(RunDirectory):
-    """A run that is interrupted."""
+class StopsAt(Metrics):
+    """Metrics of a run that is interrupted."""
 
     last = 0
 
@@ -310,22 +324,23 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
     # Three batches an epoch; checkpoints at 2 (within the first), 4 (the second) and 6 (between two).
     config = DualEncoderConfig(epochs=3, batch_size=4, learning_rate=1e-2, save_steps=2, log_steps=1, dropout=0.1)
     whole = RunDirectory.create(tmp_path / "whole", "recipe\n")
-    expected = weights(train_dual_encoder(tiny, [PairSource(trade)], config, whole))
+    expected = weights(learn(tiny, trade, config, whole))
 
-    broken = StopsAt.create(tmp_path / "broken", "recipe\n")
-    broken.last = interrupted_at
+    broken = RunDirectory.create(tmp_path / "broken", "recipe\n")
+    broken.metrics = StopsAt(broken.path)
+    broken.metrics.last = interrupted_at
     with pytest.raises(KeyboardInterrupt):
-        train_dual_encoder(tiny, [PairSource(trade)], config, broken)
+        learn(tiny, trade, config, broken)
     broken.close()
     assert not (broken.path / "encoder").exists()
     if interrupted_at == 5:  # as if it had been killed while it wrote the next checkpoint
         (broken.path / "checkpoints" / PHASE / "checkpoint-6").mkdir()
 
     resumed = RunDirectory.create(tmp_path / "broken", "recipe\n", resume=True)
-    found = weights(train_dual_encoder(tiny, [PairSource(trade)], config, resumed, resume=True))
+    found = weights(learn(tiny, trade, config, resumed, resume=True))
     assert set(found) == set(expected)
     assert max((found[name] - expected[name]).abs().max().item() for name in expected) < 1e-7
-    losses = [[(row["step"], row["loss"]) for row in run.metrics()] for run in (whole, resumed)]
+    losses = [[(row["step"], row["loss"]) for row in run.metrics.rows()] for run in (whole, resumed)]
     assert losses[0] == losses[1]
     assert [step for step, _ in losses[0]] == list(range(1, 10))
     assert weights(Path(tiny))["embeddings.word_embeddings.weight"].shape == (30522, 16)
@@ -335,11 +350,11 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
 
 def test_a_finished_phase_is_not_trained_again(trade: NamedNegatives, tiny: str, run: RunDirectory) -> None:
     config = DualEncoderConfig(max_steps=1, batch_size=4, log_steps=1)
-    path = train_dual_encoder(tiny, [PairSource(trade)], config, run)
+    path = learn(tiny, trade, config, run)
     written = (path / "model.safetensors").stat().st_mtime_ns
-    assert train_dual_encoder(tiny, [PairSource(trade)], config, run, resume=True) == path
+    assert learn(tiny, trade, config, run, resume=True) == path
     assert (path / "model.safetensors").stat().st_mtime_ns == written
-    assert len(run.metrics()) == 1
+    assert len(run.metrics.rows()) == 1
 
 
 @pytest.mark.parametrize(
@@ -358,8 +373,8 @@ def test_every_way_of_training_lowers_the_loss(
     if "guide" in options:
         options = options | {"guide": tiny}
     config = DualEncoderConfig(max_steps=12, batch_size=4, learning_rate=1e-2, log_steps=3, **options)
-    path = train_dual_encoder(tiny, [PairSource(trade)], config, run)
-    losses = [row["loss"] for row in run.metrics()]
+    path = learn(tiny, trade, config, run)
+    losses = [row["loss"] for row in run.metrics.rows()]
     assert losses[-1] < 0.8 * losses[0]
     assert weights(path).keys() == weights(Path(tiny)).keys()
 
@@ -369,8 +384,8 @@ def test_a_mini_batch_does_not_change_the_gradient(trade: NamedNegatives, tiny: 
     for size in (None, 5):
         run = RunDirectory.create(tmp_path / str(size), "recipe\n")
         config = DualEncoderConfig(max_steps=1, batch_size=12, mini_batch_size=size, log_steps=1)
-        train_dual_encoder(tiny, [PairSource(trade)], config, run)
-        norms.append(run.metrics()[0]["grad_norm"])
+        learn(tiny, trade, config, run)
+        norms.append(run.metrics.rows()[0]["grad_norm"])
         run.close()
     assert norms[0] == pytest.approx(norms[1], rel=2e-2)  # bfloat16 where it is native
 
@@ -382,8 +397,8 @@ def test_prompts_of_the_model_are_trained_with(trade: NamedNegatives, tiny: str,
     for name, model in (("with", str(tmp_path / "prompted")), ("without", tiny)):
         run = RunDirectory.create(tmp_path / name, "recipe\n")
         config = DualEncoderConfig(max_steps=1, batch_size=12, log_steps=1)
-        path = train_dual_encoder(model, [PairSource(trade)], config, run)
-        losses.append(run.metrics()[0]["loss"])
+        path = learn(model, trade, config, run)
+        losses.append(run.metrics.rows()[0]["loss"])
         run.close()
         prompts.append(SentenceTransformer(str(path), device="cpu").prompts["query"])
     assert abs(losses[0] - losses[1]) > 1e-3

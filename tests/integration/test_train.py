@@ -24,6 +24,7 @@ from rrra_training.phases.joint.drawing import draw_negatives
 from rrra_training.phases.workshop import Workshop
 from rrra_training.recipe.recipe import load_recipe
 from rrra_training.recipe.settings import JointTraining
+from rrra_training.runs.checkpoints import Checkpoints
 from rrra_training.runs.directory import RunDirectory
 from rrra_training.studies.compare import app as compare
 from rrra_training.train import check_inputs, train
@@ -239,19 +240,19 @@ def joint(workplace: Path) -> Path:
 
 
 def test_phase_3_goes_on_after_an_interruption(workplace: Path, joint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save = RunDirectory.save_checkpoint
+    save = Checkpoints.save
 
-    def interrupted(run: RunDirectory, phase: str, step: int, *state: Any) -> None:
-        save(run, phase, step, *state)
+    def interrupted(checkpoints: Checkpoints, phase: str, step: int, *state: Any) -> None:
+        save(checkpoints, phase, step, *state)
         if phase == "joint-1" and step == 2:
             raise KeyboardInterrupt
 
     recipe = load_recipe(joint / "recipe.yaml")
     again = workplace / "interrupted"
-    monkeypatch.setattr(RunDirectory, "save_checkpoint", interrupted)
+    monkeypatch.setattr(Checkpoints, "save", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train(recipe, again, cache=workplace / "cache")
-    monkeypatch.setattr(RunDirectory, "save_checkpoint", save)
+    monkeypatch.setattr(Checkpoints, "save", save)
     assert not (again / "encoder-1").exists()
     train(recipe, again, cache=workplace / "cache", resume=True)
     for part in ("rrra/adapter.safetensors", "model.safetensors"):

@@ -1,27 +1,24 @@
 """A recipe carried out: phases, fits on dev, and the model directory that every component loads."""
 
 import json
-import logging
 from pathlib import Path
 
 from rrra_haystack.files import atomic_write
 from rrra_haystack.model.encoder import Encoder
-from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_training.candidates.splits import check_splits
-from rrra_training.corpora.fingerprint import cache_key
 from rrra_training.data import open_dataset
-from rrra_training.phases.adapter.learner import PHASE, AdapterLearner, adapter_shape
+from rrra_training.phases.adapter.learner import PHASE, AdapterLearner
+from rrra_training.phases.adapter.taking_over import check_start, take_over, taken_over
 from rrra_training.phases.adapter.training import train_adapter
 from rrra_training.phases.dual_encoder.pairs import PairSource
-from rrra_training.phases.dual_encoder.training import train_dual_encoder
-from rrra_training.phases.finishing import MODEL
+from rrra_training.phases.dual_encoder.training import ENCODER, train_dual_encoder
+from rrra_training.phases.finishing import MODEL, finish
 from rrra_training.phases.joint.rounds import train_joint
 from rrra_training.phases.workshop import Workshop
 from rrra_training.recipe.recipe import Recipe
 from rrra_training.runs.directory import RunDirectory
 from rrra_training.runs.processes import processes
 
-logger = logging.getLogger(__name__)
 _DUAL_ENCODER, _ADAPTER, _JOINT = 1, 2, 3
 _PHASES = {_DUAL_ENCODER: "dual_encoder", _ADAPTER: "adapter", _JOINT: "joint"}
 
@@ -65,19 +62,18 @@ def train(
     run = RunDirectory(output)
     kept = Path(cache) if cache is not None else run.path / "cache"
     kept.mkdir(parents=True, exist_ok=True)
-    source = _dual_encoder(recipe, run, phase, resume=resume, show_progress=show_progress)
+    workshop = Workshop(recipe, run, kept, show_progress, encoder_alone=encoder_alone)
+    source = _encoder(workshop, phase, resume=resume)
     if phase == _DUAL_ENCODER:
         return Path(source)
     encoder = Encoder(source)
-    name = recipe.encoder if source == recipe.encoder else source
-    workshop = Workshop(recipe, run, kept, show_progress, encoder_alone=encoder_alone)
-    learner = _adapter(recipe, run, workshop, encoder, phase, show_progress=show_progress)
+    learner = _adapter(workshop, encoder, phase)
     if learner is not None:
         if process.is_main_process:
-            workshop.finish(encoder, name, learner)
+            finish(workshop, encoder, source, learner)
         process.wait_for_everyone()
     if recipe.joint is not None and phase in {None, _JOINT}:
-        train_joint(recipe, run, kept, workshop, source, show_progress=show_progress)
+        train_joint(workshop, source)
     if process.is_main_process:
         run.draw_curves()
     run.close()
@@ -109,41 +105,30 @@ def train_once(
         raise ValueError(msg)
 
 
-def _encoder_of(run: Path) -> Path:
-    return run / "encoder"
-
-
-def _dual_encoder(recipe: Recipe, run: RunDirectory, phase: int | None, *, resume: bool, show_progress: bool) -> str:
-    """Where the encoder lies that phases 2 and 3 begin with."""
+def _encoder(workshop: Workshop, phase: int | None, *, resume: bool) -> str:
+    """What phases 2 and 3 begin with: the recipe's encoder, or the place of the one that phase 1 trains."""
+    recipe = workshop.recipe
     if recipe.dual_encoder is None:
         return recipe.encoder
     if phase not in {None, _DUAL_ENCODER}:
-        return str(_encoder_of(run.path))
+        return str(workshop.run.path / ENCODER)
     sources = [
         PairSource(open_dataset(recipe.rooted(own).data), own.split, own.limit, own.weight) for own in recipe.train
     ]
-    return str(
-        train_dual_encoder(
-            recipe.encoder, sources, recipe.dual_encoder, run, resume=resume, show_progress=show_progress
-        )
-    )
+    return str(train_dual_encoder(workshop, sources, resume=resume))
 
 
-def _adapter(
-    recipe: Recipe, run: RunDirectory, workshop: Workshop, encoder: Encoder, phase: int | None, *, show_progress: bool
-) -> AdapterLearner | None:
+def _adapter(workshop: Workshop, encoder: Encoder, phase: int | None) -> AdapterLearner | None:
     """The adapter that a model is made of before phase 3, if one is."""
+    recipe = workshop.recipe
     if recipe.start is not None:
-        if processes().is_main_process and run.done(PHASE) is None:
-            workshop.begin_with(recipe.start)
+        if processes().is_main_process and workshop.run.done(PHASE) is None:
+            take_over(workshop, recipe.start)
         processes().wait_for_everyone()
-        return workshop.begun(encoder) if recipe.joint is None or phase == _ADAPTER else None
+        return taken_over(workshop, encoder) if recipe.joint is None or phase == _ADAPTER else None
     if phase not in {None, _ADAPTER}:
         return None
-    return train_adapter(
-        encoder, workshop.sets(encoder, recipe.train), recipe.adapter, run, workshop.cache,
-        prior=recipe.evidence.prior, seed=recipe.seed, show_progress=show_progress,
-    )  # fmt: skip
+    return train_adapter(workshop, encoder, workshop.sets(encoder, recipe.train))
 
 
 def check_inputs(recipe: Recipe, output: Path) -> None:
@@ -156,23 +141,8 @@ def check_inputs(recipe: Recipe, output: Path) -> None:
     :raises ValueError: If a split is missing, or the adapter to start with does not fit the encoder.
     """
     check_splits(recipe.rooted(split) for split in (*recipe.train, *recipe.dev))
-    if recipe.start is None or RunDirectory(output).done(PHASE) is not None:
-        return
-    model, encoder = RRRAModel.load(recipe.start), Encoder(recipe.encoder)
-    asked = adapter_shape(encoder, recipe.adapter)
-    if model.config.adapter != asked:
-        differing = [name for name, value in asked if getattr(model.config.adapter, name) != value]
-        msg = (
-            f"The adapter of {recipe.start} does not have the shape that the recipe asks for over {recipe.encoder}: "
-            f"{', '.join(differing)} differ. Set adapter.parts and adapter.token_dim to those of the model, and "
-            "encoder to one of the size of its own."
-        )
-        raise ValueError(msg)
-    if cache_key(model.encoder) != cache_key(encoder):
-        logger.warning(
-            "The adapter of %s was made for another encoder than %s: see in dev.json what it is worth over this one.",
-            recipe.start, recipe.encoder,
-        )  # fmt: skip
+    if RunDirectory(output).done(PHASE) is None:
+        check_start(recipe)
 
 
 def _check_phase(recipe: Recipe, phase: int | None, output: Path) -> None:
@@ -184,9 +154,6 @@ def _check_phase(recipe: Recipe, phase: int | None, output: Path) -> None:
     if getattr(recipe, _PHASES[phase]) is None:
         msg = f"The recipe has no phase {phase}: add the key '{_PHASES[phase]}' to it."
         raise ValueError(msg)
-    if phase != _DUAL_ENCODER and recipe.dual_encoder is not None and not _encoder_of(output).is_dir():
+    if phase != _DUAL_ENCODER and recipe.dual_encoder is not None and not (output / ENCODER).is_dir():
         msg = f"{output} has no encoder of phase 1 yet. Run the recipe with --phase 1 first, or without --phase."
         raise ValueError(msg)
-
-
-__all__ = ["MODEL", "PHASE", "Workshop", "train"]

@@ -1,20 +1,21 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from rrra_training.candidates.evidence import Labels, Source
-from rrra_training.candidates.lists import ListConfig, draw_lists
+from rrra_training.candidates.lists import ListConfig, draw_lists, draw_queries, draw_set
 from rrra_training.candidates.mining import Mined
 from rrra_training.candidates.sets import CandidateSet, Positives
 from rrra_training.candidates.styles import StyleConfig, claim, keywords, restyle
 from rrra_training.data import Query
 from rrra_training.judging.projecting import project, quantised
 from rrra_training.measures.calibration import expected_calibration_error
+from rrra_training.phases.adapter.drawing import draw_steps, outcome_weights
 from rrra_training.phases.adapter.losses import listwise_loss, non_negative_pu_risk, outcome_loss, outcome_targets
-from rrra_training.phases.adapter.training import _schedule, drawn_batches, outcome_weights
+from rrra_training.phases.adapter.training import _schedule
 from rrra_training.recipe.settings import AdapterTraining
-from rrra_training.runs.processes import processes
 
 from rrra_haystack.model.adapter.observation import Outcome
 from rrra_haystack.model.codes.codec import TokenCodec
@@ -87,14 +88,30 @@ def test_an_order_says_what_is_hard(data: CandidateSet) -> None:
     assert np.mean(np.array(drawn) == 5) > 0.9
 
 
-def test_batches_depend_on_seed_and_step_alone(data: CandidateSet) -> None:
+def test_sets_are_drawn_by_their_weight_and_the_root_of_their_size(data: CandidateSet) -> None:
+    large = replace(data, queries=Sized(27))
+    heavy = replace(data, weight=2.0)
+    generator = np.random.default_rng(0)
+    drawn = np.bincount([draw_set([data, large, heavy], generator) for _ in range(6000)])
+    # Three queries and 27 of them: the roots are as 1 to 3.
+    assert drawn / 6000 == pytest.approx([1 / 6, 3 / 6, 2 / 6], abs=0.02)
+
+
+def test_a_query_comes_twice_only_if_there_are_too_few(data: CandidateSet) -> None:
+    assert sorted(draw_queries(data, 3, np.random.default_rng(0)).tolist()) == [0, 1, 2]
+    more = draw_queries(data, 8, np.random.default_rng(0))
+    assert len(more) == 8
+    assert set(more.tolist()) <= {0, 1, 2}
+
+
+def test_lists_depend_on_seed_and_step_alone(data: CandidateSet) -> None:
     config = AdapterTraining(steps=4, batch_size=2, lists=ListConfig(candidates=4))
-    whole = list(drawn_batches([data], config, 0.02, 0, 0, None, processes()))
-    resumed = list(drawn_batches([data], config, 0.02, 0, 2, None, processes()))
+    whole = list(draw_steps([data], config, prior=0.02, seed=0))
+    resumed = list(draw_steps([data], config, prior=0.02, seed=0, begin=2))
     assert len(whole) == 4
     for one, other in zip(whole[2:], resumed, strict=True):
         assert np.array_equal(one.lists.rows, other.lists.rows)
-    other_seed = next(iter(drawn_batches([data], config, 0.02, 1, 0, None, processes())))
+    other_seed = next(iter(draw_steps([data], config, prior=0.02, seed=1)))
     assert not np.array_equal(other_seed.lists.rows, whole[0].lists.rows)
 
 
@@ -119,6 +136,8 @@ def test_listwise_loss_on_hand_computed_numbers() -> None:
     assert listwise_loss(scores, torch.tensor([1.0, 0.0, 0.0])).item() == pytest.approx(math.log(1 + 2 / math.e))
     # A known positive is no negative; one that is half known counts half.
     assert listwise_loss(scores, torch.tensor([1.0, 1.0, 0.5])).item() == pytest.approx(math.log(1 + 0.5 / math.e))
+    both = listwise_loss(torch.stack([scores, scores]), torch.tensor([[1.0, 0.0, 0.0], [1.0, 1.0, 0.5]]))
+    assert both.item() == pytest.approx((math.log(1 + 2 / math.e) + math.log(1 + 0.5 / math.e)) / 2)
 
 
 def test_outcomes_on_hand_computed_numbers() -> None:

@@ -38,7 +38,7 @@ def test_a_new_run_holds_recipe_and_versions(run: RunDirectory) -> None:
 
 
 def test_an_empty_directory_is_no_run(tmp_path: Path) -> None:
-    assert RunDirectory.create(tmp_path, RECIPE, resume=True).metrics() == []
+    assert RunDirectory.create(tmp_path, RECIPE, resume=True).metrics.rows() == []
 
 
 def test_a_run_is_not_overwritten(run: RunDirectory) -> None:
@@ -77,32 +77,32 @@ def test_versions_are_written_once_and_a_change_is_told(run: RunDirectory, caplo
 
 
 def test_metrics_are_on_disk_at_once_and_in_tensorboard(run: RunDirectory) -> None:
-    run.log("adapter", 1, loss=2.5, auroc=0.5)
+    run.metrics.log("adapter", 1, loss=2.5, auroc=0.5)
     assert [{**row, "time": 0} for row in lines(run)] == [
         {"phase": "adapter", "step": 1, "time": 0, "loss": 2.5, "auroc": 0.5}
     ]
-    run.log("adapter", 2, loss=torch.tensor(1.5))
-    run.log("joint", 1, loss=9.0)
-    assert [row["loss"] for row in run.metrics()] == [2.5, 1.5, 9.0]
+    run.metrics.log("adapter", 2, loss=torch.tensor(1.5))
+    run.metrics.log("joint", 1, loss=9.0)
+    assert [row["loss"] for row in run.metrics.rows()] == [2.5, 1.5, 9.0]
     events = EventAccumulator(str(run.path / "tensorboard" / "adapter")).Reload()
     assert [(event.step, event.value) for event in events.Scalars("loss")] == [(1, 2.5), (2, 1.5)]
     assert [(event.step, event.value) for event in events.Scalars("auroc")] == [(1, 0.5)]
 
 
 def test_what_is_not_finite_is_null(run: RunDirectory) -> None:
-    run.log("adapter", 1, loss=float("nan"), other=float("inf"))
+    run.metrics.log("adapter", 1, loss=float("nan"), other=float("inf"))
     (row,) = lines(run)
     assert (row["loss"], row["other"]) == (None, None)
 
 
 def test_rewinding_drops_the_later_lines_of_one_phase(run: RunDirectory) -> None:
     for step in (10, 20, 30):
-        run.log("adapter", step, loss=float(step))
-    run.log("joint", 30, loss=0.5)
+        run.metrics.log("adapter", step, loss=float(step))
+    run.metrics.log("joint", 30, loss=0.5)
     run.close()
     again = RunDirectory.create(run.path, RECIPE, resume=True)
-    again.rewind("adapter", 20)
-    again.log("adapter", 30, loss=-1.0)
+    again.metrics.rewind("adapter", 20)
+    again.metrics.log("adapter", 30, loss=-1.0)
     again.close()
     expected = [("adapter", 10, 10.0), ("adapter", 20, 20.0), ("joint", 30, 0.5), ("adapter", 30, -1.0)]
     assert [(row["phase"], row["step"], row["loss"]) for row in lines(run)] == expected
@@ -111,37 +111,37 @@ def test_rewinding_drops_the_later_lines_of_one_phase(run: RunDirectory) -> None
 
 
 def test_rewinding_an_empty_run(run: RunDirectory) -> None:
-    run.rewind("adapter", 0)
-    assert run.metrics() == []
+    run.metrics.rewind("adapter", 0)
+    assert run.metrics.rows() == []
 
 
 def test_a_line_that_was_cut_off_is_dropped(run: RunDirectory, caplog: pytest.LogCaptureFixture) -> None:
-    run.log("adapter", 1, loss=2.0)
+    run.metrics.log("adapter", 1, loss=2.0)
     with (run.path / "metrics.jsonl").open("a") as file:
         file.write('{"phase": "adapter", "st')
     again = RunDirectory.create(run.path, RECIPE, resume=True)
     assert "the last line was cut off" in caplog.text
-    again.log("adapter", 2, loss=1.0)
+    again.metrics.log("adapter", 2, loss=1.0)
     again.close()
     assert [row["step"] for row in lines(run)] == [1, 2]
 
 
 def test_a_malformed_line_is_named(run: RunDirectory) -> None:
-    run.log("adapter", 1, loss=2.0)
+    run.metrics.log("adapter", 1, loss=2.0)
     with (run.path / "metrics.jsonl").open("a") as file:
         file.write("nonsense\n")
     with pytest.raises(ValueError, match=r"metrics\.jsonl, line 2: not a JSON object with phase and step"):
-        run.metrics()
+        run.metrics.rows()
 
 
 def test_curves_have_one_panel_a_metric(run: RunDirectory) -> None:
     assert run.draw_curves() is None
     sizes = []
     for step in range(1, 40):
-        run.log("adapter", step, loss=1 / step)
-    run.log("joint", 1, loss=float("nan"))
+        run.metrics.log("adapter", step, loss=1 / step)
+    run.metrics.log("joint", 1, loss=float("nan"))
     for name in ("auroc", "ndcg", "empty"):
-        run.log("joint", 2, **{name: float("nan") if name == "empty" else 0.5})
+        run.metrics.log("joint", 2, **{name: float("nan") if name == "empty" else 0.5})
         path = run.draw_curves()
         with Image.open(path) as image:
             sizes.append(image.size)
@@ -160,10 +160,10 @@ def test_smoothing_begins_at_the_first_value() -> None:
 def test_checkpoints_round_trip(run: RunDirectory) -> None:
     weight = torch.arange(6.0).reshape(2, 3)
     state = {"model.weight": weight, "tied/weight": weight, "turned": weight.T, "rng": torch.get_rng_state()}
-    assert run.latest_checkpoint("adapter") is None
-    run.save_checkpoint("adapter", 7, state, {"epoch": 1, "best": 0.5})
+    assert run.checkpoints.latest("adapter") is None
+    run.checkpoints.save("adapter", 7, state, {"epoch": 1, "best": 0.5})
     weight.add_(100)
-    step, loaded, meta = run.latest_checkpoint("adapter")
+    step, loaded, meta = run.checkpoints.latest("adapter")
     assert (step, meta) == (7, {"epoch": 1, "best": 0.5})
     assert loaded["model.weight"].tolist() == [[0, 1, 2], [3, 4, 5]]
     assert loaded["tied/weight"].tolist() == [[0, 1, 2], [3, 4, 5]]
@@ -179,12 +179,12 @@ def test_the_last_two_checkpoints_of_a_phase_are_kept(run: RunDirectory) -> None
     leftover = run.path / "checkpoints" / "adapter" / ".step-5.abc.partial"
     leftover.mkdir(parents=True)
     for step in (9, 10, 100):
-        run.save_checkpoint("adapter", step, {"x": torch.tensor(step)}, {})
-    run.save_checkpoint("joint", 1, {"x": torch.tensor(1)}, {})
+        run.checkpoints.save("adapter", step, {"x": torch.tensor(step)}, {})
+    run.checkpoints.save("joint", 1, {"x": torch.tensor(1)}, {})
     kept = sorted(path.name for path in (run.path / "checkpoints").glob("*/*"))
     assert kept == ["step-1", "step-10", "step-100"]
     assert not leftover.exists()
-    step, state, _ = run.latest_checkpoint("adapter")
+    step, state, _ = run.checkpoints.latest("adapter")
     assert (step, state["x"].item()) == (100, 100)
 
 
@@ -210,14 +210,14 @@ def cut_off(path: Path) -> None:
 )
 def test_a_damaged_checkpoint_is_named_and_not_skipped(run: RunDirectory, file: str, damage) -> None:
     for step in (1, 2):
-        run.save_checkpoint("adapter", step, {"x": torch.tensor([1.0, 2.0])}, {})
+        run.checkpoints.save("adapter", step, {"x": torch.tensor([1.0, 2.0])}, {})
     damage(run.path / "checkpoints" / "adapter" / "step-2" / file)
     with pytest.raises(ValueError, match=r"checkpoints/adapter/step-2 is damaged .* Remove it to go on"):
-        run.latest_checkpoint("adapter")
+        run.checkpoints.latest("adapter")
 
 
 def test_the_tensors_of_a_checkpoint_are_plain_safetensors(run: RunDirectory) -> None:
-    path = run.save_checkpoint("adapter", 1, {"x": torch.tensor([1.0])}, {}) / "state.safetensors"
+    path = run.checkpoints.save("adapter", 1, {"x": torch.tensor([1.0])}, {}) / "state.safetensors"
     (header,) = struct.unpack("<Q", path.read_bytes()[:8])
     assert json.loads(path.read_bytes()[8 : 8 + header])["x"]["shape"] == [1]
     assert load_file(path)["x"].item() == 1.0
@@ -250,10 +250,10 @@ def test_adamw_goes_on_exactly_where_it_was(run: RunDirectory) -> None:
     optimizer.param_groups[0]["lr"] = 1 / 3  # as a schedule leaves it: no number that float32 holds
     state = {f"model.{name}": tensor for name, tensor in layer.state_dict().items()}
     state |= {f"optimiser.{name}": tensor for name, tensor in optimiser_tensors(optimizer).items()}
-    run.save_checkpoint("adapter", 3, state, {})
+    run.checkpoints.save("adapter", 3, state, {})
     take_steps(layer, optimizer, seed=1)
 
-    _, loaded, _ = run.latest_checkpoint("adapter")
+    _, loaded, _ = run.checkpoints.latest("adapter")
     other = nn.Linear(3, 2)
     other.load_state_dict({name: loaded[f"model.{name}"] for name in ("weight", "bias")})
     resumed = adamw(other)

@@ -1,5 +1,7 @@
 """Training lists: for each query a labelled positive, candidates drawn from the mined ones, and random passages."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,6 +49,30 @@ class Lists:
     target: np.ndarray
     known: np.ndarray
     retrieved: np.ndarray
+
+
+def draw_set(sets: Sequence[CandidateSet], generator: np.random.Generator) -> int:
+    """
+    Draw the number of a set, by its weight and the root of its size: a large one teaches more, and does not drown the
+    others.
+
+    :param sets: The sets.
+    :param generator: Source of the draw.
+    """
+    odds = np.asarray([data.weight * math.sqrt(len(data)) for data in sets])
+    return int(generator.choice(len(sets), p=odds / odds.sum()))
+
+
+def draw_queries(data: CandidateSet, count: int, generator: np.random.Generator) -> np.ndarray:
+    """
+    Draw queries of a set; each at most once, if there are enough.
+
+    :param data: The set.
+    :param count: How many.
+    :param generator: Source of the draw.
+    :returns: Their rows, shape ``[count]``.
+    """
+    return generator.choice(len(data), size=count, replace=len(data) < count)
 
 
 def draw_lists(

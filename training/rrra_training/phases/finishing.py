@@ -1,29 +1,72 @@
 """From trained weights to a model directory: fits on dev, figures, model card."""
 
-from collections.abc import Sequence
-from pathlib import Path
+import json
 from typing import Any
 
-import numpy as np
+import torch
 from torch import nn
 
-from rrra_haystack.model.adapter.adapter import RelationAwareAdapter
-from rrra_haystack.model.adapter.parts import AdapterConfig
+from rrra_haystack.files import atomic_write
 from rrra_haystack.model.config import RRRAConfig
 from rrra_haystack.model.detection import Detection
 from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_training.candidates.sets import CandidateSet
+from rrra_training.judging.detection import can_fit_detection
+from rrra_training.judging.detector import Detector
 from rrra_training.judging.fitting import Fit
-from rrra_training.judging.projecting import ProjectedStates
-from rrra_training.judging.verdicts import Verdicts, judge
 from rrra_training.phases.adapter.learner import AdapterLearner
+from rrra_training.phases.adapter.taking_over import detection_at_start
+from rrra_training.phases.dev_figures import encoder_figures, fit_and_measure
+from rrra_training.phases.model_card import model_card
+from rrra_training.phases.workshop import Workshop
 from rrra_training.recipe.recipe import Recipe
 
 MODEL = "model"
 
 
-def assemble(
+def finish(workshop: Workshop, encoder: Encoder, name: str, learner: AdapterLearner, *, rounds: int = 0) -> None:
+    """
+    Fit on dev, measure there, and write the model directory in one step; only the main process may.
+
+    :param workshop: The recipe at work.
+    :param encoder: The encoder.
+    :param name: What the model calls it.
+    :param learner: The adapter.
+    :param rounds: Rounds of phase 3 that went before. A model of as many or more, which an interrupted run has
+        written, stays.
+    """
+    recipe, run = workshop.recipe, workshop.run
+    last = recipe.joint.rounds if recipe.joint is not None else 0
+    written = any(run.done(f"{MODEL}-{number}") is not None for number in range(rounds, last + 1))
+    if written and (run.path / MODEL).is_dir():
+        return
+    dev = workshop.sets_here(encoder, recipe.dev)
+    if workshop.encoder_alone:
+        _write_figures(workshop, encoder_figures(dev))
+        return
+    figures, fitted = fit_and_measure(workshop, encoder, learner, dev)
+    model = _assemble(encoder, name, learner, recipe, fitted, _detection(workshop, encoder, learner, dev))
+    include_encoder = name != recipe.encoder
+    card = model_card(recipe, figures, include_encoder=include_encoder, parameters=_parameters(model))
+    model.save(run.path / MODEL, include_encoder=include_encoder, dtype=torch.float16, model_card=card)
+    _write_figures(workshop, figures)
+    run.mark_done(f"{MODEL}-{rounds}")
+
+
+def _detection(workshop: Workshop, encoder: Encoder, learner: AdapterLearner, dev: list[CandidateSet]) -> Detection:
+    """Detection of false negatives, fitted to the adapter where that is possible."""
+    recipe = workshop.recipe
+    # On queries that the adapter learned from, its scores say more than they will say on others.
+    known = dev if can_fit_detection(dev) else [*workshop.sets_here(encoder, recipe.train), *dev]
+    default = detection_at_start(workshop.run)
+    with Detector(
+        learner.adapter, learner.projection, known, workshop.cache, seed=recipe.seed, default=default
+    ) as detector:  # fmt: skip
+        return detector.detection
+
+
+def _assemble(
     encoder: Encoder, name: str, learner: AdapterLearner, recipe: Recipe, fitted: Fit, detection: Detection
 ) -> RRRAModel:
     """The model made of an encoder, trained weights, what was fitted on dev, and detection."""
@@ -46,31 +89,11 @@ def assemble(
     return model
 
 
-def token_match(encoder: Encoder, data: CandidateSet, raw: ProjectedStates) -> Verdicts:
-    """The plain token match of unprojected states: the mean over the query tokens."""
-    plain = AdapterConfig(pooled_dim=encoder.dimension, token_dim=encoder.hidden_size, contrast_weighting=False)
-    return judge(RelationAwareAdapter(plain).eval(), None, data, raw, "int8")
-
-
-def by_passages(dev: Sequence[CandidateSet]) -> list[list[CandidateSet]]:
-    """Sets in groups that share their passages."""
-    groups: dict[Path, list[CandidateSet]] = {}
-    for data in dev:
-        groups.setdefault(data.passages.path, []).append(data)
-    return list(groups.values())
-
-
-def about(data: CandidateSet) -> dict[str, Any]:
-    """How large a set is."""
-    return {"queries": len(data), "documents": len(data.passages)}
-
-
-def means(values: dict[str, np.ndarray]) -> dict[str, float]:
-    """Means over queries."""
-    return {name: round(float(own.mean()), 5) for name, own in values.items()}
-
-
-def count(model: RRRAModel) -> int:
+def _parameters(model: RRRAModel) -> int:
     """The number of parameters beside the encoder's."""
     own: list[nn.Module] = [model.adapter, *([model.projection] if model.projection is not None else [])]
     return sum(parameter.numel() for module in own for parameter in module.parameters())
+
+
+def _write_figures(workshop: Workshop, figures: dict[str, Any]) -> None:
+    atomic_write(workshop.run.path / "dev.json", json.dumps(figures, indent=2) + "\n")

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rrra_training.candidates.lists import ListConfig, draw_lists
+from rrra_training.candidates.lists import ListConfig, draw_lists, draw_set
 from rrra_training.candidates.sets import CandidateSet, relevance_of
+from rrra_training.phases.adapter.losses import listwise_loss
 
 _LISTS_AT_ONCE = 64
 
@@ -84,19 +85,15 @@ def bilinear_head(
     nn.init.zeros_(layer.weight)
     log_scale = nn.Parameter(torch.tensor(20.0).log())
     optimiser = torch.optim.Adam([*layer.parameters(), log_scale], lr=learning_rate)
-    odds = np.sqrt([len(data) for data in train])
     for step in range(steps):
         generator = np.random.default_rng([seed, step])
-        data = train[int(generator.choice(len(train), p=odds / odds.sum()))]
+        data = train[draw_set(train, generator)]
         queries = generator.choice(len(data), size=min(_LISTS_AT_ONCE, len(data)), replace=False)
         drawn = draw_lists(data, queries, lists, generator, prior=prior)
         query = torch.from_numpy(data.queries.pooled[queries])
         contexts = torch.from_numpy(data.passages.pooled[drawn.rows])
         scores = torch.einsum("bd,bnd->bn", nn.functional.normalize(query + layer(query), dim=-1), contexts)
-        weights = (1 - torch.from_numpy(drawn.target)).clamp_min(1e-12).log()
-        weights[:, 0] = 0.0
-        logits = scores * log_scale.exp()
-        loss = (torch.logsumexp(logits + weights, dim=1) - logits[:, 0]).mean()
+        loss = listwise_loss(scores * log_scale.exp(), torch.from_numpy(drawn.target))
         optimiser.param_groups[0]["lr"] = learning_rate * (1 - step / steps)
         optimiser.zero_grad()
         loss.backward()

@@ -1,21 +1,19 @@
 """Which lists a step of phase 2 learns from."""
 
 import hashlib
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from torch import Tensor
 
 from rrra_haystack.files import atomic_directory
 from rrra_haystack.model.adapter.adapter import RelationAwareAdapter
 from rrra_haystack.model.adapter.observation import Outcome
 from rrra_haystack.model.adapter.parts import AdapterConfig
-from rrra_training.candidates.lists import Lists, draw_lists
+from rrra_training.candidates.lists import Lists, draw_lists, draw_queries, draw_set
 from rrra_training.candidates.sets import CandidateSet
 from rrra_training.judging.projecting import projected
 from rrra_training.judging.verdicts import judge
@@ -28,33 +26,48 @@ _CLASS_RATIO_LISTS = 2048
 
 
 @dataclass(frozen=True)
-class LearningBatch:
-    """A set, the lists drawn from it, and what this process is to do of them."""
+class DrawnLists:
+    """
+    The lists of a step.
+
+    :param data: The set that they are drawn from.
+    :param lists: The lists.
+    :param share: Numbers of those that this process learns from.
+    """
 
     data: CandidateSet
     lists: Lists
     share: range
 
 
-def drawn_batches(
+def draw_steps(
     sets: Sequence[CandidateSet],
     config: AdapterTraining,
+    *,
     prior: float,
     seed: int,
-    begin: int,
-    orders: Sequence[np.ndarray] | None,
-    process: PartialState,
-) -> Iterator["LearningBatch"]:
-    """The batches after step `begin`; each depends on the seed and its number alone, so resuming needs no state."""
+    begin: int = 0,
+    orders: Sequence[np.ndarray] | None = None,
+) -> Iterator[DrawnLists]:
+    """
+    Draw the lists of each step; they depend on the seed and the step's number alone, so that resuming needs no state.
+
+    :param sets: What to draw from.
+    :param config: How lists are put together, and how many steps there are.
+    :param prior: Relevance target of a candidate without evidence.
+    :param seed: Seed of the draws.
+    :param begin: Steps that were done before.
+    :param orders: Places of each set's candidates from hard to easy; the encoder's order if `None`.
+    """
+    process = processes()
     share = range(process.process_index, config.batch_size, process.num_processes)
-    odds = np.asarray([data.weight * math.sqrt(len(data)) for data in sets])
     for step in range(begin, config.steps):
         generator = np.random.default_rng([seed, step])
-        which = int(generator.choice(len(sets), p=odds / odds.sum()))
+        which = draw_set(sets, generator)
         data = sets[which]
-        queries = generator.choice(len(data), size=config.batch_size, replace=len(data) < config.batch_size)
+        queries = draw_queries(data, config.batch_size, generator)
         order = orders[which] if orders is not None else None
-        yield LearningBatch(data, draw_lists(data, queries, config.lists, generator, prior=prior, order=order), share)
+        yield DrawnLists(data, draw_lists(data, queries, config.lists, generator, prior=prior, order=order), share)
 
 
 def outcome_weights(sets: Sequence[CandidateSet], config: AdapterTraining, prior: float, seed: int) -> Tensor:
@@ -73,10 +86,17 @@ def outcome_weights(sets: Sequence[CandidateSet], config: AdapterTraining, prior
     return (counts.sum() / (len(Outcome) * counts.clamp_min(1.0))).float()
 
 
-def orders_at_start(
+def token_match_orders(
     learner: AdapterLearner, sets: Sequence[CandidateSet], cache: Path, *, show_progress: bool
 ) -> list[np.ndarray]:
-    """Places of each query's candidates by the adapter score at the start, which is the token match."""
+    """
+    Places of each set's candidates by the token match, with which an adapter begins, shape ``[Q, k]`` each.
+
+    :param learner: Its projection counts alone.
+    :param sets: The sets.
+    :param cache: Where the orders are kept.
+    :param show_progress: Show progress and the time left.
+    """
     orders = []
     for data in sets:
         weights = learner.projection.weight if learner.projection is not None else torch.zeros(1)

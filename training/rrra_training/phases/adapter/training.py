@@ -7,11 +7,10 @@ of the outcomes weighted by class ratio (arXiv 2508.11670), and the linear norma
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from tqdm.auto import tqdm
 
 from rrra_haystack.model.adapter.observation import Observation, StateTokens
@@ -20,109 +19,97 @@ from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.model.segments import Segments
 from rrra_training.candidates.sets import CandidateSet
 from rrra_training.judging.projecting import project
-from rrra_training.phases.adapter.drawing import LearningBatch, drawn_batches, orders_at_start, outcome_weights
+from rrra_training.phases.adapter.drawing import DrawnLists, draw_steps, outcome_weights, token_match_orders
 from rrra_training.phases.adapter.learner import PHASE, AdapterLearner, fresh_learner
-from rrra_training.phases.adapter.losses import losses_of
+from rrra_training.phases.adapter.losses import AdapterLoss, ListLabels
+from rrra_training.phases.workshop import Workshop
 from rrra_training.recipe.settings import AdapterTraining
-from rrra_training.runs.directory import RunDirectory
 from rrra_training.runs.processes import processes, sum_over_processes
 from rrra_training.runs.tensors import above, below, load_optimiser_tensors, optimiser_tensors
 
 
 def train_adapter(  # noqa: C901  (the loop reads best from top to bottom)
+    workshop: Workshop,
     encoder: Encoder,
     sets: Sequence[CandidateSet],
-    config: AdapterTraining,
-    run: RunDirectory,
-    cache: Path,
     *,
-    prior: float,
-    seed: int = 0,
     phase: str = PHASE,
+    steps: int | None = None,
     start: AdapterLearner | None = None,
-    show_progress: bool = False,
 ) -> AdapterLearner:
     """
     Train an adapter, or go on from the last checkpoint.
 
+    :param workshop: The recipe at work.
     :param encoder: The encoder that the sets were encoded with.
     :param sets: What to learn from.
-    :param config: How.
-    :param run: Where checkpoints and metrics go.
-    :param cache: Where temporary files go.
-    :param prior: Relevance target of a candidate without evidence.
-    :param seed: Seed of the initialisation and of every draw.
     :param phase: Name under which checkpoints and metrics are kept.
+    :param steps: Batches to train on; as many as the recipe says if `None`.
     :param start: Weights to begin with; fresh ones if `None`.
-    :param show_progress: Show progress and the time left.
     """
-    torch.manual_seed(seed)
-    learner = start if start is not None else fresh_learner(encoder, sets, config, seed)
-    process = processes()
-    checkpoint = run.latest_checkpoint(phase)
-    begin = checkpoint[0] if checkpoint is not None else 0
+    recipe, run, process = workshop.recipe, workshop.run, processes()
+    config, prior = recipe.adapter, recipe.evidence.prior
+    if steps is not None:
+        config = config.model_copy(update={"steps": steps})
+    torch.manual_seed(recipe.seed)
+    learner = start if start is not None else fresh_learner(encoder, sets, config, recipe.seed)
+    checkpoint = run.checkpoints.latest(phase)
+    begin = checkpoint.step if checkpoint is not None else 0
     if checkpoint is not None and run.done(phase) is not None and begin >= config.steps:
-        learner.load_state_dict(below("model/", checkpoint[1]))
+        learner.load_state_dict(below("model/", checkpoint.state))
         return learner.eval()
     orders = None
     if config.hard_lists:
         # By the weights at the start, which a resumed run has at this point alone.
-        orders = orders_at_start(learner, sets, cache, show_progress=show_progress)
+        orders = token_match_orders(learner, sets, workshop.cache, show_progress=workshop.show_progress)
     optimiser = torch.optim.AdamW(_groups(learner, config), betas=(0.9, 0.98))
     if checkpoint is not None:
-        learner.load_state_dict(below("model/", checkpoint[1]))
-        load_optimiser_tensors(optimiser, below("optimiser/", checkpoint[1]))
+        learner.load_state_dict(below("model/", checkpoint.state))
+        load_optimiser_tensors(optimiser, below("optimiser/", checkpoint.state))
     if process.is_main_process:
-        run.rewind(phase, begin)
-    class_weights = outcome_weights(sets, config, prior, seed)
-    draws = drawn_batches(sets, config, prior, seed, begin, orders, process)
+        run.metrics.rewind(phase, begin)
+    loss = AdapterLoss(config, prior, outcome_weights(sets, config, prior, recipe.seed))
     progress = tqdm(
-        draws, total=config.steps, initial=begin, desc="Training the adapter", unit="step",
-        disable=not (show_progress and process.is_main_process),
+        draw_steps(sets, config, prior=prior, seed=recipe.seed, begin=begin, orders=orders),
+        total=config.steps, initial=begin, desc="Training the adapter", unit="step",
+        disable=not (workshop.show_progress and process.is_main_process),
     )  # fmt: skip
     learner.train()
     for parameter in learner.parameters():
         # All processes hold all gradients, whichever parts their share of a batch reaches.
         parameter.grad = torch.zeros_like(parameter)
-    for step, batch in enumerate(progress, start=begin + 1):
+    for step, drawn in enumerate(progress, start=begin + 1):
         kind = config.codes[step % len(config.codes)]
         for group in optimiser.param_groups:
             group["lr"] = group["highest"] * _schedule(step, config)
         optimiser.zero_grad(set_to_none=False)
-        losses = accumulate_gradients(learner, batch, config, kind, class_weights, prior)
+        losses = _add_gradients(learner, drawn, loss, kind)
         _share_gradients(learner, losses)
         norm = nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
         optimiser.step()
         if not process.is_main_process:
             continue
         values = {name: value / config.batch_size for name, value in losses.items()}
-        run.log(phase, step, **values, gradient_norm=float(norm), learning_rate=optimiser.param_groups[0]["lr"])
+        run.metrics.log(phase, step, **values, gradient_norm=float(norm), learning_rate=optimiser.param_groups[0]["lr"])
         progress.set_postfix(loss=f"{values['loss']:.3f}", refresh=False)
         if step % config.save_steps == 0 or step == config.steps:
             state = above("model/", learner.state_dict()) | above("optimiser/", optimiser_tensors(optimiser))
-            run.save_checkpoint(phase, step, state, {})
+            run.checkpoints.save(phase, step, state, {})
     if process.is_main_process:
         run.mark_done(phase, steps=config.steps, processes=process.num_processes)
     return learner.eval()
 
 
-def accumulate_gradients(
-    learner: AdapterLearner,
-    batch: "LearningBatch",
-    config: AdapterTraining,
-    kind: CodeKind,
-    class_weights: Tensor,
-    prior: float,
-) -> dict[str, float]:
+def _add_gradients(learner: AdapterLearner, drawn: DrawnLists, loss: AdapterLoss, kind: CodeKind) -> dict[str, float]:
     """
-    Add the gradients of this process's share of a batch.
+    Add the gradients of this process's share of the lists.
 
-    The gradient is that of the mean over the whole batch, whatever the number of processes.
+    The gradient is that of the mean over all lists, whatever the number of processes.
 
     :returns: Sums of the losses over the share.
     """
-    data, lists = batch.data, batch.lists
-    share = np.asarray(batch.share, dtype=np.int64)
+    data, lists = drawn.data, drawn.lists
+    share = np.asarray(drawn.share, dtype=np.int64)
     if not len(share):
         return dict.fromkeys(("loss", "ranking", "outcome", "normalisation"), 0.0)
     rows, inverse = np.unique(lists.rows[share], return_inverse=True)
@@ -148,26 +135,14 @@ def accumulate_gradients(
             tokens=tokens,
             query_states=query_states[at],
         )
-        parts = losses_of(
-            learner.adapter(observation),
-            observation,
-            torch.from_numpy(lists.target[number]),
-            torch.from_numpy(lists.known[number]),
-            torch.from_numpy(lists.retrieved[number]),
-            learner.log_scale,
-            config,
-            class_weights,
-            prior,
-        )
-        loss = (
-            config.ranking_weight * parts["ranking"]
-            + config.outcome_weight * parts["outcome"]
-            + config.normalisation_weight * parts["normalisation"]
-        )
-        total = total + loss
-        for name, value in {"loss": loss, **parts}.items():
+        labels = ListLabels(
+            *(torch.from_numpy(part[number]) for part in (lists.target, lists.known, lists.retrieved))
+        )  # fmt: skip
+        losses = loss.of_list(learner, observation, labels)
+        total = total + losses["loss"]
+        for name, value in losses.items():
             sums[name] = sums.get(name, 0.0) + float(value.detach())
-    (total / config.batch_size).backward()
+    (total / loss.config.batch_size).backward()
     return sums
 
 

@@ -34,7 +34,7 @@ class KnownPositivesSampler(DefaultBatchSampler):
         order = self._endless_order(generator)
         waiting: list[int] = []
         for _ in range(len(self)):
-            batch = _Batch(self.pairs)
+            batch = _FittingPairs(self.pairs)
             # What waits goes first, in its order.
             waiting = [pair for pair in waiting if len(batch.members) == self.batch_size or not batch.add(pair)]
             in_vain = 0
@@ -53,7 +53,7 @@ class KnownPositivesSampler(DefaultBatchSampler):
             yield from generator.permutation(len(self.pairs)).tolist()
 
 
-class _Batch:
+class _FittingPairs:
     """A batch that takes only pairs that do not disturb one another."""
 
     def __init__(self, pairs: TrainingPairs) -> None:

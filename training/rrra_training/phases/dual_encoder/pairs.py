@@ -21,7 +21,7 @@ class PairSource:
     :param weight: How often its pairs come in an epoch, relative to those of other sets.
     """
 
-    data: "RetrievalData"
+    data: RetrievalData
     split: str = "train"
     limit: int | None = None
     weight: float = 1.0
@@ -79,7 +79,7 @@ def training_pairs(sources: Sequence[PairSource], *, hard_negatives: int = 0, se
         fill = list(dict.fromkeys(passage for query in queries for passage in query.relevant))
         for query in queries:
             for positive in query.relevant:
-                wrong = _draw(query.named, fill, barred=relevant[query.text], count=hard_negatives, rng=rng)
+                wrong = _hard_negatives(query.named, fill, barred=relevant[query.text], count=hard_negatives, rng=rng)
                 if len(wrong) < hard_negatives:
                     msg = (
                         f"{one.data.name} has too few passages for {hard_negatives} hard negatives a query. "
@@ -148,7 +148,9 @@ def _queries(
     return queries
 
 
-def _draw(named: list[int], fill: list[int], *, barred: set[int], count: int, rng: random.Random) -> list[int]:
+def _hard_negatives(
+    named: list[int], fill: list[int], *, barred: set[int], count: int, rng: random.Random
+) -> list[int]:
     """Draw from the named negatives, and from other passages what is missing."""
     allowed = [passage for passage in named if passage not in barred]
     chosen = rng.sample(allowed, min(count, len(allowed)))

@@ -28,11 +28,12 @@ from rrra_haystack.pretrained import resolve_encoder
 from rrra_training.phases.dropout import set_dropout
 from rrra_training.phases.dual_encoder.batches import KnownPositivesSampler
 from rrra_training.phases.dual_encoder.pairs import PairSource, TrainingPairs, training_pairs
+from rrra_training.phases.workshop import Workshop
 from rrra_training.recipe.settings import DualEncoderConfig
 from rrra_training.runs.checkpoints import trainer_checkpoint
 from rrra_training.runs.directory import RunDirectory
 
-PHASE = "dual_encoder"
+PHASE, ENCODER = "dual_encoder", "encoder"
 
 
 class _Trainer(SentenceTransformerTrainer):
@@ -86,38 +87,29 @@ class _Recorder(TrainerCallback):
         logs = kwargs["logs"]
         if state.is_world_process_zero and "loss" in logs:
             values = {name: logs[name] for name in ("loss", "grad_norm", "learning_rate") if name in logs}
-            self.run.log(PHASE, state.global_step, **values)
+            self.run.metrics.log(PHASE, state.global_step, **values)
 
 
-def train_dual_encoder(
-    model: str,
-    sources: Sequence[PairSource],
-    config: DualEncoderConfig,
-    run: RunDirectory,
-    *,
-    resume: bool = False,
-    show_progress: bool = False,
-) -> Path:
+def train_dual_encoder(workshop: Workshop, sources: Sequence[PairSource], *, resume: bool = False) -> Path:
     """
     Train a dual encoder.
 
     Runs in bfloat16 where the device computes it natively; the weights stay in float32. Under ``accelerate launch``
     each process trains on batches of its own, and the first one writes.
 
-    :param model: The encoder to start from: a directory, a hub id or ``all-MiniLM-L6-v2``.
+    :param workshop: The recipe at work, with a phase 1; it begins with the recipe's encoder.
     :param sources: The sets to learn from.
-    :param config: How.
-    :param run: Where losses, checkpoints and the encoder are kept.
-    :param resume: Go on from the last checkpoint in `run`, or return at once if the phase is finished.
-    :param show_progress: Show progress and the time left.
+    :param resume: Go on from the last checkpoint of the run, or return at once if the phase is finished.
     :returns: ``encoder/`` in the run's directory, a sentence-transformers model.
     :raises ValueError: If a set has no pair of a query and a relevant passage, or lacks the negatives asked for.
     """
-    target = run.path / "encoder"
+    config, run = workshop.recipe.dual_encoder, workshop.run
+    assert config is not None
+    target = run.path / ENCODER
     if resume and run.done(PHASE) is not None and target.is_dir():
         return target
     pairs = training_pairs(sources, hard_negatives=config.hard_negatives, seed=config.seed)
-    encoder = SentenceTransformer(resolve_encoder(model), model_kwargs={"dtype": torch.float32})
+    encoder = SentenceTransformer(resolve_encoder(workshop.recipe.encoder), model_kwargs={"dtype": torch.float32})
     full_length = encoder.max_seq_length
     encoder.max_seq_length = min(config.max_length, full_length or config.max_length)
     if config.dropout is not None:
@@ -126,7 +118,7 @@ def train_dual_encoder(
     trainer = _Trainer(
         pairs,
         model=encoder,
-        args=_arguments(config, encoder, pairs, work, show_progress=show_progress),
+        args=_arguments(config, encoder, pairs, work, show_progress=workshop.show_progress),
         loss=_loss(encoder, config),
         callbacks=[_Recorder(run)],
     )
@@ -134,7 +126,7 @@ def train_dual_encoder(
     checkpoint = trainer_checkpoint(work) if resume else None
     first = trainer.is_world_process_zero()
     if first:
-        run.rewind(PHASE, checkpoint[0] if checkpoint else 0)
+        run.metrics.rewind(PHASE, checkpoint[0] if checkpoint else 0)
     trainer.train(resume_from_checkpoint=str(checkpoint[1]) if checkpoint else None)
     if first:
         encoder.max_seq_length = full_length

@@ -1,30 +1,40 @@
-"""One step of phase 3: contrastive loss and adapter loss."""
+"""Gradients of a batch of phase 3: contrastive loss and, beside it, the adapter loss."""
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rrra_haystack.model.adapter.observation import Observation, StateTokens
+from rrra_haystack.model.adapter.observation import Observation, Outcome, StateTokens
 from rrra_haystack.model.encoder import EncodedBatch, Encoder, native_dtype
 from rrra_haystack.model.segments import Segments
 from rrra_training.candidates.sets import CandidateSet
 from rrra_training.judging.projecting import project
 from rrra_training.phases.adapter.learner import AdapterLearner
-from rrra_training.phases.adapter.losses import losses_of
+from rrra_training.phases.adapter.losses import AdapterLoss, ListLabels
 from rrra_training.recipe.recipe import Recipe
-from rrra_training.recipe.settings import AdapterTraining, JointTraining
 
 
-def train_step(
+def add_gradients(
+    recipe: Recipe,
     encoder: Encoder,
     learner: AdapterLearner,
     data: CandidateSet,
     queries: np.ndarray,
     lists: np.ndarray,
-    config: JointTraining,
-    recipe: "Recipe",
 ) -> dict[str, float]:
-    """Gradients of one batch."""
+    """
+    Add the gradients of a batch to those of encoder and adapter.
+
+    :param recipe: The recipe, with a phase 3.
+    :param encoder: The encoder.
+    :param learner: The adapter.
+    :param data: The set that the batch is drawn from.
+    :param queries: Rows of the queries, shape ``[B]``.
+    :param lists: Rows of the passages of each, shape ``[B, n]``; the first is the labelled positive, -1 is none.
+    :returns: The losses.
+    """
+    config = recipe.joint
+    assert config is not None
     rows = np.unique(lists[lists >= 0])
     kind = native_dtype(encoder.device)
     with torch.autocast(encoder.device.type, dtype=kind, enabled=kind != torch.float32):
@@ -40,7 +50,8 @@ def train_step(
     contrastive = config.loss(query_vectors @ contexts.T, labels.to(contexts.device))
     total, values = contrastive, {"contrastive": float(contrastive.detach())}
     if config.adapter_weight:
-        adapter = _adapter_loss(learner, asked, read, lists, rows, recipe.adapter, recipe.evidence.prior)
+        loss = AdapterLoss(recipe.adapter, recipe.evidence.prior, torch.ones(len(Outcome)))
+        adapter = _adapter_loss(learner, asked, read, lists, rows, loss)
         total = total + config.adapter_weight * adapter
         values["adapter"] = float(adapter.detach())
     total.backward()
@@ -53,11 +64,10 @@ def _adapter_loss(
     read: EncodedBatch,
     lists: np.ndarray,
     rows: np.ndarray,
-    config: AdapterTraining,
-    prior: float,
+    loss: AdapterLoss,
 ) -> Tensor:
     """Mean adapter loss of the lists, from token states that carry the encoder's gradient."""
-    states = project(read.states, learner.projection, config.codes[0]).split(read.lengths.tolist())
+    states = project(read.states, learner.projection, loss.config.codes[0]).split(read.lengths.tolist())
     query_tokens = project(asked.states, learner.projection).split(asked.lengths.tolist())
     query_states = project(asked.states, None).split(asked.lengths.tolist())
     total = read.pooled.new_zeros(())
@@ -71,17 +81,10 @@ def _adapter_loss(
             query_states=query_states[number],
             tokens=StateTokens(torch.cat([states[place] for place in places]), Segments(lengths)),
         )
-        target = torch.full((len(places),), prior)
+        target = torch.full((len(places),), loss.prior)
         target[0] = 1.0
         known = torch.zeros(len(places), dtype=torch.bool)
         known[0] = True
-        parts = losses_of(
-            learner.adapter(observation), observation, target, known, torch.ones_like(known), learner.log_scale, config,
-            torch.ones(4), prior,
-        )  # fmt: skip
-        total = total + (
-            config.ranking_weight * parts["ranking"]
-            + config.outcome_weight * parts["outcome"]
-            + config.normalisation_weight * parts["normalisation"]
-        )
+        labels = ListLabels(target, known, retrieved=torch.ones_like(known))
+        total = total + loss.of_list(learner, observation, labels)["loss"]
     return total / len(lists)

@@ -1,0 +1,111 @@
+"""What is fitted and measured on dev: the encoder, untrained forms and the adapter, side by side."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rrra_haystack.model.adapter.adapter import RelationAwareAdapter
+from rrra_haystack.model.adapter.parts import AdapterConfig
+from rrra_haystack.model.encoder import Encoder
+from rrra_training.candidates.sets import CandidateSet
+from rrra_training.judging.fitting import LEXICAL_WEIGHTS, Fit, fit, fused, measured
+from rrra_training.judging.projecting import ProjectedStates, projected
+from rrra_training.judging.verdicts import Verdicts, judge
+from rrra_training.phases.adapter.learner import AdapterLearner
+from rrra_training.phases.workshop import Workshop
+
+_FORMS = ("match alone", "equal sum")
+
+
+def encoder_figures(dev: Sequence[CandidateSet]) -> dict[str, Any]:
+    """Figures of what the encoder retrieves for the dev queries."""
+    return {
+        "sets": {data.name: _about(data) | {"systems": {"encoder": _measures(data, data.mined.scores)}} for data in dev}
+    }
+
+
+def fit_and_measure(
+    workshop: Workshop, encoder: Encoder, learner: AdapterLearner, dev: Sequence[CandidateSet]
+) -> tuple[dict[str, Any], Fit]:
+    """
+    Fit both weights and the calibration on the dev sets, and measure there.
+
+    :param workshop: The recipe at work.
+    :param encoder: The encoder that the sets were encoded with.
+    :param learner: The adapter.
+    :param dev: The sets.
+    :returns: Figures of each set, and what was fitted.
+    """
+    config = workshop.recipe.adapter
+    kinds = config.codes
+    verdicts, untrained = _judge(workshop, encoder, learner, dev)
+    figures: dict[str, Any] = {}
+    floors = {}
+    for data in dev:
+        match = untrained[data.name]
+        scores = {"encoder": match.base, "match alone": match.adapter, "equal sum": fused(match, 1.0)}
+        systems = {label: _measures(data, own) for label, own in scores.items()}
+        figures[data.name] = _about(data) | {"systems": systems}
+        floors[data.name] = max(systems[form]["nDCG@10"] for form in _FORMS)
+    # int8 is what the model is fitted for if it was trained for it: its scores are the finer ones.
+    first = config.code if config.code in kinds else kinds[0]
+    weights = LEXICAL_WEIGHTS if config.lexical_match else (0.0,)
+    fitted = fit(dev, verdicts[first], floors, lexical_weights=weights)
+    for data in dev:
+        own = figures[data.name]
+        for kind in kinds:
+            both = fused(verdicts[kind][data.name], fitted.fusion_weight, fitted.lexical_weight)
+            own["systems"][f"rrra {kind}"] = _measures(data, both)
+        if fitted.lexical_weight:
+            wordless = fused(verdicts[first][data.name], fitted.fusion_weight)
+            own["systems"][f"rrra {first} without words"] = _measures(data, wordless)
+        own["calibration_error"] = fitted.calibration_error[data.name]
+        own["ndcg_by_fusion_weight"] = fitted.table[data.name]
+    chosen = {"fusion_weight": fitted.fusion_weight, "lexical_weight": fitted.lexical_weight}
+    return {**chosen, "sets": figures}, fitted
+
+
+def _judge(
+    workshop: Workshop, encoder: Encoder, learner: AdapterLearner, dev: Sequence[CandidateSet]
+) -> tuple[dict[str, dict[str, Verdicts]], dict[str, Verdicts]]:
+    """Verdicts of the adapter by kind of codes and set, and those of the untrained token match by set."""
+    verdicts: dict[str, dict[str, Verdicts]] = {kind: {} for kind in workshop.recipe.adapter.codes}
+    untrained: dict[str, Verdicts] = {}
+    for group in _by_passages(dev):
+        with ExitStack() as stack:
+            own = stack.enter_context(projected(group[0].passages, learner.projection, workshop.cache))
+            raw = stack.enter_context(projected(group[0].passages, None, workshop.cache))
+            for data in group:
+                for kind in workshop.recipe.adapter.codes:
+                    verdicts[kind][data.name] = judge(
+                        learner.adapter, learner.projection, data, own, kind, show_progress=workshop.show_progress
+                    )
+                untrained[data.name] = _token_match(encoder, data, raw)
+    return verdicts, untrained
+
+
+def _token_match(encoder: Encoder, data: CandidateSet, raw: ProjectedStates) -> Verdicts:
+    """The plain token match of unprojected states: the mean over the query tokens."""
+    plain = AdapterConfig(pooled_dim=encoder.dimension, token_dim=encoder.hidden_size, contrast_weighting=False)
+    return judge(RelationAwareAdapter(plain).eval(), None, data, raw, "int8")
+
+
+def _by_passages(dev: Sequence[CandidateSet]) -> list[list[CandidateSet]]:
+    """Sets in groups that share their passages."""
+    groups: dict[Path, list[CandidateSet]] = {}
+    for data in dev:
+        groups.setdefault(data.passages.path, []).append(data)
+    return list(groups.values())
+
+
+def _about(data: CandidateSet) -> dict[str, Any]:
+    """How large a set is."""
+    return {"queries": len(data), "documents": len(data.passages)}
+
+
+def _measures(data: CandidateSet, scores: np.ndarray) -> dict[str, float]:
+    """Means of all measures over the queries of a set."""
+    return {name: round(float(own.mean()), 5) for name, own in measured(data, scores).items()}
