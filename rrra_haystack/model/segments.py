@@ -1,4 +1,8 @@
-"""Maxima and means over runs of columns: the tokens of each document, or of each stretch of a document."""
+"""
+Maxima and sums over runs of columns: the tokens of each document, or of each stretch of a document.
+
+Values come as one row a vector and one column a token, and are fastest if they lie in memory token by token.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -63,7 +67,8 @@ class Segments:
         filled = np.flatnonzero(self.lengths)
         result = np.full((len(values), len(self)), empty, dtype=np.float32)
         if len(filled) and len(values):
-            result[:, filled] = np.maximum.reduceat(values.detach().cpu().numpy(), self.starts[filled], axis=1)
+            by_column = values.detach().cpu().numpy().T
+            result[:, filled] = np.maximum.reduceat(by_column, self.starts[filled], axis=0).T
         return torch.from_numpy(result).to(values.device)
 
     def maximum_of_stretches(self, values: Tensor) -> Tensor:
@@ -74,7 +79,7 @@ class Segments:
         :returns: Shape ``[v, b]``.
         """
         columns = self._columns_of_stretches.to(values.device)
-        return values.index_select(1, columns).view(len(values), len(self.stretches), STRETCH).amax(dim=2)
+        return values.T.index_select(0, columns).view(STRETCH, len(self.stretches), len(values)).amax(dim=0).T
 
     def total(self, values: Tensor) -> Tensor:
         """
@@ -93,15 +98,16 @@ class Segments:
         :returns: Shape ``[v, b]``.
         """
         before, after = (index.to(values.device) for index in self._neighbours)
-        wider = torch.maximum(values, values.index_select(1, before))
-        return torch.maximum(wider, values.index_select(1, after))
+        by_stretch = values.T
+        wider = torch.maximum(by_stretch, by_stretch.index_select(0, before))
+        return torch.maximum(wider, by_stretch.index_select(0, after)).T
 
     @cached_property
     def _columns_of_stretches(self) -> Tensor:
-        """Columns of each stretch, shape ``[b * 16]``; one that is shorter has its last column several times."""
+        """The first column of all stretches, then the second, shape ``[16 * b]``; a short one repeats its last."""
         stretches = self.stretches
-        within = np.minimum(np.arange(STRETCH), stretches.lengths[:, None] - 1)
-        return torch.from_numpy((stretches.starts[:, None] + within).reshape(-1))
+        within = np.minimum(np.arange(STRETCH)[:, None], stretches.lengths - 1)
+        return torch.from_numpy((stretches.starts + within).reshape(-1))
 
     @cached_property
     def _neighbours(self) -> tuple[Tensor, Tensor]:

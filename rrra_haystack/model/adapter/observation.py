@@ -53,7 +53,7 @@ class StateTokens:
 
     def similarity(self, vectors: Tensor) -> Tensor:
         """Cosines of vectors of length 1, shape ``[v, h]``, with all tokens, shape ``[v, T]``."""
-        return vectors @ self.states.T
+        return (self.states @ vectors.T).T
 
     def states_at(self, places: Tensor) -> Tensor:
         """States at places among the T tokens, shape ``[*places.shape, h]``; 0 where a place is -1."""

@@ -52,13 +52,13 @@ class Scan(nn.Module):
         """
         Score candidates from features of their tokens.
 
-        :param features: One row a feature, as the products come, shape ``[probes + 4, T]``.
+        :param features: One row a feature, in memory token by token, shape ``[probes + 4, T]``.
         :param segments: Which tokens belong to which of the n candidates.
         :returns: Shape ``[n]``.
         """
         first, last = self._layers
-        hidden = torch.addmm(first.bias[:, None], self._SCALE * first.weight, features)
-        scores = (last.weight @ nn.functional.gelu(hidden) + last.bias)[0] * self._SHARPNESS
+        hidden = torch.addmm(first.bias, features.T, self._SCALE * first.weight.T)
+        scores = last(nn.functional.gelu(hidden))[:, 0] * self._SHARPNESS
         # One shift for all candidates keeps the exponentials finite and cancels out.
         shift = scores.detach().max() if len(scores) else scores.new_zeros(())
         counts = torch.from_numpy(segments.lengths).to(scores).clamp_min(1)

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rrra_haystack.model.codes.kernel import KERNEL
 from rrra_haystack.model.codes.kinds import Quantiser
 from rrra_haystack.model.segments import Segments, ranges
 
@@ -50,10 +51,19 @@ class CodeBatch:
         return self.quantiser.bits == 1
 
     @cached_property
+    def _token_rows(self) -> Tensor:
+        """Which rows are tokens, shape ``[T]``."""
+        return torch.from_numpy(ranges(self.ends - self.lengths, self.lengths))
+
+    @cached_property
     def _token_values(self) -> Tensor:
         """What the rows of the tokens keep, shape ``[T, token_dim]``, int8."""
-        tokens = torch.from_numpy(ranges(self.ends - self.lengths, self.lengths))
-        return self.quantiser.values(torch.from_numpy(self.rows).index_select(0, tokens))
+        return self.quantiser.values(torch.from_numpy(self.rows).index_select(0, self._token_rows))
+
+    def _products(self, query: Tensor) -> Tensor:
+        """Products of what all rows keep with int8 vectors, shape ``[R, v]``, int32."""
+        # Rows of no document are multiplied too: that costs less than a copy of the others.
+        return KERNEL.product(self.quantiser.values(torch.from_numpy(self.rows)), query)
 
     def token_states(self) -> Tensor:
         """The token states as the codes keep them, one document after the other, shape ``[T, token_dim]``."""
@@ -67,20 +77,19 @@ class CodeBatch:
         :returns: Cosines, shape ``[n, m]``; -1 where a document has no token.
         """
         query, peak = _as_int8(query_states)
-        best = torch.full((len(query), len(self)), -1.0)
+        best = torch.full((len(self), len(query)), -1.0)
         filled = np.flatnonzero(self.lengths)
         if len(query) == 0 or len(filled) == 0:
-            return best.T
-        # Rows of no document are multiplied too: that costs less than a copy of the others.
-        products = _int8_product(query, self.quantiser.values(torch.from_numpy(self.rows)))
+            return best
+        products = self._products(query)
         # Segments: the tokens of a document, then what lies before the next one's tokens, which is skipped.
         bounds = np.stack([(self.ends - self.lengths)[filled], self.ends[filled]], axis=1).reshape(-1)
         # The last bound may lie behind the matrix; the last segment is then open.
         bounds = bounds[bounds < len(self.rows)]
-        maxima = torch.from_numpy(np.ascontiguousarray(np.maximum.reduceat(products.numpy(), bounds, axis=1)[:, ::2]))
+        maxima = torch.from_numpy(np.ascontiguousarray(np.maximum.reduceat(products.numpy(), bounds, axis=0)[::2]))
         maxima = self.quantiser.products(maxima, query)
-        best[:, filled] = maxima.float() * torch.from_numpy(self.token_scale[filled]) * (peak / 127)
-        return best.T
+        best[filled] = maxima.float() * torch.from_numpy(self.token_scale[filled])[:, None] * (peak / 127).T
+        return best
 
     @cached_property
     def segments(self) -> Segments:
@@ -97,13 +106,14 @@ class CodeBatch:
         Cosines of vectors with every token.
 
         :param vectors: Shape ``[v, token_dim]``; their lengths do not matter.
-        :returns: Shape ``[v, T]``.
+        :returns: Shape ``[v, T]``, in memory token by token.
         """
         query, peak = _as_int8(vectors)
         if len(query) == 0 or not self.lengths.any():
             return torch.zeros((len(query), int(self.lengths.sum())))
-        products = self.quantiser.products(_int8_product(query, self._token_values).float(), query)
-        return products.mul_(self._token_scales).mul_(peak / 127)
+        products = self._products(query).index_select(0, self._token_rows).float()
+        similarity = self.quantiser.products(products, query).mul_(self._token_scales[:, None]).mul_((peak / 127).T)
+        return similarity.T
 
     def states_at(self, places: Tensor) -> Tensor:
         """
@@ -129,11 +139,3 @@ def eight_bits(vectors: Tensor) -> Tensor:
     """Vectors as the scorer sees a query: of length 1, in eight bits a dimension; shape ``[v, h]``, float32."""
     codes, peak = _as_int8(vectors)
     return codes * (peak / 127)
-
-
-def _int8_product(query: Tensor, values: Tensor) -> Tensor:
-    """``query @ values.T`` of int8 matrices, exact, shape ``[m, R]``, int32."""
-    try:
-        return torch._int_mm(query, values.T)  # noqa: SLF001  (there is no public name for it)
-    except (AttributeError, RuntimeError, NotImplementedError):  # platforms without an integer kernel
-        return (query.float() @ values.T.float()).to(torch.int32)

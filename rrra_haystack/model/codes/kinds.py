@@ -60,12 +60,12 @@ class Quantiser(ABC):
         """
         Products of a query with token states before their scale.
 
-        :param products: Products of the query with the values, shape ``[m, R]``.
+        :param products: Products of the values with the query, shape ``[R, m]``.
         :param query: The query that was multiplied, shape ``[m, token_dim]``, int8.
         """
         if self._is_plain:
             return products
-        return products * self.step + self.offset * query.sum(dim=1, dtype=torch.int64)[:, None]
+        return products * self.step + self.offset * query.sum(dim=1, dtype=torch.int64)
 
     @property
     def _is_plain(self) -> bool:
@@ -125,7 +125,7 @@ class Signs(Quantiser):
 
     def values(self, rows: Tensor) -> Tensor:
         """The bits."""
-        return torch.from_numpy(np.unpackbits(rows.numpy(), axis=1)).view(torch.int8)
+        return torch.from_numpy(np.unpackbits(rows.numpy().reshape(-1))).view(torch.int8).view(len(rows), -1)
 
 
 # A record names its kind by the place in this table: a new kind goes to the end.
