@@ -9,7 +9,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-_PACKAGES = ("haystack-ai", "qdrant-haystack", "qdrant-client", "sentence-transformers", "transformers", "torch")
+_PACKAGES = (
+    "haystack-ai",
+    "qdrant-haystack",
+    "qdrant-client",
+    "sentence-transformers",
+    "transformers",
+    "torch",
+    "numkong",
+)
 
 
 def command(
@@ -20,6 +28,7 @@ def command(
     import torch  # noqa: PLC0415
 
     from rrra_haystack import __version__  # noqa: PLC0415
+    from rrra_haystack.model.codes.kernel import KERNEL  # noqa: PLC0415
     from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel  # noqa: PLC0415
     from rrra_haystack.pretrained import bundled_names  # noqa: PLC0415
 
@@ -32,6 +41,7 @@ def command(
         "device": str(loaded.encoder.device),
         "dtype": str(loaded.encoder.dtype).removeprefix("torch."),
         "threads": torch.get_num_threads(),
+        "kernel": f"{KERNEL.name}: {KERNEL.reason}",
         "embedding dimensions": loaded.encoder.dimension,
         "token codes": f"{codec.kind}, {codec.token_dim} dimensions, {codec.row_bytes} bytes a token",
         "fusion weight": loaded.config.fusion_weight,

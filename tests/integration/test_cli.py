@@ -531,3 +531,4 @@ def test_info_tells_model_device_and_versions() -> None:
     assert facts["embedding dimensions"] == 384
     assert facts["dtype"] in ("bfloat16", "float32")
     assert facts["haystack-ai"].startswith("3.")
+    assert facts["kernel"].startswith(("NumKong int8 (", "PyTorch float32: "))

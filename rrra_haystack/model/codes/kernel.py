@@ -21,7 +21,7 @@ _INSTRUCTIONS = {
     "loongsonasx": "LoongArch LASX",
     "rvv": "RISC-V vectors",
 }
-# NumKong's kernels take the packed side in columns of four; others go one by one at a fifth more time for each.
+# NumKong's kernels take the packed side by fours: 10 query tokens took a third longer than 12.
 _COLUMNS = 4
 # float32 holds every integer up to 2^24, which is more than 1,024 products of 127 and 128 make.
 _EXACT_DIMENSIONS = 1024

@@ -125,7 +125,8 @@ class Signs(Quantiser):
 
     def values(self, rows: Tensor) -> Tensor:
         """The bits."""
-        return torch.from_numpy(np.unpackbits(rows.numpy().reshape(-1))).view(torch.int8).view(len(rows), -1)
+        bits = np.unpackbits(rows.numpy().reshape(-1)).view(np.int8)  # twice as fast as along an axis
+        return torch.from_numpy(bits.reshape(len(rows), 8 * rows.shape[1]))
 
 
 # A record names its kind by the place in this table: a new kind goes to the end.
