@@ -1,10 +1,11 @@
-"""The files of a model: where they are found, and what its ``rrra/config.json`` says."""
+"""What a model's ``rrra/config.json`` says."""
 
 import json
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from rrra_haystack.errors import first_fault
 from rrra_haystack.model.adapter.parts import AdapterConfig
 from rrra_haystack.model.codes.kinds import CodeKind
 from rrra_haystack.model.detection import Detection
@@ -67,12 +68,9 @@ def read_config(directory: Path) -> RRRAConfig | None:
             raise ValueError(msg)
         return RRRAConfig.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        reason = first["msg"].removeprefix("Value error, ")
         msg = (
-            f"{path} is not a valid model configuration: {where}: {reason}. Copy or download the model again, or train "
-            "it again if it is of an earlier release."
+            f"{path} is not a valid model configuration: {first_fault(error)}. Copy or download the model again, or "
+            "train it again if it is of an earlier release."
         )
         raise ValueError(msg) from None
     except json.JSONDecodeError as error:

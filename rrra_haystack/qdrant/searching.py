@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from qdrant_client import models
 
 from rrra_haystack.documents.metadata import CODES_KEY, HEAD_KEY, SCORES_KEY
+from rrra_haystack.errors import first_fault
 from rrra_haystack.model.codes.parts import join_record
 from rrra_haystack.qdrant.collections import MULTIVECTOR_NAME
 
@@ -153,12 +154,8 @@ def check_search_params(search_params: dict[str, Any] | None) -> models.SearchPa
     try:
         return models.SearchParams.model_validate(search_params)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(map(str, first["loc"]))
-        msg = (
-            f"search_params: {name}: {first['msg']}. Qdrant knows: "
-            f"{', '.join(sorted(models.SearchParams.model_fields))}."
-        )
+        known = ", ".join(sorted(models.SearchParams.model_fields))
+        msg = f"search_params: {first_fault(error)}. Qdrant knows: {known}."
         raise ValueError(msg) from None
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from rrra_haystack.errors import first_fault
 from rrra_haystack.files import atomic_write
 from rrra_training.data import BeirDataset
 
@@ -144,7 +145,5 @@ def _read_decisions(path: Path) -> Decisions:
     try:
         return Decisions.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        msg = f"{path} is not a file of decisions that the audit page saved: {where or 'file'}: {first['msg']}."
+        msg = f"{path} is not a file of decisions that the audit page saved: {first_fault(error)}."
         raise ValueError(msg) from None
