@@ -84,7 +84,7 @@ class AnswerCalibration(BaseModel):
             return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
         except ValueError as error:
             reason = str(error).splitlines()[0]
-            msg = f"{path} is no calibration of answers ({reason}). Make it with: python -m rrra_training.answering fit"
+            msg = f"{path} is no calibration of answers ({reason}). Fit it again, or copy the reader's directory again."
             raise ValueError(msg) from None
 
 

@@ -40,5 +40,5 @@ def test_a_directory_without_a_calibration_and_with_a_damaged_one(tmp_path: Path
     assert AnswerCalibration.load(tmp_path) == CALIBRATION
     for damaged in ('{"right": "much"}', '{"right": '):
         (tmp_path / "answers.json").write_text(damaged)
-        with pytest.raises(ValueError, match=r"answers\.json is no calibration of answers .*Make it with"):
+        with pytest.raises(ValueError, match=r"answers\.json is no calibration of answers .*Fit it again"):
             AnswerCalibration.load(tmp_path)
