@@ -1,28 +1,112 @@
-"""Where the files of a model lie."""
+"""What a model is loaded from: its files, its encoder, or a copy that this process holds already."""
 
+import json
 import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar, cast
+from weakref import WeakValueDictionary
 
 from huggingface_hub import file_exists, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+from safetensors import SafetensorError
 
-from rrra_haystack.model.config import CONFIG
+from rrra_haystack.model.config import CONFIG, WEIGHTS, RRRAConfig, read_config
+from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.pretrained import bundled, bundled_names, resolve_encoder
 
 logger = logging.getLogger(__name__)
 
 
-def find_directory(model: str, token: str | None, revision: str | None, *, local_files_only: bool) -> Path | None:
+Model = TypeVar("Model")
+_HELD: WeakValueDictionary[tuple[str, str, str], Any] = WeakValueDictionary()
+_LOCK = threading.Lock()
+
+
+@dataclass(frozen=True)
+class ModelFiles:
     """
-    Find the files of a model, on disk or on the hub.
+    What a model is loaded from.
+
+    :param encoder: What sentence-transformers loads the encoder from.
+    :param revision: The encoder's revision on the hub.
+    :param name: What the encoder is called.
+    :param adapter: Configuration and weights of the adapter; `None` for a plain encoder.
+    """
+
+    encoder: str
+    revision: str | None
+    name: str
+    adapter: tuple[RRRAConfig, Path] | None
+
+
+def find_files(model: str, token: str | None, revision: str | None, *, local_files_only: bool) -> ModelFiles:
+    """
+    Find what a model is loaded from, on disk or on the hub.
 
     :param model: What :meth:`RRRAModel.load` takes.
     :param token: Token for private models of the hub.
     :param revision: Branch, tag or commit of a hub model.
     :param local_files_only: Look for hub models in the local cache only.
-    :returns: Its local directory; `None` for a plain encoder, which sentence-transformers finds by itself.
     :raises FileNotFoundError: If `model` is a path and nothing is there.
+    :raises ValueError: If its configuration is damaged or of another version, or it is a reader.
     """
+    directory = _find_directory(model, token, revision, local_files_only=local_files_only)
+    if directory is None:
+        return ModelFiles(model, revision, model, None)
+    config = read_config(directory)
+    if config is None:
+        if bundled(model) is not None:
+            msg = f"{model} is a reader, not a retriever's model. Give it to RRRAReader."
+            raise ValueError(msg)
+        return ModelFiles(str(directory), None, model, None)
+    adapter = config, directory / WEIGHTS
+    if (directory / "modules.json").exists():
+        return ModelFiles(str(directory), None, config.encoder, adapter)
+    return ModelFiles(config.encoder, config.revision, config.encoder, adapter)
+
+
+def load_encoder(files: ModelFiles, **options: Any) -> Encoder:
+    """
+    Load the encoder of a model.
+
+    :param files: What the model is loaded from.
+    :param options: As for :class:`~rrra_haystack.model.encoder.Encoder`.
+    :raises ValueError: If its weights are damaged.
+    """
+    layer = -1 if files.adapter is None else files.adapter[0].layer
+    try:
+        encoder = Encoder(files.encoder, revision=files.revision, layer=layer, **options)
+    except SafetensorError as error:
+        msg = f"The weights of {files.encoder} are damaged ({error}). Copy or download the model again."
+        raise ValueError(msg) from None
+    encoder.name = files.name
+    return encoder
+
+
+def shared_copy(load: Callable[..., Model], kind: str, model: str | Path, options: dict[str, Any]) -> Model:
+    """
+    Load a model, or return the one that this process already holds with the same options.
+
+    :param load: Loads it.
+    :param kind: Name of its class.
+    :param model: As for :meth:`RRRAModel.load`.
+    :param options: As for :meth:`RRRAModel.load`.
+    """
+    given = {name: value for name, value in options.items() if value is not None and value is not False}
+    key = (kind, resolve_encoder(model), json.dumps(given, sort_keys=True, default=repr))
+    with _LOCK:
+        held = _HELD.get(key)
+        if held is None:
+            held = load(model, **options)
+            _HELD[key] = held
+        return cast("Model", held)
+
+
+def _find_directory(model: str, token: str | None, revision: str | None, *, local_files_only: bool) -> Path | None:
+    """The local directory of a model's files; `None` for a plain encoder, which sentence-transformers finds itself."""
     if (found := bundled(model)) is not None:
         return found
     resolved = resolve_encoder(model)

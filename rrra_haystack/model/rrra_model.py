@@ -1,24 +1,15 @@
 """RRRAModel: encoder, token codes and adapter as one thing that embeds documents and judges candidates."""
 
-import json
 import tempfile
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, cast
-from weakref import WeakValueDictionary
+from typing import Any, Self
 
 import numpy as np
 import pybase64
 import torch
-from huggingface_hub import HfApi
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from rrra_haystack.files import atomic_directory
 from rrra_haystack.model.adapter.adapter import RelationAwareAdapter
 from rrra_haystack.model.adapter.observation import Judgement, Observation
 from rrra_haystack.model.adapter.parts import AdapterConfig
@@ -26,55 +17,21 @@ from rrra_haystack.model.codes.batch import CodeBatch, eight_bits
 from rrra_haystack.model.codes.codec import TokenCodec
 from rrra_haystack.model.codes.kinds import CodeKind
 from rrra_haystack.model.codes.record import kind_of
-from rrra_haystack.model.config import CONFIG, WEIGHTS, RRRAConfig, read_config
+from rrra_haystack.model.config import RRRAConfig
 from rrra_haystack.model.detection import list_features
 from rrra_haystack.model.encoder import Encoder
-from rrra_haystack.model.fingerprint import fingerprint
-from rrra_haystack.model.loading import find_directory
-from rrra_haystack.model.scoring import check_fusion_weight, reranking_score
+from rrra_haystack.model.encodings import CandidateEncodings, QueryEncoding
+from rrra_haystack.model.fingerprint import weights_fingerprint
+from rrra_haystack.model.loading import find_files, load_encoder, shared_copy
+from rrra_haystack.model.query_cache import QueryCache
+from rrra_haystack.model.saving import load_weights, own_weights, short_card, upload, write_model
+from rrra_haystack.model.scoring import Scores, check_fusion_weight, fused_scores
 from rrra_haystack.model.words import lexical_scores, query_word_codes, word_codes
-from rrra_haystack.pretrained import bundled, resolve_encoder
 
 DEFAULT_MODEL = "rrra-minilm-l6"
 _QUERIES_KEPT = 256
 # Chosen on the dev splits of four sets; docs/untrained.md says how.
 _UNTRAINED_LEXICAL_WEIGHT = 0.1
-
-
-@dataclass(frozen=True)
-class QueryEncoding:
-    """
-    A query as the encoder sees it.
-
-    :param embedding: Pooled embedding, shape ``[d]``, float32, on the CPU.
-    :param states: Projected token states, shape ``[m, h]``, float32, on the CPU.
-    :param hidden: Token states before projection, shape ``[m, hidden]``, float32, on the CPU.
-    :param words: The query's words (:func:`~rrra_haystack.model.words.query_word_codes`), shape ``[u]``, uint16.
-    """
-
-    embedding: Tensor
-    states: Tensor
-    hidden: Tensor
-    words: np.ndarray
-
-
-@dataclass(frozen=True)
-class Scores:
-    """
-    What a model says of the n candidates of a query, each of shape ``[n]``, float32.
-
-    :param base: Encoder score: cosine of the pooled embeddings.
-    :param adapter: Adapter score, to which the words in common have added.
-    :param fused: Reranking score, which orders the candidates.
-    :param scaled: The same, brought between 0 and 1 by the calibration.
-    :param relevance: Probability of relevance.
-    """
-
-    base: np.ndarray
-    adapter: np.ndarray
-    fused: np.ndarray
-    scaled: np.ndarray
-    relevance: np.ndarray
 
 
 class RRRAModel(nn.Module):
@@ -110,17 +67,15 @@ class RRRAModel(nn.Module):
             if config.adapter.token_dim != encoder.hidden_size
             else None
         )
-        self._queries: OrderedDict[tuple[str, str | None], QueryEncoding] = OrderedDict()
-        self._lock = threading.Lock()
+        self._queries = QueryCache(_QUERIES_KEPT)
         self.refresh()
 
     def refresh(self) -> None:
         """Derive anew what depends on the weights; to be called after they were changed."""
         self.eval()
         self._silent = self.adapter.is_silent
-        self._fingerprint = self._weights_fingerprint()
-        with self._lock:
-            self._queries.clear()
+        self._fingerprint = weights_fingerprint(self.encoder, self.projection)
+        self._queries.clear()
 
     # --- making, loading, saving ---
 
@@ -156,39 +111,24 @@ class RRRAModel(nn.Module):
         :raises FileNotFoundError: If `model` is a path and nothing is there.
         :raises ValueError: If the model's files are damaged, of another version, or do not fit together.
         """
-        directory = find_directory(str(model), token, revision, local_files_only=local_files_only)
-        config = read_config(directory) if directory is not None else None
-        if config is None and bundled(str(model)) is not None:
-            msg = f"{model} is a reader, not a retriever's model. Give it to RRRAReader."
-            raise ValueError(msg)
-        if directory is not None and (config is None or (directory / "modules.json").exists()):
-            source, encoder_revision = str(directory), None
-        elif config is not None:
-            source, encoder_revision = config.encoder, config.revision
-        else:
-            source, encoder_revision = str(model), revision
-        try:
-            encoder = Encoder(
-                source,
-                device=device,
-                layer=config.layer if config is not None else -1,
-                token=token,
-                revision=encoder_revision,
-                trust_remote_code=trust_remote_code,
-                local_files_only=local_files_only,
-                truncate_dim=truncate_dim,
-                model_kwargs=model_kwargs,
-                tokenizer_kwargs=tokenizer_kwargs,
-                config_kwargs=config_kwargs,
-            )
-        except SafetensorError as error:
-            msg = f"The weights of {source} are damaged ({error}). Copy or download the model again."
-            raise ValueError(msg) from None
-        encoder.name = config.encoder if config is not None else str(model)
-        if config is None or directory is None:
+        files = find_files(str(model), token, revision, local_files_only=local_files_only)
+        encoder = load_encoder(
+            files,
+            device=device,
+            token=token,
+            trust_remote_code=trust_remote_code,
+            local_files_only=local_files_only,
+            truncate_dim=truncate_dim,
+            model_kwargs=model_kwargs,
+            tokenizer_kwargs=tokenizer_kwargs,
+            config_kwargs=config_kwargs,
+        )
+        if files.adapter is None:
             return cls.untrained(encoder)
+        config, weights = files.adapter
         loaded = cls(encoder, config)
-        loaded._load_weights(directory / WEIGHTS)
+        load_weights(loaded, weights)
+        loaded.refresh()
         return loaded
 
     @classmethod
@@ -217,14 +157,7 @@ class RRRAModel(nn.Module):
         :param model: As for :meth:`load`.
         :param options: As for :meth:`load`.
         """
-        given = {name: value for name, value in options.items() if value is not None and value is not False}
-        key = (cls.__name__, resolve_encoder(model), json.dumps(given, sort_keys=True, default=repr))
-        with _SHARED_LOCK:
-            held = _SHARED.get(key)
-            if held is None:
-                held = cls.load(model, **options)
-                _SHARED[key] = held
-            return cast("Self", held)
+        return shared_copy(cls.load, cls.__name__, model, options)
 
     def save(
         self,
@@ -242,13 +175,13 @@ class RRRAModel(nn.Module):
         :param dtype: Number format of the adapter's weights on disk.
         :param model_card: Text of its README; a short one is made if `None`.
         """
-        with atomic_directory(path) as work:
-            if include_encoder:
-                self.encoder.save(work)
-            (work / "rrra").mkdir()
-            (work / CONFIG).write_text(self.config.model_dump_json(indent=2) + "\n", encoding="utf-8")
-            save_file({name: tensor.to(dtype) for name, tensor in self._own_weights().items()}, work / WEIGHTS)
-            (work / "README.md").write_text(model_card or self._model_card(), encoding="utf-8")
+        write_model(
+            path,
+            self.config,
+            own_weights(self, dtype),
+            encoder=self.encoder if include_encoder else None,
+            model_card=model_card or short_card(self.config, is_trained=not self._silent),
+        )
 
     def push_to_hub(self, repo_id: str, *, token: str | None = None, private: bool | None = None) -> str:
         """
@@ -259,14 +192,10 @@ class RRRAModel(nn.Module):
         :param private: Whether a new repository is private.
         :returns: Address of the commit.
         """
-        api = HfApi(token=token)
-        api.create_repo(repo_id, private=private, exist_ok=True)
         with tempfile.TemporaryDirectory() as folder:
-            self.save(Path(folder) / "model")
-            commit = api.upload_folder(
-                repo_id=repo_id, folder_path=Path(folder) / "model", commit_message="Upload RRRA model"
-            )
-        return str(commit.commit_url)
+            directory = Path(folder) / "model"
+            self.save(directory)
+            return upload(directory, repo_id, token=token, private=private)
 
     # --- use ---
 
@@ -318,23 +247,16 @@ class RRRAModel(nn.Module):
         :param text: The query.
         :param prompt: Put before it instead of the model's query prompt.
         """
-        key = (text, prompt)
-        with self._lock:
-            if key in self._queries:
-                self._queries.move_to_end(key)
-                return self._queries[key]
+        return self._queries.get((text, prompt), lambda: self._encode_query(text, prompt))
+
+    def _encode_query(self, text: str, prompt: str | None) -> QueryEncoding:
         (batch,) = self.encoder.encode([text], task="query", prompt=prompt)
-        encoding = QueryEncoding(
+        return QueryEncoding(
             embedding=batch.pooled[0].cpu(),
             states=self.project(batch.states).cpu(),
             hidden=batch.states.float().cpu(),
             words=query_word_codes(text),
         )
-        with self._lock:
-            self._queries[key] = encoding
-            while len(self._queries) > _QUERIES_KEPT:
-                self._queries.popitem(last=False)
-        return encoding
 
     @torch.inference_mode()
     def query_multivector(self, query: QueryEncoding) -> Tensor:
@@ -352,8 +274,8 @@ class RRRAModel(nn.Module):
             return tokens
         if not self.config.adapter.observed_context:
             return tokens / len(tokens)
-        states = query.states if self.config.adapter.query_dim is None else query.hidden
-        return tokens * self.adapter.token_weight(nn.functional.normalize(states, dim=-1)).softmax(dim=0)
+        states = nn.functional.normalize(self.adapter.reading(query.states, query.hidden), dim=-1)
+        return tokens * self.adapter.token_weight(states).softmax(dim=0)
 
     def codec(self, kind: CodeKind | None = None) -> TokenCodec:
         """
@@ -382,7 +304,7 @@ class RRRAModel(nn.Module):
     def score(
         self,
         query: QueryEncoding,
-        candidates: CodeBatch | Sequence[str],
+        candidates: CandidateEncodings | Sequence[str],
         *,
         fusion_weight: float | None = None,
     ) -> Scores:
@@ -390,73 +312,49 @@ class RRRAModel(nn.Module):
         Judge the candidates of a query.
 
         :param query: The encoded query.
-        :param candidates: Their token codes, read or as text.
+        :param candidates: Their token codes as text, or read; or their token states as they are.
         :param fusion_weight: The exponent lambda; the model's own if `None`.
         :raises InvalidCodesError: If a code is damaged, truncated, or made by another model.
         :raises ValueError: If `fusion_weight` is negative or not finite.
         """
         weight = self.config.fusion_weight if fusion_weight is None else check_fusion_weight(fusion_weight)
-        batch = candidates if isinstance(candidates, CodeBatch) else self.read_codes(candidates)
-        judgement = self._judge(query, batch)
+        read = self.read_codes(candidates) if isinstance(candidates, Sequence) else candidates
+        judgement = self._judge(query, read)
         adapter = judgement.adapter
         if self.config.lexical_weight:
-            lexical = torch.from_numpy(lexical_scores(query.words, batch.words, batch.word_counts))
+            lexical = torch.from_numpy(lexical_scores(query.words, read.words, read.word_counts))
             adapter = adapter + self.config.lexical_weight * lexical
-        fused = reranking_score(judgement.base, adapter, weight)
-        # The probability belongs to the pair, not to the weight of this call: it is made from the model's own weight.
-        own = (
-            fused
-            if weight == self.config.fusion_weight
-            else reranking_score(judgement.base, adapter, self.config.fusion_weight)
-        )
-        relevance = self.config.calibration.probability(own, judgement.relevance_logit)
-        return Scores(
-            base=judgement.base.numpy(),
-            adapter=adapter.numpy(),
-            fused=fused.numpy(),
-            scaled=self.config.calibration.probability(fused).numpy(),
-            relevance=relevance.numpy(),
-        )
+        return fused_scores(judgement, adapter, weight, self.config.fusion_weight, self.config.calibration)
 
     @torch.inference_mode()
-    def false_negatives(self, query: QueryEncoding, candidates: CodeBatch | Sequence[str], positive: str) -> np.ndarray:
+    def false_negatives(
+        self, query: QueryEncoding, candidates: CandidateEncodings | Sequence[str], positive: str
+    ) -> np.ndarray:
         """
         How probably unlabelled candidates of a query are relevant, given a passage that is labelled so.
 
         :param query: The encoded query.
-        :param candidates: Token codes of the candidates, read or as text; the positive is not among them.
+        :param candidates: The candidates as :meth:`score` takes them; the positive is not among them.
         :param positive: Token code of the labelled passage.
         :returns: The false-negative probability s_FN of each, shape ``[n]``.
         :raises InvalidCodesError: If a code is damaged, truncated, or made by another model.
         """
-        batch = candidates if isinstance(candidates, CodeBatch) else self.read_codes(candidates)
+        read = self.read_codes(candidates) if isinstance(candidates, Sequence) else candidates
         labelled = self.read_codes([positive])
-        adapter = self._judge(query, batch).adapter
-        words = torch.from_numpy(lexical_scores(labelled.words, batch.words, batch.word_counts))
-        features = list_features(query.embedding, batch.pooled, labelled.pooled[0], adapter, words)
+        adapter = self._judge(query, read).adapter
+        words = torch.from_numpy(lexical_scores(labelled.words, read.words, read.word_counts))
+        features = list_features(query.embedding, read.pooled, labelled.pooled[0], adapter, words)
         return self.config.detection.probability(features).numpy()
 
-    def _judge(self, query: QueryEncoding, batch: CodeBatch) -> Judgement:
-        query_tokens = nn.functional.normalize(query.states, dim=-1)
-        if not self._silent:
-            observation = Observation(
-                query=query.embedding,
-                contexts=batch.pooled,
-                query_tokens=query_tokens,
-                tokens=batch,
-                query_states=nn.functional.normalize(query.hidden, dim=-1),
-            )
-            return self.adapter(observation)
-        contexts = nn.functional.normalize(batch.pooled, dim=-1)
-        base = contexts @ nn.functional.normalize(query.embedding, dim=-1)
-        match = batch.match(query_tokens)
-        adapter = torch.zeros_like(base)
-        if len(query_tokens) and len(batch):
-            states = query_tokens if self.config.adapter.query_dim is None else query.hidden
-            states = nn.functional.normalize(states, dim=-1)
-            adapter = match @ self.adapter.query_token_weights(states, match)
-        even = torch.zeros((len(batch), 4))
-        return Judgement(base=base, qa=base, ca=torch.ones_like(base), adapter=adapter, outcomes=even)
+    def _judge(self, query: QueryEncoding, candidates: CandidateEncodings) -> Judgement:
+        observation = Observation(
+            query=query.embedding,
+            contexts=candidates.pooled,
+            query_tokens=nn.functional.normalize(query.states, dim=-1),
+            tokens=candidates,
+            query_states=nn.functional.normalize(query.hidden, dim=-1),
+        )
+        return self.adapter.judge_by_match(observation) if self._silent else self.adapter(observation)
 
     @torch.inference_mode()
     def project(self, states: Tensor) -> Tensor:
@@ -470,68 +368,3 @@ class RRRAModel(nn.Module):
         if self.projection is None:
             return states
         return nn.functional.linear(states, self.projection.weight.to(states.device))
-
-    # --- weights ---
-
-    def _own_weights(self) -> dict[str, Tensor]:
-        weights = {f"adapter.{name}": tensor for name, tensor in self.adapter.state_dict().items()}
-        if self.projection is not None:
-            weights["projection.weight"] = self.projection.weight
-        return {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-
-    def _load_weights(self, path: Path) -> None:
-        expected = {name: tuple(tensor.shape) for name, tensor in self._own_weights().items()}
-        try:
-            weights = load_file(path)
-        except FileNotFoundError:
-            msg = f"{path} is missing. Copy or download the whole model directory again."
-            raise FileNotFoundError(msg) from None
-        except SafetensorError as error:
-            msg = f"{path} is damaged ({error}). Copy or download the model again."
-            raise ValueError(msg) from None
-        found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-        for name in sorted(expected.keys() | found.keys()):
-            if expected.get(name) != found.get(name):
-                msg = (
-                    f"{path} does not fit its config.json: {name} has the shape {found.get(name)}, "
-                    f"expected {expected.get(name)}. The two files come from different models."
-                )
-                raise ValueError(msg)
-        self.load_state_dict(weights, strict=False)
-        self.refresh()
-
-    def _weights_fingerprint(self) -> int:
-        """
-        A fingerprint of the weights that the codes depend on: encoder and projection.
-
-        64 values of each tensor are enough to tell two trainings apart and take no time for any size of encoder.
-        They are rounded to bfloat16, so that the format in which the encoder runs makes no difference.
-        """
-        named = dict(self.encoder.transformer.state_dict())
-        if self.projection is not None:
-            named["projection.weight"] = self.projection.weight
-        parts: list[str | bytes] = [str(self.encoder.layer)]
-        for name, tensor in sorted(named.items()):
-            flat = tensor.detach().reshape(-1)
-            picked = torch.linspace(0, flat.numel() - 1, 64, dtype=torch.float64).long().to(flat.device)
-            values = flat[picked] if flat.numel() else flat
-            parts += [name, str(tuple(tensor.shape)), values.bfloat16().float().cpu().numpy().tobytes()]
-        return fingerprint(*parts)
-
-    def _model_card(self) -> str:
-        state = "untrained" if self._silent else "trained"
-        return (
-            "---\nlibrary_name: rrra-haystack\npipeline_tag: text-ranking\ntags: [rrra, sentence-transformers]\n---\n\n"
-            f"# RRRA model over {self.config.encoder}\n\n"
-            f"A retriever with an {state} adapter that reranks what it retrieves "
-            "(Resampling and Reranking through a Retriever Adapter, arXiv 2508.11670).\n\n"
-            "```python\nfrom rrra_haystack import RRRAModel\n\nmodel = RRRAModel.load('PATH')\n```\n\n"
-            f"| setting | value |\n|---|---|\n| token codes | {self.config.code}, "
-            f"{self.config.adapter.token_dim} dimensions a token |\n"
-            f"| fusion weight | {self.config.fusion_weight:g} |\n"
-            f"| lexical weight | {self.config.lexical_weight:g} |\n"
-        )
-
-
-_SHARED: WeakValueDictionary[tuple[str, str, str], RRRAModel] = WeakValueDictionary()
-_SHARED_LOCK = threading.Lock()

@@ -1,11 +1,34 @@
 """Resampling and reranking scores, and the probability that a pair is relevant: pure functions of scores."""
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
+
+from rrra_haystack.model.adapter.observation import Judgement
+
+
+@dataclass(frozen=True)
+class Scores:
+    """
+    What a model says of the n candidates of a query, each of shape ``[n]``, float32.
+
+    :param base: Encoder score: cosine of the pooled embeddings.
+    :param adapter: Adapter score, to which the words in common have added.
+    :param fused: Reranking score, which orders the candidates.
+    :param scaled: The same, brought between 0 and 1 by the calibration.
+    :param relevance: Probability of relevance.
+    """
+
+    base: np.ndarray
+    adapter: np.ndarray
+    fused: np.ndarray
+    scaled: np.ndarray
+    relevance: np.ndarray
 
 
 class Calibration(BaseModel):
@@ -72,6 +95,30 @@ def reranking_score(base: Tensor, adapter: Tensor, fusion_weight: float) -> Tens
     :param fusion_weight: The exponent, >= 0; 0 gives the encoder's order.
     """
     return (base + fusion_weight * adapter) / (1 + fusion_weight)
+
+
+def fused_scores(
+    judgement: Judgement, adapter: Tensor, fusion_weight: float, own_weight: float, calibration: Calibration
+) -> Scores:
+    """
+    What a model says of the n candidates of a query.
+
+    :param judgement: What the adapter says.
+    :param adapter: Its score, to which the words in common have added, shape ``[n]``.
+    :param fusion_weight: The exponent lambda of the reranking score.
+    :param own_weight: The exponent that the calibration was fitted with.
+    :param calibration: Makes probabilities of relevance.
+    """
+    fused = reranking_score(judgement.base, adapter, fusion_weight)
+    # The probability belongs to the pair, not to the weight of one call: it is made from the model's own weight.
+    own = fused if fusion_weight == own_weight else reranking_score(judgement.base, adapter, own_weight)
+    return Scores(
+        base=judgement.base.numpy(),
+        adapter=adapter.numpy(),
+        fused=fused.numpy(),
+        scaled=calibration.probability(fused).numpy(),
+        relevance=calibration.probability(own, judgement.relevance_logit).numpy(),
+    )
 
 
 def resampling_score(hard_negative: Tensor, false_negative: Tensor, gamma: float) -> Tensor:

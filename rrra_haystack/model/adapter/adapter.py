@@ -30,9 +30,9 @@ class RelationAwareAdapter(nn.Module):
         if config.token_relation:
             self.token_relation = nn.Linear(3 * config.token_dim, config.hidden_dim)
         if config.observed_context:
-            self.token_weight = nn.Linear(config.query_dim or config.token_dim, 1)
+            self.token_weight = nn.Linear(config.reading_dim, 1)
         if config.probes:
-            self.scan = Scan(config.query_dim or config.token_dim, config.token_dim, config.probes)
+            self.scan = Scan(config.reading_dim, config.token_dim, config.probes)
         scores = 1 + 2 * config.observed_context + bool(config.probes)
         self.trunk = nn.Sequential(nn.Linear(config.hidden_dim + 2 * scores, config.hidden_dim), nn.GELU())
         self.correction = nn.Linear(config.hidden_dim, config.pooled_dim)
@@ -88,8 +88,7 @@ class RelationAwareAdapter(nn.Module):
         if not len(query_tokens) or not len(base):
             return [nothing] * (2 + scanning), nothing[:, None]
         count = len(query_tokens)
-        states = query_tokens if self.config.query_dim is None else observation.query_states
-        assert states is not None
+        states = self.reading(query_tokens, observation.query_states)
         vectors = torch.cat([query_tokens, self.scan.probes(states)]) if scanning else query_tokens
         similarity = tokens.similarity(vectors)
         per_token = segments.maximum(similarity[:count]).T
@@ -112,6 +111,31 @@ class RelationAwareAdapter(nn.Module):
             product = relation_product(self.token_relation, query_tokens, observed)
             relation = torch.einsum("nmk,m->nk", nn.functional.gelu(product), weights)
         return found, relation
+
+    def judge_by_match(self, observation: Observation) -> Judgement:
+        """What an adapter that :attr:`is_silent` says of the candidates, without the trunk and the observed context."""
+        contexts = nn.functional.normalize(observation.contexts, dim=-1)
+        base = contexts @ nn.functional.normalize(observation.query, dim=-1)
+        query_tokens = observation.query_tokens
+        match = observation.tokens.match(query_tokens)
+        adapter = torch.zeros_like(base)
+        if len(query_tokens) and len(base):
+            states = self.reading(query_tokens, observation.query_states)
+            adapter = match @ self.query_token_weights(states, match)
+        even = torch.zeros((len(base), len(Outcome)))
+        return Judgement(base=base, qa=base, ca=torch.ones_like(base), adapter=adapter, outcomes=even)
+
+    def reading(self, projected: Tensor, hidden: Tensor | None) -> Tensor:
+        """
+        Which token states of a query its weights and probes are read from.
+
+        :param projected: Those after projection, shape ``[m, token_dim]``.
+        :param hidden: Those before projection, shape ``[m, query_dim]``; needed if the adapter has a `query_dim`.
+        """
+        if self.config.query_dim is None:
+            return projected
+        assert hidden is not None
+        return hidden
 
     def query_token_weights(self, query_states: Tensor, match: Tensor) -> Tensor:
         """

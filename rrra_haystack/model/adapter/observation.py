@@ -30,6 +30,9 @@ class ContextTokens(Protocol):
     def is_binary(self) -> bool:
         """Whether only the signs of the states are kept."""
 
+    def match(self, query_states: Tensor) -> Tensor:
+        """Highest cosine of states, ``[m, h]``, with the tokens of each candidate, ``[n, m]``; -1 without any."""
+
     def similarity(self, vectors: Tensor) -> Tensor:
         """Cosines of v vectors of shape ``[v, h]`` with all tokens, shape ``[v, T]``."""
 
@@ -50,6 +53,10 @@ class StateTokens:
     states: Tensor
     segments: Segments
     is_binary: bool = False
+
+    def match(self, query_states: Tensor) -> Tensor:
+        """Highest cosine of states of length 1, ``[m, h]``, with each candidate's tokens, ``[n, m]``; -1 if none."""
+        return self.segments.maximum(self.similarity(query_states)).T
 
     def similarity(self, vectors: Tensor) -> Tensor:
         """Cosines of vectors of length 1, shape ``[v, h]``, with all tokens, shape ``[v, T]``."""

@@ -59,3 +59,8 @@ class AdapterConfig(AdapterParts):
     pooled_dim: int = Field(gt=0)
     token_dim: int = Field(gt=0)
     query_dim: int | None = Field(None, gt=0)
+
+    @property
+    def reading_dim(self) -> int:
+        """Dimensions of the query's token states that weights and probes are read from."""
+        return self.token_dim if self.query_dim is None else self.query_dim

@@ -55,8 +55,7 @@ def align(model: RRRAModel, query: str, passages: Sequence[str]) -> list[list[Sp
         return [[] for _ in passages]
     similarity = tokens.similarity(query_tokens)
     best = segments.maximum(similarity).T
-    has_own_states = model.config.adapter.query_dim is not None
-    reading = nn.functional.normalize(encoded.hidden if has_own_states else encoded.states, dim=-1)
+    reading = nn.functional.normalize(model.adapter.reading(encoded.states, encoded.hidden), dim=-1)
     part = model.adapter.query_token_weights(reading, best) * best.clamp_min(0)
     where = places(similarity, best, segments)
     return [

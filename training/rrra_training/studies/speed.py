@@ -21,7 +21,8 @@ from haystack import Document
 from haystack_integrations.components.embedders.sentence_transformers import SentenceTransformersDocumentEmbedder
 
 from haystack_integrations.components.embedders.rrra import RRRADocumentEmbedder
-from rrra_haystack.model.rrra_model import QueryEncoding, RRRAModel
+from rrra_haystack.model.encodings import QueryEncoding
+from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_haystack.pretrained import MINILM, resolve_encoder
 from rrra_training.data import BeirDataset
 

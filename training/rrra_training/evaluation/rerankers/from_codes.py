@@ -6,7 +6,7 @@ import numpy as np
 import pybase64
 from torch import Tensor
 
-from rrra_haystack.model.rrra_model import QueryEncoding
+from rrra_haystack.model.encodings import QueryEncoding
 from rrra_training.evaluation.rerankers.interface import EncodedQuery, Form, Ranked, as_encoding
 
 

@@ -1,18 +1,17 @@
 """Reranks by token states on disk."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rrra_haystack.model.adapter.observation import Observation, StateTokens
+from rrra_haystack.model.adapter.observation import StateTokens
 from rrra_haystack.model.encoder import Encoder
-from rrra_haystack.model.rrra_model import QueryEncoding
-from rrra_haystack.model.scoring import reranking_score
+from rrra_haystack.model.encodings import QueryEncoding
 from rrra_haystack.model.segments import Segments
-from rrra_haystack.model.words import lexical_scores
 from rrra_training.evaluation.rerankers.interface import EncodedQuery, Form, Ranked, as_encoding
 
 
@@ -61,6 +60,15 @@ class _StateFile:
         return StateTokens(torch.from_numpy(states).float(), Segments(spans[:, 1] - spans[:, 0]))
 
 
+@dataclass(frozen=True, kw_only=True)
+class _StateEncodings(StateTokens):
+    """Candidates whose token states were never quantised, as :meth:`RRRAModel.score` takes them."""
+
+    pooled: Tensor
+    words: np.ndarray
+    word_counts: np.ndarray
+
+
 class StateReranker:
     """
     RRRA from token states in float32, to see what the codes cost.
@@ -96,20 +104,21 @@ class StateReranker:
         """The query with its projected token states."""
         return as_encoding(self.form.model, query)
 
-    def rank(self, prepared: QueryEncoding, rows: np.ndarray, base: np.ndarray) -> Ranked:
+    def rank(self, prepared: QueryEncoding, rows: np.ndarray, base: np.ndarray) -> Ranked:  # noqa: ARG002
         """Judge the candidates from their states."""
-        query_tokens = nn.functional.normalize(prepared.states, dim=-1)
         tokens = self._states.read(rows)
-        model = self.form.model
-        with torch.inference_mode():
-            hidden = nn.functional.normalize(prepared.hidden, dim=-1)
-            contexts = torch.from_numpy(self._pooled[rows])
-            judged = model.adapter(Observation(prepared.embedding, contexts, query_tokens, tokens, hidden))
         words = [self._words[row] for row in rows]
-        lexical = lexical_scores(prepared.words, np.concatenate(words), np.asarray([len(own) for own in words]))
-        adapter = judged.adapter + model.config.lexical_weight * torch.from_numpy(lexical)
-        fused = reranking_score(torch.from_numpy(base), adapter, model.config.fusion_weight).numpy()
-        return Ranked(fused, match=lambda: max_sim(query_tokens, tokens))
+        candidates = _StateEncodings(
+            tokens.states,
+            tokens.segments,
+            pooled=torch.from_numpy(self._pooled[rows]),
+            words=np.concatenate(words),
+            word_counts=np.asarray([len(own) for own in words]),
+        )
+        query_tokens = nn.functional.normalize(prepared.states, dim=-1)
+        return Ranked(
+            self.form.model.score(prepared, candidates).fused, match=lambda: max_sim(query_tokens, candidates)
+        )
 
 
 class MaxSimReranker:

@@ -7,7 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor
 
-from rrra_haystack.model.rrra_model import QueryEncoding, RRRAModel
+from rrra_haystack.model.encodings import QueryEncoding
+from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_haystack.model.words import query_word_codes
 from rrra_training.data import Query
 

@@ -1,0 +1,46 @@
+"""A query and its candidates as a model reads them."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from torch import Tensor
+
+from rrra_haystack.model.adapter.observation import ContextTokens
+
+
+@dataclass(frozen=True)
+class QueryEncoding:
+    """
+    A query as the encoder sees it.
+
+    :param embedding: Pooled embedding, shape ``[d]``, float32, on the CPU.
+    :param states: Projected token states, shape ``[m, h]``, float32, on the CPU.
+    :param hidden: Token states before projection, shape ``[m, hidden]``, float32, on the CPU.
+    :param words: The query's words (:func:`~rrra_haystack.model.words.query_word_codes`), shape ``[u]``, uint16.
+    """
+
+    embedding: Tensor
+    states: Tensor
+    hidden: Tensor
+    words: np.ndarray
+
+
+class CandidateEncodings(ContextTokens, Protocol):
+    """The n candidates of a query as the encoder sees them, however they are stored."""
+
+    @property
+    def pooled(self) -> Tensor:
+        """Pooled embeddings, shape ``[n, d]``, float32."""
+
+    @property
+    def words(self) -> np.ndarray:
+        """
+        Words, one candidate after the other, shape ``[W]``, uint16.
+
+        They are those of :func:`~rrra_haystack.model.words.word_codes`.
+        """
+
+    @property
+    def word_counts(self) -> np.ndarray:
+        """Words of each candidate, shape ``[n]``, int64."""

@@ -1,0 +1,110 @@
+"""A model -> files and back: its configuration, its own weights, its card; and to the hub."""
+
+from pathlib import Path
+
+import torch
+from huggingface_hub import HfApi
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from rrra_haystack.files import atomic_directory
+from rrra_haystack.model.config import CONFIG, WEIGHTS, RRRAConfig
+from rrra_haystack.model.encoder import Encoder
+
+
+def own_weights(model: nn.Module, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+    """
+    The weights of adapter and projection by their names on disk.
+
+    :param model: The model; its encoder, which is no module, keeps its own.
+    :param dtype: Number format; as they are if `None`.
+    """
+    return {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
+
+
+def write_model(
+    path: str | Path, config: RRRAConfig, weights: dict[str, Tensor], *, encoder: Encoder | None, model_card: str
+) -> None:
+    """
+    Write a model to a directory, in one step; a directory that is there is replaced.
+
+    :param path: The directory.
+    :param config: Its configuration.
+    :param weights: The weights of adapter and projection.
+    :param encoder: Its encoder; `None` to leave it out.
+    :param model_card: Text of its README.
+    """
+    with atomic_directory(path) as work:
+        if encoder is not None:
+            encoder.save(work)
+        (work / "rrra").mkdir()
+        (work / CONFIG).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        save_file(weights, work / WEIGHTS)
+        (work / "README.md").write_text(model_card, encoding="utf-8")
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """
+    Give a model the weights of adapter and projection that were saved.
+
+    :param model: The model.
+    :param path: The file.
+    :raises FileNotFoundError: If it is not there.
+    :raises ValueError: If it is damaged or belongs to another model.
+    """
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    try:
+        weights = load_file(path)
+    except FileNotFoundError:
+        msg = f"{path} is missing. Copy or download the whole model directory again."
+        raise FileNotFoundError(msg) from None
+    except SafetensorError as error:
+        msg = f"{path} is damaged ({error}). Copy or download the model again."
+        raise ValueError(msg) from None
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            msg = (
+                f"{path} does not fit its config.json: {name} has the shape {found.get(name)}, "
+                f"expected {expected.get(name)}. The two files come from different models."
+            )
+            raise ValueError(msg)
+    model.load_state_dict(weights)
+
+
+def short_card(config: RRRAConfig, *, is_trained: bool) -> str:
+    """
+    The README of a model that nobody described.
+
+    :param config: Its configuration.
+    :param is_trained: Whether its adapter learned anything.
+    """
+    state = "trained" if is_trained else "untrained"
+    return (
+        "---\nlibrary_name: rrra-haystack\npipeline_tag: text-ranking\ntags: [rrra, sentence-transformers]\n---\n\n"
+        f"# RRRA model over {config.encoder}\n\n"
+        f"A retriever with an {state} adapter that reranks what it retrieves "
+        "(Resampling and Reranking through a Retriever Adapter, arXiv 2508.11670).\n\n"
+        "```python\nfrom rrra_haystack import RRRAModel\n\nmodel = RRRAModel.load('PATH')\n```\n\n"
+        f"| setting | value |\n|---|---|\n| token codes | {config.code}, "
+        f"{config.adapter.token_dim} dimensions a token |\n"
+        f"| fusion weight | {config.fusion_weight:g} |\n"
+        f"| lexical weight | {config.lexical_weight:g} |\n"
+    )
+
+
+def upload(directory: Path, repo_id: str, *, token: str | None, private: bool | None) -> str:
+    """
+    Upload a model's directory to the Hugging Face hub.
+
+    :param directory: The directory.
+    :param repo_id: Name of the repository, made if it does not exist.
+    :param token: Token that may write to it; the stored one if `None`.
+    :param private: Whether a new repository is private.
+    :returns: Address of the commit.
+    """
+    api = HfApi(token=token)
+    api.create_repo(repo_id, private=private, exist_ok=True)
+    commit = api.upload_folder(repo_id=repo_id, folder_path=directory, commit_message="Upload RRRA model")
+    return str(commit.commit_url)
