@@ -42,15 +42,20 @@ def reference(root: Path = ROOT, package: str = "rrra_haystack") -> str:
     loader = griffe.GriffeLoader(search_paths=[root], allow_inspection=False)
     face = loader.load(package)
     loader.resolve_aliases(implicit=True, external=True)
-    exports = [face[str(name)] for name in face.exports or ()]
-    classes = [exported.final_target if isinstance(exported, griffe.Alias) else exported for exported in exports]
+    classes = [_home(face[str(name)]) for name in face.exports or ()]
     return "\n".join([_INTRODUCTION, *(_class(one) for one in classes)])
 
 
+def _home(named: griffe.Object | griffe.Alias) -> griffe.Object:
+    """What an import or a subclass calls by a name of its own, where it is defined."""
+    return named.final_target if isinstance(named, griffe.Alias) else named
+
+
 def _class(exported: griffe.Object) -> str:
+    members = {name: _home(member) for name, member in exported.all_members.items()}
     functions = {
         name: member
-        for name, member in exported.members.items()
+        for name, member in members.items()
         if isinstance(member, griffe.Function) and (name == "__init__" or not name.startswith("_"))
     }
     sections = _sections(exported)

@@ -1,18 +1,17 @@
 from dataclasses import replace
 from typing import Any, Literal
 
-from haystack import Document, component, default_from_dict, default_to_dict
+from haystack import Document, component
 from haystack.utils import ComponentDevice, Secret
-from haystack.utils.hf import deserialize_hf_model_kwargs, serialize_hf_model_kwargs
 
-from haystack_integrations.common.rrra import shared_model
+from haystack_integrations.common.rrra import LoadsModel, check_positive, loaded_model
 from rrra_haystack.documents.metadata import CODES_KEY, text_to_embed
 from rrra_haystack.documents.sparse import sparse_documents
-from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
+from rrra_haystack.model.rrra_model import DEFAULT_MODEL
 
 
 @component
-class RRRADocumentEmbedder:
+class RRRADocumentEmbedder(LoadsModel):
     """
     Embeds documents and makes their token codes, both from one forward pass of the encoder.
 
@@ -104,15 +103,23 @@ class RRRADocumentEmbedder:
         :raises ValueError:
             If `tokens_per_batch` is not > 0, or `code` is unknown.
         """
-        if tokens_per_batch <= 0:
-            msg = f"tokens_per_batch must be > 0, but got {tokens_per_batch}"
-            raise ValueError(msg)
+        check_positive(tokens_per_batch, "tokens_per_batch")
         if code not in (None, "1bit", "int8"):
             msg = f"code must be '1bit', 'int8' or None, but got {code!r}"
             raise ValueError(msg)
-        self.model = model
-        self.device = device
-        self.token = token
+        LoadsModel.__init__(
+            self,
+            model=model,
+            device=device,
+            token=token,
+            revision=revision,
+            trust_remote_code=trust_remote_code,
+            local_files_only=local_files_only,
+            truncate_dim=truncate_dim,
+            model_kwargs=model_kwargs,
+            tokenizer_kwargs=tokenizer_kwargs,
+            config_kwargs=config_kwargs,
+        )
         self.prefix = prefix
         self.suffix = suffix
         self.tokens_per_batch = tokens_per_batch
@@ -122,74 +129,6 @@ class RRRADocumentEmbedder:
         self.embedding_separator = embedding_separator
         self.code = code
         self.sparse = sparse
-        self.trust_remote_code = trust_remote_code
-        self.local_files_only = local_files_only
-        self.truncate_dim = truncate_dim
-        self.model_kwargs = model_kwargs
-        self.tokenizer_kwargs = tokenizer_kwargs
-        self.config_kwargs = config_kwargs
-        self.revision = revision
-        self._model: RRRAModel | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """
-        Serializes the component to a dictionary.
-
-        :returns:
-            Dictionary with serialized data.
-        """
-        data = default_to_dict(
-            self,
-            model=self.model,
-            device=self.device,
-            token=self.token,
-            prefix=self.prefix,
-            suffix=self.suffix,
-            tokens_per_batch=self.tokens_per_batch,
-            progress_bar=self.progress_bar,
-            normalize_embeddings=self.normalize_embeddings,
-            meta_fields_to_embed=self.meta_fields_to_embed,
-            embedding_separator=self.embedding_separator,
-            code=self.code,
-            sparse=self.sparse,
-            trust_remote_code=self.trust_remote_code,
-            local_files_only=self.local_files_only,
-            truncate_dim=self.truncate_dim,
-            model_kwargs=dict(self.model_kwargs) if self.model_kwargs is not None else None,
-            tokenizer_kwargs=self.tokenizer_kwargs,
-            config_kwargs=self.config_kwargs,
-            revision=self.revision,
-        )
-        if data["init_parameters"]["model_kwargs"] is not None:
-            serialize_hf_model_kwargs(data["init_parameters"]["model_kwargs"])
-        return data
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "RRRADocumentEmbedder":
-        """
-        Deserializes the component from a dictionary.
-
-        :param data:
-            Dictionary to deserialize from.
-        :returns:
-            Deserialized component.
-        """
-        if data["init_parameters"].get("model_kwargs") is not None:
-            deserialize_hf_model_kwargs(data["init_parameters"]["model_kwargs"])
-        return default_from_dict(cls, data)
-
-    def warm_up(self) -> None:
-        """
-        Loads the model, unless another component of this process has loaded it already.
-        """
-        if self._model is None:
-            self._model = shared_model(self)
-
-    def close(self) -> None:
-        """
-        Releases the model; it is unloaded when no other component uses it.
-        """
-        self._model = None
 
     @component.output_types(documents=list[Document])
     def run(self, documents: list[Document]) -> dict[str, list[Document]]:
@@ -213,13 +152,12 @@ class RRRADocumentEmbedder:
             raise TypeError(msg)
         if not documents:
             return {"documents": []}
-        self.warm_up()
-        assert self._model is not None
+        model = loaded_model(self)
         texts = [
             text_to_embed(document, self.meta_fields_to_embed, self.embedding_separator) + self.suffix
             for document in documents
         ]
-        embeddings, codes = self._model.encode_documents(
+        embeddings, codes = model.encode_documents(
             texts,
             code=self.code,
             prompt=self.prefix,
@@ -232,6 +170,6 @@ class RRRADocumentEmbedder:
             for document, embedding, code in zip(documents, embeddings.tolist(), codes, strict=True)
         ]
         if self.sparse:
-            words = sparse_documents(self._model.encoder, texts)
+            words = sparse_documents(model.encoder, texts)
             embedded = [replace(one, sparse_embedding=own) for one, own in zip(embedded, words, strict=True)]
         return {"documents": embedded}

@@ -1,17 +1,16 @@
 from typing import Any
 
-from haystack import component, default_from_dict, default_to_dict
+from haystack import component
 from haystack.dataclasses import SparseEmbedding
 from haystack.utils import ComponentDevice, Secret
-from haystack.utils.hf import deserialize_hf_model_kwargs, serialize_hf_model_kwargs
 
-from haystack_integrations.common.rrra import shared_model
+from haystack_integrations.common.rrra import LoadsModel, loaded_model
 from rrra_haystack.documents.sparse import sparse_query
-from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
+from rrra_haystack.model.rrra_model import DEFAULT_MODEL
 
 
 @component
-class RRRAEmbedder:
+class RRRAEmbedder(LoadsModel):
     """
     Embeds a query with an RRRA model.
 
@@ -87,82 +86,28 @@ class RRRAEmbedder:
         :param revision:
             The specific model version to use: a branch name, a tag name, or a commit id.
         """
-        self.model = model
-        self.device = device
-        self.token = token
+        LoadsModel.__init__(
+            self,
+            model=model,
+            device=device,
+            token=token,
+            revision=revision,
+            trust_remote_code=trust_remote_code,
+            local_files_only=local_files_only,
+            truncate_dim=truncate_dim,
+            model_kwargs=model_kwargs,
+            tokenizer_kwargs=tokenizer_kwargs,
+            config_kwargs=config_kwargs,
+        )
         self.prefix = prefix
         self.suffix = suffix
         self.normalize_embeddings = normalize_embeddings
         self.sparse = sparse
         self.multivector = multivector
-        self.trust_remote_code = trust_remote_code
-        self.local_files_only = local_files_only
-        self.truncate_dim = truncate_dim
-        self.model_kwargs = model_kwargs
-        self.tokenizer_kwargs = tokenizer_kwargs
-        self.config_kwargs = config_kwargs
-        self.revision = revision
-        self._model: RRRAModel | None = None
         # An output that nobody consumes would stand among the pipeline's results.
         outputs: dict[str, Any] = {"embedding": list[float]} | ({"sparse_embedding": SparseEmbedding} if sparse else {})
         outputs |= {"multivector": list[list[float]]} if multivector else {}
         component.set_output_types(self, **outputs)
-
-    def to_dict(self) -> dict[str, Any]:
-        """
-        Serializes the component to a dictionary.
-
-        :returns:
-            Dictionary with serialized data.
-        """
-        data = default_to_dict(
-            self,
-            model=self.model,
-            device=self.device,
-            token=self.token,
-            prefix=self.prefix,
-            suffix=self.suffix,
-            normalize_embeddings=self.normalize_embeddings,
-            sparse=self.sparse,
-            multivector=self.multivector,
-            trust_remote_code=self.trust_remote_code,
-            local_files_only=self.local_files_only,
-            truncate_dim=self.truncate_dim,
-            model_kwargs=dict(self.model_kwargs) if self.model_kwargs is not None else None,
-            tokenizer_kwargs=self.tokenizer_kwargs,
-            config_kwargs=self.config_kwargs,
-            revision=self.revision,
-        )
-        if data["init_parameters"]["model_kwargs"] is not None:
-            serialize_hf_model_kwargs(data["init_parameters"]["model_kwargs"])
-        return data
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "RRRAEmbedder":
-        """
-        Deserializes the component from a dictionary.
-
-        :param data:
-            Dictionary to deserialize from.
-        :returns:
-            Deserialized component.
-        """
-        if data["init_parameters"].get("model_kwargs") is not None:
-            deserialize_hf_model_kwargs(data["init_parameters"]["model_kwargs"])
-        return default_from_dict(cls, data)
-
-    def warm_up(self) -> None:
-        """
-        Loads the model, unless another component of this process has loaded it already.
-        """
-        if self._model is None:
-            self._model = shared_model(self)
-
-    def close(self) -> None:
-        """
-        Releases the model; it is unloaded when no other component uses it.
-        """
-        self._model = None
 
     def run(self, text: str) -> dict[str, Any]:
         """
@@ -185,15 +130,14 @@ class RRRAEmbedder:
                 "In case you want to embed a list of Documents, please use the RRRADocumentEmbedder."
             )
             raise TypeError(msg)
-        self.warm_up()
-        assert self._model is not None
-        query = self._model.encode_query(text + self.suffix, prompt=self.prefix)
+        model = loaded_model(self)
+        query = model.encode_query(text + self.suffix, prompt=self.prefix)
         embedding = query.embedding
         if self.normalize_embeddings:
             embedding = embedding / embedding.norm().clamp_min(1e-12)
         outputs: dict[str, Any] = {"embedding": embedding.tolist()}
         if self.sparse:
-            outputs["sparse_embedding"] = sparse_query(self._model.encoder, text)
+            outputs["sparse_embedding"] = sparse_query(model.encoder, text)
         if self.multivector:
-            outputs["multivector"] = self._model.query_multivector(query).tolist()
+            outputs["multivector"] = model.query_multivector(query).tolist()
         return outputs

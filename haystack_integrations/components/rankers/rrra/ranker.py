@@ -1,12 +1,11 @@
 from dataclasses import replace
+from math import inf
 from typing import Any
 
-from haystack import Document, component, default_from_dict, default_to_dict, logging
+from haystack import Document, component, logging
 from haystack.utils import ComponentDevice, Secret
-from haystack.utils.hf import deserialize_hf_model_kwargs, serialize_hf_model_kwargs
-from haystack.utils.misc import _deduplicate_documents
 
-from haystack_integrations.common.rrra import shared_model
+from haystack_integrations.common.rrra import LoadsModel, check_positive, loaded_model
 from rrra_haystack.documents.metadata import CODES_KEY, SCORES_KEY, text_to_embed
 from rrra_haystack.model.codes.record import kind_of
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
@@ -16,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 @component
-class RRRAAdapterRanker:
+class RRRAAdapterRanker(LoadsModel):
     """
     Reranks documents from any retriever of any document store with an RRRA adapter.
 
@@ -118,14 +117,22 @@ class RRRAAdapterRanker:
         :raises ValueError:
             If `top_k` is not > 0, or `fusion_weight` is negative.
         """
-        if top_k <= 0:
-            msg = f"top_k must be > 0, but got {top_k}"
-            raise ValueError(msg)
+        check_positive(top_k)
         if fusion_weight is not None:
             check_fusion_weight(fusion_weight)
-        self.model = model
-        self.device = device
-        self.token = token
+        LoadsModel.__init__(
+            self,
+            model=model,
+            device=device,
+            token=token,
+            revision=revision,
+            trust_remote_code=trust_remote_code,
+            local_files_only=local_files_only,
+            truncate_dim=truncate_dim,
+            model_kwargs=model_kwargs,
+            tokenizer_kwargs=tokenizer_kwargs,
+            config_kwargs=config_kwargs,
+        )
         self.top_k = top_k
         self.fusion_weight = fusion_weight
         self.query_prefix = query_prefix
@@ -136,76 +143,7 @@ class RRRAAdapterRanker:
         self.embedding_separator = embedding_separator
         self.scale_score = scale_score
         self.score_threshold = score_threshold
-        self.trust_remote_code = trust_remote_code
-        self.local_files_only = local_files_only
-        self.truncate_dim = truncate_dim
-        self.model_kwargs = model_kwargs
-        self.tokenizer_kwargs = tokenizer_kwargs
-        self.config_kwargs = config_kwargs
-        self.revision = revision
-        self._model: RRRAModel | None = None
         self._warned_of_missing_codes = False
-
-    def to_dict(self) -> dict[str, Any]:
-        """
-        Serializes the component to a dictionary.
-
-        :returns:
-            Dictionary with serialized data.
-        """
-        data = default_to_dict(
-            self,
-            model=self.model,
-            device=self.device,
-            token=self.token,
-            top_k=self.top_k,
-            fusion_weight=self.fusion_weight,
-            query_prefix=self.query_prefix,
-            query_suffix=self.query_suffix,
-            document_prefix=self.document_prefix,
-            document_suffix=self.document_suffix,
-            meta_fields_to_embed=self.meta_fields_to_embed,
-            embedding_separator=self.embedding_separator,
-            scale_score=self.scale_score,
-            score_threshold=self.score_threshold,
-            trust_remote_code=self.trust_remote_code,
-            local_files_only=self.local_files_only,
-            truncate_dim=self.truncate_dim,
-            model_kwargs=dict(self.model_kwargs) if self.model_kwargs is not None else None,
-            tokenizer_kwargs=self.tokenizer_kwargs,
-            config_kwargs=self.config_kwargs,
-            revision=self.revision,
-        )
-        if data["init_parameters"]["model_kwargs"] is not None:
-            serialize_hf_model_kwargs(data["init_parameters"]["model_kwargs"])
-        return data
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "RRRAAdapterRanker":
-        """
-        Deserializes the component from a dictionary.
-
-        :param data:
-            Dictionary to deserialize from.
-        :returns:
-            Deserialized component.
-        """
-        if data["init_parameters"].get("model_kwargs") is not None:
-            deserialize_hf_model_kwargs(data["init_parameters"]["model_kwargs"])
-        return default_from_dict(cls, data)
-
-    def warm_up(self) -> None:
-        """
-        Loads the model, unless another component of this process has loaded it already.
-        """
-        if self._model is None:
-            self._model = shared_model(self)
-
-    def close(self) -> None:
-        """
-        Releases the model; it is unloaded when no other component uses it.
-        """
-        self._model = None
 
     @component.output_types(documents=list[Document])
     def run(
@@ -247,26 +185,24 @@ class RRRAAdapterRanker:
             If `top_k` is not > 0, `fusion_weight` is negative, or the token codes of a document are damaged or were
             made by another model.
         """
-        if top_k is not None and top_k <= 0:
-            msg = f"top_k must be > 0, but got {top_k}"
-            raise ValueError(msg)
+        if top_k is not None:
+            check_positive(top_k)
         if not isinstance(query, str):
             msg = f"RRRAAdapterRanker expects a string as query, but got {type(query).__name__}."
             raise TypeError(msg)
         if not documents:
             return {"documents": []}
-        self.warm_up()
-        assert self._model is not None
+        model = loaded_model(self)
         top_k = self.top_k if top_k is None else top_k
         fusion_weight = self.fusion_weight if fusion_weight is None else fusion_weight
         scale_score = self.scale_score if scale_score is None else scale_score
         score_threshold = self.score_threshold if score_threshold is None else score_threshold
 
-        documents = _deduplicate_documents(documents)
-        codes = self._codes(documents, self._model)
-        encoding = self._model.encode_query(query + self.query_suffix, prompt=self.query_prefix)
-        batch = self._model.read_codes(codes, names=[document.id for document in documents])
-        scores = self._model.score(encoding, batch, fusion_weight=fusion_weight)
+        documents = _deduplicated(documents)
+        codes = self._codes(documents, model)
+        encoding = model.encode_query(query + self.query_suffix, prompt=self.query_prefix)
+        batch = model.read_codes(codes, names=[document.id for document in documents])
+        scores = model.score(encoding, batch, fusion_weight=fusion_weight)
 
         reported = scores.scaled if scale_score else scores.fused
         # A stable sort of equal scores keeps the retriever's order.
@@ -308,3 +244,16 @@ class RRRAAdapterRanker:
         for i, code in zip(missing, made, strict=True):
             codes[i] = code
         return codes
+
+
+def _deduplicated(documents: list[Document]) -> list[Document]:
+    """Each document once, where it stands first, as its copy with the highest score."""
+    best: dict[str, Document] = {}
+    for document in documents:
+        if document.id not in best or _score(document) > _score(best[document.id]):
+            best[document.id] = document
+    return list(best.values())
+
+
+def _score(document: Document) -> float:
+    return -inf if document.score is None else document.score

@@ -3,10 +3,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from haystack import Document, ExtractedAnswer, component, default_from_dict, default_to_dict
+from haystack import Document, ExtractedAnswer, component
 from haystack.utils import ComponentDevice, Secret
-from haystack.utils.hf import deserialize_hf_model_kwargs, serialize_hf_model_kwargs
 
+from haystack_integrations.common.rrra import Serializable, check_positive
 from rrra_haystack.documents.metadata import SCORES_KEY
 from rrra_haystack.pretrained import bundled, bundled_names
 from rrra_haystack.reader.answers import AnswerCalibration, logit
@@ -24,7 +24,7 @@ _SPAN_FACTOR = 0.1
 
 
 @component
-class RRRAReader:
+class RRRAReader(Serializable):
     """
     Extracts answers from the reranked documents.
 
@@ -99,7 +99,7 @@ class RRRAReader:
         :raises ValueError:
             If `top_k` is not > 0.
         """
-        _check_top_k(top_k)
+        check_positive(top_k)
         self.model = model
         self.device = device
         self.token = token
@@ -117,47 +117,6 @@ class RRRAReader:
         self._calibration: AnswerCalibration | None = None
         # One thread at a time loads the model, and one uses it: fast tokenizers cannot be used by two at once.
         self._lock = threading.Lock()
-
-    def to_dict(self) -> dict[str, Any]:
-        """
-        Serializes the component to a dictionary.
-
-        :returns:
-            Dictionary with serialized data.
-        """
-        data = default_to_dict(
-            self,
-            model=self.model,
-            device=self.device,
-            token=self.token,
-            top_k=self.top_k,
-            score_threshold=self.score_threshold,
-            max_seq_length=self.max_seq_length,
-            stride=self.stride,
-            max_batch_size=self.max_batch_size,
-            answers_per_seq=self.answers_per_seq,
-            no_answer=self.no_answer,
-            calibration_factor=self.calibration_factor,
-            overlap_threshold=self.overlap_threshold,
-            model_kwargs=dict(self.model_kwargs) if self.model_kwargs is not None else None,
-        )
-        if data["init_parameters"]["model_kwargs"] is not None:
-            serialize_hf_model_kwargs(data["init_parameters"]["model_kwargs"])
-        return data
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "RRRAReader":
-        """
-        Deserializes the component from a dictionary.
-
-        :param data:
-            Dictionary to deserialize from.
-        :returns:
-            Deserialized component.
-        """
-        if data["init_parameters"].get("model_kwargs") is not None:
-            deserialize_hf_model_kwargs(data["init_parameters"]["model_kwargs"])
-        return default_from_dict(cls, data)
 
     def warm_up(self) -> None:
         """
@@ -267,7 +226,7 @@ class RRRAReader:
             If `top_k` is not > 0.
         """
         if top_k is not None:
-            _check_top_k(top_k)
+            check_positive(top_k)
         documents = [document for document in documents if document.content and document.content.strip()]
         if not documents:
             return {"answers": []}
@@ -340,9 +299,3 @@ def _beginning(query: str, tokenizer: Any) -> str:
     if len(offsets) < _QUESTION_TOKENS and len(query) <= _LONGEST_TEXT:
         return query
     return query[: offsets[-1][1] if offsets else 0]
-
-
-def _check_top_k(top_k: int) -> None:
-    if top_k <= 0:
-        msg = f"top_k must be > 0, but got {top_k}"
-        raise ValueError(msg)

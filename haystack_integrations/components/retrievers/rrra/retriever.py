@@ -152,14 +152,14 @@ class RRRARetriever:
         Deserializes the component from a dictionary.
 
         :param data:
-            Dictionary to deserialize from.
+            Dictionary to deserialize from, which is left as it is.
         :returns:
             Deserialized component.
         """
-        parameters = data["init_parameters"]
+        parameters = dict(data.get("init_parameters", {}))
         if isinstance(parameters.get("document_store"), dict):
             parameters["document_store"] = QdrantDocumentStore.from_dict(parameters["document_store"])
-        return default_from_dict(cls, data)
+        return default_from_dict(cls, {**data, "init_parameters": parameters})
 
     def close(self) -> None:
         """
