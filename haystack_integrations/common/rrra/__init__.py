@@ -1,5 +1,5 @@
 from haystack_integrations.common.rrra.checks import check_positive
-from haystack_integrations.common.rrra.loading import LoadsModel, loaded_model
+from haystack_integrations.common.rrra.loading import LoadsModel
 from haystack_integrations.common.rrra.serialization import Serializable
 
-__all__ = ["LoadsModel", "Serializable", "check_positive", "loaded_model"]
+__all__ = ["LoadsModel", "Serializable", "check_positive"]

@@ -33,7 +33,19 @@ class LoadsModel(Serializable):
         """
         Loads the model, unless another component of this process has loaded it already.
         """
-        loaded_model(self)
+        if self._model is None:
+            self._model = RRRAModel.shared(
+                self.model,
+                device=self.device.to_torch_str() if self.device is not None else None,
+                token=self.token.resolve_value() if self.token is not None else None,
+                revision=self.revision,
+                trust_remote_code=self.trust_remote_code,
+                local_files_only=self.local_files_only,
+                truncate_dim=self.truncate_dim,
+                model_kwargs=self.model_kwargs,
+                tokenizer_kwargs=self.tokenizer_kwargs,
+                config_kwargs=self.config_kwargs,
+            )
 
     def close(self) -> None:
         """
@@ -41,25 +53,11 @@ class LoadsModel(Serializable):
         """
         self._model = None
 
-
-def loaded_model(component: LoadsModel) -> RRRAModel:
-    """
-    The model that a component asks for; loaded once for all components of the process that ask for the same.
-
-    :param component:
-        The component.
-    """
-    if component._model is None:
-        component._model = RRRAModel.shared(
-            component.model,
-            device=component.device.to_torch_str() if component.device is not None else None,
-            token=component.token.resolve_value() if component.token is not None else None,
-            revision=component.revision,
-            trust_remote_code=component.trust_remote_code,
-            local_files_only=component.local_files_only,
-            truncate_dim=component.truncate_dim,
-            model_kwargs=component.model_kwargs,
-            tokenizer_kwargs=component.tokenizer_kwargs,
-            config_kwargs=component.config_kwargs,
-        )
-    return component._model
+    @property
+    def loaded_model(self) -> RRRAModel:
+        """
+        The model, loaded if it is not yet.
+        """
+        self.warm_up()
+        assert self._model is not None
+        return self._model

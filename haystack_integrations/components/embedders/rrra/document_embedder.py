@@ -4,7 +4,7 @@ from typing import Any, Literal
 from haystack import Document, component
 from haystack.utils import ComponentDevice, Secret
 
-from haystack_integrations.common.rrra import LoadsModel, check_positive, loaded_model
+from haystack_integrations.common.rrra import LoadsModel, check_positive
 from rrra_haystack.documents.metadata import CODES_KEY, text_to_embed
 from rrra_haystack.documents.sparse import sparse_documents
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL
@@ -152,7 +152,7 @@ class RRRADocumentEmbedder(LoadsModel):
             raise TypeError(msg)
         if not documents:
             return {"documents": []}
-        model = loaded_model(self)
+        model = self.loaded_model
         texts = [
             text_to_embed(document, self.meta_fields_to_embed, self.embedding_separator) + self.suffix
             for document in documents

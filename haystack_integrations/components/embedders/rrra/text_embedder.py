@@ -4,7 +4,7 @@ from haystack import component
 from haystack.dataclasses import SparseEmbedding
 from haystack.utils import ComponentDevice, Secret
 
-from haystack_integrations.common.rrra import LoadsModel, loaded_model
+from haystack_integrations.common.rrra import LoadsModel
 from rrra_haystack.documents.sparse import sparse_query
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL
 
@@ -130,7 +130,7 @@ class RRRAEmbedder(LoadsModel):
                 "In case you want to embed a list of Documents, please use the RRRADocumentEmbedder."
             )
             raise TypeError(msg)
-        model = loaded_model(self)
+        model = self.loaded_model
         query = model.encode_query(text + self.suffix, prompt=self.prefix)
         embedding = query.embedding
         if self.normalize_embeddings:

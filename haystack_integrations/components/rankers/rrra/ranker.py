@@ -5,7 +5,7 @@ from typing import Any
 from haystack import Document, component, logging
 from haystack.utils import ComponentDevice, Secret
 
-from haystack_integrations.common.rrra import LoadsModel, check_positive, loaded_model
+from haystack_integrations.common.rrra import LoadsModel, check_positive
 from rrra_haystack.documents.metadata import CODES_KEY, SCORES_KEY, text_to_embed
 from rrra_haystack.model.codes.record import kind_of
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
@@ -192,7 +192,7 @@ class RRRAAdapterRanker(LoadsModel):
             raise TypeError(msg)
         if not documents:
             return {"documents": []}
-        model = loaded_model(self)
+        model = self.loaded_model
         top_k = self.top_k if top_k is None else top_k
         fusion_weight = self.fusion_weight if fusion_weight is None else fusion_weight
         scale_score = self.scale_score if scale_score is None else scale_score
