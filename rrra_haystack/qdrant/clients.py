@@ -1,18 +1,30 @@
 """Opens the Qdrant of a document store, once."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
 from weakref import WeakKeyDictionary
 
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
-from qdrant_client import QdrantClient
+from qdrant_client import AsyncQdrantClient, QdrantClient
+
+from rrra_haystack.qdrant.document_store import (
+    async_client_of,
+    client_of,
+    keep_async_client,
+    new_async_client,
+    new_client,
+)
 
 # Environment variable of a server's key, where a user names the server by its URL alone.
 API_KEY = "QDRANT_API_KEY"
 # One thread at a time opens and checks a store's client: an embedded Qdrant that two open at once is open elsewhere for
 # one of them, and a client whose check failed is closed, under whoever uses it.
 _CHECKING: WeakKeyDictionary[QdrantDocumentStore, Lock] = WeakKeyDictionary()
+# The same for the tasks of an event loop; a lock of theirs belongs to one loop.
+_TasksLocks = WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock]
+_CHECKING_ASYNC: WeakKeyDictionary[QdrantDocumentStore, _TasksLocks] = WeakKeyDictionary()
 
 
 def is_embedded(store: QdrantDocumentStore) -> bool:
@@ -42,18 +54,19 @@ def open_client(store: QdrantDocumentStore) -> QdrantClient:
     :param store: The document store.
     :raises ValueError: If its folder is open elsewhere.
     """
-    if store._client is None:  # noqa: SLF001
-        try:
-            store._client = QdrantClient(**store._prepare_client_params())  # noqa: SLF001
-        except RuntimeError as error:
-            if "already accessed" not in str(error):
-                raise
-            msg = (
-                f"The Qdrant folder {store.path} is open in another document store or process. Close that one "
-                "first (document_store.close()), or run a Qdrant server and give its url."
-            )
-            raise ValueError(msg) from error
-    return store._client  # noqa: SLF001
+    held = client_of(store)
+    if held is not None:
+        return held
+    try:
+        return new_client(store)
+    except RuntimeError as error:
+        if "already accessed" not in str(error):
+            raise
+        msg = (
+            f"The Qdrant folder {store.path} is open in another document store or process. Close that one "
+            "first (document_store.close()), or run a Qdrant server and give its url."
+        )
+        raise ValueError(msg) from error
 
 
 @contextmanager
@@ -68,10 +81,41 @@ def checked_client(store: QdrantDocumentStore) -> Iterator[QdrantClient]:
     :raises ValueError: If its folder is open elsewhere.
     """
     with _CHECKING.setdefault(store, Lock()):
-        was_open = store._client is not None  # noqa: SLF001
+        was_open = client_of(store) is not None
         try:
             yield open_client(store)
         except BaseException:
             if not was_open:
                 store.close()
             raise
+
+
+async def checked_async_client(
+    store: QdrantDocumentStore, check: Callable[[AsyncQdrantClient], Awaitable[None]]
+) -> AsyncQdrantClient:
+    """
+    The store's asynchronous client, once a check of the collection has passed; closed if it was opened and failed.
+
+    Other tasks wait with their checks over the same store.
+
+    :param store: The document store; it gets a new client after the check, since tasks that write do not wait.
+    :param check: Looks at the collection, and raises what is wrong.
+    """
+    locks = _CHECKING_ASYNC.setdefault(store, WeakKeyDictionary())
+    async with locks.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+        held = async_client_of(store)
+        client = new_async_client(store) if held is None else held
+        try:
+            await check(client)
+        except BaseException:
+            if held is None:
+                await client.close()
+            raise
+        if held is None:
+            # A task that writes may have been faster.
+            faster = async_client_of(store)
+            if faster is not None:
+                await client.close()
+                return faster
+            keep_async_client(store, client)
+        return client

@@ -1,9 +1,116 @@
 """Looks whether a collection fits what is asked of it."""
 
+from dataclasses import dataclass
+
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
-from qdrant_client import models
+from haystack_integrations.document_stores.qdrant.converters import DENSE_VECTORS_NAME
+from qdrant_client import AsyncQdrantClient, QdrantClient, models
+
+from rrra_haystack.qdrant.clients import place_of
 
 MULTIVECTOR_NAME = "rrra_tokens"
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """
+    What a collection holds of each document.
+
+    :param dimension: Dimensions of its embedding; `None` if it has none.
+    :param multivector_dimension: Dimensions of its tokens; `None` if it has no multivector for token codes.
+    """
+
+    dimension: int | None
+    multivector_dimension: int | None
+
+
+def look(store: QdrantDocumentStore, client: QdrantClient) -> Vectors:
+    """
+    Look at the collection of a store.
+
+    :param store: The document store.
+    :param client: A client of its Qdrant.
+    :raises ValueError: If there is no such collection, or Haystack did not make it.
+    """
+    if not client.collection_exists(store.index):
+        raise missing(store, client.get_collections())
+    return vectors_of(store, client.get_collection(store.index))
+
+
+async def look_async(store: QdrantDocumentStore, client: AsyncQdrantClient) -> Vectors:
+    """As :func:`look`, without blocking the event loop."""
+    if not await client.collection_exists(store.index):
+        raise missing(store, await client.get_collections())
+    return vectors_of(store, await client.get_collection(store.index))
+
+
+def missing(store: QdrantDocumentStore, found: models.CollectionsResponse | None = None) -> ValueError:
+    """
+    What to raise where a collection is missing.
+
+    :param store: The document store.
+    :param found: The collections that there are.
+    """
+    names = sorted(one.name for one in found.collections) if found is not None else []
+    told = f"It has: {', '.join(names)}." if names else "It has no collections at all."
+    return ValueError(
+        f"The Qdrant database at {place_of(store)} has no collection '{store.index}'. {told} Correct `index` at the "
+        "QdrantDocumentStore, or write documents first."
+    )
+
+
+def check_filled(store: QdrantDocumentStore, points: int) -> None:
+    """
+    Refuse a collection in which nothing can be found.
+
+    :param store: The document store.
+    :param points: How many points the collection has.
+    :raises ValueError: If it has none.
+    """
+    if points == 0:
+        msg = (
+            f"The collection '{store.index}' at {place_of(store)} is empty. Write documents with embeddings first, "
+            "with RRRADocumentEmbedder and DocumentWriter."
+        )
+        raise ValueError(msg)
+
+
+def vectors_of(store: QdrantDocumentStore, collection: models.CollectionInfo) -> Vectors:
+    """
+    The vectors of a collection that Haystack made.
+
+    :param store: The document store.
+    :param collection: What Qdrant says of the collection.
+    :raises ValueError: If it names its vectors and the store does not, or the other way round.
+    """
+    vectors = collection.config.params.vectors
+    is_named = isinstance(vectors, dict)
+    if is_named != store.use_sparse_embeddings:
+        msg = (
+            f"The collection '{store.index}' was {'made' if is_named else 'not made'} with sparse embeddings. "
+            f"Set use_sparse_embeddings={is_named} at the QdrantDocumentStore."
+        )
+        raise ValueError(msg)
+    dense = vectors.get(DENSE_VECTORS_NAME) if isinstance(vectors, dict) else vectors
+    return Vectors(dense.size if dense is not None else None, multivector_dimension(collection))
+
+
+def check_dimension(store: QdrantDocumentStore, dimension: int | None, wanted: int) -> None:
+    """
+    Refuse a collection whose embeddings do not fit a query.
+
+    :param store: The document store.
+    :param dimension: Dimensions of the collection's embeddings.
+    :param wanted: Dimensions of the query's embedding.
+    :raises ValueError: If they differ.
+    """
+    if dimension not in (None, wanted):
+        msg = (
+            f"The query embedding has {wanted} dimensions, but the collection '{store.index}' "
+            f"holds embeddings of {dimension}. Use the model that the documents were embedded with, or embed "
+            f"them again into a QdrantDocumentStore with embedding_dim={wanted}."
+        )
+        raise ValueError(msg)
 
 
 def multivector_dimension(collection: models.CollectionInfo) -> int | None:

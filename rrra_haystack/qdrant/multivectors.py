@@ -21,6 +21,7 @@ from rrra_haystack.model.codes.parts import split_record
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
 from rrra_haystack.qdrant.clients import checked_client, place_of
 from rrra_haystack.qdrant.collections import MULTIVECTOR_NAME, check_multivector, multivector_dimension
+from rrra_haystack.qdrant.document_store import collection_params, vectors_config, without_duplicates
 from rrra_haystack.qdrant.patience import patiently
 
 # A server takes 32 MB a request, and a number takes up to 20 bytes of JSON.
@@ -57,8 +58,9 @@ def create_collection(
     with checked_client(store) as client:
         if not patiently(partial(client.collection_exists, store.index), place):
             patiently(partial(_create, store, client, _parameters(dimension, on_disk, quantization)), place)
-            index_fields = partial(store._create_payload_index, store.index, store.payload_fields_to_index)  # noqa: SLF001
-            patiently(index_fields, place)
+            for one in store.payload_fields_to_index or ():
+                field, schema = one["field_name"], one["field_schema"]
+                patiently(partial(client.create_payload_index, store.index, field, schema), place)
         collection = patiently(partial(client.get_collection, store.index), place)
         found = multivector_dimension(collection)
         if found != dimension:
@@ -89,15 +91,13 @@ def _create(store: QdrantDocumentStore, client: QdrantClient, multivector: model
     """Create a collection unless it is there; an attempt whose answer was lost may have made it."""
     if client.collection_exists(store.index):
         return
-    vectors, sparse_vectors = store._prepare_collection_config(  # noqa: SLF001
-        store.embedding_dim, store.get_distance(store.similarity), sparse_idf=store.sparse_idf
-    )
+    vectors, sparse_vectors = vectors_config(store)
     assert isinstance(vectors, dict)
     client.create_collection(
         store.index,
         vectors_config={**vectors, MULTIVECTOR_NAME: multivector},
         sparse_vectors_config=sparse_vectors,
-        **store._prepare_collection_params(),  # noqa: SLF001
+        **collection_params(store),
     )
 
 
@@ -122,7 +122,7 @@ def write_documents(
     if bare:
         msg = f"Document {bare[0]} has no token codes. Embed the documents with RRRADocumentEmbedder first."
         raise ValueError(msg)
-    wanted = patiently(partial(store._handle_duplicate_documents, list(documents), policy), place)  # noqa: SLF001
+    wanted = patiently(partial(without_duplicates, store, documents, policy), place)
     for points in _requests(wanted):
         patiently(partial(client.upsert, store.index, points, wait=store.wait_result_from_api), place)
     return len(wanted)

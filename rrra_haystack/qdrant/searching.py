@@ -1,6 +1,6 @@
 """What is asked of Qdrant in a search, as the arguments of its client, and the documents of what it finds."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ from haystack import Document
 from haystack.dataclasses import SparseEmbedding
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from haystack_integrations.document_stores.qdrant.converters import DENSE_VECTORS_NAME, SPARSE_VECTORS_NAME
+from haystack_integrations.document_stores.qdrant.document_store import DEFAULT_GROUP_SIZE
 from haystack_integrations.document_stores.qdrant.filters import convert_filters_to_qdrant
 from pydantic import ValidationError
 from qdrant_client import models
@@ -16,71 +17,97 @@ from rrra_haystack.documents.metadata import CODES_KEY, HEAD_KEY, SCORES_KEY
 from rrra_haystack.errors import first_fault
 from rrra_haystack.model.codes.parts import join_record
 from rrra_haystack.qdrant.collections import MULTIVECTOR_NAME
+from rrra_haystack.qdrant.document_store import documents_of_points
 
 _DOCUMENT_FIELDS = frozenset({"id", "content", "blob", "score"})
 
 
-def search_request(
-    store: QdrantDocumentStore,
-    embedding: list[float],
-    *,
-    filters: dict[str, Any] | models.Filter | None,
-    limit: int,
-    search_params: dict[str, Any] | None,
-    score_threshold: float | None,
-    return_embedding: bool,
-    return_codes: bool,
-) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class SearchRequest:
     """
-    The arguments of a dense search.
+    What is asked of Qdrant in one search.
+
+    :param embedding: Embedding of the query.
+    :param sparse_embedding: Sparse embedding of the query, if a sparse search is to be joined with the dense one.
+    :param multivector: Tokens of the query, if the candidates are to be put in order by token match.
+    :param filters: Haystack's filters or Qdrant's.
+    :param top_k: How many documents are returned, or groups of them.
+    :param scale_score: Bring scores between 0 and 1; those of groups never are.
+    :param return_embedding: Return documents with their embeddings.
+    :param return_codes: Return them with the codes of a multivector.
+    :param score_threshold: The least score of a document that is returned.
+    :param group_by: Field of the payload to group by.
+    :param group_size: The most documents of a group; Haystack's default if `None`.
+    :param search_params: Qdrant's search parameters.
+    :param prefetch_limit: Candidates that are put in order by token match, if they are.
+    """
+
+    embedding: list[float]
+    sparse_embedding: SparseEmbedding | None
+    multivector: list[list[float]] | None
+    filters: dict[str, Any] | models.Filter | None
+    top_k: int
+    scale_score: bool
+    return_embedding: bool
+    return_codes: bool
+    score_threshold: float | None
+    group_by: str | None
+    group_size: int | None
+    search_params: dict[str, Any] | None
+    prefetch_limit: int
+
+
+def arguments_of(store: QdrantDocumentStore, request: SearchRequest) -> dict[str, Any]:
+    """
+    A search as the arguments of Qdrant's client.
 
     :param store: The document store.
-    :param embedding: Embedding of the query.
-    :param filters: Haystack's filters or Qdrant's.
-    :param limit: How many documents are returned.
-    :param search_params: Qdrant's search parameters.
-    :param score_threshold: The least score of a document that is returned.
-    :param return_embedding: Whether documents are returned with their embeddings.
-    :param return_codes: Whether they are returned with the codes of a multivector.
-    :raises ValueError: If a filter names a field without ``meta.``, or Qdrant knows no such search parameter.
+    :param request: What is asked.
+    :raises ValueError: If a filter names a field without ``meta.``, Qdrant knows no such search parameter, or the store
+        has no sparse embeddings for a sparse search.
     """
-    if isinstance(filters, dict):
-        _check_filter_fields(filters)
+    arguments = _dense(store, request)
+    if request.sparse_embedding is not None:
+        arguments |= _of_both_searches(store, arguments, request.sparse_embedding)
+    if request.multivector:
+        arguments |= _rescored(arguments, request.multivector, max(request.top_k, request.prefetch_limit))
+    if request.group_by is not None:
+        size = DEFAULT_GROUP_SIZE if request.group_size is None else request.group_size
+        arguments |= {"group_by": request.group_by, "group_size": size}
+    return arguments
+
+
+def _dense(store: QdrantDocumentStore, request: SearchRequest) -> dict[str, Any]:
+    if isinstance(request.filters, dict):
+        _check_filter_fields(request.filters)
     return {
         "collection_name": store.index,
-        "query": embedding,
+        "query": request.embedding,
         "using": DENSE_VECTORS_NAME if store.use_sparse_embeddings else None,
-        "query_filter": convert_filters_to_qdrant(filters),
-        "search_params": check_search_params(search_params),
-        "limit": limit,
-        "with_vectors": _wanted_vectors(store, embedding=return_embedding, codes=return_codes),
-        "score_threshold": score_threshold,
+        "query_filter": convert_filters_to_qdrant(request.filters),
+        "search_params": check_search_params(request.search_params),
+        "limit": request.top_k,
+        "with_vectors": _wanted_vectors(store, embedding=request.return_embedding, codes=request.return_codes),
+        "score_threshold": request.score_threshold,
     }
 
 
-def of_both_searches(store: QdrantDocumentStore, request: dict[str, Any], sparse: SparseEmbedding) -> dict[str, Any]:
-    """
-    What changes in a dense search if it is to be joined with a sparse one with the same filter.
-
-    :param store: The document store.
-    :param request: Arguments of the dense search.
-    :param sparse: Sparse embedding of the query.
-    :raises ValueError: If the store has no sparse embeddings.
-    """
+def _of_both_searches(store: QdrantDocumentStore, dense: dict[str, Any], sparse: SparseEmbedding) -> dict[str, Any]:
+    """What changes in a dense search if it is to be joined with a sparse one with the same filter."""
     if not store.use_sparse_embeddings:
         msg = (
             "A sparse embedding of the query was given, but the store has none of its documents. Create it with "
             "use_sparse_embeddings=True and sparse_idf=True, and index with RRRADocumentEmbedder(sparse=True)."
         )
         raise ValueError(msg)
-    shared = {"filter": request["query_filter"], "limit": request["limit"]}
-    dense = models.Prefetch(
-        query=request["query"], using=DENSE_VECTORS_NAME, params=request["search_params"],
-        score_threshold=request["score_threshold"], **shared,
+    shared = {"filter": dense["query_filter"], "limit": dense["limit"]}
+    meaning = models.Prefetch(
+        query=dense["query"], using=DENSE_VECTORS_NAME, params=dense["search_params"],
+        score_threshold=dense["score_threshold"], **shared,
     )  # fmt: skip
     words = models.SparseVector(indices=sparse.indices, values=sparse.values)
     return {
-        "prefetch": [dense, models.Prefetch(query=words, using=SPARSE_VECTORS_NAME, **shared)],
+        "prefetch": [meaning, models.Prefetch(query=words, using=SPARSE_VECTORS_NAME, **shared)],
         "query": models.FusionQuery(fusion=models.Fusion.RRF),
         "using": None,
         "search_params": None,
@@ -88,18 +115,12 @@ def of_both_searches(store: QdrantDocumentStore, request: dict[str, Any], sparse
     }
 
 
-def rescored(request: dict[str, Any], query: list[list[float]], limit: int) -> dict[str, Any]:
-    """
-    What changes in a query of Qdrant if its candidates are to be put in order by token match.
-
-    :param request: Arguments of the query: a dense search, or a fusion of searches.
-    :param query: The query's multivector.
-    :param limit: Candidates of each search.
-    """
-    searches = request.get("prefetch") or [
+def _rescored(arguments: dict[str, Any], query: list[list[float]], limit: int) -> dict[str, Any]:
+    """What changes in a dense search, or a fusion of searches, if its candidates are put in order by token match."""
+    searches = arguments.get("prefetch") or [
         models.Prefetch(
-            query=request["query"], using=request["using"], filter=request["query_filter"],
-            params=request["search_params"], score_threshold=request["score_threshold"],
+            query=arguments["query"], using=arguments["using"], filter=arguments["query_filter"],
+            params=arguments["search_params"], score_threshold=arguments["score_threshold"],
         )
     ]  # fmt: skip
     return {
@@ -111,24 +132,20 @@ def rescored(request: dict[str, Any], query: list[list[float]], limit: int) -> d
     }
 
 
-def is_rescored(request: dict[str, Any]) -> bool:
-    """Whether a query of Qdrant puts its candidates in order by token match."""
-    return request["using"] == MULTIVECTOR_NAME
-
-
 def documents_of(
-    store: QdrantDocumentStore, points: list[models.ScoredPoint], request: dict[str, Any], *, scale_score: bool
+    store: QdrantDocumentStore, found: models.QueryResponse | models.GroupsResult, request: SearchRequest
 ) -> list[Document]:
     """
-    The documents of points, with token codes in their metadata if the points have their multivectors.
+    The documents that Qdrant found, with token codes in their metadata if the points have their multivectors.
 
     :param store: The document store.
-    :param points: What Qdrant found.
-    :param request: Arguments of the query.
-    :param scale_score: Let the store scale the scores; those of groups never are.
+    :param found: Qdrant's answer: points, or groups of them.
+    :param request: What was asked.
     """
-    scale_score = scale_score and "group_by" not in request
-    documents = store._process_query_point_results(points, scale_score=scale_score)  # noqa: SLF001
+    if isinstance(found, models.GroupsResult):
+        documents = documents_of_points(store, points := [hit for group in found.groups for hit in group.hits])
+    else:
+        documents = documents_of_points(store, points := found.points, scale_score=request.scale_score)
     result = []
     for document, point in zip(documents, points, strict=True):
         meta = dict(document.meta)
@@ -136,7 +153,7 @@ def documents_of(
         if head is not None and isinstance(point.vector, dict) and MULTIVECTOR_NAME in point.vector:
             states = np.asarray(point.vector[MULTIVECTOR_NAME], dtype=np.float32)
             meta[CODES_KEY] = join_record(head, states, document.id)
-        if is_rescored(request):
+        if request.multivector:
             meta[SCORES_KEY] = {"token_match": point.score}
         result.append(replace(document, meta=meta) if meta != document.meta else document)
     return result

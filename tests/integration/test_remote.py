@@ -157,7 +157,28 @@ def test_many_first_searches_share_one_client(server: Server, key: Secret, embed
         searches = [retrievers[number % 2].run_async(query_embedding=embedding) for number in range(6)]
         for found in await asyncio.gather(*searches):
             assert len(found["documents"]) == len(embedded)
-        assert all(one._checked_client is store._async_client for one in retrievers)
+        assert all(one._collection.seen_with is store._async_client for one in retrievers)
+        await store.close_async()
+
+    # A lock of one event loop is none for the next.
+    for _ in range(2):
+        server.requests.clear()
+        asyncio.run(ask())
+        # Each retriever looked once, one after the other, with one client.
+        assert server.requests.count("GET /collections/rrra/exists") == 2
+
+
+def test_a_failed_look_leaves_the_next_task_its_own(server: Server, key: Secret, embedded: list[Document]) -> None:
+    store = _store(server, key)
+    store.write_documents(embedded)
+    retriever = RRRARetriever(store)
+    embedding = RRRAEmbedder().run(QUESTION)["embedding"]
+    server.faults, server.where = [400], "/collections/rrra/exists"
+
+    async def ask() -> None:
+        searches = [retriever.run_async(query_embedding=embedding) for _ in range(3)]
+        found = await asyncio.gather(*searches, return_exceptions=True)
+        assert sorted(isinstance(one, Exception) for one in found) == [False, False, True]
         await store.close_async()
 
     asyncio.run(ask())

@@ -213,6 +213,17 @@ def impatient_threads() -> Iterator[None]:
     sys.setswitchinterval(usual)
 
 
+def test_a_store_that_is_only_searched_is_left_alone() -> None:
+    written, searched = (QdrantDocumentStore(":memory:", index=name, embedding_dim=8) for name in ("one", "other"))
+    pipeline = Pipeline()
+    parts = {"writer": DocumentWriter(written), "one": RRRARetriever(written), "other": RRRARetriever(searched)}
+    for name, part in parts.items():
+        pipeline.add_component(name, part)
+    take_turns([pipeline])
+    assert parts["other"].document_store is searched
+    assert parts["one"].document_store is parts["writer"].document_store is not written
+
+
 @pytest.mark.usefixtures("impatient_threads")
 def test_threads_take_turns_at_an_embedded_store(tmp_path: Path) -> None:
     store = QdrantDocumentStore(
@@ -223,6 +234,8 @@ def test_threads_take_turns_at_an_embedded_store(tmp_path: Path) -> None:
     searching.add_component("retriever", RRRARetriever(store, top_k=10))
     writing.add_component("writer", DocumentWriter(store))
     take_turns([searching, writing])
+    store = writing.get_component("writer").document_store
+    assert searching.get_component("retriever").document_store is store
 
     def write(name: str, number: int) -> None:
         drawn = random.Random(name)

@@ -2,7 +2,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, RLock
 
 import pytest
 from haystack import Document, Pipeline
@@ -445,16 +445,21 @@ def test_groups(embedded: list[Document], query: list[float]) -> None:
     "search_params",
     [{"hnsw_ef": 128}, {"exact": True}, {"exact": False}, {"quantization": {"rescore": True, "oversampling": 2.0}}],
 )
-def test_known_search_params(store: QdrantDocumentStore, query: list[float], search_params: dict) -> None:
+def test_known_search_params(
+    store: QdrantDocumentStore, query: list[float], search_params: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
     expected = [document.id for document in RRRARetriever(store).run(query_embedding=query)["documents"]]
     at_init = RRRARetriever(store, search_params=search_params)
     assert [document.id for document in at_init.run(query_embedding=query)["documents"]] == expected
     at_run = RRRARetriever(store, search_params={"hnsw_ef": 7})
     output = at_run.run(query_embedding=query, search_params=search_params)
     assert [document.id for document in output["documents"]] == expected
-    nothing = [None] * 6
-    for request in (at_init._request(query, *nothing, None), at_run._request(query, *nothing, search_params)):
-        assert request["search_params"] == models.SearchParams(**search_params)
+    asked = []
+    query_points = store._client.query_points
+    monkeypatch.setattr(store._client, "query_points", lambda **asking: asked.append(asking) or query_points(**asking))
+    at_init.run(query_embedding=query)
+    at_run.run(query_embedding=query, search_params=search_params)
+    assert [one["search_params"] for one in asked] == [models.SearchParams(**search_params)] * 2
 
 
 @pytest.mark.parametrize(
@@ -632,3 +637,25 @@ def test_a_sparse_query_needs_sparse_documents(store: QdrantDocumentStore, query
     words = RRRAEmbedder(sparse=True).run("Tea")["sparse_embedding"]
     with pytest.raises(ValueError, match="use_sparse_embeddings=True"):
         RRRARetriever(store).run(query_embedding=query, query_sparse_embedding=words)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_searches_wait_for_a_lock_that_was_asked_for(
+    store: QdrantDocumentStore, query: list[float], is_async: bool
+) -> None:
+    retriever, lock = RRRARetriever(store), RLock()
+    written = retriever.to_dict()
+    retriever.take_turns(lock)
+    assert retriever.to_dict() == written
+
+    def search() -> int:
+        if is_async:
+            return len(asyncio.run(retriever.run_async(query_embedding=query))["documents"])
+        return len(retriever.run(query_embedding=query)["documents"])
+
+    with ThreadPoolExecutor(1) as pool:
+        with lock:
+            waiting = pool.submit(search)
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=0.2)
+        assert waiting.result(timeout=10) == 12

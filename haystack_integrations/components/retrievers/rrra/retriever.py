@@ -1,5 +1,5 @@
 import asyncio
-from pathlib import Path
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from haystack import Document, component, default_from_dict, default_to_dict
@@ -7,23 +7,14 @@ from haystack.dataclasses import SparseEmbedding
 from haystack.document_stores.types import FilterPolicy
 from haystack.document_stores.types.filter_policy import apply_filter_policy
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
-from haystack_integrations.document_stores.qdrant.converters import DENSE_VECTORS_NAME
-from qdrant_client import AsyncQdrantClient, QdrantClient
 from qdrant_client.http import models
 
-from rrra_haystack.qdrant.clients import checked_client, is_embedded, place_of
-from rrra_haystack.qdrant.collections import check_multivector, multivector_dimension
+from haystack_integrations.common.rrra import check_positive
+from rrra_haystack.qdrant.checked_collection import CheckedCollection
+from rrra_haystack.qdrant.clients import is_embedded, place_of
+from rrra_haystack.qdrant.collections import check_filled
 from rrra_haystack.qdrant.patience import patiently, patiently_async
-from rrra_haystack.qdrant.searching import (
-    check_search_params,
-    documents_of,
-    is_rescored,
-    of_both_searches,
-    rescored,
-    search_request,
-)
-
-_DEFAULT_GROUP_SIZE = 3
+from rrra_haystack.qdrant.searching import SearchRequest, arguments_of, check_search_params, documents_of
 
 
 @component
@@ -104,8 +95,8 @@ class RRRARetriever:
         if not isinstance(document_store, QdrantDocumentStore):
             msg = "document_store must be an instance of QdrantDocumentStore"
             raise ValueError(msg)
-        _check_top_k(top_k)
-        _check_top_k(prefetch_limit, "prefetch_limit")
+        check_positive(top_k)
+        check_positive(prefetch_limit, "prefetch_limit")
         check_search_params(search_params)
         self.document_store = document_store
         self.filters = filters
@@ -121,7 +112,8 @@ class RRRARetriever:
         self.search_params = search_params
         self.prefetch_limit = prefetch_limit
         self.return_codes = return_codes
-        self._checked_client: QdrantClient | AsyncQdrantClient | None = None
+        self._collection = CheckedCollection()
+        self._turn: AbstractContextManager[Any] = nullcontext()
 
     def to_dict(self) -> dict[str, Any]:
         """
@@ -161,18 +153,28 @@ class RRRARetriever:
             parameters["document_store"] = QdrantDocumentStore.from_dict(parameters["document_store"])
         return default_from_dict(cls, {**data, "init_parameters": parameters})
 
+    def take_turns(self, lock: AbstractContextManager[Any]) -> None:
+        """
+        Lets searches wait for a lock, for an embedded Qdrant that others write to. It is not serialized.
+
+        :param lock:
+            Held during each search, but for one of `run_async` at a Qdrant server. Reentrant, if the document store
+            waits for it too.
+        """
+        self._turn = lock
+
     def close(self) -> None:
         """
         Releases the synchronous resources of the document store.
         """
-        self._checked_client = None
+        self._collection.forget()
         self.document_store.close()
 
     async def close_async(self) -> None:
         """
         Releases the resources of the document store, which is opened synchronously if it is embedded.
         """
-        self._checked_client = None
+        self._collection.forget()
         await self.document_store.close_async()
         if is_embedded(self.document_store):
             self.document_store.close()
@@ -234,24 +236,11 @@ class RRRARetriever:
             after five tries.
         """
         request = self._request(
-            query_embedding, filters, top_k, return_embedding, score_threshold, group_by, group_size, search_params,
-            query_sparse_embedding, query_multivector,
+            query_embedding, query_sparse_embedding, query_multivector, filters, top_k=top_k, scale_score=scale_score,
+            return_embedding=return_embedding, score_threshold=score_threshold, group_by=group_by,
+            group_size=group_size, search_params=search_params,
         )  # fmt: skip
-        return patiently(
-            lambda: self._search(request, len(query_embedding), scale_score), place_of(self.document_store)
-        )
-
-    def _search(self, request: dict[str, Any], dimension: int, scale_score: bool | None) -> dict[str, list[Document]]:
-        client = self._client(dimension)
-        self._check_multivector(request)
-        if "group_by" in request:
-            points = [hit for group in client.query_points_groups(**request).groups for hit in group.hits]
-        else:
-            points = client.query_points(**request).points
-        documents = documents_of(self.document_store, points, request, scale_score=self._scale(scale_score))
-        if not documents and client.count(self.document_store.index, exact=False).count == 0:
-            raise ValueError(self._empty_message())
-        return {"documents": documents}
+        return self._answer(request)
 
     @component.output_types(documents=list[Document])
     async def run_async(
@@ -269,98 +258,31 @@ class RRRARetriever:
         query_multivector: list[list[float]] | None = None,
     ) -> dict[str, list[Document]]:
         """
-        Retrieves documents without blocking the event loop.
+        Retrieves documents as `run` does, without blocking the event loop.
 
         An embedded Qdrant (`path` or `:memory:`) belongs to one client, so its search runs in a thread with the
         synchronous client, which sees what was written.
-
-        :param query_embedding:
-            Embedding of the query.
-        :param filters:
-            A dictionary with filters to narrow down the search space.
-        :param top_k:
-            The maximum number of documents to return.
-        :param scale_score:
-            Whether to scale the scores of the retrieved documents or not.
-        :param return_embedding:
-            Whether to return the embedding of the retrieved Documents.
-        :param score_threshold:
-            A minimal score threshold for the result.
-        :param group_by:
-            Payload field to group by, must be a string or number field.
-        :param group_size:
-            Maximum amount of points to return per group.
-        :param search_params:
-            Qdrant's search parameters.
-        :param query_sparse_embedding:
-            Sparse embedding of the query, as `RRRAEmbedder` gives it: candidates are then the best of both searches,
-            joined by reciprocal rank. The ranker puts them in order. `score_threshold` and `search_params` are those
-            of the dense search.
-        :param query_multivector:
-            Tokens of the query, as `RRRAEmbedder` gives them: Qdrant then puts the candidates in order by token match,
-            over the multivector of `rrra_haystack.qdrant.multivectors`. `score` and `score_threshold` are token
-            matches.
-        :returns:
-            A dictionary with the following keys:
-            - `documents`: The retrieved documents.
-
-        :raises ValueError:
-            As `run`.
         """
-        if is_embedded(self.document_store):
-            return await asyncio.to_thread(
-                self.run,
-                query_embedding,
-                filters,
-                top_k,
-                scale_score,
-                return_embedding,
-                score_threshold,
-                group_by,
-                group_size,
-                search_params,
-                query_sparse_embedding,
-                query_multivector,
-            )
         request = self._request(
-            query_embedding, filters, top_k, return_embedding, score_threshold, group_by, group_size, search_params,
-            query_sparse_embedding, query_multivector,
+            query_embedding, query_sparse_embedding, query_multivector, filters, top_k=top_k, scale_score=scale_score,
+            return_embedding=return_embedding, score_threshold=score_threshold, group_by=group_by,
+            group_size=group_size, search_params=search_params,
         )  # fmt: skip
-        return await patiently_async(
-            lambda: self._search_async(request, len(query_embedding), scale_score), place_of(self.document_store)
-        )
-
-    async def _search_async(
-        self, request: dict[str, Any], dimension: int, scale_score: bool | None
-    ) -> dict[str, list[Document]]:
-        client = await self._client_async(dimension)
-        self._check_multivector(request)
-        if "group_by" in request:
-            groups = (await client.query_points_groups(**request)).groups
-            points = [hit for group in groups for hit in group.hits]
-        else:
-            points = (await client.query_points(**request)).points
-        documents = documents_of(self.document_store, points, request, scale_score=self._scale(scale_score))
-        if not documents and (await client.count(self.document_store.index, exact=False)).count == 0:
-            raise ValueError(self._empty_message())
-        return {"documents": documents}
+        if is_embedded(self.document_store):
+            return await asyncio.to_thread(self._answer, request)
+        return await patiently_async(lambda: self._search_async(request), place_of(self.document_store))
 
     def _request(
         self,
-        query_embedding: list[float],
+        embedding: list[float],
+        sparse_embedding: SparseEmbedding | None,
+        multivector: list[list[float]] | None,
         filters: dict[str, Any] | models.Filter | None,
-        top_k: int | None,
-        return_embedding: bool | None,
-        score_threshold: float | None,
-        group_by: str | None,
-        group_size: int | None,
-        search_params: dict[str, Any] | None,
-        query_sparse_embedding: SparseEmbedding | None = None,
-        query_multivector: list[list[float]] | None = None,
-    ) -> dict[str, Any]:
-        """The arguments of Qdrant's query, run-time values before those of the initialization."""
-        top_k = self.top_k if top_k is None else top_k
-        _check_top_k(top_k)
+        **given: Any,
+    ) -> SearchRequest:
+        """What is asked of Qdrant: values of the run, or of the initialization where there are none."""
+        options = {name: getattr(self, name) if value is None else value for name, value in given.items()}
+        check_positive(options["top_k"])
         native = isinstance(self.filters, models.Filter) or isinstance(filters, models.Filter)
         if self.filter_policy == FilterPolicy.MERGE and native:
             msg = (
@@ -368,135 +290,36 @@ class RRRARetriever:
                 "Set filter_policy to REPLACE or use Haystack filters instead."
             )
             raise ValueError(msg)
-        applied = apply_filter_policy(self.filter_policy, self.filters, filters)  # type: ignore[arg-type]
-        group_by = self.group_by if group_by is None else group_by
-        group_size = self.group_size if group_size is None else group_size
-        request = search_request(
-            self.document_store,
-            query_embedding,
-            filters=applied,
-            limit=top_k,
-            search_params=self.search_params if search_params is None else search_params,
-            score_threshold=self.score_threshold if score_threshold is None else score_threshold,
-            return_embedding=self.return_embedding if return_embedding is None else return_embedding,
+        return SearchRequest(
+            embedding=embedding,
+            sparse_embedding=sparse_embedding,
+            multivector=multivector,
+            filters=apply_filter_policy(self.filter_policy, self.filters, filters),  # type: ignore[arg-type]
             return_codes=self.return_codes,
+            prefetch_limit=self.prefetch_limit,
+            **options,
         )
-        if query_sparse_embedding is not None:
-            request |= of_both_searches(self.document_store, request, query_sparse_embedding)
-        if query_multivector:
-            request |= rescored(request, query_multivector, max(top_k, self.prefetch_limit))
-        if group_by is not None:
-            request |= {
-                "group_by": group_by,
-                "group_size": _DEFAULT_GROUP_SIZE if group_size is None else group_size,
-            }
-        return request
 
-    def _scale(self, scale_score: bool | None) -> bool:
-        return self.scale_score if scale_score is None else scale_score
+    def _answer(self, request: SearchRequest) -> dict[str, list[Document]]:
+        with self._turn:
+            return patiently(lambda: self._search(request), place_of(self.document_store))
 
-    # A retriever opens the client itself and only looks. A store with a client takes its collection as set up, so it
-    # gets to keep one only when the collection was seen.
-
-    def _client(self, dimension: int) -> QdrantClient:
-        client = self.document_store._client
-        if client is None or client is not self._checked_client:
-            client = self._checked(dimension)
-        self._check_dimension(dimension)
-        return client
-
-    def _checked(self, dimension: int) -> QdrantClient:
+    def _search(self, request: SearchRequest) -> dict[str, list[Document]]:
         store = self.document_store
-        if store._client is None and store.path is not None and not Path(store.path).exists():
-            raise ValueError(self._missing_message([]))
-        with checked_client(store) as client:
-            # Another thread may have checked it meanwhile.
-            if client is not self._checked_client:
-                if not client.collection_exists(store.index):
-                    names = [collection.name for collection in client.get_collections().collections]
-                    raise ValueError(self._missing_message(names))
-                self._check_vectors(client.get_collection(store.index), dimension)
-                self._checked_client = client
-        return client
+        arguments = arguments_of(store, request)
+        client = self._collection.client(store, request)
+        search = client.query_points if request.group_by is None else client.query_points_groups
+        documents = documents_of(store, search(**arguments), request)
+        if not documents:
+            check_filled(store, client.count(store.index, exact=False).count)
+        return {"documents": documents}
 
-    async def _client_async(self, dimension: int) -> AsyncQdrantClient:
-        client = self.document_store._async_client
-        if client is None or client is not self._checked_client:
-            client = await self._checked_async(dimension)
-        self._check_dimension(dimension)
-        return client
-
-    async def _checked_async(self, dimension: int) -> AsyncQdrantClient:
+    async def _search_async(self, request: SearchRequest) -> dict[str, list[Document]]:
         store = self.document_store
-        held = store._async_client
-        client = AsyncQdrantClient(**store._prepare_client_params()) if held is None else held
-        try:
-            if not await client.collection_exists(store.index):
-                names = [collection.name for collection in (await client.get_collections()).collections]
-                raise ValueError(self._missing_message(names))
-            self._check_vectors(await client.get_collection(store.index), dimension)
-        except BaseException:
-            if held is None:
-                await client.close()
-            raise
-        if held is None:
-            # Another task may have been faster.
-            faster = store._async_client
-            if faster is not None:
-                await client.close()
-                client = faster
-            store._async_client = client
-        self._checked_client = client
-        return client
-
-    def _check_vectors(self, collection: models.CollectionInfo, dimension: int) -> None:
-        """Remember the collection's dimension, and refuse a collection that Haystack did not make."""
-        vectors = collection.config.params.vectors
-        if isinstance(vectors, dict) != self.document_store.use_sparse_embeddings:
-            msg = (
-                f"The collection '{self.document_store.index}' was "
-                f"{'made' if isinstance(vectors, dict) else 'not made'} with sparse embeddings. "
-                f"Set use_sparse_embeddings={isinstance(vectors, dict)} at the QdrantDocumentStore."
-            )
-            raise ValueError(msg)
-        dense = vectors.get(DENSE_VECTORS_NAME) if isinstance(vectors, dict) else vectors
-        self._dimension = dense.size if dense is not None else dimension
-        self._multivector_dimension = multivector_dimension(collection)
-
-    def _check_multivector(self, request: dict[str, Any]) -> None:
-        wanted = len(request["query"][0]) if is_rescored(request) else None
-        if wanted is not None or self.return_codes:
-            try:
-                check_multivector(self.document_store, self._multivector_dimension, wanted)
-            except ValueError:
-                self._checked_client = None
-                raise
-
-    def _check_dimension(self, dimension: int) -> None:
-        if dimension != self._dimension:
-            msg = (
-                f"The query embedding has {dimension} dimensions, but the collection '{self.document_store.index}' "
-                f"holds embeddings of {self._dimension}. Use the model that the documents were embedded with, or embed "
-                f"them again into a QdrantDocumentStore with embedding_dim={dimension}."
-            )
-            raise ValueError(msg)
-
-    def _missing_message(self, names: list[str]) -> str:
-        found = f"It has: {', '.join(sorted(names))}." if names else "It has no collections at all."
-        return (
-            f"The Qdrant database at {place_of(self.document_store)} has no collection "
-            f"'{self.document_store.index}'. {found} Correct `index` at the QdrantDocumentStore, or write documents "
-            "first."
-        )
-
-    def _empty_message(self) -> str:
-        return (
-            f"The collection '{self.document_store.index}' at {place_of(self.document_store)} is empty. Write "
-            "documents with embeddings first, with RRRADocumentEmbedder and DocumentWriter."
-        )
-
-
-def _check_top_k(top_k: int, name: str = "top_k") -> None:
-    if top_k <= 0:
-        msg = f"{name} must be > 0, but got {top_k}"
-        raise ValueError(msg)
+        arguments = arguments_of(store, request)
+        client = await self._collection.async_client(store, request)
+        search = client.query_points if request.group_by is None else client.query_points_groups
+        documents = documents_of(store, await search(**arguments), request)
+        if not documents:
+            check_filled(store, (await client.count(store.index, exact=False)).count)
+        return {"documents": documents}

@@ -1,0 +1,79 @@
+"""The clients of a store whose collection was seen to fit."""
+
+from pathlib import Path
+
+from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
+from qdrant_client import AsyncQdrantClient, QdrantClient
+
+from rrra_haystack.qdrant.clients import checked_async_client, checked_client
+from rrra_haystack.qdrant.collections import (
+    Vectors,
+    check_dimension,
+    check_multivector,
+    look,
+    look_async,
+    missing,
+)
+from rrra_haystack.qdrant.document_store import async_client_of, client_of
+from rrra_haystack.qdrant.searching import SearchRequest
+
+
+class CheckedCollection:
+    """
+    A store's collection: looked at once with each client, and compared with each search.
+
+    It opens clients itself and only looks. A store with a client takes its collection as set up, so it gets to keep one
+    only when the collection was seen.
+    """
+
+    def __init__(self) -> None:
+        self.seen_with: QdrantClient | AsyncQdrantClient | None = None
+        self._vectors = Vectors(None, None)
+
+    def client(self, store: QdrantDocumentStore, request: SearchRequest) -> QdrantClient:
+        """
+        The store's synchronous client.
+
+        :param store: The document store.
+        :param request: What is to be asked of it.
+        :raises ValueError: If the collection is missing, or does not fit what is asked.
+        """
+        client = client_of(store)
+        if client is None and store.path is not None and not Path(store.path).exists():
+            raise missing(store)
+        if client is None or client is not self.seen_with:
+            with checked_client(store) as client:
+                # Another thread may have looked meanwhile.
+                if client is not self.seen_with:
+                    self._vectors, self.seen_with = look(store, client), client
+        self._compare(store, request)
+        return client
+
+    async def async_client(self, store: QdrantDocumentStore, request: SearchRequest) -> AsyncQdrantClient:
+        """As :meth:`client`, the asynchronous one."""
+
+        async def check(client: AsyncQdrantClient) -> None:
+            # Another task may have looked meanwhile.
+            if client is not self.seen_with:
+                self._vectors = await look_async(store, client)
+
+        client = async_client_of(store)
+        if client is None or client is not self.seen_with:
+            client = self.seen_with = await checked_async_client(store, check)
+        self._compare(store, request)
+        return client
+
+    def forget(self) -> None:
+        """Look again at the next search."""
+        self.seen_with = None
+
+    def _compare(self, store: QdrantDocumentStore, request: SearchRequest) -> None:
+        check_dimension(store, self._vectors.dimension, len(request.embedding))
+        if request.multivector or request.return_codes:
+            wanted = len(request.multivector[0]) if request.multivector else None
+            try:
+                check_multivector(store, self._vectors.multivector_dimension, wanted)
+            except ValueError:
+                # The collection may be made anew, with a multivector.
+                self.forget()
+                raise
