@@ -12,6 +12,17 @@ def expected_calibration_error(probability: np.ndarray, relevant: np.ndarray) ->
     :param probability: Shape ``[n]``.
     :param relevant: 0 or 1, shape ``[n]``.
     """
+    bins = equal_bins(probability, _BINS)
+    errors = (len(part) * abs(probability[part].mean() - relevant[part].mean()) for part in bins)
+    return float(sum(errors) / len(probability))
+
+
+def equal_bins(probability: np.ndarray, count: int) -> list[np.ndarray]:
+    """
+    Bins of equally many, from improbable to probable: the places that each holds.
+
+    :param probability: Shape ``[n]``.
+    :param count: How many bins; fewer where there are fewer than so many.
+    """
     order = np.argsort(probability, kind="stable")
-    bins = [part for part in np.array_split(order, _BINS) if len(part)]
-    return float(sum(len(part) * abs(probability[part].mean() - relevant[part].mean()) for part in bins) / len(order))
+    return [part for part in np.array_split(order, count) if len(part)]

@@ -1,4 +1,4 @@
-"""Ranking metrics of ir-measures, query by query, and how sure a difference is."""
+"""Ranking metrics of ir-measures, query by query."""
 
 from collections.abc import Iterable, Mapping
 

@@ -1,5 +1,7 @@
 """How sure a difference between two systems is."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 _SIGNS_AT_ONCE = 500
@@ -14,10 +16,28 @@ def paired_interval(system: np.ndarray, baseline: np.ndarray, *, seed: int, draw
     :param seed: Seed of the draws.
     :param draws: How many samples of n queries are drawn.
     """
-    difference = system - baseline
+    return mean_interval(system - baseline, seed=seed, draws=draws)
+
+
+def mean_interval(values: np.ndarray, *, seed: int, draws: int = 2000) -> tuple[float, float]:
+    """A 95 % bootstrap interval of the mean of one value a query; parameters as for :func:`paired_interval`."""
+    return bootstrap_interval(lambda drawn: float(values[drawn].mean()), len(values), seed=seed, draws=draws)
+
+
+def bootstrap_interval(
+    statistic: Callable[[np.ndarray], float], count: int, *, seed: int, draws: int
+) -> tuple[float, float]:
+    """
+    A 95 % bootstrap interval of a statistic of queries.
+
+    :param statistic: Its value, given the numbers of the drawn queries, shape ``[count]``.
+    :param count: How many queries there are.
+    :param seed: Seed of the draws.
+    :param draws: How many samples of as many queries are drawn.
+    """
     rng = np.random.default_rng(seed)
-    means = [difference[rng.integers(0, len(difference), len(difference))].mean() for _ in range(draws)]
-    low, high = np.percentile(means, [2.5, 97.5])
+    values = [statistic(rng.integers(0, count, count)) for _ in range(draws)]
+    low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)
 
 

@@ -10,6 +10,7 @@ from tqdm.auto import tqdm
 from haystack_integrations.components.readers.rrra import RRRAReader
 from rrra_training.data import BeirDataset
 from rrra_training.measures.answers import exact_match, f1
+from rrra_training.measures.significance import mean_interval
 
 
 def evaluate_reader(
@@ -38,11 +39,9 @@ def evaluate_reader(
         said = (answers[0].data if answers else None) or ""
         exact[i] = max(exact_match(said, answer) for answer in query.answers)
         overlap[i] = max(f1(said, answer) for answer in query.answers)
-    rng = np.random.default_rng(seed)
-    draws = [overlap[rng.integers(0, len(overlap), len(overlap))].mean() for _ in range(2000)]
     return {
         "queries": len(queries),
         "EM": float(exact.mean()),
         "F1": float(overlap.mean()),
-        "F1_interval": [float(bound) for bound in np.percentile(draws, [2.5, 97.5])],
+        "F1_interval": list(mean_interval(overlap, seed=seed)),
     }
