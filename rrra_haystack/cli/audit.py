@@ -42,8 +42,8 @@ def command(
     """
     try:
         from rrra_training.audit.decisions import apply_decisions  # noqa: PLC0415
+        from rrra_training.audit.examining import audit  # noqa: PLC0415
         from rrra_training.audit.page import render, write_audit  # noqa: PLC0415
-        from rrra_training.audit.suspects import audit  # noqa: PLC0415
         from rrra_training.data.beir import split_of  # noqa: PLC0415
     except ImportError as error:
         msg = f"rrra audit needs the extra 'train' ({error}). Install it with: pip install 'rrra-haystack[train]'"

@@ -6,8 +6,9 @@ import yaml
 from browser import chromium, needs_chromium
 from facts import write_facts
 from rrra_training.audit.decisions import apply_decisions
+from rrra_training.audit.examining import audit
 from rrra_training.audit.page import write_audit
-from rrra_training.audit.suspects import Audit, audit
+from rrra_training.audit.suspects import Audit
 from rrra_training.candidates.evidence import Source
 from rrra_training.candidates.preparing import prepare
 from rrra_training.data import BeirDataset

@@ -10,7 +10,7 @@ from facts import write_facts
 from rrra_training.negatives.losses import InfoNCE
 from rrra_training.negatives.sampler import Candidates
 from rrra_training.negatives.samplers import Random, TopK
-from rrra_training.studies.gradient_profiles import Lists, profile, score_gradients
+from rrra_training.studies.gradient_profiles import RankedLists, profile, score_gradients
 from rrra_training.studies.gradients import SAMPLERS, main
 from typer.testing import CliRunner
 
@@ -21,7 +21,7 @@ ROW = [TEMPERATURE * math.log(term) for term in (3, 2, 1)]
 POSITIVE = TEMPERATURE * math.log(4)
 
 
-def tiny() -> Lists:
+def tiny() -> RankedLists:
     """Two queries alike; the second one's first candidate is its positive and not eligible, its last is relevant."""
     candidates = Candidates(
         scores=torch.tensor([[*ROW, -1.0], [POSITIVE, *ROW]], dtype=torch.float64),
@@ -30,7 +30,7 @@ def tiny() -> Lists:
     )
     relevant = torch.zeros(2, 4, dtype=torch.bool)
     relevant[1, 1] = True
-    return Lists(candidates, relevant)
+    return RankedLists(candidates, relevant)
 
 
 def test_the_gradient_is_the_softmax_over_the_temperature() -> None:

@@ -12,12 +12,13 @@ from rrra_training.candidates.preparing import prepare
 from rrra_training.candidates.sets import CandidateSet, Positives
 from rrra_training.candidates.shared_labels import SharedLabels, _evenly
 from rrra_training.candidates.splits import SplitConfig
-from rrra_training.judging.detection import false_negatives, features_of, fit_detection
 from rrra_training.judging.detector import Detector
+from rrra_training.judging.examined import false_negatives, features_of
+from rrra_training.judging.fitting_detection import fit_detection
 from rrra_training.judging.hidden_positives import hide_positives
 from rrra_training.judging.projecting import projected
 from rrra_training.studies.detection_benchmark import app as benchmark
-from rrra_training.studies.detection_benchmark import auroc_interval, measure, precision_at
+from rrra_training.studies.detection_figures import auroc_interval, measure, precision_at
 from rrra_training.studies.detection_methods import Method, cross_validated
 from rrra_training.studies.gradients import read_lists
 from sentence_transformers import CrossEncoder
@@ -97,9 +98,7 @@ def features(data: CandidateSet, model: RRRAModel, tmp_path_factory: pytest.Temp
     hidden = hide_positives(data, seed=0)
     scores = np.zeros(data.mined.rows.shape, dtype=np.float32)
     with projected(data.passages, model.projection, tmp_path_factory.mktemp("projected")) as passages:
-        return features_of(
-            data, passages, SharedLabels(data, hidden.known), hidden.queries, hidden.kept, hidden.candidate, scores
-        )
+        return features_of(hidden, passages, SharedLabels(data, hidden.known), scores)
 
 
 def test_what_is_fitted_is_the_regression(data: CandidateSet, features: np.ndarray) -> None:
@@ -185,9 +184,8 @@ def test_a_query_without_candidates_has_no_features(data: CandidateSet, model: R
     candidate[0] = False
     scores = np.zeros(data.mined.rows.shape, dtype=np.float32)
     with projected(data.passages, model.projection, tmp_path) as passages:
-        found = false_negatives(
-            Detection(), data, passages, SharedLabels(data), hidden.queries, hidden.kept, candidate, scores
-        )
+        lists = replace(hidden, candidate=candidate)
+        found = false_negatives(Detection(), lists, passages, SharedLabels(data), scores)
     assert (found[0] == 0).all()
     assert (found[1:].max(axis=1) > 0).all()
 

@@ -1,4 +1,4 @@
-"""Positives hidden among the candidates: false negatives whose truth is known, to fit detection and to measure it."""
+"""Detection as an adapter's own scores make it, fitted to the positives that are hidden among the candidates."""
 
 import logging
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from rrra_haystack.model.adapter.adapter import RelationAwareAdapter
 from rrra_haystack.model.detection import Detection
 from rrra_training.candidates.sets import CandidateSet
 from rrra_training.candidates.shared_labels import SharedLabels
-from rrra_training.judging.detection import LEAST_QUERIES, false_negatives, features_of, fit_detection
+from rrra_training.judging.examined import Examined, beside_positives, false_negatives, features_of
+from rrra_training.judging.fitting_detection import LEAST_QUERIES, fit_detection
 from rrra_training.judging.hidden_positives import HiddenPositives, hide_positives
 from rrra_training.judging.projecting import ProjectedStates, projected
 from rrra_training.judging.verdicts import judge
 
 logger = logging.getLogger(__name__)
-DEFAULT = Detection()
 
 
 class Detector:
@@ -36,7 +36,7 @@ class Detector:
     :param cache: Where projected passages are kept meanwhile.
     :param seed: Seed of what is hidden.
     :param limit: Hide positives of so many queries of each set at most.
-    :param default: Detection where it cannot be fitted.
+    :param default: Detection where it cannot be fitted; that of the bundled adapter if `None`.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Detector:
         *,
         seed: int,
         limit: int = 1000,
-        default: Detection = DEFAULT,
+        default: Detection | None = None,
     ) -> None:
         self._adapter, self._projection = adapter, projection
         self._sets, self._cache = sets, cache
@@ -56,7 +56,7 @@ class Detector:
         self._passages: dict[Path, ProjectedStates] = {}
         self._shared: dict[Path, SharedLabels] = {}
         self._stack = ExitStack()
-        self.detection = default
+        self.detection = Detection() if default is None else default
 
     def __enter__(self) -> Self:
         for data in self._sets:
@@ -82,20 +82,17 @@ class Detector:
         :param positives: Row of the labelled positive of each, shape ``[n]``.
         :returns: Shape ``[n, k]``.
         """
-        mined = np.asarray(data.mined.rows)[queries]
-        candidate = (mined >= 0) & (mined != positives[:, None])
-        scores = self._scores(data, queries)
         if data.queries.path not in self._shared:
             self._shared[data.queries.path] = SharedLabels(data)
         passages, shared = self._passages[data.passages.path], self._shared[data.queries.path]
-        found = false_negatives(self.detection, data, passages, shared, queries, positives, candidate, scores)
-        return torch.from_numpy(found)
+        lists = beside_positives(data, queries, positives)
+        return torch.from_numpy(false_negatives(self.detection, lists, passages, shared, self._scores(lists)))
 
     def _features(self, hidden: HiddenPositives) -> np.ndarray:
-        data, scores = hidden.data, self._scores(hidden.data, hidden.queries)
-        passages, shared = self._passages[data.passages.path], SharedLabels(data, hidden.known)
-        return features_of(data, passages, shared, hidden.queries, hidden.kept, hidden.candidate, scores)
+        passages, shared = self._passages[hidden.data.passages.path], SharedLabels(hidden.data, hidden.known)
+        return features_of(hidden, passages, shared, self._scores(hidden))
 
-    def _scores(self, data: CandidateSet, queries: np.ndarray) -> np.ndarray:
-        passages = self._passages[data.passages.path]
-        return judge(self._adapter, self._projection, data, passages, "int8", queries=queries).adapter
+    def _scores(self, lists: Examined) -> np.ndarray:
+        """Adapter scores of the mined passages, shape ``[n, k]``."""
+        data, passages = lists.data, self._passages[lists.data.passages.path]
+        return judge(self._adapter, self._projection, data, passages, "int8", queries=lists.queries).adapter

@@ -5,29 +5,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from rrra_training.candidates.sets import CandidateSet
+from rrra_training.judging.examined import Examined, beside_positives
 
 
 @dataclass(frozen=True)
-class HiddenPositives:
+class HiddenPositives(Examined):
     """
     The queries of a set that have several positives, of which one is kept as the labelled one and the others are hidden
     among the mined candidates.
 
-    :param data: The set.
-    :param queries: Rows of the queries, shape ``[n]``.
-    :param kept: Rows of their labelled positives, shape ``[n]``.
-    :param candidate: Which mined passages are candidates: all but the labelled positive, shape ``[n, k]``, bool.
-    :param hidden: Which of them are hidden positives, shape ``[n, k]``, bool.
+    :param hidden: Which candidates are hidden positives, shape ``[n, k]``, bool.
     """
 
-    data: CandidateSet
-    queries: np.ndarray
-    kept: np.ndarray
-    candidate: np.ndarray
     hidden: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.queries)
 
     @property
     def truth(self) -> np.ndarray:
@@ -61,9 +51,8 @@ def hide_positives(
     if limit is not None and limit < len(queries):
         queries = np.sort(generator.choice(queries, size=limit, replace=False))
     kept = np.asarray([generator.choice(data.positives.of(int(query))) for query in queries], dtype=np.int64)
-    mined = np.asarray(data.mined.rows)[queries]
-    candidate = (mined >= 0) & (mined != kept[:, None])
-    hidden = np.zeros_like(candidate)
-    for place, query in enumerate(queries):
-        hidden[place] = candidate[place] & np.isin(mined[place], data.positives.of(int(query)))
-    return HiddenPositives(data, queries, kept, candidate, hidden)
+    lists = beside_positives(data, queries, kept)
+    hidden = np.zeros_like(lists.candidate)
+    for place, (query, rows) in enumerate(zip(queries, lists.mined, strict=True)):
+        hidden[place] = lists.candidate[place] & np.isin(rows, data.positives.of(int(query)))
+    return HiddenPositives(data, queries, kept, lists.candidate, hidden)

@@ -12,9 +12,9 @@ from rrra_haystack.model.detection import Detection
 from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_training.candidates.sets import CandidateSet
-from rrra_training.judging.detection import can_fit_detection
 from rrra_training.judging.detector import Detector
 from rrra_training.judging.fitting import Fit
+from rrra_training.judging.fitting_detection import can_fit_detection
 from rrra_training.phases.adapter.learner import AdapterLearner
 from rrra_training.phases.adapter.taking_over import detection_at_start
 from rrra_training.phases.dev_figures import encoder_figures, fit_and_measure

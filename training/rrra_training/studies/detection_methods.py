@@ -1,7 +1,7 @@
 """The methods of detection that are compared."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
@@ -13,16 +13,17 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from rrra_haystack.model.detection import FEATURES, Detection
-from rrra_training.candidates.sets import CandidateSet
 from rrra_training.judging.hidden_positives import HiddenPositives
 from rrra_training.negatives.sampler import Candidates
 from rrra_training.negatives.samplers import MarginPos, PercPos, SimANS
+from rrra_training.studies.detection_candidates import JudgedCandidates
 
-BASELINE = "logistic regression on 8 features"
-BASELINE_WITH_LABELS = "the same and labels of other queries"
+# The methods that others are compared with, or that are compared with others.
+REGRESSION = "logistic regression on 8 features"
+REGRESSION_WITH_LABELS = "the same and labels of other queries"
 PERC_POS = "TopK-PercPos"
-OURS = "RRRA, detection"
-BLIND = "RRRA, detection, no labels of other queries"
+DETECTION = "RRRA, detection"
+BLIND_DETECTION = "RRRA, detection, no labels of other queries"
 # With the ratio to the positive's score, the eight features of the baseline. Detection has the lead over the positive
 # in the ratio's place.
 _CHEAP = (
@@ -41,11 +42,12 @@ _ENCODER = (
     "similarity to its 5 nearest, the positive among them",
     "share of the list nearer to it than the positive",
 )
-FOLDS = 5
+_LABELS = "labels of other queries"
+_FOLDS = 5
 # A positive that the encoder scores near 0 gives a ratio without bound, which costs the baseline 0.005 of AUROC on
 # Cranfield.
 _GREATEST_RATIO = 3.0
-EVEN = 0.5
+_EVEN = 0.5
 
 
 @dataclass(frozen=True)
@@ -62,71 +64,52 @@ class Method:
     flagged: np.ndarray
     probability: np.ndarray | None = None
 
+    @classmethod
+    def of_probability(cls, probability: np.ndarray) -> Self:
+        """A method that flags what is as probably relevant as not, or more so."""
+        return cls(probability, probability >= _EVEN, probability)
 
-@dataclass(frozen=True)
-class Judged:
+
+def methods_for(judged: JudgedCandidates, detection: Detection) -> dict[str, Method]:
     """
-    The candidates of the queries of a split, one query after the other.
+    What every method says, by its name.
 
-    :param hidden: What is hidden.
-    :param features: Shape ``[c, 15]``.
-    :param relevance: The model's probability of relevance without sight of the positive, shape ``[c]``.
-    """
-
-    hidden: HiddenPositives
-    features: np.ndarray
-    relevance: np.ndarray
-
-    @property
-    def owner(self) -> np.ndarray:
-        """Number of each candidate's query, shape ``[c]``."""
-        return np.repeat(np.arange(len(self.hidden)), self.hidden.candidate.sum(axis=1))
-
-
-def methods_for(measured: Sequence[Judged], detection: Detection) -> tuple[dict[str, Method], np.ndarray, np.ndarray]:
-    """
-    What every method says, the truth, and the number of each candidate's query, over all sets together.
-
-    :param measured: The sets.
+    :param judged: The candidates.
     :param detection: RRRA's detection.
     """
-    features = np.concatenate([one.features for one in measured])
-    truth = np.concatenate([one.hidden.truth for one in measured])
-    offsets = np.cumsum([0, *(len(one.hidden) for one in measured[:-1])])
-    owner = np.concatenate([one.owner + offset for one, offset in zip(measured, offsets, strict=True)])
-    score, positive = (features[:, FEATURES.index(name)] for name in ("cosine", "cosine of the positive"))
+    features, truth, owner = judged.features, judged.truth, judged.owner
+    score, positive = _columns(features, "cosine", "cosine of the positive").T
     simans, perc_pos, margin_pos = SimANS(), PercPos(), MarginPos()
-    # SimANS has a peak: what it avoids on the far side of it are easy negatives, on the near side false ones.
-    sign = np.where(score - positive - simans.b > 0, 1.0, -1.0)
-    avoided = sign * (1 - _weights(simans, score, positive))
     lead = score - positive
+    # SimANS has a peak: what it avoids on the far side of it are easy negatives, on the near side false ones.
+    sign = np.where(lead - simans.b > 0, 1.0, -1.0)
+    avoided = sign * (1 - _weights(simans, score, positive))
     ratio = score / np.maximum(positive, 1e-6)
-    cheap = features[:, [FEATURES.index(name) for name in _CHEAP]]
-    cheap = np.column_stack([cheap, ratio.clip(max=_GREATEST_RATIO)])
-    baseline = cross_validated(cheap, truth, owner)
-    labels = features[:, FEATURES.index("labels of other queries")]
-    with_labels = cross_validated(np.column_stack([cheap, labels]), truth, owner)
-    relevance = np.concatenate([one.relevance for one in measured])
-    encoder = cross_validated(features[:, [FEATURES.index(name) for name in _ENCODER]], truth, owner)
-    every = cross_validated(features, truth, owner)
-    found = detection.probability(torch.from_numpy(features)).numpy()
-    features[:, FEATURES.index("labels of other queries")] = 0
-    blind = detection.probability(torch.from_numpy(features)).numpy()
-    methods = {
+    cheap = np.column_stack([_columns(features, *_CHEAP), ratio.clip(max=_GREATEST_RATIO)])
+    with_labels = np.column_stack([cheap, _columns(features, _LABELS)])
+    without_labels = features.copy()
+    without_labels[:, FEATURES.index(_LABELS)] = 0
+    probabilities = {
+        REGRESSION: cross_validated(cheap, truth, owner),
+        REGRESSION_WITH_LABELS: cross_validated(with_labels, truth, owner),
+        "logistic regression on all 11 of the encoder": cross_validated(_columns(features, *_ENCODER), truth, owner),
+        "logistic regression on all 15 features": cross_validated(features, truth, owner),
+        "RRRA, relevance": judged.relevance,
+        BLIND_DETECTION: detection.probability(torch.from_numpy(without_labels)).numpy(),
+        DETECTION: detection.probability(torch.from_numpy(features)).numpy(),
+    }
+    return {
         "encoder score": Method(score, lead > 0),
         "ratio to the positive's score": Method(ratio, ratio > 1),
-        "SimANS weight": Method(avoided, avoided > EVEN),
+        "SimANS weight": Method(avoided, avoided > _EVEN),
         "TopK-MarginPos": Method(lead, lead > -margin_pos.margin),
         PERC_POS: Method(ratio, ratio > perc_pos.share),
-        BASELINE: Method(baseline, baseline >= EVEN, baseline),
-        BASELINE_WITH_LABELS: Method(with_labels, with_labels >= EVEN, with_labels),
-        "logistic regression on all 11 of the encoder": Method(encoder, encoder >= EVEN, encoder),
-        "logistic regression on all 15 features": Method(every, every >= EVEN, every),
-        "RRRA, relevance": Method(relevance, relevance >= EVEN, relevance),
-        BLIND: Method(blind, blind >= EVEN, blind),
-        OURS: Method(found, found >= EVEN, found),
+        **{name: Method.of_probability(probability) for name, probability in probabilities.items()},
     }
-    return methods, truth, owner
+
+
+def _columns(features: np.ndarray, *names: str) -> np.ndarray:
+    return features[:, [FEATURES.index(name) for name in names]]
 
 
 def _weights(sampler: SimANS, scores: np.ndarray, positive: np.ndarray) -> np.ndarray:
@@ -144,17 +127,33 @@ def cross_validated(features: np.ndarray, truth: np.ndarray, owner: np.ndarray) 
     :param owner: Number of each candidate's query, shape ``[c]``.
     """
     regression = make_pipeline(StandardScaler(), LogisticRegression(max_iter=3000))
-    folds = GroupKFold(FOLDS)
+    folds = GroupKFold(_FOLDS)
     return cross_val_predict(regression, features, truth, groups=owner, cv=folds, method="predict_proba")[:, 1]
+
+
+def check_folds(judged: JudgedCandidates, data: str) -> None:
+    """
+    See that there is a hidden positive for each fold of the cross-validation.
+
+    :param judged: The candidates.
+    :param data: What the error calls the data.
+    :raises ValueError: If there is not.
+    """
+    found = len(np.unique(judged.owner[judged.truth]))
+    if found < _FOLDS:
+        msg = (
+            f"Hidden positives are among the candidates of {found} queries of {data}, but the cross-validation needs "
+            f"{_FOLDS} such queries. Name further splits."
+        )
+        raise ValueError(msg)
 
 
 def cross_encoded(model: CrossEncoder, hidden: HiddenPositives) -> np.ndarray:
     """Relevance by a cross-encoder, shape ``[c]``."""
-    data: CandidateSet = hidden.data
-    mined = np.asarray(data.mined.rows)[hidden.queries]
+    data = hidden.data
     pairs = [
         (data.queries.text(int(query)), data.passages.text(int(row)))
-        for query, rows, own in zip(hidden.queries, mined, hidden.candidate, strict=True)
+        for query, rows, own in zip(hidden.queries, hidden.mined, hidden.candidate, strict=True)
         for row in rows[own]
     ]
     logits = model.predict(pairs, activation_fn=torch.nn.Identity(), batch_size=64, show_progress_bar=True)

@@ -10,7 +10,6 @@ import numpy as np
 from rrra_haystack.files import atomic_file
 from rrra_training.studies.gradient_profiles import Profile
 
-SHOWN_RANKS = (1, 2, 5, 10, 20, 50)
 # Okabe and Ito's colours, told apart by colour-blind readers too; dashes tell the lines apart in print.
 _COLOURS = ("#999999", "#E69F00", "#56B4E9", "#009E73", "#000000", "#0072B2", "#CC79A7", "#D55E00")
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)), "-")

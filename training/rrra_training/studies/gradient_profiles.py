@@ -12,7 +12,7 @@ from rrra_training.negatives.sampler import Candidates, Sampler
 
 
 @dataclass(frozen=True)
-class Lists:
+class RankedLists:
     """
     The mined candidates of b queries, one labelled positive of each kept and all others hidden among them.
 
@@ -59,7 +59,7 @@ def score_gradients(candidates: Candidates, temperature: float) -> Tensor:
     return torch.softmax(torch.cat([positive, logits], dim=1), dim=1)[:, 1:] / temperature
 
 
-def profile(sampler: Sampler, lists: Lists, temperature: float) -> Profile:
+def profile(sampler: Sampler, lists: RankedLists, temperature: float) -> Profile:
     """
     The expected gradient by rank: the probability of being drawn times the gradient of the candidate.
 

@@ -26,89 +26,19 @@ from rrra_training.candidates.sets import CandidateSet
 from rrra_training.candidates.shared_labels import SharedLabels
 from rrra_training.candidates.splits import SplitConfig
 from rrra_training.data import BeirData
-from rrra_training.judging.detection import false_negatives
+from rrra_training.judging.examined import false_negatives
 from rrra_training.judging.hidden_positives import hide_positives
 from rrra_training.judging.projecting import projected
 from rrra_training.judging.verdicts import judge
 from rrra_training.negatives.fne import FNE
 from rrra_training.negatives.sampler import Candidates, Sampler
 from rrra_training.negatives.samplers import RRRA, AnySampler, MarginPos, PercPos, Random, SimANS, TopK, TriSampler
-from rrra_training.studies.gradient_figure import SHOWN_RANKS, draw_figure
-from rrra_training.studies.gradient_profiles import Lists, Profile, profile
+from rrra_training.studies.gradient_figure import draw_figure
+from rrra_training.studies.gradient_profiles import Profile, RankedLists, profile
 
 _DEFAULTS = (Random(), TopK(), SimANS(), TriSampler(), MarginPos(), PercPos(), FNE(), RRRA())
 SAMPLERS: dict[str, Sampler] = {sampler.name: sampler for sampler in _DEFAULTS}
-
-
-def read_lists(data: CandidateSet, model: RRRAModel, scratch: Path, *, seed: int) -> Lists:
-    """
-    Keep one labelled positive of each query, drawn at random, and judge all other candidates.
-
-    :param data: The set, as the model's encoder sees it.
-    :param model: Says how probably each candidate is a false negative.
-    :param scratch: Where projected passages are kept meanwhile.
-    :param seed: Seed of the draw.
-    """
-    hidden = hide_positives(data, seed=seed, least_positives=1)
-    queries, kept, eligible = hidden.queries, hidden.kept, hidden.candidate
-    mined = np.asarray(data.mined.rows)
-    with projected(data.passages, model.projection, scratch) as passages:
-        adapter = judge(model.adapter, model.projection, data, passages, "int8").adapter
-        shared = SharedLabels(data, hidden.known)
-        probability = false_negatives(model.config.detection, data, passages, shared, queries, kept, eligible, adapter)
-    own = np.asarray(data.passages.pooled[kept])
-    # One query at a time: all embeddings of all candidates need not fit into memory.
-    similarity = np.stack(
-        [data.passages.pooled[np.maximum(mined[query], 0)] @ own[query] for query in queries]
-    )  # fmt: skip
-    candidates = Candidates(
-        scores=torch.from_numpy(np.array(data.mined.scores)),
-        positive_scores=torch.from_numpy(np.einsum("bd,bd->b", data.queries.pooled[queries], own)),
-        eligible=torch.from_numpy(eligible),
-        positive_similarity=torch.from_numpy(similarity),
-        false_negative=torch.from_numpy(probability),
-    )
-    return Lists(candidates, torch.from_numpy(hidden.hidden))
-
-
-def as_json(profiles: dict[str, Profile], lists: Lists, about: dict[str, Any]) -> dict[str, Any]:
-    """
-    The numbers behind the figure.
-
-    :param profiles: What each sampler makes of the lists.
-    :param lists: The lists.
-    :param about: What else is to be told of them.
-    """
-    return {
-        **about,
-        "queries": len(lists.relevant),
-        "relevant_candidates": int(lists.relevant.sum()),
-        "samplers": {
-            name: {
-                "total": own.total,
-                "relevant_share": own.relevant_share,
-                **{part: _plain(getattr(own, part)) for part in ("every", "unlabelled", "relevant")},
-            }
-            for name, own in profiles.items()
-        },
-    }
-
-
-def render(profiles: dict[str, Profile], *, some_relevant: bool) -> Table:
-    """The expected gradient at some ranks, and how much of a draw goes to false negatives."""
-    table = Table(title="Expected gradient of a candidate, in thousandths")
-    table.add_column("sampler")
-    length = max(len(own.every) for own in profiles.values())
-    ranks = [rank for rank in SHOWN_RANKS if rank <= length]
-    for rank in ranks:
-        table.add_column(f"rank {rank}", justify="right")
-    table.add_column("all ranks", justify="right")
-    if some_relevant:
-        table.add_column("of it labelled relevant", justify="right")
-    for name, own in profiles.items():
-        cells = [f"{1000 * own.every[rank - 1]:.2f}" for rank in ranks] + [f"{1000 * own.total:.0f}"]
-        table.add_row(name, *cells, *([f"{100 * own.relevant_share:.1f} %"] if some_relevant else []))
-    return table
+_SHOWN_RANKS = (1, 2, 5, 10, 20, 50)
 
 
 def main(
@@ -150,6 +80,76 @@ def _sampler(text: str) -> Sampler:
     except (ValueError, yaml.YAMLError) as error:
         msg = f"{text!r} is no sampler ({error}). Write it as a recipe has it, as top-k or {{name: top-k, k: 30}}."
         raise typer.BadParameter(msg) from None
+
+
+def read_lists(data: CandidateSet, model: RRRAModel, scratch: Path, *, seed: int) -> RankedLists:
+    """
+    Keep one labelled positive of each query, drawn at random, and judge all other candidates.
+
+    :param data: The set, as the model's encoder sees it.
+    :param model: Says how probably each candidate is a false negative.
+    :param scratch: Where projected passages are kept meanwhile.
+    :param seed: Seed of the draw.
+    """
+    hidden = hide_positives(data, seed=seed, least_positives=1)
+    queries = hidden.queries
+    with projected(data.passages, model.projection, scratch) as passages:
+        adapter = judge(model.adapter, model.projection, data, passages, "int8", queries=queries).adapter
+        shared = SharedLabels(data, hidden.known)
+        probability = false_negatives(model.config.detection, hidden, passages, shared, adapter)
+    own = np.asarray(data.passages.pooled[hidden.kept])
+    # One query at a time: all embeddings of all candidates need not fit into memory.
+    similarity = np.stack(
+        [data.passages.pooled[np.maximum(rows, 0)] @ one for rows, one in zip(hidden.mined, own, strict=True)]
+    )
+    candidates = Candidates(
+        scores=torch.from_numpy(np.array(data.mined.scores[queries])),
+        positive_scores=torch.from_numpy(np.einsum("bd,bd->b", data.queries.pooled[queries], own)),
+        eligible=torch.from_numpy(hidden.candidate),
+        positive_similarity=torch.from_numpy(similarity),
+        false_negative=torch.from_numpy(probability),
+    )
+    return RankedLists(candidates, torch.from_numpy(hidden.hidden))
+
+
+def as_json(profiles: dict[str, Profile], lists: RankedLists, about: dict[str, Any]) -> dict[str, Any]:
+    """
+    The numbers behind the figure.
+
+    :param profiles: What each sampler makes of the lists.
+    :param lists: The lists.
+    :param about: What else is to be told of them.
+    """
+    return {
+        **about,
+        "queries": len(lists.relevant),
+        "relevant_candidates": int(lists.relevant.sum()),
+        "samplers": {
+            name: {
+                "total": own.total,
+                "relevant_share": own.relevant_share,
+                **{part: _plain(getattr(own, part)) for part in ("every", "unlabelled", "relevant")},
+            }
+            for name, own in profiles.items()
+        },
+    }
+
+
+def render(profiles: dict[str, Profile], *, some_relevant: bool) -> Table:
+    """The expected gradient at some ranks, and how much of a draw goes to false negatives."""
+    table = Table(title="Expected gradient of a candidate, in thousandths")
+    table.add_column("sampler")
+    length = max(len(own.every) for own in profiles.values())
+    ranks = [rank for rank in _SHOWN_RANKS if rank <= length]
+    for rank in ranks:
+        table.add_column(f"rank {rank}", justify="right")
+    table.add_column("all ranks", justify="right")
+    if some_relevant:
+        table.add_column("of it labelled relevant", justify="right")
+    for name, own in profiles.items():
+        cells = [f"{1000 * own.every[rank - 1]:.2f}" for rank in ranks] + [f"{1000 * own.total:.0f}"]
+        table.add_row(name, *cells, *([f"{100 * own.relevant_share:.1f} %"] if some_relevant else []))
+    return table
 
 
 def _plain(values: np.ndarray) -> list[float | None]:

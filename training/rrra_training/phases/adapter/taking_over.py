@@ -6,7 +6,6 @@ from rrra_haystack.model.detection import Detection
 from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_training.corpora.fingerprint import cache_key
-from rrra_training.judging.detector import DEFAULT
 from rrra_training.phases.adapter.learner import PHASE, AdapterLearner, adapter_shape
 from rrra_training.phases.workshop import Workshop
 from rrra_training.recipe.recipe import Recipe
@@ -66,4 +65,4 @@ def taken_over(workshop: Workshop, encoder: Encoder) -> AdapterLearner:
 def detection_at_start(run: RunDirectory) -> Detection:
     """Detection of the model whose adapter a run has taken over, or the defaults."""
     begun = run.done(PHASE) or {}
-    return Detection.model_validate(begun["detection"]) if "detection" in begun else DEFAULT
+    return Detection.model_validate(begun["detection"]) if "detection" in begun else Detection()
