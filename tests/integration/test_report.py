@@ -8,7 +8,7 @@ from browser import chromium, needs_chromium
 from facts import write_facts
 from rrra_training.evaluation.evaluate import Evaluation, evaluate
 from rrra_training.evaluation.figures import COMPARED, difference, query_costs, query_milliseconds
-from rrra_training.report.alignment import Span, align
+from rrra_training.report.alignment import MatchedWord, align
 from rrra_training.report.changes import cut
 from rrra_training.report.page import write_report
 
@@ -20,7 +20,7 @@ def model() -> RRRAModel:
     return RRRAModel.load("rrra-minilm-l6")
 
 
-def _words(text: str, spans: list[Span]) -> list[str]:
+def _words(text: str, spans: list[MatchedWord]) -> list[str]:
     return [text[span.start : span.end] for span in sorted(spans, key=lambda span: -span.weight)]
 
 
@@ -51,7 +51,7 @@ def test_what_is_truncated_is_not_matched(model: RRRAModel) -> None:
 def test_a_text_is_cut_around_what_matched() -> None:
     text = " ".join(["filler"] * 200 + ["needle", "thread"] + ["filler"] * 200)
     start = text.index("needle")
-    pieces = cut(text, [Span(0, 6, 0.1), Span(start, start + 6, 1.0)], strongest=1.0)
+    pieces = cut(text, [MatchedWord(0, 6, 0.1), MatchedWord(start, start + 6, 1.0)], strongest=1.0)
     assert ("needle", 3) in pieces
     assert pieces[0][0].startswith("… ")
     assert pieces[-1][0].endswith(" …")

@@ -1,7 +1,7 @@
 """Every system over one collection, timed."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -9,16 +9,18 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from rrra_haystack.model.rrra_model import RRRAModel
+from rrra_haystack.model.encoder import EncodedBatch, Encoder
+from rrra_haystack.model.words import word_codes
 from rrra_training.corpora.building import encoded_passages
-from rrra_training.corpora.fingerprint import cache_key
-from rrra_training.data import Passage, Query
-from rrra_training.evaluation.figures import Runs, code_key
+from rrra_training.data import Query
+from rrra_training.evaluation.collection import Collection
+from rrra_training.evaluation.figures import Runs
 from rrra_training.evaluation.rerankers.from_codes import CodeReranker
-from rrra_training.evaluation.rerankers.interface import Form, Reranker
+from rrra_training.evaluation.rerankers.from_states import MaxSimReranker, StateReranker
+from rrra_training.evaluation.rerankers.interface import Form, Reranker, TokenReranker
 from rrra_training.evaluation.rerankers.of_haystack import HaystackReranker
-from rrra_training.evaluation.stages import Bm25Stage, EncoderStage
-from rrra_training.evaluation.systems import is_file
+from rrra_training.evaluation.stages import Bm25Stage, EncoderStage, encode_queries, read_corpus
+from rrra_training.evaluation.systems import ENCODER_SYSTEM, RRRA_SYSTEM, code_key, is_ranker, time_key
 
 # What the distribution of relevance probabilities is drawn from.
 _SAMPLED_QUERIES = 500
@@ -31,107 +33,101 @@ class Bench:
     Runs systems over the queries, one system after the other and one query at a time as an application would, and keeps
     what they return.
 
-    :param dataset: Name of the data.
-    :param passages: The corpus.
-    :param queries: The queries.
-    :param judged: Their judgments.
+    :param collection: The corpus, the queries and their judgments.
     :param top_k: How many passages are retrieved for a query, and reranked.
     :param seed: Seed of the passages that are drawn for the distribution of probabilities.
+    :param scratch: A folder for what is too large for memory.
     :param cache: Where encoded corpora are kept; nothing is kept if `None`.
     :param show_progress: Show progress and the time left.
     """
 
     def __init__(
-        self,
-        dataset: str,
-        passages: Sequence[Passage],
-        queries: Sequence[Query],
-        judged: Mapping[str, Mapping[str, int]],
-        top_k: int,
-        seed: int,
-        cache: Path | None,
-        show_progress: bool,
+        self, collection: Collection, *, top_k: int, seed: int, scratch: Path, cache: Path | None, show_progress: bool
     ) -> None:
-        self._dataset = dataset
-        self._cache = cache
-        self.passages = passages
-        self.queries = queries
+        self._collection = collection
+        self._top_k = top_k
+        self._generator = np.random.default_rng(seed)
+        self._scratch, self._cache = scratch, cache
+        self._show_progress = show_progress
         self.runs: Runs = {}
         self.times: dict[str, list[float]] = {}
         # What a query of each system consists of, by the names of the times; without what was not timed by itself.
         self.stages: dict[str, list[str]] = {}
         self.sizes: dict[str, float] = {}
         self.probabilities: dict[str, list[float]] = {}
-        self._judged = judged
-        self._top_k = top_k
-        self._generator = np.random.default_rng(seed)
-        self._show_progress = show_progress
-        self._ids = [passage.id for passage in passages]
 
     def measure_encoder(
-        self,
-        model: RRRAModel,
-        forms: Sequence[Form],
-        systems: Sequence[str],
-        scratch: Path,
-        *,
-        name: str = "encoder",
+        self, encoder: Encoder, forms: Sequence[Form], systems: Sequence[str], *, name: str = ENCODER_SYSTEM
     ) -> None:
         """
         Measure an encoder's retrieval, and what reranks it.
 
-        :param model: A model over the encoder.
-        :param forms: Forms of RRRA; those over other encoders are left out.
-        :param systems: Names of all systems, of which ``maxsim`` and the YAML files of rankers are taken here.
-        :param scratch: A folder for what is too large for memory.
+        :param encoder: The encoder.
+        :param forms: Forms of RRRA over this encoder.
+        :param systems: Names of systems, of which ``maxsim``, ``hybrid`` and the YAML files of rankers are taken here.
         :param name: What the encoder alone is called.
         """
-        key = cache_key(model.encoder)
-        own = {form.name: form for form in forms if cache_key(form.model.encoder) == key}
-        kept = None
-        if self._cache is not None:
-            kept = encoded_passages(
-                self._dataset, self.passages, model.encoder, self._cache,
-                total=len(self.passages), show_progress=self._show_progress,
-            )  # fmt: skip
+        reading = self._token_rerankers(encoder, forms, with_max_sim="maxsim" in systems)
         stage = EncoderStage(
-            name, model.encoder, list(own.values()), self.passages, self.queries, scratch,
-            top_k=self._top_k, max_sim="maxsim" in systems, kept=kept, show_progress=self._show_progress,
-        )  # fmt: skip
-        rerankers = [*stage.rerankers, *(HaystackReranker(Path(one), self.passages) for one in systems if is_file(one))]
-        first = name == "encoder"
-        retrieval = "retrieve" if first else f"retrieve {name}"
+            read_corpus(self._encoded(encoder), len(self._collection.passages), encoder.dimension, reading),
+            encode_queries(encoder, self._collection.queries, show_progress=self._show_progress),
+            self._top_k,
+        )
+        others = [HaystackReranker(Path(one), self._collection.passages) for one in systems if is_ranker(one)]
+        rerankers: list[Reranker] = [*reading, *others]
+        is_first = name == ENCODER_SYSTEM
+        retrieval = "retrieve" if is_first else f"retrieve {name}"
         self.stages[name] = [retrieval]
-        self.stages |= {reranker.name: [retrieval, _time_key(reranker.name)] for reranker in rerankers}
-        self.sizes |= {"embedding": stage.dimension * 4} if first else {}
-        self.sizes |= {code_key(form): size for form, size in stage.sizes.items()}
+        self.stages |= {reranker.name: [retrieval, time_key(reranker.name)] for reranker in rerankers}
+        self.sizes |= {"embedding": encoder.dimension * 4} if is_first else {}
+        self.sizes |= {code_key(reranker.name): reranker.bytes_per_document for reranker in reading}
         for query in self._progress(stage.queries, f"Retrieving: {name}"):
             (base, rows), elapsed = _timed(partial(stage.retrieve, query))
             self._note(retrieval, elapsed)
             self._keep(name, query.query, rows, base)
+        by_name = {form.name: form for form in forms}
         for reranker in rerankers:
-            self._measure_reranker(stage, reranker, own.get(reranker.name))
-            if "hybrid" in systems and reranker.name == "rrra":
+            self._measure_reranker(stage, reranker, by_name.get(reranker.name))
+            if "hybrid" in systems and reranker.name == RRRA_SYSTEM:
                 self._measure_hybrid(stage, reranker)
+
+    def _token_rerankers(self, encoder: Encoder, forms: Sequence[Form], *, with_max_sim: bool) -> list[TokenReranker]:
+        """The forms of RRRA, and MaxSim."""
+        words = [word_codes(text) for text in self._collection.texts] if forms else []
+        found: list[TokenReranker] = [
+            StateReranker(form, words, self._scratch) if form.kind == "float32" else CodeReranker(form, words)
+            for form in forms
+        ]
+        if with_max_sim:
+            found.append(MaxSimReranker(encoder, len(self._collection.passages), self._scratch))
+        return found
+
+    def _encoded(self, encoder: Encoder) -> Iterator[EncodedBatch]:
+        """What an encoder says of the corpus, from the cache if there is one."""
+        if self._cache is None:
+            return encoder.encode(
+                self._collection.texts, task="document", tokens_per_batch=4096, show_progress_bar=self._show_progress
+            )
+        name, passages = self._collection.name, self._collection.passages
+        kept = encoded_passages(
+            name, passages, encoder, self._cache, total=len(passages), show_progress=self._show_progress
+        )
+        return kept.batches(show_progress=self._show_progress)
 
     def _measure_reranker(self, stage: EncoderStage, reranker: Reranker, form: Form | None) -> None:
         """What a reranker makes of the encoder's candidates, each list searched for first, as in an application."""
-        has_probabilities = reranker.name == "rrra" and isinstance(reranker, CodeReranker)
+        has_probabilities = reranker.name == RRRA_SYSTEM and isinstance(reranker, CodeReranker)
         sampled = self._sample() if has_probabilities else set()
         for number, query in enumerate(self._progress(stage.queries, f"Reranking: {reranker.name}")):
             prepared = reranker.prepare(query)
             base, rows = stage.retrieve(query)
             ranked, elapsed = _timed(partial(reranker.rank, prepared, rows, base))
-            self._note(_time_key(reranker.name), elapsed)
+            self._note(time_key(reranker.name), elapsed)
             self._keep(reranker.name, query.query, rows, ranked.scores)
             if form is not None and form.match is not None and ranked.match is not None:
                 self._keep(form.match, query.query, rows, ranked.match())
             if number in sampled:
                 self._sample_probabilities(reranker, prepared, query.query, rows, base)
-
-    @cached_property
-    def _lexical(self) -> Bm25Stage:
-        return Bm25Stage(self.passages, self._top_k)
 
     def _measure_hybrid(self, stage: EncoderStage, reranker: Reranker) -> None:
         """The candidates of encoder and BM25 together."""
@@ -151,24 +147,29 @@ class Bench:
         """Measure BM25's own retrieval."""
         stage = self._lexical
         self.stages["bm25"] = ["bm25"]
-        for query in self._progress(self.queries, "BM25"):
+        for query in self._progress(self._collection.queries, "BM25"):
             (scores, rows), elapsed = _timed(partial(stage.retrieve, query.text))
             self._note("bm25", elapsed)
             self._keep("bm25", query, rows, scores)
 
+    @cached_property
+    def _lexical(self) -> Bm25Stage:
+        return Bm25Stage(self._collection.texts, self._top_k)
+
     def _sample(self) -> set[int]:
-        count = min(_SAMPLED_QUERIES, len(self.queries))
-        return set(self._generator.choice(len(self.queries), size=count, replace=False).tolist())
+        count = min(_SAMPLED_QUERIES, len(self._collection.queries))
+        return set(self._generator.choice(len(self._collection.queries), size=count, replace=False).tolist())
 
     def _sample_probabilities(
         self, reranker: Reranker, prepared: Any, query: Query, rows: np.ndarray, base: np.ndarray
     ) -> None:
         """Probabilities of positives, hard negatives and random passages, judged in the list of candidates."""
-        drawn = np.setdiff1d(self._generator.integers(len(self._ids), size=_RANDOM_PASSAGES), rows)
+        drawn = np.setdiff1d(self._generator.integers(len(self._collection.ids), size=_RANDOM_PASSAGES), rows)
         longer = np.concatenate([rows, drawn])
         relevance = reranker.rank(prepared, longer, np.pad(base, (0, len(drawn)))).relevance
         assert relevance is not None
-        relevant = np.asarray([self._judged[query.id].get(self._ids[row], 0) > 0 for row in longer])
+        judged, ids = self._collection.judged[query.id], self._collection.ids
+        relevant = np.asarray([judged.get(ids[row], 0) > 0 for row in longer])
         candidate = np.arange(len(longer)) < len(rows)
         for name, values in (
             ("positives", relevance[candidate & relevant]),
@@ -179,17 +180,13 @@ class Bench:
 
     def _keep(self, system: str, query: Query, rows: np.ndarray, scores: np.ndarray) -> None:
         run = self.runs.setdefault(system, {})
-        run[query.id] = {self._ids[row]: float(score) for row, score in zip(rows, scores, strict=True)}
+        run[query.id] = {self._collection.ids[row]: float(score) for row, score in zip(rows, scores, strict=True)}
 
     def _note(self, name: str, milliseconds: float) -> None:
         self.times.setdefault(name, []).append(milliseconds)
 
     def _progress(self, items: Sequence[Any], text: str) -> Iterable[Any]:
         return tqdm(items, desc=text, unit="query", disable=not self._show_progress)
-
-
-def _time_key(system: str) -> str:
-    return system.replace("rrra", "rerank", 1) if system == "rrra" or system.startswith("rrra-") else system
 
 
 def _timed(call: Callable[[], Any]) -> tuple[Any, float]:

@@ -1,24 +1,34 @@
 """Measure retrieval and reranking on retrieval data, side by side over the same queries."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_training.corpora.fingerprint import cache_key
 from rrra_training.data import Passage, Query
 from rrra_training.evaluation.bench import Bench
-from rrra_training.evaluation.figures import ENCODER_OF, Runs, answer_recalls, summary
+from rrra_training.evaluation.collection import Collection
+from rrra_training.evaluation.figures import Runs, answers_found, summary
 from rrra_training.evaluation.rerankers.interface import Form
 from rrra_training.evaluation.splits import check_condensable, check_split
-from rrra_training.evaluation.systems import KINDS, check_systems, is_file
+from rrra_training.evaluation.systems import (
+    ENCODER_OF,
+    ENCODER_SYSTEM,
+    KINDS,
+    RRRA_SYSTEM,
+    check_systems,
+    named_models,
+    needs_model,
+)
 from rrra_training.measures.ranking import condensed, judged_share, mean, per_query
 
-DEFAULT_SYSTEMS = ("match", "rrra")
+DEFAULT_SYSTEMS = ("match", RRRA_SYSTEM)
 _PERCENTILES = (50, 95)
 
 
@@ -95,72 +105,80 @@ def evaluate(
     if only_judged:
         check_condensable(dataset, split, judged)
     loaded = model if isinstance(model, RRRAModel) else RRRAModel.load(model)
-    passages = list(dataset.passages())
-    further = {name: RRRAModel.load(source) for name, source in _named_models(systems)}
-    forms = _forms(loaded, systems, codes, further)
-    bench = Bench(dataset.name, passages, queries, judged, top_k, seed, cache, show_progress)
+    collection = Collection(dataset.name, list(dataset.passages()), queries, judged)
+    forms = _forms(loaded, systems, codes)
     with tempfile.TemporaryDirectory(prefix="rrra-evaluate-") as scratch:
-        bench.measure_encoder(loaded, forms, systems, Path(scratch))
-        for key, (name, other) in _other_encoders(loaded, further).items():
-            own = [form for form in forms if cache_key(form.model.encoder) == key]
-            bench.measure_encoder(other, own, (), Path(scratch), name=f"{name}{ENCODER_OF}")
+        bench = Bench(
+            collection, top_k=top_k, seed=seed, scratch=Path(scratch), cache=cache, show_progress=show_progress
+        )
+        own, *others = _by_encoder(loaded, forms)
+        bench.measure_encoder(own.encoder, own.forms, systems)
+        for other in others:
+            bench.measure_encoder(other.encoder, other.forms, (), name=other.name)
     if "bm25" in systems:
         bench.measure_bm25()
+    values = {name: per_query(judged, run) for name, run in bench.runs.items()}
     figures = {
         "dataset": dataset.name,
         "split": split,
         "model": model if isinstance(model, str) else loaded.config.encoder,
         "queries": len(queries),
-        "documents": len(passages),
+        "documents": len(collection.passages),
         "top_k": top_k,
         "seed": seed,
+        **summary(values, seed),
+        **_further_figures(bench, collection, only_judged=only_judged),
     }
-    values = {name: per_query(judged, run) for name, run in bench.runs.items()}
-    figures |= summary(values, seed)
-    figures["judged@10"] = {name: judged_share(judged, run) for name, run in bench.runs.items()}
+    probabilities = {name: np.asarray(drawn, dtype=np.float32) for name, drawn in bench.probabilities.items()}
+    by_id = {passage.id: passage for passage in collection.passages}
+    return Evaluation(figures, queries, values, bench.runs, judged, probabilities, by_id, loaded)
+
+
+def _forms(model: RRRAModel, systems: Sequence[str], codes: Sequence[str] | None) -> list[Form]:
+    """All forms of RRRA that are measured, those of further models last."""
+    forms = []
+    if needs_model(systems):
+        for number, kind in enumerate(codes or [model.config.code]):
+            suffix = "" if number == 0 else f"-{kind}"
+            match = f"match{suffix}" if "match" in systems else None
+            forms.append(Form(f"{RRRA_SYSTEM}{suffix}", model, kind, match))
+    if "untrained" in systems:
+        untrained = RRRAModel.untrained(model.encoder)
+        forms.append(Form("untrained", untrained, untrained.config.code))
+    further = {name: RRRAModel.load(source) for name, source in named_models(systems).items()}
+    return forms + [Form(name, other, other.config.code) for name, other in further.items()]
+
+
+@dataclass(frozen=True)
+class _OneEncoder:
+    """Forms over the same encoder, and what the encoder alone is called."""
+
+    name: str
+    encoder: Encoder
+    forms: list[Form]
+
+
+def _by_encoder(model: RRRAModel, forms: Sequence[Form]) -> list[_OneEncoder]:
+    """The forms by the weights of their encoders, the model's own first; others are called by their first form."""
+    found = {cache_key(model.encoder): _OneEncoder(ENCODER_SYSTEM, model.encoder, [])}
+    for form in forms:
+        other = _OneEncoder(f"{form.name}{ENCODER_OF}", form.model.encoder, [])
+        found.setdefault(cache_key(form.model.encoder), other).forms.append(form)
+    return list(found.values())
+
+
+def _further_figures(bench: Bench, collection: Collection, *, only_judged: bool) -> dict[str, Any]:
+    """What is said of runs beside the measures: judged shares, condensed lists, answers, times and sizes."""
+    judged, runs = collection.judged, bench.runs
+    figures: dict[str, Any] = {"judged@10": {name: judged_share(judged, run) for name, run in runs.items()}}
     if only_judged:
-        figures["condensed"] = {
-            name: mean(per_query(judged, condensed(judged, run))) for name, run in bench.runs.items()
-        }
-    if answers := answer_recalls(bench.runs, passages, queries):
+        figures["condensed"] = {name: mean(per_query(judged, condensed(judged, run))) for name, run in runs.items()}
+    if answers := answers_found(runs, collection):
         figures["answers"] = answers
     figures["latency_ms"] = {
         name: {f"p{p}": float(np.percentile(times, p)) for p in _PERCENTILES} for name, times in bench.times.items()
     }
-    figures["stages"] = bench.stages
-    figures["bytes_per_document"] = bench.sizes
-    sampled = {name: np.asarray(own, dtype=np.float32) for name, own in bench.probabilities.items()}
-    by_id = {passage.id: passage for passage in passages}
-    return Evaluation(figures, queries, values, bench.runs, judged, sampled, by_id, loaded)
-
-
-def _named_models(systems: Sequence[str]) -> list[tuple[str, str]]:
-    pairs = [system.partition("=") for system in systems if "=" in system and not is_file(system)]
-    return [(name, source) for name, _, source in pairs]
-
-
-def _forms(
-    model: RRRAModel, systems: Sequence[str], codes: Sequence[str] | None, further: Mapping[str, RRRAModel]
-) -> list[Form]:
-    forms = []
-    if {"rrra", "match", "hybrid"} & set(systems):
-        for number, kind in enumerate(codes or [model.config.code]):
-            suffix = "" if number == 0 else f"-{kind}"
-            forms.append(Form(f"rrra{suffix}", model, kind, f"match{suffix}" if "match" in systems else None))
-    if "untrained" in systems:
-        untrained = RRRAModel.untrained(model.encoder)
-        forms.append(Form("untrained", untrained, untrained.config.code))
-    forms += [Form(name, other, other.config.code) for name, other in further.items()]
-    return forms
-
-
-def _other_encoders(model: RRRAModel, further: Mapping[str, RRRAModel]) -> dict[str, tuple[str, RRRAModel]]:
-    """The first further model of each encoder that is not the model's own, by the key of its weights."""
-    found: dict[str, tuple[str, RRRAModel]] = {}
-    for name, other in further.items():
-        if (key := cache_key(other.encoder)) != cache_key(model.encoder):
-            found.setdefault(key, (name, other))
-    return found
+    return figures | {"stages": bench.stages, "bytes_per_document": bench.sizes}
 
 
 def as_json(evaluations: Sequence[Evaluation]) -> dict[str, Any]:

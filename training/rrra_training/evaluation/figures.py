@@ -1,24 +1,19 @@
 """What is said of runs: measures, differences, milliseconds and bytes."""
 
-import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from rrra_training.data import Passage, Query
-from rrra_training.evaluation.systems import KINDS
+from rrra_training.evaluation.collection import Collection
+from rrra_training.evaluation.systems import ENCODER_SYSTEM, RRRA_SYSTEM, code_key
 from rrra_training.measures.answers import answer_recall, answer_tokens
 from rrra_training.measures.ranking import mean
 from rrra_training.measures.significance import paired_interval, randomisation_test
 
 # System -> query id -> passage id -> score.
 Runs = dict[str, dict[str, dict[str, float]]]
-# After the name of a further model: what its encoder retrieves, if that is not the encoder of all others.
-ENCODER_OF = ": encoder"
-# Systems that read the model's own codes, and which kind of them.
-_OF_THE_MODEL = re.compile(rf"(?:rrra|match)(-(?:{'|'.join(KINDS)}))?|hybrid")
 # The measures whose differences are tested.
 COMPARED = ("R@1", "nDCG@10")
 
@@ -26,9 +21,10 @@ COMPARED = ("R@1", "nDCG@10")
 def summary(values: Mapping[str, Mapping[str, np.ndarray]], seed: int) -> dict[str, Any]:
     """Means, what each system has over the encoder, and what the model has over each other system."""
     figures: dict[str, Any] = {"systems": {name: mean(own) for name, own in values.items()}}
-    figures |= _differences([(name, own, values["encoder"]) for name, own in values.items() if name != "encoder"], seed)
-    if "rrra" in values:
-        others = [(name, values["rrra"], own) for name, own in values.items() if name != "rrra"]
+    baseline = values[ENCODER_SYSTEM]
+    figures |= _differences([(name, own, baseline) for name, own in values.items() if name != ENCODER_SYSTEM], seed)
+    if (ours := values.get(RRRA_SYSTEM)) is not None:
+        others = [(name, ours, own) for name, own in values.items() if name != RRRA_SYSTEM]
         figures["rrra_over"] = _differences(others, seed)
     return figures
 
@@ -49,13 +45,13 @@ def _differences(
     }
 
 
-def answer_recalls(runs: Runs, passages: Sequence[Passage], queries: Sequence[Query]) -> dict[str, dict[str, float]]:
+def answers_found(runs: Runs, collection: Collection) -> dict[str, dict[str, float]]:
     """Answer recall of each system, by cutoff; empty where no query has answers."""
     # A title answers no question: DPR looks in the text alone.
-    text = {passage.id: passage.text for passage in passages}
+    text = {passage.id: passage.text for passage in collection.passages}
     words = lru_cache(maxsize=None)(lambda passage: answer_tokens(text[passage]))
     holding: dict[str, frozenset[str]] = {}
-    for query in queries:
+    for query in collection.queries:
         wanted = [answer for one in query.answers if (answer := answer_tokens(one)).strip()]
         if wanted:
             seen = {passage for run in runs.values() for passage in run[query.id]}
@@ -75,18 +71,6 @@ def query_milliseconds(figures: Mapping[str, Any], system: str) -> float | None:
     """
     stages = figures["stages"].get(system)
     return sum(figures["latency_ms"][stage]["p50"] for stage in stages) if stages else None
-
-
-def code_key(system: str) -> str:
-    """
-    Under which key ``bytes_per_document`` holds the token codes that a system reads, or its token states.
-
-    :param system: A system's name.
-    """
-    if system == "maxsim":
-        return "states maxsim"
-    own = _OF_THE_MODEL.fullmatch(system)
-    return f"codes{own[1] or ''}" if own else f"codes {system}"
 
 
 def difference(compared: Mapping[str, Any], system: str, measure: str) -> tuple[str, str]:

@@ -1,15 +1,25 @@
 """What can be compared, by name."""
 
 import difflib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from rrra_training.evaluation.rerankers.of_haystack import read_ranker
 
+# What the model's encoder retrieves, with which all is compared, and what the model makes of it.
+ENCODER_SYSTEM = "encoder"
+RRRA_SYSTEM = "rrra"
+# After the name of a further model: what its encoder retrieves, if that is not the encoder of all others.
+ENCODER_OF = f": {ENCODER_SYSTEM}"
 KINDS = ("1bit", "int8", "float32")
+_NAMED = ("bm25", "maxsim", "match", RRRA_SYSTEM, "untrained", "hybrid")
+# Systems that come from the model, which is measured if any of them is.
+_OF_THE_MODEL = {RRRA_SYSTEM, "match", "hybrid"}
+# Those of them that read its codes, and which kind.
+_READS_CODES = re.compile(rf"(?:{RRRA_SYSTEM}|match)(-(?:{'|'.join(KINDS)}))?|hybrid")
 # Names of times that are of no system.
 _STAGES = ("retrieve", "rerank", *(f"rerank-{kind}" for kind in KINDS), "bm25 candidates")
-NAMED = ("bm25", "maxsim", "match", "rrra", "untrained", "hybrid")
 
 
 def check_systems(systems: Sequence[str], codes: Sequence[str] = ()) -> None:
@@ -22,33 +32,11 @@ def check_systems(systems: Sequence[str], codes: Sequence[str] = ()) -> None:
     :raises ValueError: If one is unknown, a file holds no ranker, or two systems would have the same name.
     :raises FileNotFoundError: If the file of a ranker is missing.
     """
-    names = []
-    for system in systems:
-        if is_file(system):
-            if not Path(system).is_file():
-                msg = f"There is no file {system}. A ranker is named by a YAML file with its type and init_parameters."
-                raise FileNotFoundError(msg)
-            read_ranker(Path(system))
-            names.append(Path(system).stem)
-        elif "=" in system:
-            name, _, source = system.partition("=")
-            if not name or not source:
-                msg = f"The system '{system}' lacks its name or its model. Write NAME=MODEL, as mine=runs/mine/model."
-                raise ValueError(msg)
-            names.append(name)
-        elif system not in NAMED:
-            near = difflib.get_close_matches(system, NAMED, n=1, cutoff=0)[0]
-            msg = (
-                f"Unknown system '{system}'; the nearest known one is '{near}'. Systems are {', '.join(NAMED)}, "
-                "NAME=MODEL for a further model, or a YAML file of a Haystack ranker."
-            )
-            raise ValueError(msg)
-        else:
-            names.append(system)
+    names = [_checked_name(system) for system in systems]
     if "hybrid" in systems and codes and codes[0] == "float32":
         msg = "The system 'hybrid' reranks from codes. Name 1bit or int8 as the first --code."
         raise ValueError(msg)
-    taken = [*names, *_implied(systems, codes), "encoder", *_STAGES]
+    taken = [*names, *_implied(systems, codes), ENCODER_SYSTEM, *_STAGES]
     if twice := next((name for name in taken if taken.count(name) > 1), None):
         msg = (
             f"Two systems are called '{twice}', or it is a stage's name ({', '.join(_STAGES)}). Give each system "
@@ -57,18 +45,72 @@ def check_systems(systems: Sequence[str], codes: Sequence[str] = ()) -> None:
         raise ValueError(msg)
 
 
+def _checked_name(system: str) -> str:
+    """What a system that was asked for will be called."""
+    if is_ranker(system):
+        if not Path(system).is_file():
+            msg = f"There is no file {system}. A ranker is named by a YAML file with its type and init_parameters."
+            raise FileNotFoundError(msg)
+        read_ranker(Path(system))
+        return Path(system).stem
+    if "=" in system:
+        name, _, source = system.partition("=")
+        if not name or not source:
+            msg = f"The system '{system}' lacks its name or its model. Write NAME=MODEL, as mine=runs/mine/model."
+            raise ValueError(msg)
+        return name
+    if system not in _NAMED:
+        near = difflib.get_close_matches(system, _NAMED, n=1, cutoff=0)[0]
+        msg = (
+            f"Unknown system '{system}'; the nearest known one is '{near}'. Systems are {', '.join(_NAMED)}, "
+            "NAME=MODEL for a further model, or a YAML file of a Haystack ranker."
+        )
+        raise ValueError(msg)
+    return system
+
+
 def _implied(systems: Sequence[str], codes: Sequence[str]) -> list[str]:
     """Systems that come with others."""
-    if not {"rrra", "match", "hybrid"} & set(systems):
+    if not needs_model(systems):
         return []
-    implied = [] if "rrra" in systems else ["rrra"]
+    implied = [] if RRRA_SYSTEM in systems else [RRRA_SYSTEM]
     kinds = [f"-{kind}" for kind in codes[1:]]
-    return implied + [f"{name}{kind}" for kind in kinds for name in ("rrra", "match")]
+    return implied + [f"{name}{kind}" for kind in kinds for name in (RRRA_SYSTEM, "match")]
 
 
-def is_file(system: str) -> bool:
+def is_ranker(system: str) -> bool:
     """Whether a system is named by the YAML file of a ranker."""
     return Path(system).suffix in {".yaml", ".yml"}
 
 
-BASELINE = "encoder"
+def named_models(systems: Sequence[str]) -> dict[str, str]:
+    """The further models among systems: name -> model."""
+    pairs = [system.partition("=") for system in systems if "=" in system and not is_ranker(system)]
+    return {name: source for name, _, source in pairs}
+
+
+def needs_model(systems: Sequence[str]) -> bool:
+    """Whether the model itself is among what is measured."""
+    return not _OF_THE_MODEL.isdisjoint(systems)
+
+
+def time_key(system: str) -> str:
+    """
+    Under which key ``latency_ms`` holds the times of a reranker.
+
+    :param system: A system's name.
+    """
+    is_own = system == RRRA_SYSTEM or system.startswith(f"{RRRA_SYSTEM}-")
+    return system.replace(RRRA_SYSTEM, "rerank", 1) if is_own else system
+
+
+def code_key(system: str) -> str:
+    """
+    Under which key ``bytes_per_document`` holds the token codes that a system reads, or its token states.
+
+    :param system: A system's name.
+    """
+    if system == "maxsim":
+        return "states maxsim"
+    own = _READS_CODES.fullmatch(system)
+    return f"codes{own[1] or ''}" if own else f"codes {system}"

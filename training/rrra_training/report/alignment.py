@@ -15,7 +15,7 @@ from rrra_haystack.model.segments import Segments
 
 
 @dataclass(frozen=True)
-class Span:
+class MatchedWord:
     """
     A word that was matched.
 
@@ -31,7 +31,7 @@ class Span:
 
 
 @torch.inference_mode()
-def align(model: RRRAModel, query: str, passages: Sequence[str]) -> list[list[Span]]:
+def align(model: RRRAModel, query: str, passages: Sequence[str]) -> list[list[MatchedWord]]:
     """
     Find for every query token its best-matching token of each passage, the observed context.
 
@@ -59,12 +59,14 @@ def align(model: RRRAModel, query: str, passages: Sequence[str]) -> list[list[Sp
     part = model.adapter.query_token_weights(reading, best) * best.clamp_min(0)
     where = places(similarity, best, segments)
     return [
-        _spans(model.encoder, text, where[number] - int(segments.starts[number]), part[number], len(states[number]))
+        _matched_words(
+            model.encoder, text, where[number] - int(segments.starts[number]), part[number], len(states[number])
+        )
         for number, text in enumerate(passages)
     ]
 
 
-def _spans(encoder: Encoder, text: str, where: Tensor, part: Tensor, count: int) -> list[Span]:
+def _matched_words(encoder: Encoder, text: str, where: Tensor, part: Tensor, count: int) -> list[MatchedWord]:
     """Words at the places of a passage's own tokens, of shape ``[m]``; empty if the tokenizer cannot tell the words."""
     words = _words_of_tokens(encoder, text)
     if not words or len(words) != count:
@@ -72,7 +74,7 @@ def _spans(encoder: Encoder, text: str, where: Tensor, part: Tensor, count: int)
     weights: dict[tuple[int, int], float] = {}
     for place, weight in zip(where.tolist(), part.tolist(), strict=True):
         weights[words[place]] = weights.get(words[place], 0.0) + weight
-    return [Span(start, end, weight) for (start, end), weight in sorted(weights.items()) if weight > 0]
+    return [MatchedWord(start, end, weight) for (start, end), weight in sorted(weights.items()) if weight > 0]
 
 
 def _words_of_tokens(encoder: Encoder, text: str) -> list[tuple[int, int]] | None:

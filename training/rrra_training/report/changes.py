@@ -9,8 +9,8 @@ import numpy as np
 
 from rrra_training.data import Query
 from rrra_training.evaluation.evaluate import Evaluation
-from rrra_training.evaluation.systems import BASELINE
-from rrra_training.report.alignment import Span, align
+from rrra_training.evaluation.systems import ENCODER_SYSTEM
+from rrra_training.report.alignment import MatchedWord, align
 
 _GAINS, _LOSSES, _TOP = 5, 3, 3
 _WORDS = 80
@@ -19,7 +19,7 @@ _LEAST_STRENGTH = 0.15
 
 
 @dataclass(frozen=True)
-class Passage:
+class RankedPassage:
     """
     A ranked passage.
 
@@ -42,15 +42,15 @@ class Change:
     question: str
     before_value: float
     after_value: float
-    before: list[Passage]
-    after: list[Passage]
+    before: list[RankedPassage]
+    after: list[RankedPassage]
 
 
 def changes(one: Evaluation, main: str, *, gains: bool) -> list[Change]:
     """The queries that a system gains or loses most over the encoder."""
-    values = {name: one.per_query[name] for name in (BASELINE, main)}
-    by_ndcg = values[main]["nDCG@10"] - values[BASELINE]["nDCG@10"]
-    by_rank = values[main]["MRR@10"] - values[BASELINE]["MRR@10"]
+    values = {name: one.per_query[name] for name in (ENCODER_SYSTEM, main)}
+    by_ndcg = values[main]["nDCG@10"] - values[ENCODER_SYSTEM]["nDCG@10"]
+    by_rank = values[main]["MRR@10"] - values[ENCODER_SYSTEM]["MRR@10"]
     sign = -1 if gains else 1
     order = np.lexsort((sign * by_rank, sign * by_ndcg))[: _GAINS if gains else _LOSSES]
     chosen = [int(i) for i in order if (by_ndcg[i] > 0 if gains else by_ndcg[i] < 0)]
@@ -59,20 +59,20 @@ def changes(one: Evaluation, main: str, *, gains: bool) -> list[Change]:
 
 def _change(one: Evaluation, main: str, number: int) -> Change:
     query = one.queries[number]
-    before, after = (_order(one.runs[name].get(query.id, {})) for name in (BASELINE, main))
+    before, after = (_order(one.runs[name].get(query.id, {})) for name in (ENCODER_SYSTEM, main))
     shown = list(dict.fromkeys([*before[:_TOP], *after[:_TOP]]))
     texts = [one.passages[passage].title_and_text for passage in shown]
     pieces = dict(zip(shown, _pieces(one, query, texts), strict=True))
     judged = one.qrels[query.id]
 
-    def listed(own: list[str], other: list[str]) -> list[Passage]:
+    def listed(own: list[str], other: list[str]) -> list[RankedPassage]:
         ranks = {passage: rank for rank, passage in enumerate(other, start=1)}
         return [
-            Passage(rank, ranks.get(passage), judged.get(passage, 0) > 0, pieces[passage])
+            RankedPassage(rank, ranks.get(passage), judged.get(passage, 0) > 0, pieces[passage])
             for rank, passage in enumerate(own[:_TOP], start=1)
         ]
 
-    values = [float(one.per_query[name]["nDCG@10"][number]) for name in (BASELINE, main)]
+    values = [float(one.per_query[name]["nDCG@10"][number]) for name in (ENCODER_SYSTEM, main)]
     return Change(query.text, values[0], values[1], listed(before, after), listed(after, before))
 
 
@@ -86,7 +86,7 @@ def _pieces(one: Evaluation, query: Query, texts: Sequence[str]) -> list[list[tu
     return [cut(text, spans, strongest) for text, spans in zip(texts, found, strict=True)]
 
 
-def cut(text: str, spans: Sequence[Span], strongest: float) -> list[tuple[str, int]]:
+def cut(text: str, spans: Sequence[MatchedWord], strongest: float) -> list[tuple[str, int]]:
     """
     The 80 words of a text that hold the most of what matched, in pieces.
 

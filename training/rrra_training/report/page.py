@@ -13,7 +13,7 @@ from markupsafe import Markup
 from rrra_haystack.files import atomic_write
 from rrra_training.evaluation.evaluate import Evaluation
 from rrra_training.evaluation.figures import COMPARED, difference, query_costs, title_of
-from rrra_training.evaluation.systems import BASELINE
+from rrra_training.evaluation.systems import ENCODER_SYSTEM, RRRA_SYSTEM
 from rrra_training.measures.ranking import MEASURES
 from rrra_training.report.changes import changes
 from rrra_training.report.plots import as_svg, probability_plot, quality_plot, wins_plot
@@ -60,7 +60,7 @@ class Row:
 
 def _section(one: Evaluation) -> dict[str, Any]:
     figures = one.figures
-    main = main_system(one)
+    main = _main_system(one)
     plots = [quality_plot(figures)]
     if any(len(own) for own in one.probabilities.values()):
         plots.append(probability_plot(one.probabilities))
@@ -80,10 +80,10 @@ def _section(one: Evaluation) -> dict[str, Any]:
     }
 
 
-def main_system(one: Evaluation) -> str | None:
+def _main_system(one: Evaluation) -> str | None:
     """The system that the encoder is compared with: ``rrra``, or the last that was measured beside the encoder."""
-    others = [name for name in one.figures["systems"] if name != BASELINE]
-    return "rrra" if "rrra" in others else (others[-1] if others else None)
+    others = [name for name in one.figures["systems"] if name != ENCODER_SYSTEM]
+    return RRRA_SYSTEM if RRRA_SYSTEM in others else (others[-1] if others else None)
 
 
 def _columns(figures: Mapping[str, Any]) -> list[str]:

@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.ticker import LogFormatter
 
-from rrra_training.evaluation.figures import ENCODER_OF, query_milliseconds
+from rrra_training.evaluation.figures import query_milliseconds
+from rrra_training.evaluation.systems import ENCODER_OF, RRRA_SYSTEM
 
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 
@@ -29,7 +30,7 @@ def plot_quality(panels: Sequence[Axes], every: Sequence[Mapping[str, Any]]) -> 
     ]
     owners = list(dict.fromkeys(name.removesuffix(ENCODER_OF) for names in timed for name in names))
     colors = dict(zip(owners, colormaps["turbo"](np.linspace(0.1, 0.9, len(owners))), strict=True))
-    markers = dict(zip(owners, cycle(_MARKERS), strict=False)) | {"rrra": "*"}
+    markers = dict(zip(owners, cycle(_MARKERS), strict=False)) | {RRRA_SYSTEM: "*"}
     marks: dict[str, PathCollection] = {}
     for panel, figures, times in zip(panels, every, timed, strict=True):
         for name, milliseconds in times.items():
@@ -37,7 +38,7 @@ def plot_quality(panels: Sequence[Axes], every: Sequence[Mapping[str, Any]]) -> 
             mark = panel.scatter(
                 [milliseconds],
                 [100 * figures["systems"][name]["nDCG@10"]],
-                s=150 if name == "rrra" else 45,
+                s=150 if name == RRRA_SYSTEM else 45,
                 marker=markers[owner],
                 facecolors="none" if name != owner else [colors[owner]],
                 edgecolors=[colors[owner]],

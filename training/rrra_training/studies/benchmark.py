@@ -17,7 +17,7 @@ from rrra_training.candidates.splits import check_splits
 from rrra_training.data.beir import split_of
 from rrra_training.evaluation.evaluate import as_json, evaluate
 from rrra_training.evaluation.splits import check_split
-from rrra_training.evaluation.systems import check_systems
+from rrra_training.evaluation.systems import RRRA_SYSTEM, check_systems
 from rrra_training.recipe.bundled import find_recipe
 from rrra_training.recipe.recipe import Recipe, load_recipe, rooted
 from rrra_training.recipe.yaml_files import load_yaml
@@ -76,7 +76,7 @@ class BenchmarkPlan(BaseModel):
     limit: int | None = Field(None, gt=0)
     seed: int = 0
     model: str = DEFAULT_MODEL
-    systems: tuple[str, ...] = ("bm25", "maxsim", "match", "untrained", "rrra")
+    systems: tuple[str, ...] = ("bm25", "maxsim", "match", "untrained", RRRA_SYSTEM)
     peers: dict[str, Peer] = {}
 
 

@@ -7,7 +7,7 @@ import pybase64
 from torch import Tensor
 
 from rrra_haystack.model.encodings import QueryEncoding
-from rrra_training.evaluation.rerankers.interface import EncodedQuery, Form, Ranked, as_encoding
+from rrra_training.evaluation.rerankers.interface import EncodedQuery, Form, Ranked
 
 
 class CodeReranker:
@@ -42,7 +42,7 @@ class CodeReranker:
 
     def prepare(self, query: EncodedQuery) -> QueryEncoding:
         """The query with its projected token states."""
-        return as_encoding(self.form.model, query)
+        return query.read_by(self.form.model)
 
     def rank(self, prepared: QueryEncoding, rows: np.ndarray, base: np.ndarray) -> Ranked:  # noqa: ARG002
         """Decode the candidates' codes and judge them."""

@@ -44,6 +44,11 @@ class EncodedQuery:
     pooled: Tensor
     hidden: Tensor
 
+    def read_by(self, model: RRRAModel) -> QueryEncoding:
+        """The query as an RRRA model over this encoder takes it."""
+        words = query_word_codes(self.query.text)
+        return QueryEncoding(self.pooled, model.project(self.hidden), self.hidden, words)
+
 
 @dataclass(frozen=True)
 class Ranked:
@@ -80,6 +85,22 @@ class Reranker(Protocol):
         """
 
 
-def as_encoding(model: RRRAModel, query: EncodedQuery) -> QueryEncoding:
-    """An encoded query as an RRRA model takes it."""
-    return QueryEncoding(query.pooled, model.project(query.hidden), query.hidden, query_word_codes(query.query.text))
+class TokenReranker(Reranker, Protocol):
+    """A reranker that is shown the encoder's token states of each passage, and keeps of them what it reads."""
+
+    def add(self, indices: np.ndarray, pooled: Tensor, states: Tensor, lengths: Tensor) -> None:
+        """
+        Keep what is needed of a batch of passages.
+
+        :param indices: Numbers of the passages, shape ``[b]``.
+        :param pooled: Pooled embeddings, shape ``[b, d]``.
+        :param states: Token states, one passage after the other, shape ``[T, hidden]``.
+        :param lengths: How many tokens each passage has, shape ``[b]``.
+        """
+
+    def close(self) -> None:
+        """Nothing more will be added."""
+
+    @property
+    def bytes_per_document(self) -> float:
+        """The mean size of what is kept of a passage."""

@@ -24,7 +24,7 @@ class HaystackReranker:
     def __init__(self, path: Path, passages: Sequence[Passage]) -> None:
         self.name = path.stem
         self._documents = [Document(id=one.id, content=one.title_and_text) for one in passages]
-        self._ranker = load_ranker(path)
+        self._ranker = _load_ranker(path)
 
     def prepare(self, query: EncodedQuery) -> str:
         """The query's text."""
@@ -43,7 +43,7 @@ class HaystackReranker:
         return Ranked(np.asarray([place.get(one.id, left_out[i]) for i, one in enumerate(documents)]))
 
 
-def load_ranker(path: Path) -> Any:
+def _load_ranker(path: Path) -> Any:
     """
     Load a Haystack component from a YAML file.
 
