@@ -6,7 +6,8 @@ import pytest
 from haystack import Document
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from rrra_training.answering.calibrating import Read, fit
-from rrra_training.answering.figures import Said, by_passages, draw, render, render_passages, report
+from rrra_training.answering.figures import Said, by_passages, report
+from rrra_training.answering.showing import draw, render, render_passages
 from rrra_training.answering.spans import Span, first, opened_twice, passages_read, read
 from rrra_training.data import Query
 from texts import TEXTS

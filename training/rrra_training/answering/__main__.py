@@ -1,4 +1,12 @@
-"""Fit the calibration of answers and measure it: ``python -m rrra_training.answering``."""
+"""
+What the answers of ``qa.yaml`` are worth, end to end, and how far their confidence can be trusted.
+
+``fit`` calibrates a reader on dev questions; ``evaluate`` asks test questions of the whole corpus with the adapter and
+without it, and half of them again with the right passage taken away, where the right answer is none. It reads more
+passages than ``qa.yaml`` does, to see what reading fewer or more of them is worth.
+
+``python -m rrra_training.answering --help``
+"""
 
 import json
 from pathlib import Path
@@ -12,8 +20,9 @@ from rrra_haystack.pretrained import bundled
 from rrra_haystack.reader.answers import ANSWERS_FILE, AnswerCalibration
 from rrra_haystack.reader.loading import DEFAULT_READER
 from rrra_training.answering.calibrating import Read, fit
-from rrra_training.answering.figures import Said, by_passages, draw, render, render_passages, report
-from rrra_training.answering.spans import READ, first, opened_twice, passages_read, read
+from rrra_training.answering.figures import ADAPTED, ALONE, COMPARED_PASSAGES, Said, by_passages, report
+from rrra_training.answering.showing import draw, render, render_passages
+from rrra_training.answering.spans import first, opened_twice, passages_read, read
 from rrra_training.data import BeirDataset, Query
 
 app = typer.Typer(help="Calibrate and measure the answers of qa.yaml.", no_args_is_help=True, add_completion=False)
@@ -73,10 +82,10 @@ def evaluate_command(
         raise typer.BadParameter(msg)
     queries, right = _asked(data, split, limit, seed)
     own = passages_read()
-    with opened_twice(store, max(own, *READ), reader) as (adapted, bare):
+    with opened_twice(store, max(own, *COMPARED_PASSAGES), reader) as (adapted, bare):
         found = {
-            "encoder alone": Read(read(bare, queries), read(bare, queries[::2], right)),
-            "with the adapter": Read(read(adapted, queries), read(adapted, queries[::2], right)),
+            ALONE: Read(read(bare, queries), read(bare, queries[::2], right)),
+            ADAPTED: Read(read(adapted, queries), read(adapted, queries[::2], right)),
         }
     said = {name: Said.of(first(one.there, own), calibration) for name, one in found.items()}
     removed = {name: Said.of(first(one.gone, own), calibration) for name, one in found.items()}

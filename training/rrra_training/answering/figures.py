@@ -1,19 +1,20 @@
 """How often the answers are right, and whether their probabilities say so."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from rich.table import Table
 from sklearn.metrics import roc_auc_score
 
-from rrra_haystack.files import atomic_file
 from rrra_haystack.reader.answers import AnswerCalibration
-from rrra_training.answering.spans import READ, RIGHT_F1, Spans, first
+from rrra_training.answering.spans import RIGHT_F1, Spans, first
 from rrra_training.measures.calibration import expected_calibration_error
 from rrra_training.measures.significance import paired_interval, randomisation_test
+
+# How many passages are read, in the comparison of these numbers.
+COMPARED_PASSAGES = (1, 3, 5, 10)
+# The two systems that answer.
+ALONE, ADAPTED = "encoder alone", "with the adapter"
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def report(said: dict[str, Said], removed: dict[str, Said], seed: int) -> dict[s
     :param removed: Their answers where the right passage was taken away.
     :param seed: Seed of intervals and tests.
     """
-    base, ours = said["encoder alone"], said["with the adapter"]
+    base, ours = said[ALONE], said[ADAPTED]
     queries, gone = len(ours.f1), len(next(iter(removed.values())).f1)
     figures: dict[str, Any] = {"queries": queries, "passage removed": gone, "seed": seed, "systems": {}}
     for name, one in said.items():
@@ -93,6 +94,10 @@ def report(said: dict[str, Said], removed: dict[str, Said], seed: int) -> dict[s
     return figures
 
 
+def _share(values: np.ndarray, where: np.ndarray) -> float | None:
+    return float(values[where].mean()) if where.any() else None
+
+
 def by_passages(found: dict[str, Spans], calibration: AnswerCalibration) -> dict[str, dict[str, dict[str, float]]]:
     """
     EM and F1 by how many passages are read.
@@ -102,67 +107,9 @@ def by_passages(found: dict[str, Spans], calibration: AnswerCalibration) -> dict
     :returns: Number of passages -> system -> ``EM`` and ``F1``, 0 to 1.
     """
     figures: dict[str, dict[str, dict[str, float]]] = {}
-    for passages in READ:
+    for passages in COMPARED_PASSAGES:
         said = {name: Said.of(first(spans, passages), calibration) for name, spans in found.items()}
         figures[str(passages)] = {
             name: {"EM": float(one.exact.mean()), "F1": float(one.f1.mean())} for name, one in said.items()
         }
     return figures
-
-
-def _share(values: np.ndarray, where: np.ndarray) -> float | None:
-    return float(values[where].mean()) if where.any() else None
-
-
-def draw(said: dict[str, Said], removed: dict[str, Said], path: Path) -> None:
-    """Share of right answers against the probability that was said, in bins of equally many questions."""
-    figure = Figure(figsize=(10, 4.6), layout="constrained")
-    panels = figure.subplots(1, 2, sharey=True)
-    for axes, title, with_removed in zip(
-        panels, ("Questions as they are", "A third without their passage"), (False, True), strict=True
-    ):
-        axes.plot([0, 1], [0, 1], color="grey", linewidth=1, label="calibrated")
-        for name, one in said.items():
-            asked = [one, removed[name]] if with_removed else [one]
-            probability = np.concatenate([own.probability for own in asked])
-            right = np.concatenate([own.right for own in asked])
-            bins = [own for own in np.array_split(np.argsort(probability), 12) if len(own)]
-            axes.plot(
-                [probability[own].mean() for own in bins], [right[own].mean() for own in bins],
-                marker="o", markersize=4, label=name,
-            )  # fmt: skip
-        axes.set(xlabel="score of the answer", title=title)
-    panels[0].set_ylabel("share of right answers")
-    panels[0].legend(fontsize="small")
-    with atomic_file(path) as work:
-        figure.savefig(work, dpi=120)
-
-
-def render(figures: dict[str, Any]) -> Table:
-    """The figures as a table, in percent."""
-    table = Table(title=f"{figures['queries']} questions, seed {figures['seed']}")
-    names = list(next(iter(figures["systems"].values())))
-    table.add_column("")
-    for name in figures["systems"]:
-        table.add_column(name, justify="right")
-    for name in names:
-        values = [figures["systems"][system][name] for system in figures["systems"]]
-        table.add_row(name, *("" if value is None else f"{100 * value:.1f}" for value in values))
-    for name in ("EM gain", "F1 gain"):
-        gain = figures[name]
-        low, high = (100 * bound for bound in gain["interval"])
-        table.add_row(name, "", f"{100 * gain['mean']:+.1f} ({low:+.1f} to {high:+.1f}), p {gain['p']:.4f}")
-    return table
-
-
-def render_passages(figures: dict[str, dict[str, dict[str, float]]]) -> Table:
-    """What :func:`by_passages` returns as a table, in percent."""
-    table = Table(title="By passages read")
-    table.add_column("passages", justify="right")
-    systems = next(iter(figures.values()))
-    for name in systems:
-        for measure in ("EM", "F1"):
-            table.add_column(f"{measure}, {name}", justify="right")
-    for passages, own in figures.items():
-        table.add_row(passages, *(f"{100 * value:.1f}" for name in systems for value in own[name].values()))
-    return table

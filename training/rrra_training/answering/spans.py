@@ -1,10 +1,4 @@
-"""
-What the answers of ``qa.yaml`` are worth, end to end, and how far their confidence can be trusted.
-
-``fit`` calibrates a reader on dev questions; ``evaluate`` asks test questions of the whole corpus with the adapter and
-without it, and half of them again with the right passage taken away, where the right answer is none. It reads more
-passages than ``qa.yaml`` does, to see what reading fewer or more of them is worth.
-"""
+"""The best span of each passage that ``qa.yaml`` reads, with the adapter and without it."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,9 +18,8 @@ from rrra_training.measures.answers import exact_match, f1
 
 # An answer is right if it shares this much with a right one.
 RIGHT_F1 = 0.5
+# How many spans are asked for, so that each passage that is read has one.
 _SPANS = 100
-# How many passages are read, in the comparison of these numbers.
-READ = (1, 3, 5, 10)
 
 
 @dataclass(frozen=True)
@@ -52,11 +45,6 @@ class Span:
 
 # The spans of each passage that was read, one list a question.
 Spans = list[list[Span]]
-
-
-def passages_read() -> int:
-    """How many passages the reader of ``qa.yaml`` reads."""
-    return read_pipeline(None, "qa.yaml", None)["components"]["ranker"]["init_parameters"]["top_k"]
 
 
 @contextmanager
@@ -113,16 +101,6 @@ def read(pipeline: Pipeline, queries: Sequence[Query], without: dict[str, list[s
     return spans
 
 
-def first(spans: Spans, passages: int) -> Spans:
-    """
-    What would have been read if fewer passages were.
-
-    :param spans: One list a question.
-    :param passages: How many passages.
-    """
-    return [[span for span in own if span.rank <= passages] for own in spans]
-
-
 def _span(answer: Any, query: Query, rank: int) -> Span:
     told = answer.meta[SCORES_KEY]
     return Span(
@@ -133,3 +111,18 @@ def _span(answer: Any, query: Query, rank: int) -> Span:
         exact=any(exact_match(answer.data, right) for right in query.answers),
         rank=rank,
     )
+
+
+def first(spans: Spans, passages: int) -> Spans:
+    """
+    What would have been read if fewer passages were.
+
+    :param spans: One list a question.
+    :param passages: How many passages.
+    """
+    return [[span for span in own if span.rank <= passages] for own in spans]
+
+
+def passages_read() -> int:
+    """How many passages the reader of ``qa.yaml`` reads."""
+    return read_pipeline(None, "qa.yaml", None)["components"]["ranker"]["init_parameters"]["top_k"]
