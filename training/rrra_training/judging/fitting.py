@@ -15,7 +15,7 @@ from rrra_training.measures.calibration import expected_calibration_error
 from rrra_training.measures.ranking import mean, per_query
 
 # 0 stands for the encoder alone: a model that does not help on dev does not rerank.
-FUSION_WEIGHTS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 8.0, 12.0, 20.0)
+_FUSION_WEIGHTS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 8.0, 12.0, 20.0)
 # 0 stands for no words.
 LEXICAL_WEIGHTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
 
@@ -60,7 +60,7 @@ def fit(
     found = {
         data.name: {
             weights: ndcg(data, fused(verdicts[data.name], *weights))
-            for weights in product(FUSION_WEIGHTS, lexical_weights)
+            for weights in product(_FUSION_WEIGHTS, lexical_weights)
         }
         for data in sets
     }
@@ -71,8 +71,8 @@ def fit(
         shortfall = sum(max(floors.get(name, 0.0) - values[weights], 0.0) for name, values in found.items())
         return -round(shortfall, 4), float(np.average([values[weights] for values in found.values()], weights=counts))
 
-    best = max(product(FUSION_WEIGHTS, lexical_weights), key=worth)
-    calibration = fit_calibration(sets, verdicts, *best)
+    best = max(product(_FUSION_WEIGHTS, lexical_weights), key=worth)
+    calibration = _fit_calibration(sets, verdicts, *best)
     errors = {
         data.name: expected_calibration_error(*_probabilities(data, verdicts[data.name], *best, calibration))
         for data in sets
@@ -105,7 +105,7 @@ def measured(data: CandidateSet, scores: np.ndarray) -> dict[str, np.ndarray]:
     return per_query(judged, run)
 
 
-def fit_calibration(
+def _fit_calibration(
     sets: Sequence[CandidateSet], verdicts: Mapping[str, Verdicts], fusion_weight: float, lexical_weight: float = 0.0
 ) -> Calibration:
     """

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rrra_training.data import BeirDataset
 
-NEAREST = 8
+_NEAREST = 8
 
 
 class ReaderRecipe(BaseModel):
@@ -43,7 +43,7 @@ def span_examples(dataset: BeirDataset, recipe: ReaderRecipe) -> list[dict[str, 
     Questions with their passage, the answer's place in it, and for a share of them a distractor.
 
     The set gives answer strings and no offsets; the first occurrence is taken. A distractor is a passage of the same
-    article that holds none of the answers, one of the `NEAREST` in length, so that little of a batch is padding.
+    article that holds none of the answers, one of the eight nearest in length, so that little of a batch is padding.
 
     :returns: One dict a question: ``question``, ``passages`` (the right one first), ``start`` and ``end`` (characters),
         ``length`` (characters of the longest passage, for batches of like length).
@@ -71,7 +71,7 @@ def span_examples(dataset: BeirDataset, recipe: ReaderRecipe) -> list[dict[str, 
                 and not any(answer.lower() in passages[passage_id].text.lower() for answer in query.answers)
             ]
             by_length = sorted((abs(len(text) - len(right.text)), text) for text in siblings)
-            texts += [text for _, text in rng.sample(by_length[:NEAREST], min(1, len(by_length)))]
+            texts += [text for _, text in rng.sample(by_length[:_NEAREST], min(1, len(by_length)))]
         examples.append(
             {
                 "question": query.text,

@@ -30,47 +30,9 @@ from rrra_training.runs.checkpoints import trainer_checkpoint
 
 _RECIPE = "recipe.json"
 
-
+# By these names a model is loaded with it.
 AttentionInterface.register("matmul", matmul_attention)
-
-
 AttentionMaskInterface.register("matmul", sdpa_mask)
-
-
-def shared_log_normaliser(logits: Tensor, question: Tensor) -> Tensor:
-    """
-    Log of the sum of exponentials over all tokens of all passages of each question (arXiv 1710.10723, section 3.2).
-
-    :param logits: (passages, tokens).
-    :param question: (passages,), the question that each passage is read for, counted from 0.
-    :returns: (questions,).
-    """
-    of_passage = logits.logsumexp(1)
-    of_question = torch.zeros(int(question.max()) + 1, device=logits.device)
-    greatest = of_question.scatter_reduce(0, question, of_passage.detach(), "amax", include_self=False)
-    return of_question.index_add(0, question, (of_passage - greatest[question]).exp()).log() + greatest
-
-
-class SpanTrainer(Trainer):
-    """Cross-entropy over the context tokens of all passages of a question."""
-
-    def compute_loss(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Tensor],
-        return_outputs: bool = False,
-        num_items_in_batch: Tensor | int | None = None,  # noqa: ARG002  (the Trainer's signature)
-    ) -> Any:
-        """The loss of a batch."""
-        output = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
-        question, rows = inputs["question"], inputs["rows"]
-        loss = torch.zeros((), device=question.device)
-        for logits, target in ((output.start_logits, inputs["starts"]), (output.end_logits, inputs["ends"])):
-            masked = logits.float().masked_fill(~inputs["context"], -1e9)
-            likelihood = masked[rows, target] - shared_log_normaliser(masked, question)[question[rows]]
-            # All answers of a batch may have been cut off.
-            loss = loss - likelihood.sum() / max(len(rows), 1) / 2
-        return (loss, output) if return_outputs else loss
 
 
 def train_reader(recipe: ReaderRecipe, data: Path, output: Path) -> Path:
@@ -124,7 +86,7 @@ def train_reader(recipe: ReaderRecipe, data: Path, output: Path) -> Path:
         seed=recipe.seed,
         dataloader_num_workers=0,
     )
-    trainer = SpanTrainer(
+    trainer = _SpanTrainer(
         model=model,
         args=arguments,
         train_dataset=Dataset.from_list(examples),
@@ -162,3 +124,39 @@ def _write_reader(model: Any, recipe: ReaderRecipe, output: Path) -> None:
         save_file({name: tensor.half().contiguous() for name, tensor in load_file(weights).items()}, weights)
         (work / _RECIPE).write_text(recipe.model_dump_json(indent=2) + "\n", encoding="utf-8")
         (work / "README.md").unlink(missing_ok=True)
+
+
+class _SpanTrainer(Trainer):
+    """Cross-entropy over the context tokens of all passages of a question."""
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,  # noqa: ARG002  (the Trainer's signature)
+    ) -> Any:
+        """The loss of a batch."""
+        output = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
+        question, rows = inputs["question"], inputs["rows"]
+        loss = torch.zeros((), device=question.device)
+        for logits, target in ((output.start_logits, inputs["starts"]), (output.end_logits, inputs["ends"])):
+            masked = logits.float().masked_fill(~inputs["context"], -1e9)
+            likelihood = masked[rows, target] - shared_log_normaliser(masked, question)[question[rows]]
+            # All answers of a batch may have been cut off.
+            loss = loss - likelihood.sum() / max(len(rows), 1) / 2
+        return (loss, output) if return_outputs else loss
+
+
+def shared_log_normaliser(logits: Tensor, question: Tensor) -> Tensor:
+    """
+    Log of the sum of exponentials over all tokens of all passages of each question (arXiv 1710.10723, section 3.2).
+
+    :param logits: (passages, tokens).
+    :param question: (passages,), the question that each passage is read for, counted from 0.
+    :returns: (questions,).
+    """
+    of_passage = logits.logsumexp(1)
+    of_question = torch.zeros(int(question.max()) + 1, device=logits.device)
+    greatest = of_question.scatter_reduce(0, question, of_passage.detach(), "amax", include_self=False)
+    return of_question.index_add(0, question, (of_passage - greatest[question]).exp()).log() + greatest
