@@ -1,4 +1,4 @@
-"""Milliseconds of each component of a pipeline."""
+"""Seconds of each component of a pipeline."""
 
 import time
 from collections import defaultdict

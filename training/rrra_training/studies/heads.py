@@ -13,26 +13,15 @@ from rrra_training.phases.adapter.losses import listwise_loss
 _LISTS_AT_ONCE = 64
 
 
-def cheap_features(scores: Tensor) -> Tensor:
-    """
-    Cosine, z-score and rank of each candidate in its list, shape ``[Q, k, 3]``, from encoder scores ``[Q, k]``.
-
-    The rank counts as its logarithm.
-    """
-    deviation = (scores - scores.mean(dim=1, keepdim=True)) / scores.std(dim=1, keepdim=True).clamp_min(1e-6)
-    rank = torch.arange(1, scores.shape[1] + 1, dtype=scores.dtype).log().expand_as(scores)
-    return torch.stack([scores, deviation, rank], dim=2)
-
-
 def logistic_head(train: Sequence[CandidateSet], dev: Sequence[CandidateSet]) -> dict[str, np.ndarray]:
     """
-    Logistic regression of relevance on :func:`cheap_features`, fitted on all mined candidates of the train queries.
+    Logistic regression of relevance on what an encoder's score says, fitted on all mined candidates of train queries.
 
     :returns: Scores of the mined candidates of each dev set, shape ``[Q, k]``.
     """
     x, y = [], []
     for data in train:
-        x.append(cheap_features(torch.from_numpy(np.array(data.mined.scores))).reshape(-1, 3))
+        x.append(_cheap_features(data).reshape(-1, 3))
         y.append(torch.from_numpy(relevance_of(data)).reshape(-1).float())
     features, relevant = torch.cat(x), torch.cat(y)
     center, spread = features.mean(dim=0), features.std(dim=0)
@@ -50,12 +39,15 @@ def logistic_head(train: Sequence[CandidateSet], dev: Sequence[CandidateSet]) ->
 
     optimiser.step(closure)
     with torch.inference_mode():
-        return {
-            data.name: layer((cheap_features(torch.from_numpy(np.array(data.mined.scores))) - center) / spread)[
-                ..., 0
-            ].numpy()
-            for data in dev
-        }
+        return {data.name: layer((_cheap_features(data) - center) / spread)[..., 0].numpy() for data in dev}
+
+
+def _cheap_features(data: CandidateSet) -> Tensor:
+    """Cosine, z-score and rank of each mined candidate in its list, shape ``[Q, k, 3]``; the rank as its logarithm."""
+    scores = torch.from_numpy(np.array(data.mined.scores))
+    deviation = (scores - scores.mean(dim=1, keepdim=True)) / scores.std(dim=1, keepdim=True).clamp_min(1e-6)
+    rank = torch.arange(1, scores.shape[1] + 1, dtype=scores.dtype).log().expand_as(scores)
+    return torch.stack([scores, deviation, rank], dim=2)
 
 
 def bilinear_head(
