@@ -14,11 +14,11 @@ import typer
 from rrra_haystack.cli import app
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 ASSIGNMENT = re.compile(r"\w+=\S*$")
 REDIRECTIONS = frozenset({"<", ">", ">>", ">&"})
 MODULE = ["python", "-m"]
-FOREIGN = frozenset("curl docker do done export kill ollama rm sed until".split())
+FOREIGN = frozenset(".venv/bin/pytest curl docker do done export kill ollama rm sed until".split())
 
 
 def fences(kind: str) -> Iterator[tuple[str, str]]:
@@ -54,6 +54,8 @@ def program(words: list[str]) -> tuple[typer.Typer, list[str]] | None:
         words = [*MODULE, *words[words.index("-m") + 1 :]]
     if words[:2] == MODULE and words[2].startswith("rrra_training."):
         module = importlib.import_module(words[2])
+        if hasattr(module, "__path__"):
+            module = importlib.import_module(f"{words[2]}.__main__")
         if hasattr(module, "app"):
             return module.app, words[3:]
         held = typer.Typer()

@@ -33,10 +33,11 @@ def command(
     """
     from rrra_haystack.enriching.adding_codes import enrich  # noqa: PLC0415
     from rrra_haystack.enriching.opening import open_store  # noqa: PLC0415
+    from rrra_haystack.model.codes.kinds import KINDS  # noqa: PLC0415
     from rrra_haystack.model.rrra_model import DEFAULT_MODEL  # noqa: PLC0415
 
-    if code not in (None, "1bit", "int8"):
-        msg = f"Unknown kind of codes {code!r}; the kinds are 1bit and int8."
+    if code not in (None, *KINDS):
+        msg = f"Unknown kind of codes {code!r}; the kinds are {', '.join(KINDS)}."
         raise ValueError(msg)
     kind: Any = code
     opened = open_store(store, index)

@@ -4,12 +4,14 @@ import inspect
 import re
 import tomllib
 from collections.abc import Iterator
+from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import pytest
 import typer
 import yaml
-from documented import FOREIGN, ROOT, commands, fences, program
+from documented import FOREIGN, PAGES, ROOT, commands, fences, program
 from haystack.core.serialization import import_class_by_name
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from rrra_training.recipe.recipe import Recipe
@@ -48,6 +50,15 @@ def test_command_is_understood(words: list[str]) -> None:
 def test_the_commands_are_found() -> None:
     found = [program(one.values[0]) for one in commands()]
     assert sum(one is not None for one in found) > 40
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_names_exists(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for name in re.findall(r"\b(?:rrra_haystack|rrra_training|haystack_integrations)(?:\.\w+)+", text):
+        assert resolve_name(name) is not None
+    for place in re.findall(r"\b(?:rrra_haystack|training|tests)/[\w/.-]+\.\w+", text):
+        assert (ROOT / place).exists(), place
 
 
 def described(value: Any) -> Iterator[dict[str, Any]]:

@@ -1,0 +1,110 @@
+"""The house stands as docs/architecture.md draws it: what the imports, the sizes and the names of modules say."""
+
+import ast
+import inspect
+from pathlib import Path
+from statistics import median
+
+import networkx as nx
+from haystack_integrations.document_stores.qdrant import document_store
+
+ROOT = Path(__file__).parents[2]
+CORE, TRAINING = "rrra_haystack", "rrra_training"
+# From the ground up: a room reaches the floors below it, never one above it or another room of its own.
+FLOORS = [
+    *((CORE, rooms) for rooms in ("errors files pretrained resources", "model", "documents reader", "qdrant")),
+    *(("haystack_integrations", rooms) for rooms in ("common", "components")),
+    *((CORE, rooms) for rooms in ("pipeline_files", "__init__ asking enriching indexing serving")),
+    *((TRAINING, rooms) for rooms in ("__init__ data measures negatives runs", "corpora", "candidates", "judging")),
+    *((TRAINING, rooms) for rooms in ("evaluation recipe", "answering audit reader report", "phases", "train")),
+    *((TRAINING, "studies"), (CORE, "cli"), (TRAINING, "launch")),
+]
+FLOOR = {f"{package}.{room}": number for number, (package, rooms) in enumerate(FLOORS) for room in rooms.split()}
+HAYSTACK, QDRANT = ("haystack.",), ("qdrant_client.", "haystack_integrations.document_stores.")
+NEVER = {
+    **dict.fromkeys((room for room in FLOOR if FLOOR[room] < 2), HAYSTACK + QDRANT),
+    f"{CORE}.documents": QDRANT,
+    f"{CORE}.reader": HAYSTACK + QDRANT,
+    f"{TRAINING}.phases": tuple(f"{TRAINING}.{beside}." for beside in ("answering", "audit", "evaluation", "report")),
+}
+LONG = {"encoder", "ranker", "reader", "retriever", "rrra_model"}
+
+PATHS = [
+    path for name in (CORE, "haystack_integrations", f"training/{TRAINING}") for path in ROOT.glob(f"{name}/**/*.py")
+]
+SOURCES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removeprefix("training."): path.read_text() for path in PATHS
+}
+NODES = {module: list(ast.walk(ast.parse(source))) for module, source in SOURCES.items()}
+
+
+def room_of(module: str) -> str:
+    return ".".join(module.split(".")[:2])
+
+
+def module_of(name: str) -> str | None:
+    """The module of ours that a dotted name is, or stands in; `None` if it is another library's."""
+    places = (name, f"{name}.__init__", name.rpartition(".")[0], f"{name.rpartition('.')[0]}.__init__")
+    return next((place for place in places if place in SOURCES), None)
+
+
+# Imports within functions and those for the type checker count.
+IMPORTS = [
+    (module, f"{getattr(node, 'module', '')}.{alias.name}".removeprefix("."))
+    for module, nodes in NODES.items()
+    for node in nodes
+    if isinstance(node, ast.Import | ast.ImportFrom)
+    for alias in node.names
+]
+ARROWS = [(module, name, target) for module, name in IMPORTS if (target := module_of(name))]
+
+
+def check(offences: list[str]) -> None:
+    assert not offences, "\n".join(["", *offences])
+
+
+def test_no_room_reaches_up_or_to_its_side() -> None:
+    assert {room_of(module) for module in SOURCES} == set(FLOOR)
+    rooms = [(room_of(module), room_of(target), f"{module} imports {name}") for module, name, target in ARROWS]
+    check([said for own, other, said in rooms if own != other and FLOOR[own] <= FLOOR[other]])
+    check(
+        [
+            f"{module} imports {name}"
+            for module, name in IMPORTS
+            if f"{name}.".startswith(NEVER.get(room_of(module), ()))
+        ]
+    )
+
+
+def test_no_modules_import_one_another_in_a_circle() -> None:
+    arrows = nx.DiGraph((module, target) for module, _, target in ARROWS)
+    check([" <-> ".join(sorted(circle)) for circle in nx.strongly_connected_components(arrows) if len(circle) > 1])
+
+
+def test_files_are_short() -> None:
+    lines = {module: source.count("\n") for module, source in SOURCES.items() if source}
+    assert median(lines.values()) < 150
+    most = {module: 400 if module.rpartition(".")[2] in LONG else 250 for module in lines}
+    check([f"{module} has {own} lines" for module, own in lines.items() if own > most[module]])
+
+
+def is_private(name: object) -> bool:
+    return isinstance(name, str) and name.startswith("_") and not name.endswith("__")
+
+
+def test_private_names_stay_in_their_module() -> None:
+    check([f"{module} imports {name}" for module, name, _ in ARROWS if is_private(name.rpartition(".")[2])])
+
+
+def test_one_room_knows_the_inside_of_the_document_store() -> None:
+    inside = ast.walk(ast.parse(inspect.getsource(document_store)))
+    private = {node.attr for node in inside if isinstance(node, ast.Attribute) and is_private(node.attr)}
+    assert "_client" in private
+    offences = []
+    for module, nodes in NODES.items():
+        for node in nodes if room_of(module) != f"{CORE}.qdrant" else ():
+            is_own = isinstance(getattr(node, "value", None), ast.Name) and node.value.id == "self"
+            name = node.attr if isinstance(node, ast.Attribute) else getattr(node, "value", None)
+            if not is_own and is_private(name) and name in private:
+                offences.append(f"{module}, line {node.lineno}: {name}")
+    check(offences)
