@@ -7,21 +7,22 @@ streams), and pipelines over the same store open it once and take turns there. T
 pipelines over HTTP.
 """
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from hayhooks import create_app
 from hayhooks.server.routers import deploy_router, draw_router, undeploy_router
 from hayhooks.server.utils.deploy_utils import commit_prepared_pipeline
 from hayhooks.server.utils.models import PreparedPipeline
 from hayhooks.settings import settings
+from starlette.routing import Match, Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rrra_haystack.pipeline_files import share_stores
@@ -70,25 +71,35 @@ def served(folder: Path) -> FastAPI:
 
 def _bare_app() -> FastAPI:
     """Hayhooks without pipelines, and without what would let anybody who reaches the port change or publish them."""
-    # Deploying loads Python that a client sends, undeploying deletes files, drawing sends the pipeline to a public
-    # server. The routers themselves are emptied, since a path can be written in several ways.
-    for router in (deploy_router, undeploy_router, draw_router):
-        router.routes.clear()
     # Web pages of other origins may call if the operator names them, in HAYHOOKS_CORS_ALLOW_ORIGINS.
     if "cors_allow_origins" not in settings.model_fields_set:
         settings.cors_allow_origins = []
+    # Hayhooks deploys what it finds in its folder, and writes and deletes there: it gets an empty one.
+    folder = TemporaryDirectory(prefix="rrra-serve-")
+    settings.pipelines_dir = folder.name
     app = create_app()
-    its_lifespan = app.router.lifespan_context
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncGenerator[Any, None]:
-        # Hayhooks deploys what it finds in its folder, and writes and deletes there: it gets an empty one.
-        with TemporaryDirectory(prefix="rrra-serve-") as settings.pipelines_dir:
-            async with its_lifespan(app) as state:
-                yield state
-
-    app.router.lifespan_context = lifespan
+    # The folder is there for as long as the application.
+    app.state.empty_folder = folder
+    # Deploying loads Python that a client sends, undeploying deletes files, drawing sends the pipeline to a public
+    # server.
+    _remove(app, (deploy_router, undeploy_router, draw_router))
     return app
+
+
+def _remove(app: FastAPI, routers: Iterable[APIRouter]) -> None:
+    """
+    Take what routers brought out of an application. Hayhooks includes them all, whatever its settings are.
+
+    :param app: An application without pipelines.
+    :param routers: Left as they are.
+    """
+    for route in chain.from_iterable(router.routes for router in routers):
+        assert isinstance(route, APIRoute)
+        for method in route.methods or ():
+            # How an application keeps a router is its own affair; that something answers a request is not.
+            asked: Scope = {"type": "http", "method": method, "path": route.path, "root_path": "", "headers": []}
+            answering = [one for one in app.router.routes if one.matches(asked)[0] is Match.FULL]
+            app.router.routes[:] = [one for one in app.router.routes if one not in answering or isinstance(one, Mount)]
 
 
 class BodyLimit:

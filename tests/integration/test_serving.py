@@ -16,19 +16,26 @@ import httpx
 import openai
 import pytest
 from chat_server import chatting
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from hayhooks import create_app
+from hayhooks.server.routers import deploy_router, draw_router, undeploy_router
+from hayhooks.settings import settings
 from haystack import Document, ExtractedAnswer, GeneratedAnswer, Pipeline
 from haystack.components.writers import DocumentWriter
 from haystack.dataclasses import ChatMessage
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from projects import edit
-from rrra_training.studies import serving_speed
+from rrra_training.studies import served_process
 from rrra_training.studies.served_process import start, wait_for
 from rrra_training.studies.serving_speed import load, time_query
+from starlette.routing import Match
 
 from rrra_haystack import RRRARetriever
 from rrra_haystack.indexing.index import index
 from rrra_haystack.pipeline_files import read_pipeline
 from rrra_haystack.reader.loading import load_reader
+from rrra_haystack.serving import application
 from rrra_haystack.serving.application import served
 from rrra_haystack.serving.pipeline import ServedPipeline, as_text
 from rrra_haystack.serving.turns import take_turns
@@ -60,7 +67,7 @@ outputs:
 @contextmanager
 def running(*command: str, folder: Path) -> Iterator[str]:
     """Run a server of this environment, and wait until it listens."""
-    with serving_speed.server(folder, *command) as (address, process):
+    with served_process.server(folder, *command) as (address, process):
         wait_for(address, process, 120)
         yield address
 
@@ -388,6 +395,29 @@ def test_a_client_cannot_change_what_is_served(server: str, indexed_once: Path) 
     paths = httpx.get(f"{server}/openapi.json").json()["paths"]
     assert "/search/run" in paths
     assert not [path for path in paths if "deploy" in path or "draw" in path]
+
+
+def test_the_routes_of_hayhooks_are_its_own() -> None:
+    """An application of ours lacks what changes the pipelines; one of Hayhooks in the same process has it."""
+    routers = (deploy_router, undeploy_router, draw_router)
+
+    def answered(app: FastAPI) -> list[bool]:
+        paths = [(route.path, method) for router in routers for route in router.routes for method in route.methods]
+        asked = [
+            {"type": "http", "method": method, "path": path, "root_path": "", "headers": []} for path, method in paths
+        ]
+        return [any(one.matches(each)[0] is Match.FULL for one in app.router.routes) for each in asked]
+
+    app, theirs = application._bare_app(), create_app()
+    assert not any(answered(app))
+    assert all(answered(theirs))
+    assert len(answered(theirs)) >= 4
+    with TestClient(app) as web:
+        assert web.get("/status").json()["pipelines"] == []
+        assert web.get("/v1/models").status_code == 200
+        assert web.post("/deploy_files", json={}).status_code == 404
+        # What it deploys at its start is nothing, and what it may delete is nobody's.
+        assert list(Path(settings.pipelines_dir).iterdir()) == []
 
 
 def test_web_pages_of_other_origins_may_not_call(server: str) -> None:

@@ -1,0 +1,56 @@
+"""How pipelines run in a server: what takes long runs beside the event loop, where all others would wait."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from haystack import Pipeline
+
+
+class AskedPipeline(Pipeline):
+    """A pipeline whose models are loaded in a thread; Haystack would load them on the event loop."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._loading = asyncio.Lock()
+        self._is_loaded = False
+
+    async def load_beside(self) -> None:
+        """Load the models, once, without blocking the event loop."""
+        async with self._loading:
+            if not self._is_loaded:
+                await asyncio.to_thread(self.warm_up)
+                self._is_loaded = True
+
+    async def warm_up_async(self) -> None:
+        """Make sure all components are warm, without loading models on the event loop."""
+        await self.load_beside()
+        await super().warm_up_async()
+
+
+class WritingPipeline(AskedPipeline):
+    """A pipeline that asks nothing, as one that indexes files: it runs as ``rrra index`` does, in a thread."""
+
+    async def run_async(
+        self, data: dict[str, Any], include_outputs_from: set[str] | None = None, concurrency_limit: int = 4
+    ) -> dict[str, Any]:
+        """
+        Run by the synchronous methods: a writer's asynchronous ones would open an embedded Qdrant once more.
+
+        :param data: What each component is given.
+        :param include_outputs_from: Components whose outputs are returned too.
+        :param concurrency_limit: Not used: one component runs at a time.
+        """
+        del concurrency_limit
+        await self.load_beside()
+        return await asyncio.to_thread(self.run, self._with_named_sources(data), include_outputs_from)
+
+    def _with_named_sources(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Files as ``rrra index`` gives them: the ids of passages are made of where their file lies, too."""
+        named = {}
+        for name, values in data.items():
+            if "sources" in values and "meta" in self.inputs().get(name, {}):
+                files = [Path(one).resolve() if isinstance(one, str | Path) else one for one in values["sources"]]
+                meta = [{"source": str(one)} if isinstance(one, Path) else {} for one in files]
+                named[name] = values | {"sources": files, "meta": values.get("meta") or meta}
+        return data | named
