@@ -2,6 +2,7 @@ import gc
 import json
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -184,6 +185,28 @@ def test_a_trained_adapter_is_asked_from_the_codes(model: RRRAModel) -> None:
     scores = speaking.score(query, codes)
     assert scores.adapter == pytest.approx(judged.adapter.numpy(), abs=1e-5)
     assert not np.allclose(scores.adapter, model.score(query, batch).adapter, atol=1e-3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateEncodings(StateTokens):
+    pooled: torch.Tensor
+    words: np.ndarray
+    word_counts: np.ndarray
+
+
+@pytest.mark.parametrize("is_trained", [False, True])
+def test_token_states_score_as_their_codes_do(model: RRRAModel, is_trained: bool) -> None:
+    judge = trained(model) if is_trained else model
+    query = judge.encode_query(QUESTIONS[0])
+    batch = judge.read_codes(judge.encode_documents(TEXTS, code="int8")[1])
+    states = torch.nn.functional.normalize(batch.token_states(), dim=-1)
+    encodings = StateEncodings(
+        states, batch.segments, pooled=batch.pooled, words=batch.words, word_counts=batch.word_counts
+    )
+    scores, expected = judge.score(query, encodings), judge.score(query, batch)
+    assert scores.base == pytest.approx(expected.base, abs=1e-6)
+    assert scores.adapter == pytest.approx(expected.adapter, abs=0.01)
+    assert scores.fused.argmax() == expected.fused.argmax()
 
 
 def test_the_fingerprint_is_of_the_weights_not_of_the_format(model: RRRAModel) -> None:
