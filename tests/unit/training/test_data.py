@@ -107,7 +107,7 @@ def test_columns_of_csv() -> None:
     assert [found[passage] for passage in data.qrels("train")[warm.id]] == ["Wool is warm."]
 
 
-def test_columns_without_the_usual_names_count_by_their_order() -> None:
+def test_an_answer_is_the_positive_where_there_is_no_passage() -> None:
     data = ColumnsDataset({"train": HERE / "columns.jsonl"})
     assert [query.text for query in data.queries("train")] == ["what is warm", "what breaks"]
     assert set(texts(data).values()) == {"Wool is warm.", "Glass breaks."}
@@ -140,7 +140,7 @@ def malformed(tmp_path: Path, kind: str, **options: int) -> tuple[RetrievalData,
         return DprDataset({"train": path}, **options), f"{path}, line 3: not valid JSON"
     if kind == "msmarco qrels":
         path.write_text("100\t0\t7\t1\n101\t0\t9\tyes\n", encoding="utf-8")
-        return msmarco(qrels_files={"train": path}, **options), f"{path}, line 2: expected 'query-id 0 passage-id"
+        return msmarco(qrels_files={"train": path}, **options), f"{path}, line 2: expected 'query-id<TAB>"
     if kind == "msmarco queries":
         path.write_text("100\twhen is wool spun\nno tab here\n", encoding="utf-8")
         return msmarco(queries_files={"train": path}, **options), f"{path}, line 2: expected 2 columns"
@@ -148,11 +148,11 @@ def malformed(tmp_path: Path, kind: str, **options: int) -> tuple[RetrievalData,
         data = json.loads((HERE / "squad.json").read_text())
         del data["data"][0]["paragraphs"][1]["qas"][0]["id"]
         path.write_text(json.dumps(data), encoding="utf-8")
-        return SquadDataset({"train": path}, **options), f"{path}, line 3: question number 3 lacks 'id'"
+        return SquadDataset({"train": path}, **options), f"{path}, line 3: question number 3: the key 'id' is missing"
     if kind == "columns":
         path = tmp_path / "bad.csv"
         path.write_text("anchor,positive\na,b\n,c\nd,e,f\n", encoding="utf-8")
-        return ColumnsDataset({"train": path}, **options), f"{path}, line 3: 'anchor' or 'positive' is empty"
+        return ColumnsDataset({"train": path}, **options), f"{path}, line 3: 'anchor' is empty"
     path = tmp_path / "beir"
     (path / "qrels").mkdir(parents=True)
     (path / "corpus.jsonl").write_text('{"_id": "1", "text": "a"}\n', encoding="utf-8")
@@ -167,9 +167,15 @@ KINDS = ["dpr", "dpr cut off", "msmarco qrels", "msmarco queries", "squad", "col
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_malformed_row_is_told_with_file_and_line(tmp_path: Path, kind: str) -> None:
     data, reason = malformed(tmp_path, kind)
-    with pytest.raises(ValueError, match="Mend the row, or skip malformed rows") as caught:
+    with pytest.raises(ValueError, match=r"Mend the row\.") as caught:
         data.queries("train")
     assert str(caught.value).startswith(reason)
+
+
+def test_advice_names_what_a_recipe_can_set(tmp_path: Path) -> None:
+    data, _ = malformed(tmp_path, "beir", max_malformed=0)
+    with pytest.raises(ValueError, match=r"Mend the row, or skip malformed rows with max_malformed\.$"):
+        data.queries("train")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,12 +1,19 @@
-"""Retrieval data in the BEIR layout: ``corpus.jsonl``, ``queries.jsonl``, ``qrels/<split>.tsv``."""
+"""Retrieval data in the BEIR layout: ``corpus.jsonl``, ``queries.jsonl``, ``qrels/<split>.tsv``; MTEB's Parquet too."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
+from rrra_training.data.files import records
 from rrra_training.data.interface import Passage, Query
-from rrra_training.data.rows import Malformed, drawn, json_lines, known_split, open_text
+from rrra_training.data.qrels import Qrels, read_qrels
+from rrra_training.data.rows import Malformed, RowError, drawn, identifier_of, known_split, text_of, texts_of
 
 __all__ = ["BeirDataset", "Passage", "Query", "split_of"]
+
+# A part is one file, or a folder of Parquet files as MTEB's data sets have it.
+_SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
+_QRELS_SUFFIXES = (".tsv", ".tsv.gz", ".parquet")
+_QRELS_FOLDERS = ("qrels", "default")
 
 
 def split_of(data: str, default: str) -> tuple[Path, str]:
@@ -24,25 +31,48 @@ def split_of(data: str, default: str) -> tuple[Path, str]:
 
 class BeirDataset:
     """
-    A folder in the BEIR layout.
+    A folder in the BEIR layout, its files gzipped or not, or one of MTEB's data sets in Parquet.
 
-    :param folder: The folder that holds ``corpus.jsonl``, ``queries.jsonl`` and ``qrels/``.
+    :param folder: The folder that holds ``corpus.jsonl``, ``queries.jsonl`` and ``qrels/``; or the folders ``corpus``,
+        ``queries`` and ``qrels`` (or ``default``) with Parquet files.
     :param name: What to call it; the folder's name if `None`.
     :param max_malformed: So many malformed rows are skipped and told; one more is an error.
     :raises FileNotFoundError: If one of these is missing.
     """
 
-    def __init__(self, folder: str | Path, *, name: str | None = None, max_malformed: int = 0) -> None:
+    def __init__(self, folder: str | Path, *, name: str | None = None, max_malformed: int | None = None) -> None:
         self.folder = Path(folder)
         self._name = name
         self.malformed = Malformed(max_malformed)
-        for part in ("corpus.jsonl", "queries.jsonl", "qrels"):
-            if not (self.folder / part).exists():
-                msg = (
-                    f"{self.folder} is not in the BEIR layout: {part} is missing. "
-                    "Expected corpus.jsonl, queries.jsonl and qrels/<split>.tsv."
-                )
-                raise FileNotFoundError(msg)
+        self._corpus, self._queries = self._part("corpus"), self._part("queries")
+        self._qrels = self._judgments()
+
+    def _part(self, part: str) -> list[Path]:
+        one = [path for suffix in _SUFFIXES if (path := self.folder / f"{part}{suffix}").is_file()]
+        many = sorted((self.folder / part).glob("*.parquet"))
+        if not one and not many:
+            raise FileNotFoundError(self._missing(f"{part}.jsonl"))
+        return one[:1] or many
+
+    def _judgments(self) -> dict[str, list[Path]]:
+        """Files by split; Parquet's ``test-00000-of-00002.parquet`` is a part of the split ``test``."""
+        folders = [own for name in _QRELS_FOLDERS if (own := self.folder / name).is_dir()]
+        if not folders:
+            raise FileNotFoundError(self._missing("qrels"))
+        found: dict[str, list[Path]] = {}
+        for path in sorted(folders[0].iterdir()):
+            for suffix in _QRELS_SUFFIXES:
+                if path.name.endswith(suffix):
+                    split = path.name.removesuffix(suffix)
+                    split = split.partition("-0")[0] if suffix == ".parquet" else split
+                    found.setdefault(split, []).append(path)
+        return found
+
+    def _missing(self, part: str) -> str:
+        return (
+            f"{self.folder} is not in the BEIR layout: {part} is missing. "
+            "Expected corpus.jsonl, queries.jsonl and qrels/<split>.tsv."
+        )
 
     @property
     def name(self) -> str:
@@ -51,39 +81,34 @@ class BeirDataset:
 
     def splits(self) -> list[str]:
         """The names of the splits that have qrels."""
-        return sorted(path.stem for path in (self.folder / "qrels").glob("*.tsv"))
+        return sorted(self._qrels)
 
     def passages(self) -> Iterator[Passage]:
         """
         Read the corpus, one passage at a time.
 
-        :raises ValueError: If a line is not a JSON object with ``_id`` and ``text``.
+        :raises ValueError: If a row has no ``_id`` or no ``text``, or a value of another kind.
         """
-        for _, row in json_lines(self.folder / "corpus.jsonl", self.malformed, ("_id", "text")):
-            yield Passage(id=str(row["_id"]), title=str(row.get("title") or ""), text=str(row["text"]))
+        for path in self._corpus:
+            for number, row in records(path, self.malformed):
+                try:
+                    yield Passage(identifier_of(row, "_id", "id"), text_of(row, "title", ""), text_of(row, "text"))
+                except RowError as error:
+                    self.malformed.report(path, number, str(error))
         self.malformed.tell()
 
-    def qrels(self, split: str) -> dict[str, dict[str, int]]:
+    def qrels(self, split: str) -> Qrels:
         """
         Relevance judgments of a split: query id -> passage id -> grade.
 
         :raises ValueError: If the split does not exist or a row is malformed.
         """
         known_split(str(self.folder), split, self.splits())
-        path = self.folder / "qrels" / f"{split}.tsv"
-        qrels: dict[str, dict[str, int]] = {}
-        with open_text(path) as lines:
-            for number, line in enumerate(lines, start=1):
-                cells = line.rstrip("\r\n").split("\t")
-                if number == 1 and cells[0] == "query-id":
-                    continue
-                try:
-                    query_id, passage_id, grade = cells
-                    qrels.setdefault(query_id, {})[passage_id] = int(grade)
-                except ValueError:
-                    reason = f"expected 'query-id<TAB>corpus-id<TAB>integer', found {line.strip()!r}"
-                    self.malformed.report(path, number, reason)
-        return qrels
+        judged: Qrels = {}
+        for path in self._qrels[split]:
+            for query, own in read_qrels(path, self.malformed).items():
+                judged.setdefault(query, {}).update(own)
+        return judged
 
     def queries(self, split: str, *, limit: int | None = None, seed: int = 0) -> list[Query]:
         """
@@ -92,14 +117,19 @@ class BeirDataset:
         :param split: A name from :meth:`splits`.
         :param limit: Draw this many of them at random; all if `None` or if there are no more.
         :param seed: Seed of the draw.
-        :raises ValueError: If the split does not exist or a line is malformed.
+        :raises ValueError: If the split does not exist or a row is malformed.
         """
         judged = self.qrels(split)
-        queries = [
-            Query(id=str(row["_id"]), text=str(row["text"]), answers=tuple(row.get("answers") or ()))
-            for _, row in json_lines(self.folder / "queries.jsonl", self.malformed, ("_id", "text"))
-            if str(row["_id"]) in judged
-        ]
+        queries = []
+        for path in self._queries:
+            for number, row in records(path, self.malformed):
+                try:
+                    query = Query(identifier_of(row, "_id", "id"), text_of(row, "text"), texts_of(row, "answers"))
+                except RowError as error:
+                    self.malformed.report(path, number, str(error))
+                    continue
+                if query.id in judged:
+                    queries.append(query)
         return drawn(queries, limit, seed)
 
     def negatives(self, split: str) -> dict[str, list[str]]:

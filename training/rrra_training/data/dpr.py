@@ -9,8 +9,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from rrra_training.data.files import json_array, tab_separated
 from rrra_training.data.interface import Passage, Query
-from rrra_training.data.rows import Malformed, drawn, json_array, known_split, once, stable_id, tab_separated
+from rrra_training.data.rows import (
+    Malformed,
+    RowError,
+    drawn,
+    identifier_of,
+    known_split,
+    once,
+    stable_id,
+    text_of,
+    texts_of,
+)
 
 _LISTS = ("positive_ctxs", "negative_ctxs", "hard_negative_ctxs")
 
@@ -31,7 +42,7 @@ class DprDataset:
         corpus: str | Path | None = None,
         *,
         name: str = "dpr",
-        max_malformed: int = 0,
+        max_malformed: int | None = None,
     ) -> None:
         self._files = {split: Path(path) for split, path in splits.items()}
         self._corpus = Path(corpus) if corpus is not None else None
@@ -62,7 +73,7 @@ class DprDataset:
         :raises ValueError: If the split does not exist or there are too many malformed rows.
         """
         queries = [
-            Query(identifier, row["question"], tuple(str(answer) for answer in row.get("answers") or ()))
+            Query(identifier, row["question"], texts_of(row, "answers"))
             for identifier, row in self._rows(split)
             if row["positive_ctxs"]
         ]
@@ -99,8 +110,10 @@ class DprDataset:
         known_split(self.name, split, self._files)
         path = self._files[split]
         for number, row in json_array(path, self.malformed):
-            if (reason := _flaw(row)) is not None:
-                self.malformed.report(path, number, reason)
+            try:
+                _check(row)
+            except RowError as error:
+                self.malformed.report(path, number, str(error))
             else:
                 yield f"{split}-{number}", row
 
@@ -109,19 +122,23 @@ def passage_id(context: Mapping[str, Any]) -> str:
     """The identifier of a context; made of its title and text if it has none."""
     for key in ("passage_id", "psg_id", "id"):
         if context.get(key) not in {None, ""}:
-            return str(context[key])
-    return stable_id(context.get("title") or "", context["text"])
+            return identifier_of(context, key)
+    return stable_id(text_of(context, "title", ""), text_of(context, "text"))
 
 
-def _flaw(row: Any) -> str | None:
+def _check(row: Any) -> None:
     if not isinstance(row, dict):
-        return "not a JSON object"
-    if not isinstance(row.get("question"), str):
-        return "the key 'question' is missing"
+        msg = "not a JSON object"
+        raise RowError(msg)
+    text_of(row, "question")
+    texts_of(row, "answers")
     if not isinstance(row.get("positive_ctxs"), list):
-        return "the key 'positive_ctxs' is missing"
+        msg = "the key 'positive_ctxs' is missing"
+        raise RowError(msg)
     for kind in _LISTS:
         for context in row.get(kind) or ():
             if not isinstance(context, dict) or not isinstance(context.get("text"), str):
-                return f"a context of '{kind}' has no text"
-    return None
+                msg = f"a context of '{kind}' has no text"
+                raise RowError(msg)
+            passage_id(context)
+            text_of(context, "title", "")

@@ -1,11 +1,12 @@
 """The files of MS MARCO: collections, queries, qrels, triples of identifiers, and top-1000 candidates."""
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from rrra_training.data.files import open_text, tab_separated
 from rrra_training.data.interface import Passage, Query
-from rrra_training.data.rows import Malformed, drawn, known_split, open_text, tab_separated
+from rrra_training.data.qrels import Qrels, read_qrels
+from rrra_training.data.rows import Malformed, drawn, known_split
 
 
 class MsMarcoDataset:
@@ -30,7 +31,7 @@ class MsMarcoDataset:
         top1000: Mapping[str, str | Path] | None = None,
         *,
         name: str = "msmarco",
-        max_malformed: int = 0,
+        max_malformed: int | None = None,
     ) -> None:
         self._collection = Path(collection)
         self._queries, self._qrels = queries_files, qrels_files
@@ -69,22 +70,10 @@ class MsMarcoDataset:
         rows = tab_separated(Path(self._queries[split]), self.malformed, 2)
         return drawn([Query(cells[0], cells[1]) for _, cells in rows if cells[0] in judged], limit, seed)
 
-    def qrels(self, split: str) -> dict[str, dict[str, int]]:
+    def qrels(self, split: str) -> Qrels:
         """Relevance judgments: query id -> passage id -> grade."""
         known_split(self.name, split, self.splits())
-        path = Path(self._qrels[split])
-        qrels: dict[str, dict[str, int]] = {}
-        with open_text(path) as lines:
-            for number, line in enumerate(lines, start=1):
-                # TREC separates by blanks, MS MARCO by tabs.
-                cells = re.split(r"\s+", line.strip())
-                try:
-                    query, _, passage, grade = cells
-                    qrels.setdefault(query, {})[passage] = int(grade)
-                except ValueError:
-                    reason = f"expected 'query-id 0 passage-id integer', found {line.strip()!r}"
-                    self.malformed.report(path, number, reason)
-        return qrels
+        return read_qrels(Path(self._qrels[split]), self.malformed)
 
     def negatives(self, split: str) -> dict[str, list[str]]:
         """Negatives of the triples, and the top 1000 that are not judged relevant: query id -> passage ids."""

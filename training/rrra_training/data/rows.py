@@ -1,21 +1,17 @@
 """Rows of data files, one at a time, and what becomes of the malformed ones."""
 
-import csv
-import gzip
 import hashlib
-import json
 import logging
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, TypeVar
 
 from rrra_training.data.interface import Query
 
 logger = logging.getLogger(__name__)
 
 _WARNINGS = 5
-_CHUNK = 1 << 16
 
 Row = TypeVar("Row")
 
@@ -24,10 +20,10 @@ class Malformed:
     """
     Counts malformed rows and gives up when there are too many.
 
-    :param limit: So many are skipped; one more is an error.
+    :param limit: So many are skipped; one more is an error. None is skipped if `None`, where nobody can set a limit.
     """
 
-    def __init__(self, limit: int = 0) -> None:
+    def __init__(self, limit: int | None = None) -> None:
         self.limit = limit
         self.rows: list[str] = []
 
@@ -44,13 +40,16 @@ class Malformed:
         if row in self.rows:
             return
         self.rows.append(row)
-        if len(self.rows) > self.limit:
+        if len(self.rows) > (self.limit or 0):
             told = (
                 f" These are {len(self.rows)} malformed rows, more than max_malformed={self.limit}."
                 if self.limit
                 else ""
             )
-            msg = f"{row}.{told} Mend the row, or skip malformed rows with max_malformed."
+            remedy = (
+                "Mend the row." if self.limit is None else "Mend the row, or skip malformed rows with max_malformed."
+            )
+            msg = f"{row}.{told} {remedy}"
             raise ValueError(msg)
         if len(self.rows) <= _WARNINGS:
             logger.warning("Skipped %s.", row)
@@ -61,96 +60,83 @@ class Malformed:
             logger.warning("%d malformed rows were skipped.", len(self.rows))
 
 
-def open_text(path: Path) -> TextIO:
+class RowError(ValueError):
+    """What is wrong with a row; told with its file and line by :meth:`Malformed.report`."""
+
+
+def text_of(row: Mapping[str, Any], key: str, default: str | None = None) -> str:
     """
-    Open a text file, gzipped or not.
+    The text under a key of a row.
 
-    :raises FileNotFoundError: If it is missing.
+    :param row: The row.
+    :param key: The key.
+    :param default: What is taken where the key is missing or null.
+    :raises RowError: If it is missing and has no default, or is no text: null is not the text "None".
     """
-    if not path.is_file():
-        msg = f"{path} is missing. Check the path in the recipe."
-        raise FileNotFoundError(msg)
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8")
-    return path.open(encoding="utf-8", newline="")
+    if key not in row and default is None:
+        msg = f"the key '{key}' is missing"
+        raise RowError(msg)
+    value = row.get(key)
+    if value is None and default is not None:
+        return default
+    if not isinstance(value, str):
+        msg = f"'{key}' is {_kind_of(value)}, not text"
+        raise RowError(msg)
+    return value
 
 
-def json_lines(path: Path, malformed: Malformed, required: Sequence[str] = ()) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Objects of a JSON lines file with their line numbers; a required key may not be missing."""
-    with open_text(path) as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                malformed.report(path, number, f"not valid JSON ({error.msg}, column {error.colno})")
-                continue
-            missing = [key for key in required if not isinstance(row, dict) or key not in row]
-            if missing or not isinstance(row, dict):
-                reason = f"the key '{missing[0]}' is missing" if missing else "not a JSON object"
-                malformed.report(path, number, reason)
-                continue
-            yield number, row
-
-
-def json_array(path: Path, malformed: Malformed) -> Iterator[tuple[int, Any]]:
+def identifier_of(row: Mapping[str, Any], *keys: str) -> str:
     """
-    Elements of a JSON array with their numbers, without reading the whole file.
+    The identifier of a row, a text or a whole number, under the first of some keys that it has.
 
-    Files of JSON lines are read as well.
+    :raises RowError: If it has none of them, or it is of another kind.
     """
-    with open_text(path) as file:
-        decoder = json.JSONDecoder()
-        buffer, number, ended = file.read(_CHUNK).lstrip(), 0, False
-        buffer = buffer.removeprefix("[")
-        while True:
-            buffer = buffer.lstrip(" \t\r\n,")
-            if buffer.startswith("]"):
-                return
-            try:
-                # A number at the end of the buffer may go on in the next chunk; objects cannot.
-                element, end = decoder.raw_decode(buffer)
-            except json.JSONDecodeError as error:
-                more = "" if ended else file.read(max(_CHUNK, len(buffer)))
-                ended = not more
-                if more:
-                    buffer += more
-                    continue
-                if buffer.strip():
-                    malformed.report(
-                        path, number + 1, f"not valid JSON ({error.msg}), and nothing after it can be read"
-                    )
-                return
-            number += 1
-            yield number, element
-            buffer = buffer[end:]
+    key = next((key for key in keys if key in row), None)
+    if key is None:
+        msg = f"the key '{keys[0]}' is missing"
+        raise RowError(msg)
+    value = row[key]
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+        msg = f"'{key}' is {_kind_of(value)}, no identifier"
+        raise RowError(msg)
+    return str(value)
 
 
-def tab_separated(
-    path: Path, malformed: Malformed, columns: int, *, quoted: bool = False
-) -> Iterator[tuple[int, list[str]]]:
+def texts_of(row: Mapping[str, Any], key: str) -> tuple[str, ...]:
     """
-    Rows of a file of tab-separated values with their line numbers.
+    The texts under a key of a row: a list of texts, one text, or none.
 
-    :param path: The file, gzipped or not.
-    :param malformed: What is told of rows with another number of columns.
-    :param columns: How many a row has.
-    :param quoted: Whether cells are quoted as in CSV.
+    :raises RowError: If it is anything else.
     """
-    with open_text(path) as lines:
-        reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
-        # Passages may be longer than the reader's default field.
-        csv.field_size_limit(1 << 30)
-        for cells in reader:
-            if not cells:
-                continue
-            if len(cells) != columns:
-                malformed.report(
-                    path, reader.line_num, f"expected {columns} columns separated by tabs, found {len(cells)}"
-                )
-                continue
-            yield reader.line_num, cells
+    value = row.get(key)
+    if value is None or value == "":
+        return ()
+    if isinstance(value, str):
+        return (value,)
+    if not isinstance(value, list | tuple):
+        msg = f"'{key}' is {_kind_of(value)}, not a list of texts"
+        raise RowError(msg)
+    if wrong := [one for one in value if not isinstance(one, str)]:
+        msg = f"'{key}' holds {_kind_of(wrong[0])}, not texts alone"
+        raise RowError(msg)
+    return tuple(value)
+
+
+def _kind_of(value: Any) -> str:
+    """What a value of JSON is, in words."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case list() | tuple():
+            return "a list"
+        case dict():
+            return "an object"
+        case "":
+            return "empty"
+        case _:
+            return f"the number {value}" if isinstance(value, int | float) else f"a {type(value).__name__}"
 
 
 def stable_id(*texts: str) -> str:

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from rrra_training.data.files import open_text
 from rrra_training.data.interface import Passage, Query
-from rrra_training.data.rows import Malformed, drawn, known_split, once, open_text, stable_id
+from rrra_training.data.rows import Malformed, RowError, drawn, identifier_of, known_split, once, stable_id, text_of
 
 
 class SquadDataset:
@@ -18,7 +19,9 @@ class SquadDataset:
     :param max_malformed: So many malformed questions are skipped and told; one more is an error.
     """
 
-    def __init__(self, splits: Mapping[str, str | Path], *, name: str = "squad", max_malformed: int = 0) -> None:
+    def __init__(
+        self, splits: Mapping[str, str | Path], *, name: str = "squad", max_malformed: int | None = None
+    ) -> None:
         self._files = {split: Path(path) for split, path in splits.items()}
         self.name = name
         self.malformed = Malformed(max_malformed)
@@ -68,10 +71,12 @@ class SquadDataset:
                     self.impossible += 1
                     continue
                 try:
-                    answers = tuple(dict.fromkeys(answer["text"] for answer in question["answers"]))
-                    yield Query(str(question["id"]), question["question"].strip(), answers), passage
-                except (KeyError, TypeError, AttributeError) as error:
-                    self.malformed.report(path, number, f"question number {number} lacks {error}")
+                    answers = tuple(dict.fromkeys(text_of(answer, "text") for answer in question["answers"]))
+                    query = Query(identifier_of(question, "id"), text_of(question, "question").strip(), answers)
+                except (RowError, KeyError, TypeError, AttributeError) as error:
+                    self.malformed.report(path, number, f"question number {number}: {_lacking(error)}")
+                    continue
+                yield query, passage
 
     def _paragraphs(self, split: str) -> Iterator[tuple[Passage, list[Any]]]:
         known_split(self.name, split, self._files)
@@ -82,8 +87,18 @@ class SquadDataset:
             except (json.JSONDecodeError, KeyError, TypeError):
                 msg = f"{path} is not a file of SQuAD: expected JSON with 'data', 'paragraphs' and 'qas'."
                 raise ValueError(msg) from None
+        number = 0
         for article in articles:
-            title = str(article.get("title", "")).replace("_", " ")
             for paragraph in article.get("paragraphs", ()):
-                text = str(paragraph.get("context", "")).strip()
+                number += 1
+                try:
+                    title = text_of(article, "title", "").replace("_", " ")
+                    text = text_of(paragraph, "context").strip()
+                except RowError as error:
+                    self.malformed.report(path, number, f"paragraph number {number}: {error}")
+                    continue
                 yield Passage(stable_id(title, text), title, text), paragraph.get("qas", [])
+
+
+def _lacking(error: Exception) -> str:
+    return f"it lacks {error}" if isinstance(error, KeyError) else str(error)
