@@ -18,6 +18,7 @@ MEASURES: dict[str, Measure] = {
     "MAP": AP @ 100,
 }
 Qrels = Mapping[str, Mapping[str, int]]
+# In the system's own order where scores are equal.
 Run = Mapping[str, Mapping[str, float]]
 
 
@@ -41,11 +42,24 @@ def _calculated(qrels: Qrels, run: Run, measures: Mapping[str, Measure]) -> dict
     order = {query_id: i for i, query_id in enumerate(qrels)}
     values = {name: np.zeros(len(order)) for name in measures}
     names = {measure: name for name, measure in measures.items()}
-    plain_qrels = {query_id: dict(judged) for query_id, judged in qrels.items()}
-    plain_run = {query_id: dict(scores) for query_id, scores in run.items()}
+    # A grade below 0 means as much as 0, and a query of such grades alone would crash the library.
+    plain_qrels = {
+        query_id: {passage: max(grade, 0) for passage, grade in judged.items()} for query_id, judged in qrels.items()
+    }
+    plain_run = {query_id: _by_rank(scores) for query_id, scores in run.items()}
     for metric in ir_measures.iter_calc(list(measures.values()), plain_qrels, plain_run):
         values[names[metric.measure]][order[metric.query_id]] = metric.value
     return values
+
+
+def _by_rank(scores: Mapping[str, float]) -> dict[str, float]:
+    """
+    Scores that keep the order and are all distinct.
+
+    Measures break ties each in its own way, some by the passages' ids; the order of a system is its own.
+    """
+    ranked = sorted(scores, key=lambda passage: -scores[passage])
+    return {passage: float(len(ranked) - rank) for rank, passage in enumerate(ranked)}
 
 
 def has_judged_irrelevant(qrels: Qrels) -> bool:
