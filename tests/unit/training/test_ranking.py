@@ -39,3 +39,5 @@ def test_a_grade_below_zero_is_a_judgment_and_irrelevant() -> None:
 def test_nothing_found_counts_as_nothing() -> None:
     values = per_query({"q": {"a": 1}, "r": {"a": 1}}, {"q": {}, "r": {"a": 1.0}})
     assert values["R@1"].tolist() == [0, 1]
+    assert judged_share({"q": {"a": 1}}, {"q": {}}) == 0
+    assert judged_share({"q": {"a": 1}, "r": {"a": 1}}, {"q": {}, "r": {"a": 1.0}}) == pytest.approx(0.5)

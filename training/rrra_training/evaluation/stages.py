@@ -81,11 +81,15 @@ class Bm25Stage:
         self._stemmer = Stemmer.Stemmer("english")
         words = bm25s.tokenize(list(texts), stemmer=self._stemmer, show_progress=False)
         self._index = bm25s.BM25(k1=0.9, b=0.4)
-        self._index.index(words, show_progress=False)
-        self._top_k = min(top_k, len(texts))
+        # A corpus without a word has nothing to index, and finds nothing.
+        self._top_k = min(top_k, len(texts)) if words.vocab else 0
+        if self._top_k:
+            self._index.index(words, show_progress=False)
 
     def retrieve(self, text: str) -> tuple[np.ndarray, np.ndarray]:
         """Scores and numbers of the best passages that share a word with the query, each of shape ``[n]``."""
+        if not self._top_k:
+            return np.zeros(0, dtype=np.float32), np.zeros(0, dtype=np.int64)
         words = bm25s.tokenize([text], stemmer=self._stemmer, return_ids=False, show_progress=False)
         rows, scores = self._index.retrieve(words, k=self._top_k, show_progress=False)
         found = scores[0] > 0

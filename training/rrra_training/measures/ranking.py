@@ -46,7 +46,8 @@ def _calculated(qrels: Qrels, run: Run, measures: Mapping[str, Measure]) -> dict
     plain_qrels = {
         query_id: {passage: max(grade, 0) for passage, grade in judged.items()} for query_id, judged in qrels.items()
     }
-    plain_run = {query_id: _by_rank(scores) for query_id, scores in run.items()}
+    # Nor may a query be there for which nothing was found: it counts as 0.
+    plain_run = {query_id: _by_rank(scores) for query_id, scores in run.items() if scores}
     for metric in ir_measures.iter_calc(list(measures.values()), plain_qrels, plain_run):
         values[names[metric.measure]][order[metric.query_id]] = metric.value
     return values
