@@ -1,0 +1,81 @@
+"""What is told of labels and corpus before anything is encoded."""
+
+import numpy as np
+import pytest
+from rrra_training.data import Passage, Query
+from rrra_training.data.checks import Corpus, Labelled, leaks, remarks_on
+
+PASSAGES = [
+    Passage("a", "Salt", "Salt keeps fish."),
+    Passage("b", "", "Wool is warm."),
+    Passage("c", "", "wool is  WARM."),
+    Passage("d", "", " "),
+]
+QUERIES = [Query("1", "what keeps fish"), Query("2", "what is warm")]
+
+
+def labelled(queries: list[Query], qrels: dict, name: str = "set test") -> tuple[Corpus, Labelled]:
+    own = Labelled(name, queries, qrels)
+    return Corpus.read(PASSAGES, own.named), own
+
+
+def test_what_is_odd_is_counted() -> None:
+    queries = [*QUERIES, Query("3", "Wool is warm."), Query("4", "what floats")]
+    qrels = {"1": {"a": 1, "x": 1}, "2": {"y": 2}, "3": {"b": 1}, "4": {"b": 0, "a": -1}, "9": {"a": 1}}
+    assert remarks_on(*labelled(queries, qrels)) == [
+        "set test: 2 passages that its labels name are not in the corpus, as 'x'.",
+        "set test: 1 of its 4 queries have none of their relevant passages there.",
+        "set test: 1 queries have no passage with a grade above 0.",
+        "set test: 1 queries are judged but not among the queries.",
+        "set test: 1 queries are themselves passages of the corpus, word for word.",
+    ]
+
+
+def test_what_is_odd_in_a_corpus_is_counted() -> None:
+    again = [*PASSAGES, Passage("a", "", "Something else.")]
+    assert Corpus.read(again, set()).remarks("set") == [
+        "set: 1 passages have an identifier that another one has.",
+        "set: 1 of 5 passages have the text of another one.",
+        "set: 1 passages have no text.",
+    ]
+
+
+def test_of_sound_data_nothing_is_told() -> None:
+    own = Labelled("set test", QUERIES, {"1": {"a": 1}, "2": {"b": 1}})
+    corpus = Corpus.read(PASSAGES[:2], own.named)
+    assert remarks_on(corpus, own) == corpus.remarks("set") == []
+
+
+def test_a_title_does_not_hide_that_a_query_is_a_passage() -> None:
+    corpus = Corpus.read(PASSAGES, set())
+    queries = [Query("1", "Salt keeps fish."), Query("2", "Salt Salt keeps fish."), Query("3", "keeps fish")]
+    assert corpus.is_passage(queries).tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize("qrels", [{"1": {"x": 1}, "2": {"y": 1}}, {"1": {"a": 0}}, {"1": {"a": -1}}, {}])
+def test_labels_that_fit_no_passage_are_refused(qrels: dict) -> None:
+    with pytest.raises(ValueError, match="No query of set test has a relevant passage in the corpus"):
+        remarks_on(*labelled(QUERIES, qrels))
+
+
+def test_what_dev_shares_with_train_is_counted() -> None:
+    corpus, train = labelled(QUERIES, {"1": {"a": 1}, "2": {"b": 1}}, "set train")
+    dev_corpus, dev = labelled(
+        [Query("7", "What keeps  fish"), Query("8", "what is not cold"), Query("9", "what floats")],
+        {"7": {"d": 1}, "8": {"c": 1}, "9": {"d": 1}},
+        "set dev",
+    )
+    assert leaks(train, dev, corpus, dev_corpus) == [
+        "set dev: 1 of 3 queries are asked in set train too, so figures on them say less of other queries.",
+        (
+            "set dev: 1 of 3 queries have a relevant passage that is one in set train too, so figures on them say less "
+            "of other queries."
+        ),
+    ]
+    assert leaks(train, Labelled("set dev", [QUERIES[0]], {}), corpus, dev_corpus)[0].startswith("set dev: 1 of 1")
+
+
+def test_an_empty_corpus() -> None:
+    corpus = Corpus.read([], set())
+    assert (corpus.passages, corpus.duplicates) == (0, 0)
+    assert np.array_equal(corpus.is_passage(QUERIES), [False, False])

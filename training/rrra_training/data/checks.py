@@ -1,0 +1,178 @@
+"""What a reader of figures should know of labels and corpus, counted before anything is encoded."""
+
+from array import array
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import numpy as np
+
+from rrra_training.data.interface import Passage, Query, RetrievalData
+from rrra_training.data.qrels import Qrels
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """
+    A corpus that was read through once.
+
+    :param passages: How many passages it has.
+    :param repeated_ids: Passages whose identifier an earlier one has.
+    :param duplicates: Passages whose title and text an earlier one has.
+    :param empty: Passages without text.
+    :param digests: Digests of all texts, with title and without, sorted, uint64.
+    :param known: Digest of title and text of the passages that labels name, by identifier.
+    """
+
+    passages: int
+    repeated_ids: int
+    duplicates: int
+    empty: int
+    digests: np.ndarray
+    known: Mapping[str, int]
+
+    @classmethod
+    def read(cls, passages: Iterable[Passage], named: Collection[str]) -> "Corpus":
+        """
+        Read a corpus through; 24 bytes a passage are kept.
+
+        :param passages: The corpus.
+        :param named: Identifiers that labels name.
+        """
+        ids, texts, bodies = array("Q"), array("Q"), array("Q")
+        known: dict[str, int] = {}
+        empty = 0
+        for passage in passages:
+            text = digest_of(passage.title_and_text)
+            ids.append(digest_of(passage.id))
+            texts.append(text)
+            bodies.append(digest_of(passage.text))
+            empty += not passage.text.strip()
+            if passage.id in named:
+                known[passage.id] = text
+        distinct = np.unique(np.frombuffer(texts, dtype=np.uint64)) if texts else np.zeros(0, np.uint64)
+        return cls(
+            passages=len(ids),
+            repeated_ids=len(ids) - len(set(ids)),
+            duplicates=len(texts) - len(distinct),
+            empty=empty,
+            digests=np.union1d(distinct, np.frombuffer(bodies, dtype=np.uint64)) if bodies else distinct,
+            known=known,
+        )
+
+    def remarks(self, name: str) -> list[str]:
+        """
+        What is odd in it, one sentence each.
+
+        :param name: What to call it.
+        """
+        told = [
+            (self.repeated_ids, f"{self.repeated_ids:,} passages have an identifier that another one has"),
+            (self.duplicates, f"{self.duplicates:,} of {self.passages:,} passages have the text of another one"),
+            (self.empty, f"{self.empty:,} passages have no text"),
+        ]
+        return [f"{name}: {sentence}." for count, sentence in told if count]
+
+    def is_passage(self, queries: Sequence[Query]) -> np.ndarray:
+        """Whether each query is, word for word, the text of a passage, shape ``[n]``, bool."""
+        return np.isin(np.asarray([digest_of(query.text) for query in queries], dtype=np.uint64), self.digests)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """
+    The queries of a split with their judgments.
+
+    :param name: What to call them, as ``squad train``.
+    :param queries: The queries.
+    :param qrels: Query id -> passage id -> grade, of queries that are not among them too.
+    """
+
+    name: str
+    queries: Sequence[Query]
+    qrels: Qrels
+
+    @classmethod
+    def read(cls, data: RetrievalData, split: str) -> "Labelled":
+        """Read a split."""
+        return cls(f"{data.name} {split}", data.queries(split), data.qrels(split))
+
+    @property
+    def named(self) -> set[str]:
+        """All passages that labels name."""
+        return {passage for judged in self.qrels.values() for passage in judged}
+
+    def relevant(self, query: Query) -> list[str]:
+        """What is labelled relevant for a query."""
+        return [passage for passage, grade in self.qrels.get(query.id, {}).items() if grade > 0]
+
+
+def digest_of(text: str) -> int:
+    """A number of 64 bits for a text, equal where texts differ in case and white space alone."""
+    return int.from_bytes(blake2b(" ".join(text.casefold().split()).encode(), digest_size=8).digest(), "little")
+
+
+def remarks_on(corpus: Corpus, labelled: Labelled) -> list[str]:
+    """
+    What is odd in labels, one sentence each.
+
+    :param corpus: The corpus, read with :attr:`Labelled.named`.
+    :param labelled: The labels.
+    :raises ValueError: If no query has a relevant passage in the corpus.
+    """
+    queries, name = labelled.queries, labelled.name
+    relevant = [labelled.relevant(query) for query in queries]
+    found = [any(passage in corpus.known for passage in own) for own in relevant]
+    if not any(found):
+        msg = (
+            f"No query of {name} has a relevant passage in the corpus. Check that the qrels name passages by the "
+            "corpus's ids, with grades above 0."
+        )
+        raise ValueError(msg)
+    lost = labelled.named - corpus.known.keys()
+    asked = {query.id for query in queries}
+    unasked = sum(1 for query in labelled.qrels if query not in asked)
+    none = sum(1 for own in relevant if not own)
+    unreachable = sum(1 for own, is_there in zip(relevant, found, strict=True) if own and not is_there)
+    itself = int(corpus.is_passage(queries).sum())
+    told = [
+        (len(lost), f"{len(lost):,} passages that its labels name are not in the corpus, as {_first(lost)}"),
+        (unreachable, f"{unreachable:,} of its {len(queries):,} queries have none of their relevant passages there"),
+        (none, f"{none:,} queries have no passage with a grade above 0"),
+        (unasked, f"{unasked:,} queries are judged but not among the queries"),
+        (itself, f"{itself:,} queries are themselves passages of the corpus, word for word"),
+    ]
+    return [f"{name}: {sentence}." for count, sentence in told if count]
+
+
+def leaks(train: Labelled, dev: Labelled, train_corpus: Corpus, dev_corpus: Corpus) -> list[str]:
+    """
+    What dev queries share with queries that a model learns from, one sentence each.
+
+    :param train: Queries that are learned from.
+    :param dev: Queries that choices are made by.
+    :param train_corpus: The corpus of the first.
+    :param dev_corpus: The corpus of the others.
+    """
+    learned = {digest_of(query.text) for query in train.queries}
+    same = sum(1 for query in dev.queries if digest_of(query.text) in learned)
+    positives = {
+        train_corpus.known[passage]
+        for query in train.queries
+        for passage in train.relevant(query)
+        if passage in train_corpus.known
+    }
+    shared = sum(
+        1 for query in dev.queries if any(dev_corpus.known.get(passage) in positives for passage in dev.relevant(query))
+    )
+    told = [
+        (same, f"{same:,} of {len(dev.queries):,} queries are asked in {train.name} too"),
+        (shared, f"{shared:,} of {len(dev.queries):,} queries have a relevant passage that is one in {train.name} too"),
+    ]
+    return [
+        f"{dev.name}: {sentence}, so figures on them say less of other queries." for count, sentence in told if count
+    ]
+
+
+def _first(names: Collection[str]) -> str:
+    return repr(min(names)) if names else ""
