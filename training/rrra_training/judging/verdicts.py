@@ -39,26 +39,6 @@ class Verdicts:
         return self.adapter + lexical_weight * self.lexical
 
 
-def relevance_probabilities(model: RRRAModel, verdicts: Verdicts, there: np.ndarray) -> np.ndarray:
-    """
-    A model's probabilities of relevance, list by list.
-
-    :param model: Fuses and calibrates.
-    :param verdicts: What its adapter says.
-    :param there: Which candidates make the list of each query, shape ``[Q, k]``, bool.
-    :returns: Shape ``[Q, k]``; nan where there is no candidate.
-    """
-    relevance = np.full(there.shape, np.nan, dtype=np.float32)
-    scores = verdicts.with_words(model.config.lexical_weight)
-    for place, own in enumerate(there):
-        base, adapter, logit = (
-            torch.from_numpy(part[place, own]) for part in (verdicts.base, scores, verdicts.relevance_logit)
-        )
-        fused = reranking_score(base, adapter, model.config.fusion_weight)
-        relevance[place, own] = model.config.calibration.probability(fused, logit).numpy()
-    return relevance
-
-
 def judge(
     adapter: RelationAwareAdapter,
     projection: nn.Linear | None,
@@ -105,3 +85,23 @@ def judge(
             if len(rows):
                 lexical[here] = lexical_scores(query_word_codes(data.queries.text(int(number))), *passages.words(rows))
     return Verdicts(base, scores, logits, lexical)
+
+
+def relevance_probabilities(model: RRRAModel, verdicts: Verdicts, there: np.ndarray) -> np.ndarray:
+    """
+    A model's probabilities of relevance, list by list.
+
+    :param model: Fuses and calibrates.
+    :param verdicts: What its adapter says.
+    :param there: Which candidates make the list of each query, shape ``[Q, k]``, bool.
+    :returns: Shape ``[Q, k]``; nan where there is no candidate.
+    """
+    relevance = np.full(there.shape, np.nan, dtype=np.float32)
+    scores = verdicts.with_words(model.config.lexical_weight)
+    for place, own in enumerate(there):
+        base, adapter, logit = (
+            torch.from_numpy(part[place, own]) for part in (verdicts.base, scores, verdicts.relevance_logit)
+        )
+        fused = reranking_score(base, adapter, model.config.fusion_weight)
+        relevance[place, own] = model.config.calibration.probability(fused, logit).numpy()
+    return relevance
