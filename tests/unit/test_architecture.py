@@ -28,6 +28,13 @@ NEVER = {
     f"{TRAINING}.phases": tuple(f"{TRAINING}.{beside}." for beside in ("answering", "audit", "evaluation", "report")),
 }
 LONG = {"encoder", "ranker", "reader", "retriever", "rrra_model"}
+# What users set in a pipeline, on the command line or in Python.
+WIDE = set(
+    "document_embedder.__init__ text_embedder.__init__ ranker.__init__ reader.__init__ reader.run retriever.__init__ "
+    "retriever.run retriever.run_async encoder.__init__ rrra_model.load adding_codes.enrich examining.audit "
+    "evaluate.evaluate audit.command evaluate.command __main__.fit_command __main__.evaluate_command "
+    "detection_benchmark.main gradients.main serving_speed.load_command".split()
+)
 
 PATHS = [
     path for name in (CORE, "haystack_integrations", f"training/{TRAINING}") for path in ROOT.glob(f"{name}/**/*.py")
@@ -86,6 +93,19 @@ def test_files_are_short() -> None:
     assert median(lines.values()) < 150
     most = {module: 400 if module.rpartition(".")[2] in LONG else 250 for module in lines}
     check([f"{module} has {own} lines" for module, own in lines.items() if own > most[module]])
+
+
+def test_functions_take_few_parameters() -> None:
+    wide = {}
+    for module, nodes in NODES.items():
+        for node in nodes:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                names = [one.arg for one in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+                count = len(names) - (names[:1] in (["self"], ["cls"]))
+                if count > 7:
+                    wide[f"{module.rpartition('.')[2]}.{node.name}"] = f"{module}.{node.name} takes {count} parameters"
+    check([said for name, said in wide.items() if name not in WIDE])
+    check([f"{name} is named here for nothing" for name in WIDE - wide.keys()])
 
 
 def is_private(name: object) -> bool:
