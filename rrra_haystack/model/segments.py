@@ -88,7 +88,23 @@ class Segments:
         :param values: Shape ``[T]``.
         :returns: Shape ``[s]``; 0 for a run without columns.
         """
-        return values.new_zeros(len(self)).index_add(0, self.owner.to(values.device), values)
+        if torch.is_grad_enabled() and values.requires_grad:
+            return values.new_zeros(len(self)).index_add(0, self.owner.to(values.device), values)
+        filled = np.flatnonzero(self.lengths)
+        result = np.zeros(len(self), dtype=np.float32)
+        if len(filled):
+            result[filled] = np.add.reduceat(values.detach().cpu().numpy(), self.starts[filled])
+        return torch.from_numpy(result).to(values.device)
+
+    def spread(self, values: Tensor) -> Tensor:
+        """
+        The value of its run for each column.
+
+        :param values: Shape ``[s]``.
+        :returns: Shape ``[T]``.
+        """
+        counts = torch.from_numpy(self.lengths).to(values.device)
+        return values.repeat_interleave(counts, output_size=int(self.lengths.sum()))
 
     def widest_of_three(self, values: Tensor) -> Tensor:
         """

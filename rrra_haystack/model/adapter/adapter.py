@@ -91,19 +91,22 @@ class RelationAwareAdapter(nn.Module):
         states = self.reading(query_tokens, observation.query_states)
         vectors = torch.cat([query_tokens, self.scan.probes(states)]) if scanning else query_tokens
         similarity = tokens.similarity(vectors)
-        per_token = segments.maximum(similarity[:count]).T
+        with torch.no_grad():
+            highest = segments.maximum_of_stretches(similarity[:count])
+        # A gradient has to reach the token; without one, the maxima of the stretches are read in place of all tokens.
+        per_token = (
+            segments.maximum(similarity[:count]) if similarity.requires_grad else segments.of_stretches.maximum(highest)
+        ).T
         weights = self.query_token_weights(states, per_token)
         # Where the query is covered is read, not learned: no gradient flows through the windows.
         with torch.no_grad():
-            stretches = segments.stretches
-            windows = segments.widest_of_three(segments.maximum_of_stretches(similarity[:count]))
-            coverage = weights @ windows
+            coverage = weights @ segments.widest_of_three(highest)
         found = [per_token @ weights, segments.of_stretches.maximum(coverage[None])[0]]
         if scanning:
-            near = coverage[stretches.owner]
+            near = segments.stretches.spread(coverage)
             local = weights @ similarity[:count]
             kind = torch.full_like(near, float(tokens.is_binary))
-            further = torch.stack([near, local, base[segments.owner], kind], dim=1)
+            further = torch.stack([near, local, segments.spread(base), kind], dim=1)
             found.append(self.scan(torch.cat([similarity[count:].T, further], dim=1).T, segments))
         relation = nothing[:, None]
         if self.config.token_relation:

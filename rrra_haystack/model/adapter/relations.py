@@ -56,6 +56,6 @@ def relation_product(layer: nn.Linear, query: Tensor, context: Tensor) -> Tensor
     difference, product, total = layer.weight.chunk(3, dim=1)
     constant = nn.functional.linear(query, difference + total, layer.bias)
     if query.ndim == 1:
-        return constant + context @ (total - difference + product * query).T
+        return constant + context @ torch.addcmul(total - difference, product, query).T
     # One matrix a query token would be larger than the relation itself; two products are the cheaper exact form.
     return constant + context @ (total - difference).T + (context * query) @ product.T
