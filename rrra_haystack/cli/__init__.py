@@ -2,12 +2,14 @@
 
 import os
 
+from rrra_haystack.cli.threads import cpu_quota, thread_settings
+
+# Before NumPy and PyTorch are imported.
+os.environ.update(thread_settings(os.environ, cpu_quota()))
 # Before Haystack is imported, which would otherwise write to the home directory.
 os.environ.setdefault("HAYSTACK_TELEMETRY_ENABLED", "False")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-# Before NumPy is imported: after each search of an embedded Qdrant its threads would spin where PyTorch's want to run.
-os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
 import typer
 from rich.console import Console
