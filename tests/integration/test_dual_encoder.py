@@ -12,7 +12,7 @@ from rrra_training.data import BeirData, BeirDataset
 from rrra_training.phases.dropout import set_dropout
 from rrra_training.phases.dual_encoder.batches import KnownPositivesSampler
 from rrra_training.phases.dual_encoder.pairs import PairSource, TrainingPairs, training_pairs
-from rrra_training.phases.dual_encoder.training import PHASE, train_dual_encoder
+from rrra_training.phases.dual_encoder.training import DUAL_ENCODER_PHASE, train_dual_encoder
 from rrra_training.phases.workshop import Workshop
 from rrra_training.recipe.recipe import Recipe
 from rrra_training.recipe.settings import DualEncoderConfig
@@ -269,10 +269,10 @@ def test_training_makes_the_loss_fall(trade: NamedNegatives, run: RunDirectory) 
     path = learn(MINILM, trade, config, run)
     assert path == run.path / "encoder"
     rows = run.metrics.rows()
-    assert [(row["phase"], row["step"]) for row in rows] == [(PHASE, step) for step in range(1, 5)]
+    assert [(row["phase"], row["step"]) for row in rows] == [(DUAL_ENCODER_PHASE, step) for step in range(1, 5)]
     assert {"loss", "grad_norm", "learning_rate"} <= set(rows[0])
     assert rows[-1]["loss"] < 0.5 * rows[0]["loss"]
-    assert run.done(PHASE) == {"steps": 4, "pairs": 12, "loss": rows[-1]["loss"]}
+    assert run.done(DUAL_ENCODER_PHASE) == {"steps": 4, "pairs": 12, "loss": rows[-1]["loss"]}
     before, after = (
         SentenceTransformer(resolve_encoder(MINILM), device="cpu"),
         SentenceTransformer(str(path), device="cpu"),
@@ -334,7 +334,7 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
     broken.close()
     assert not (broken.path / "encoder").exists()
     if interrupted_at == 5:  # as if it had been killed while it wrote the next checkpoint
-        (broken.path / "checkpoints" / PHASE / "checkpoint-6").mkdir()
+        (broken.path / "checkpoints" / DUAL_ENCODER_PHASE / "checkpoint-6").mkdir()
 
     resumed = RunDirectory.create(tmp_path / "broken", "recipe\n", resume=True)
     found = weights(learn(tiny, trade, config, resumed, resume=True))

@@ -7,7 +7,7 @@ from rrra_haystack.files import atomic_write
 from rrra_haystack.model.encoder import Encoder
 from rrra_training.candidates.splits import check_splits
 from rrra_training.data import open_dataset
-from rrra_training.phases.adapter.learner import PHASE, AdapterLearner
+from rrra_training.phases.adapter.learner import ADAPTER_PHASE, AdapterLearner
 from rrra_training.phases.adapter.taking_over import check_start, take_over, taken_over
 from rrra_training.phases.adapter.training import train_adapter
 from rrra_training.phases.dual_encoder.pairs import PairSource
@@ -122,7 +122,7 @@ def _adapter(workshop: Workshop, encoder: Encoder, phase: int | None) -> Adapter
     """The adapter that a model is made of before phase 3, if one is."""
     recipe = workshop.recipe
     if recipe.start is not None:
-        if processes().is_main_process and workshop.run.done(PHASE) is None:
+        if processes().is_main_process and workshop.run.done(ADAPTER_PHASE) is None:
             take_over(workshop, recipe.start)
         processes().wait_for_everyone()
         return taken_over(workshop, encoder) if recipe.joint is None or phase == _ADAPTER else None
@@ -141,7 +141,7 @@ def check_inputs(recipe: Recipe, output: Path) -> None:
     :raises ValueError: If a split is missing, or the adapter to start with does not fit the encoder.
     """
     check_splits(recipe.rooted(split) for split in (*recipe.train, *recipe.dev))
-    if RunDirectory(output).done(PHASE) is None:
+    if RunDirectory(output).done(ADAPTER_PHASE) is None:
         check_start(recipe)
 
 

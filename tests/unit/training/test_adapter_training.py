@@ -14,7 +14,7 @@ from rrra_training.judging.projecting import project, quantised
 from rrra_training.measures.calibration import expected_calibration_error
 from rrra_training.phases.adapter.drawing import draw_steps, outcome_weights
 from rrra_training.phases.adapter.losses import listwise_loss, non_negative_pu_risk, outcome_loss, outcome_targets
-from rrra_training.phases.adapter.training import _schedule
+from rrra_training.phases.adapter.training import cosine_schedule
 from rrra_training.recipe.settings import AdapterTraining
 
 from rrra_haystack.model.adapter.observation import Outcome
@@ -126,9 +126,9 @@ def test_class_weights_are_inverse_shares(data: CandidateSet) -> None:
 
 def test_the_learning_rate_rises_and_falls() -> None:
     config = AdapterTraining(steps=100, warmup_ratio=0.1)
-    assert _schedule(5, config) == pytest.approx(0.5 * (0.95 * 0.5 * (1 + math.cos(math.pi * 0.05)) + 0.05))
-    assert _schedule(100, config) == pytest.approx(0.05)
-    assert max(range(1, 101), key=lambda step: _schedule(step, config)) == 10
+    assert cosine_schedule(5, config) == pytest.approx(0.5 * (0.95 * 0.5 * (1 + math.cos(math.pi * 0.05)) + 0.05))
+    assert cosine_schedule(100, config) == pytest.approx(0.05)
+    assert max(range(1, 101), key=lambda step: cosine_schedule(step, config)) == 10
 
 
 def test_listwise_loss_on_hand_computed_numbers() -> None:

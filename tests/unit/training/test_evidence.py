@@ -2,14 +2,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rrra_training.candidates.evidence import (
-    EvidenceConfig,
-    QueryEvidence,
-    Source,
-    label,
-    normalised_words,
-    read_teacher,
-)
+from rrra_training.candidates.evidence import EvidenceConfig, QueryEvidence, Source
+from rrra_training.candidates.labelling import label, normalised_words, read_teacher
 from rrra_training.corpora.building import build_store
 from rrra_training.corpora.store import StateStore
 

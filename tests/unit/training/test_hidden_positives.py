@@ -10,7 +10,7 @@ from rrra_training.candidates.evidence import EvidenceConfig
 from rrra_training.candidates.mining import MiningConfig
 from rrra_training.candidates.preparing import prepare
 from rrra_training.candidates.sets import CandidateSet, Positives
-from rrra_training.candidates.shared_labels import SharedLabels, _evenly
+from rrra_training.candidates.shared_labels import SharedLabels, kept_labels
 from rrra_training.candidates.splits import SplitConfig
 from rrra_training.judging.detector import Detector
 from rrra_training.judging.examined import false_negatives, features_of
@@ -192,7 +192,7 @@ def test_a_query_without_candidates_has_no_features(data: CandidateSet, model: R
 
 def test_labels_of_a_passage_are_drawn_evenly() -> None:
     rows = np.repeat([3, 5, 8], [2, 640, 64])
-    kept = _evenly(rows)
+    kept = kept_labels(rows)
     assert np.bincount(rows[kept]).tolist() == [0, 0, 0, 2, 0, 64, 0, 0, 64]
     assert np.ptp(np.diff(np.flatnonzero(kept[rows == 5]))) == 0
 

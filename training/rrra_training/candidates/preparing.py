@@ -10,7 +10,8 @@ import numpy as np
 
 from rrra_haystack.files import atomic_directory
 from rrra_haystack.model.encoder import Encoder
-from rrra_training.candidates.evidence import EvidenceConfig, Labels, QueryEvidence, Source, label, read_teacher
+from rrra_training.candidates.evidence import EvidenceConfig, Labels, QueryEvidence, Source
+from rrra_training.candidates.labelling import label, read_teacher
 from rrra_training.candidates.mining import Mined, MiningConfig, mine_cached
 from rrra_training.candidates.sets import CandidateSet, Positives
 from rrra_training.candidates.splits import SplitConfig

@@ -39,7 +39,7 @@ class SharedLabels:
         known = (queries < data.asked) & (True if known is None else known)
         queries, rows = queries[known], rows[known]
         order = np.argsort(rows, kind="stable")
-        order = order[_evenly(rows[order])]
+        order = order[kept_labels(rows[order])]
         self._rows, self._queries = rows[order], queries[order]
         labelled = self._nearest(queries, rows)
         drawn = np.linspace(0, data.asked - 1, min(data.asked, _QUERIES)).astype(np.int64)
@@ -88,7 +88,7 @@ class SharedLabels:
         return nearest
 
 
-def _evenly(rows: np.ndarray) -> np.ndarray:
+def kept_labels(rows: np.ndarray) -> np.ndarray:
     """Which of the labels to keep, at most 64 a passage, of labels that are sorted by passage; shape ``[P]``, bool."""
     _, begin, counts = np.unique(rows, return_index=True, return_counts=True)
     place = np.arange(len(rows)) - np.repeat(begin, counts)

@@ -70,11 +70,6 @@ class StateStore:
     def __len__(self) -> int:
         return len(self.lengths)
 
-    @property
-    def hidden_size(self) -> int:
-        """Dimensions of a token state."""
-        return int(self.all_states.shape[1])
-
     @cached_property
     def ids(self) -> list[str]:
         """Identifiers of the texts, in the order of the rows."""

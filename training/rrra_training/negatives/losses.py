@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from rrra_training.negatives.samplers import named
+from rrra_training.negatives.named import named
 
 
 class Loss(BaseModel, ABC):

@@ -45,16 +45,3 @@ class Sampler(BaseModel, ABC):
     @abstractmethod
     def _raw(self, candidates: Candidates) -> Tensor:
         """The weights of eligible candidates; anything elsewhere."""
-
-
-def first_of(among: Tensor, k: int) -> Tensor:
-    """1 for the first k of each row that are among the chosen, else 0."""
-    return among & (among.cumsum(dim=1) <= k)
-
-
-def need(value: Tensor | None, field: str, sampler: str) -> Tensor:
-    """A field of the candidates that a sampler cannot do without."""
-    if value is None:
-        msg = f"The sampler '{sampler}' reads Candidates.{field}, which is not set: set it, or take another sampler."
-        raise ValueError(msg)
-    return value

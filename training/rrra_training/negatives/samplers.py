@@ -1,15 +1,15 @@
-"""Which mined candidates become negatives: samplers that weight the candidates of a query, and the draw by weight."""
+"""Which mined candidates become negatives: samplers that weight the candidates of a query."""
 
-import difflib
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import Field
 from torch import Tensor
 
 from rrra_haystack.model.scoring import resampling_score
 from rrra_training.negatives.fne import FNE
-from rrra_training.negatives.sampler import Candidates, Sampler, first_of, need
+from rrra_training.negatives.named import named
+from rrra_training.negatives.sampler import Candidates, Sampler
 
 
 class Random(Sampler):
@@ -33,7 +33,7 @@ class TopK(Sampler):
     k: int = Field(10, gt=0)
 
     def _raw(self, candidates: Candidates) -> Tensor:
-        return first_of(candidates.eligible, self.k)
+        return _first(candidates.eligible, self.k)
 
 
 class SimANS(Sampler):
@@ -80,7 +80,7 @@ class TriSampler(Sampler):
     sharpness: float = Field(100.0, gt=0)
 
     def _raw(self, candidates: Candidates) -> Tensor:
-        similarity = need(candidates.positive_similarity, "positive_similarity", self.name)
+        similarity = _needed(candidates.positive_similarity, "positive_similarity", self.name)
         near = torch.exp(-self.sharpness * (candidates.scores.double() - candidates.positive_scores[:, None]) ** 2)
         return near * (similarity - candidates.scores).clamp_min(0)
 
@@ -100,7 +100,7 @@ class MarginPos(Sampler):
 
     def _raw(self, candidates: Candidates) -> Tensor:
         threshold = candidates.positive_scores - self.margin
-        return first_of(candidates.eligible & (candidates.scores <= threshold[:, None]), self.k)
+        return _first(candidates.eligible & (candidates.scores <= threshold[:, None]), self.k)
 
 
 class PercPos(Sampler):
@@ -122,7 +122,7 @@ class PercPos(Sampler):
     def _raw(self, candidates: Candidates) -> Tensor:
         positive = candidates.positive_scores
         threshold = positive - (1 - self.share) * positive.abs()
-        return first_of(candidates.eligible & (candidates.scores <= threshold[:, None]), self.k)
+        return _first(candidates.eligible & (candidates.scores <= threshold[:, None]), self.k)
 
 
 class RRRA(Sampler):
@@ -144,7 +144,7 @@ class RRRA(Sampler):
     top_k: TopK = TopK()
 
     def _raw(self, candidates: Candidates) -> Tensor:
-        false_negative = need(candidates.false_negative, "false_negative", self.name)
+        false_negative = _needed(candidates.false_negative, "false_negative", self.name)
         return resampling_score(self._hardness(candidates), false_negative.double(), self.gamma)
 
     def _hardness(self, candidates: Candidates) -> Tensor:
@@ -156,28 +156,21 @@ class RRRA(Sampler):
         return torch.softmax(logits.masked_fill(~candidates.eligible, -torch.inf), dim=1)
 
 
-def named(kind: str, *models: type[BaseModel]) -> BeforeValidator:
-    """
-    Let a field of several models, told apart by `name`, also take the bare name of one.
-
-    :param kind: What the models are, for the error of an unknown name.
-    :param models: The models.
-    """
-    known = [str(model.model_fields["name"].default) for model in models]
-
-    def spelt_out(value: Any) -> Any:
-        spelt = {"name": value} if isinstance(value, str) else value
-        if isinstance(spelt, dict) and "name" in spelt and spelt["name"] not in known:
-            near = difflib.get_close_matches(str(spelt["name"]), known, n=1, cutoff=0)[0]
-            msg = f"unknown {kind} '{spelt['name']}'; the nearest known one is '{near}' (known: {', '.join(known)})"
-            raise ValueError(msg)
-        return spelt
-
-    return BeforeValidator(spelt_out)
-
-
 AnySampler = Annotated[
     Random | TopK | SimANS | TriSampler | MarginPos | PercPos | FNE | RRRA,
     Field(discriminator="name"),
     named("sampler", Random, TopK, SimANS, TriSampler, MarginPos, PercPos, FNE, RRRA),
 ]
+
+
+def _first(among: Tensor, k: int) -> Tensor:
+    """1 for the first k of each row that are among the chosen, else 0."""
+    return among & (among.cumsum(dim=1) <= k)
+
+
+def _needed(value: Tensor | None, field: str, sampler: str) -> Tensor:
+    """A field of the candidates that a sampler cannot do without."""
+    if value is None:
+        msg = f"The sampler '{sampler}' reads Candidates.{field}, which is not set: set it, or take another sampler."
+        raise ValueError(msg)
+    return value

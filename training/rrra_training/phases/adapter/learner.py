@@ -14,7 +14,7 @@ from rrra_training.candidates.sets import CandidateSet
 from rrra_training.corpora.store import StateStore
 from rrra_training.recipe.settings import AdapterTraining
 
-PHASE = "adapter"
+ADAPTER_PHASE = "adapter"
 # Token states that the projection is initialised from.
 _SAMPLED_TEXTS = 300
 _ROTATION_ROUNDS = 30
@@ -54,11 +54,11 @@ def fresh_learner(encoder: Encoder, sets: Sequence[CandidateSet], config: Adapte
     token_dim = learner.adapter.config.token_dim
     if learner.projection is not None:
         with torch.no_grad():
-            learner.projection.weight.copy_(initial_projection([data.passages for data in sets], token_dim, seed))
+            learner.projection.weight.copy_(_initial_projection([data.passages for data in sets], token_dim, seed))
     return learner
 
 
-def initial_projection(stores: Sequence[StateStore], token_dim: int, seed: int) -> Tensor:
+def _initial_projection(stores: Sequence[StateStore], token_dim: int, seed: int) -> Tensor:
     """
     Principal directions of the token states, rotated so that signs keep as much of them as they can.
 

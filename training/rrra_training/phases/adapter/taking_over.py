@@ -6,7 +6,7 @@ from rrra_haystack.model.detection import Detection
 from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_training.corpora.fingerprint import cache_key
-from rrra_training.phases.adapter.learner import PHASE, AdapterLearner, adapter_shape
+from rrra_training.phases.adapter.learner import ADAPTER_PHASE, AdapterLearner, adapter_shape
 from rrra_training.phases.workshop import Workshop
 from rrra_training.recipe.recipe import Recipe
 from rrra_training.runs.directory import RunDirectory
@@ -49,14 +49,14 @@ def take_over(workshop: Workshop, start: str) -> None:
     learner.adapter.load_state_dict(model.adapter.state_dict())
     if learner.projection is not None and model.projection is not None:
         learner.projection.load_state_dict(model.projection.state_dict())
-    run.checkpoints.save(PHASE, workshop.recipe.adapter.steps, above("model/", learner.state_dict()), {})
-    run.mark_done(PHASE, start=start, detection=model.config.detection.model_dump(mode="json"))
+    run.checkpoints.save(ADAPTER_PHASE, workshop.recipe.adapter.steps, above("model/", learner.state_dict()), {})
+    run.mark_done(ADAPTER_PHASE, start=start, detection=model.config.detection.model_dump(mode="json"))
 
 
 def taken_over(workshop: Workshop, encoder: Encoder) -> AdapterLearner:
     """The adapter that :func:`take_over` took."""
     learner = AdapterLearner(adapter_shape(encoder, workshop.recipe.adapter), encoder.hidden_size)
-    checkpoint = workshop.run.checkpoints.latest(PHASE)
+    checkpoint = workshop.run.checkpoints.latest(ADAPTER_PHASE)
     assert checkpoint is not None
     learner.load_state_dict(below("model/", checkpoint.state))
     return learner.eval()
@@ -64,5 +64,5 @@ def taken_over(workshop: Workshop, encoder: Encoder) -> AdapterLearner:
 
 def detection_at_start(run: RunDirectory) -> Detection:
     """Detection of the model whose adapter a run has taken over, or the defaults."""
-    begun = run.done(PHASE) or {}
+    begun = run.done(ADAPTER_PHASE) or {}
     return Detection.model_validate(begun["detection"]) if "detection" in begun else Detection()

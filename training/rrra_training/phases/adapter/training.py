@@ -8,23 +8,19 @@ of the outcomes weighted by class ratio (arXiv 2508.11670), and the linear norma
 import math
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from rrra_haystack.model.adapter.observation import Observation, StateTokens
-from rrra_haystack.model.codes.kinds import CodeKind
 from rrra_haystack.model.encoder import Encoder
-from rrra_haystack.model.segments import Segments
 from rrra_training.candidates.sets import CandidateSet
-from rrra_training.judging.projecting import project
-from rrra_training.phases.adapter.drawing import DrawnLists, draw_steps, outcome_weights, token_match_orders
-from rrra_training.phases.adapter.learner import PHASE, AdapterLearner, fresh_learner
-from rrra_training.phases.adapter.losses import AdapterLoss, ListLabels
+from rrra_training.phases.adapter.drawing import draw_steps, outcome_weights, token_match_orders
+from rrra_training.phases.adapter.gradients import add_gradients, share_gradients
+from rrra_training.phases.adapter.learner import ADAPTER_PHASE, AdapterLearner, fresh_learner
+from rrra_training.phases.adapter.losses import AdapterLoss
 from rrra_training.phases.workshop import Workshop
 from rrra_training.recipe.settings import AdapterTraining
-from rrra_training.runs.processes import processes, sum_over_processes
+from rrra_training.runs.processes import processes
 from rrra_training.runs.tensors import above, below, load_optimiser_tensors, optimiser_tensors
 
 
@@ -33,7 +29,7 @@ def train_adapter(  # noqa: C901  (the loop reads best from top to bottom)
     encoder: Encoder,
     sets: Sequence[CandidateSet],
     *,
-    phase: str = PHASE,
+    phase: str = ADAPTER_PHASE,
     steps: int | None = None,
     start: AdapterLearner | None = None,
 ) -> AdapterLearner:
@@ -81,10 +77,10 @@ def train_adapter(  # noqa: C901  (the loop reads best from top to bottom)
     for step, drawn in enumerate(progress, start=begin + 1):
         kind = config.codes[step % len(config.codes)]
         for group in optimiser.param_groups:
-            group["lr"] = group["highest"] * _schedule(step, config)
+            group["lr"] = group["highest"] * cosine_schedule(step, config)
         optimiser.zero_grad(set_to_none=False)
-        losses = _add_gradients(learner, drawn, loss, kind)
-        _share_gradients(learner, losses)
+        losses = add_gradients(learner, drawn, loss, kind)
+        share_gradients(learner, losses)
         norm = nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
         optimiser.step()
         if not process.is_main_process:
@@ -98,52 +94,6 @@ def train_adapter(  # noqa: C901  (the loop reads best from top to bottom)
     if process.is_main_process:
         run.mark_done(phase, steps=config.steps, processes=process.num_processes)
     return learner.eval()
-
-
-def _add_gradients(learner: AdapterLearner, drawn: DrawnLists, loss: AdapterLoss, kind: CodeKind) -> dict[str, float]:
-    """
-    Add the gradients of this process's share of the lists.
-
-    The gradient is that of the mean over all lists, whatever the number of processes.
-
-    :returns: Sums of the losses over the share.
-    """
-    data, lists = drawn.data, drawn.lists
-    share = np.asarray(drawn.share, dtype=np.int64)
-    if not len(share):
-        return dict.fromkeys(("loss", "ranking", "outcome", "normalisation"), 0.0)
-    rows, inverse = np.unique(lists.rows[share], return_inverse=True)
-    inverse = inverse.reshape(lists.rows[share].shape)
-    states = project(data.passages.tokens(rows).states, learner.projection, kind)
-    passages = states.split(data.passages.lengths[rows].tolist())
-    queries = data.queries.tokens(lists.queries[share])
-    query_tokens = project(queries.states, learner.projection).split(queries.lengths.tolist())
-    query_states = project(queries.states, None).split(queries.lengths.tolist())
-    total = torch.zeros(())
-    sums: dict[str, float] = {}
-    for at, number in enumerate(share):
-        own = lists.rows[number]
-        tokens = StateTokens(
-            torch.cat([passages[row] for row in inverse[at]]),
-            Segments(data.passages.lengths[own]),
-            is_binary=kind == "1bit",
-        )
-        observation = Observation(
-            query=torch.from_numpy(np.array(data.queries.pooled[lists.queries[number]])),
-            contexts=torch.from_numpy(data.passages.pooled[own]),
-            query_tokens=query_tokens[at],
-            tokens=tokens,
-            query_states=query_states[at],
-        )
-        labels = ListLabels(
-            *(torch.from_numpy(part[number]) for part in (lists.target, lists.known, lists.retrieved))
-        )  # fmt: skip
-        losses = loss.of_list(learner, observation, labels)
-        total = total + losses["loss"]
-        for name, value in losses.items():
-            sums[name] = sums.get(name, 0.0) + float(value.detach())
-    (total / loss.config.batch_size).backward()
-    return sums
 
 
 def _groups(learner: AdapterLearner, config: AdapterTraining) -> list[dict]:
@@ -160,21 +110,8 @@ def _groups(learner: AdapterLearner, config: AdapterTraining) -> list[dict]:
     return [{"params": own, "highest": rate, "lr": rate, "weight_decay": decay} for own, rate, decay in rates if own]
 
 
-def _schedule(step: int, config: AdapterTraining) -> float:
+def cosine_schedule(step: int, config: AdapterTraining) -> float:
+    """Share of the highest learning rate at a step, from 1: it rises evenly, and falls to a twentieth as a cosine."""
     warmup = max(config.warmup_ratio * config.steps, 1)
     falling = 0.5 * (1 + math.cos(math.pi * step / config.steps))
     return min(step / warmup, 1.0) * (0.95 * falling + 0.05)
-
-
-def _share_gradients(learner: AdapterLearner, losses: dict[str, float]) -> None:
-    """Give every process the gradients and losses of all of them."""
-    if processes().num_processes == 1:
-        return
-    gradients = [parameter.grad for parameter in learner.parameters() if parameter.grad is not None]
-    flat = torch.cat([gradient.reshape(-1) for gradient in gradients] + [torch.tensor(list(losses.values()))])
-    sum_over_processes(flat)
-    for gradient, part in zip(
-        gradients, flat.split([gradient.numel() for gradient in gradients] + [len(losses)])[:-1], strict=True
-    ):
-        gradient.copy_(part.reshape(gradient.shape))
-    losses.update(zip(losses, flat[-len(losses) :].tolist(), strict=True))

@@ -8,11 +8,9 @@ known beforehand need not be masked afterwards, and every loss of sentence-trans
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-from datasets import Dataset
-from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
 from sentence_transformers.sentence_transformer.losses import (
     CachedGISTEmbedLoss,
     CachedMultipleNegativesRankingLoss,
@@ -20,74 +18,19 @@ from sentence_transformers.sentence_transformer.losses import (
     MultipleNegativesRankingLoss,
 )
 from torch import nn
-from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PrinterCallback
 
 from rrra_haystack.files import atomic_directory
 from rrra_haystack.model.encoder import native_dtype
 from rrra_haystack.pretrained import resolve_encoder
 from rrra_training.phases.dropout import set_dropout
-from rrra_training.phases.dual_encoder.batches import KnownPositivesSampler
 from rrra_training.phases.dual_encoder.pairs import PairSource, TrainingPairs, training_pairs
+from rrra_training.phases.dual_encoder.trainer import PairTrainer, RunRecorder
 from rrra_training.phases.workshop import Workshop
 from rrra_training.recipe.settings import DualEncoderConfig
 from rrra_training.runs.checkpoints import trainer_checkpoint
-from rrra_training.runs.directory import RunDirectory
 
-PHASE, ENCODER = "dual_encoder", "encoder"
-
-
-class _Trainer(SentenceTransformerTrainer):
-    """The library's trainer over pairs."""
-
-    def __init__(self, pairs: TrainingPairs, **options: Any) -> None:
-        self.pairs = pairs
-        super().__init__(train_dataset=pairs.dataset(), **options)
-
-    def get_batch_sampler(self, dataset: Dataset, batch_size: int, *_: Any, **__: Any) -> KnownPositivesSampler:
-        """Batches without known false negatives."""
-        if len(dataset) != len(self.pairs):
-            msg = f"The trainer asks for batches of {len(dataset)} rows, and there are {len(self.pairs)} pairs."
-            raise ValueError(msg)
-        sampler = KnownPositivesSampler(self.pairs, batch_size, self.args.seed)
-        self.add_callback(_Epochs(sampler))
-        return sampler
-
-
-class _Epochs(TrainerCallback):
-    """Tells the sampler the epoch: where several processes resume within one, the trainer does not reach it."""
-
-    def __init__(self, sampler: KnownPositivesSampler) -> None:
-        self.sampler = sampler
-
-    def on_epoch_begin(
-        self,
-        args: TrainingArguments,  # noqa: ARG002  (the trainer's signature)
-        state: TrainerState,
-        control: TrainerControl,  # noqa: ARG002
-        **_: Any,
-    ) -> None:
-        """Called by the trainer."""
-        self.sampler.set_epoch(int(state.epoch or 0))
-
-
-class _Recorder(TrainerCallback):
-    """Records what the trainer logs in the run's directory."""
-
-    def __init__(self, run: RunDirectory) -> None:
-        self.run = run
-
-    def on_log(
-        self,
-        args: TrainingArguments,  # noqa: ARG002  (the trainer's signature)
-        state: TrainerState,
-        control: TrainerControl,  # noqa: ARG002
-        **kwargs: Any,
-    ) -> None:
-        """Called by the trainer."""
-        logs = kwargs["logs"]
-        if state.is_world_process_zero and "loss" in logs:
-            values = {name: logs[name] for name in ("loss", "grad_norm", "learning_rate") if name in logs}
-            self.run.metrics.log(PHASE, state.global_step, **values)
+DUAL_ENCODER_PHASE, ENCODER = "dual_encoder", "encoder"
 
 
 def train_dual_encoder(workshop: Workshop, sources: Sequence[PairSource], *, resume: bool = False) -> Path:
@@ -106,7 +49,7 @@ def train_dual_encoder(workshop: Workshop, sources: Sequence[PairSource], *, res
     config, run = workshop.recipe.dual_encoder, workshop.run
     assert config is not None
     target = run.path / ENCODER
-    if resume and run.done(PHASE) is not None and target.is_dir():
+    if resume and run.done(DUAL_ENCODER_PHASE) is not None and target.is_dir():
         return target
     pairs = training_pairs(sources, hard_negatives=config.hard_negatives, seed=config.seed)
     encoder = SentenceTransformer(resolve_encoder(workshop.recipe.encoder), model_kwargs={"dtype": torch.float32})
@@ -114,26 +57,28 @@ def train_dual_encoder(workshop: Workshop, sources: Sequence[PairSource], *, res
     encoder.max_seq_length = min(config.max_length, full_length or config.max_length)
     if config.dropout is not None:
         set_dropout(encoder, config.dropout)
-    work = run.path / "checkpoints" / PHASE
-    trainer = _Trainer(
+    work = run.path / "checkpoints" / DUAL_ENCODER_PHASE
+    trainer = PairTrainer(
         pairs,
         model=encoder,
         args=_arguments(config, encoder, pairs, work, show_progress=workshop.show_progress),
         loss=_loss(encoder, config),
-        callbacks=[_Recorder(run)],
+        callbacks=[RunRecorder(run, DUAL_ENCODER_PHASE)],
     )
     trainer.remove_callback(PrinterCallback)
     checkpoint = trainer_checkpoint(work) if resume else None
     first = trainer.is_world_process_zero()
     if first:
-        run.metrics.rewind(PHASE, checkpoint[0] if checkpoint else 0)
+        run.metrics.rewind(DUAL_ENCODER_PHASE, checkpoint[0] if checkpoint else 0)
     trainer.train(resume_from_checkpoint=str(checkpoint[1]) if checkpoint else None)
     if first:
         encoder.max_seq_length = full_length
         with atomic_directory(target) as partial:
             encoder.save_pretrained(str(partial), create_model_card=False)
         losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-        run.mark_done(PHASE, steps=trainer.state.global_step, pairs=len(pairs), loss=losses[-1] if losses else None)
+        run.mark_done(
+            DUAL_ENCODER_PHASE, steps=trainer.state.global_step, pairs=len(pairs), loss=losses[-1] if losses else None
+        )
     trainer.accelerator.wait_for_everyone()
     return target
 

@@ -21,7 +21,7 @@ from rrra_training.candidates.lists import draw_queries, draw_set
 from rrra_training.candidates.sets import CandidateSet
 from rrra_training.judging.detector import Detector
 from rrra_training.negatives.samplers import RRRA
-from rrra_training.phases.adapter.learner import PHASE, AdapterLearner
+from rrra_training.phases.adapter.learner import ADAPTER_PHASE, AdapterLearner
 from rrra_training.phases.adapter.taking_over import detection_at_start
 from rrra_training.phases.adapter.training import train_adapter
 from rrra_training.phases.dropout import set_dropout
@@ -44,7 +44,7 @@ def train_joint(workshop: Workshop, source: str) -> None:
     recipe, run = workshop.recipe, workshop.run
     config = recipe.joint
     assert config is not None
-    if run.done(PHASE) is None:
+    if run.done(ADAPTER_PHASE) is None:
         msg = f"{run.path} has no adapter of phase 2 yet. Run the recipe with --phase 2 first, or without --phase."
         raise ValueError(msg)
     encoder = Encoder(source)
@@ -106,7 +106,7 @@ def _train_round(
             queries = draw_queries(data, config.batch_size, generator)
             lists = draw_negatives(data, queries, config, generator, detector)
             for group in optimiser.param_groups:
-                group["lr"] = group["highest"] * _schedule(step, config)
+                group["lr"] = group["highest"] * _linear_schedule(step, config)
             optimiser.zero_grad()
             values = add_gradients(recipe, encoder, learner, data, queries, lists)
             nn.utils.clip_grad_norm_([*encoder.transformer.parameters(), *learner.parameters()], 1.0)
@@ -144,7 +144,7 @@ def _detector(
         yield detector
 
 
-def _schedule(step: int, config: JointTraining) -> float:
+def _linear_schedule(step: int, config: JointTraining) -> float:
     risen = min((step + 1) / max(config.warmup_ratio * config.steps, 1), 1.0)
     falling = (config.steps - step) / config.steps
     return min(risen, falling)

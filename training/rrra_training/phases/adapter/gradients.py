@@ -1,0 +1,77 @@
+"""Gradients of a batch of phase 2, over all processes."""
+
+import numpy as np
+import torch
+
+from rrra_haystack.model.adapter.observation import Observation, StateTokens
+from rrra_haystack.model.codes.kinds import CodeKind
+from rrra_haystack.model.segments import Segments
+from rrra_training.judging.projecting import project
+from rrra_training.phases.adapter.drawing import DrawnLists
+from rrra_training.phases.adapter.learner import AdapterLearner
+from rrra_training.phases.adapter.losses import AdapterLoss, ListLabels
+from rrra_training.runs.processes import processes, sum_over_processes
+
+
+def add_gradients(learner: AdapterLearner, drawn: DrawnLists, loss: AdapterLoss, kind: CodeKind) -> dict[str, float]:
+    """
+    Add the gradients of this process's share of the lists.
+
+    The gradient is that of the mean over all lists, whatever the number of processes.
+
+    :param learner: The adapter.
+    :param drawn: The lists.
+    :param loss: What they are learned by.
+    :param kind: Kind of token codes that the adapter sees.
+    :returns: Sums of the losses over the share.
+    """
+    data, lists = drawn.data, drawn.lists
+    share = np.asarray(drawn.share, dtype=np.int64)
+    if not len(share):
+        return dict.fromkeys(("loss", "ranking", "outcome", "normalisation"), 0.0)
+    rows, inverse = np.unique(lists.rows[share], return_inverse=True)
+    inverse = inverse.reshape(lists.rows[share].shape)
+    states = project(data.passages.tokens(rows).states, learner.projection, kind)
+    passages = states.split(data.passages.lengths[rows].tolist())
+    queries = data.queries.tokens(lists.queries[share])
+    query_tokens = project(queries.states, learner.projection).split(queries.lengths.tolist())
+    query_states = project(queries.states, None).split(queries.lengths.tolist())
+    total = torch.zeros(())
+    sums: dict[str, float] = {}
+    for at, number in enumerate(share):
+        own = lists.rows[number]
+        tokens = StateTokens(
+            torch.cat([passages[row] for row in inverse[at]]),
+            Segments(data.passages.lengths[own]),
+            is_binary=kind == "1bit",
+        )
+        observation = Observation(
+            query=torch.from_numpy(np.array(data.queries.pooled[lists.queries[number]])),
+            contexts=torch.from_numpy(data.passages.pooled[own]),
+            query_tokens=query_tokens[at],
+            tokens=tokens,
+            query_states=query_states[at],
+        )
+        labels = ListLabels(
+            *(torch.from_numpy(part[number]) for part in (lists.target, lists.known, lists.retrieved))
+        )  # fmt: skip
+        losses = loss.of_list(learner, observation, labels)
+        total = total + losses["loss"]
+        for name, value in losses.items():
+            sums[name] = sums.get(name, 0.0) + float(value.detach())
+    (total / loss.config.batch_size).backward()
+    return sums
+
+
+def share_gradients(learner: AdapterLearner, losses: dict[str, float]) -> None:
+    """Give every process the gradients and losses of all of them."""
+    if processes().num_processes == 1:
+        return
+    gradients = [parameter.grad for parameter in learner.parameters() if parameter.grad is not None]
+    flat = torch.cat([gradient.reshape(-1) for gradient in gradients] + [torch.tensor(list(losses.values()))])
+    sum_over_processes(flat)
+    for gradient, part in zip(
+        gradients, flat.split([gradient.numel() for gradient in gradients] + [len(losses)])[:-1], strict=True
+    ):
+        gradient.copy_(part.reshape(gradient.shape))
+    losses.update(zip(losses, flat[-len(losses) :].tolist(), strict=True))

@@ -1,0 +1,76 @@
+"""The trainer of sentence-transformers over pairs, and what it tells a run."""
+
+from typing import Any
+
+from datasets import Dataset
+from sentence_transformers import SentenceTransformerTrainer
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from rrra_training.phases.dual_encoder.batches import KnownPositivesSampler
+from rrra_training.phases.dual_encoder.pairs import TrainingPairs
+from rrra_training.runs.directory import RunDirectory
+
+
+class PairTrainer(SentenceTransformerTrainer):
+    """
+    The library's trainer over pairs.
+
+    :param pairs: The pairs.
+    :param options: Its other options.
+    """
+
+    def __init__(self, pairs: TrainingPairs, **options: Any) -> None:
+        self.pairs = pairs
+        super().__init__(train_dataset=pairs.dataset(), **options)
+
+    def get_batch_sampler(self, dataset: Dataset, batch_size: int, *_: Any, **__: Any) -> KnownPositivesSampler:
+        """Batches without known false negatives."""
+        if len(dataset) != len(self.pairs):
+            msg = f"The trainer asks for batches of {len(dataset)} rows, and there are {len(self.pairs)} pairs."
+            raise ValueError(msg)
+        sampler = KnownPositivesSampler(self.pairs, batch_size, self.args.seed)
+        self.add_callback(_Epochs(sampler))
+        return sampler
+
+
+class _Epochs(TrainerCallback):
+    """Tells the sampler the epoch: where several processes resume within one, the trainer does not reach it."""
+
+    def __init__(self, sampler: KnownPositivesSampler) -> None:
+        self.sampler = sampler
+
+    def on_epoch_begin(
+        self,
+        args: TrainingArguments,  # noqa: ARG002  (the trainer's signature)
+        state: TrainerState,
+        control: TrainerControl,  # noqa: ARG002
+        **_: Any,
+    ) -> None:
+        """Called by the trainer."""
+        self.sampler.set_epoch(int(state.epoch or 0))
+
+
+class RunRecorder(TrainerCallback):
+    """
+    Records what the trainer logs in the run's directory.
+
+    :param run: The run directory.
+    :param phase: Name of the phase.
+    """
+
+    def __init__(self, run: RunDirectory, phase: str) -> None:
+        self.run = run
+        self.phase = phase
+
+    def on_log(
+        self,
+        args: TrainingArguments,  # noqa: ARG002  (the trainer's signature)
+        state: TrainerState,
+        control: TrainerControl,  # noqa: ARG002
+        **kwargs: Any,
+    ) -> None:
+        """Called by the trainer."""
+        logs = kwargs["logs"]
+        if state.is_world_process_zero and "loss" in logs:
+            values = {name: logs[name] for name in ("loss", "grad_norm", "learning_rate") if name in logs}
+            self.run.metrics.log(self.phase, state.global_step, **values)
