@@ -74,12 +74,8 @@ def _bare_app() -> FastAPI:
     # Web pages of other origins may call if the operator names them, in HAYHOOKS_CORS_ALLOW_ORIGINS.
     if "cors_allow_origins" not in settings.model_fields_set:
         settings.cors_allow_origins = []
-    # Hayhooks deploys what it finds in its folder, and writes and deletes there: it gets an empty one.
-    folder = TemporaryDirectory(prefix="rrra-serve-")
-    settings.pipelines_dir = folder.name
     app = create_app()
-    # The folder is there for as long as the application.
-    app.state.empty_folder = folder
+    app.add_middleware(EmptyFolder)
     # Deploying loads Python that a client sends, undeploying deletes files, drawing sends the pipeline to a public
     # server.
     _remove(app, (deploy_router, undeploy_router, draw_router))
@@ -100,6 +96,21 @@ def _remove(app: FastAPI, routers: Iterable[APIRouter]) -> None:
             asked: Scope = {"type": "http", "method": method, "path": route.path, "root_path": "", "headers": []}
             answering = [one for one in app.router.routes if one.matches(asked)[0] is Match.FULL]
             app.router.routes[:] = [one for one in app.router.routes if one not in answering or isinstance(one, Mount)]
+
+
+class EmptyFolder:
+    """Gives Hayhooks an empty folder while it runs: it deploys what it finds there, and writes and deletes in it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass all on; what a server says of its start and its end comes as one call."""
+        if scope["type"] == "lifespan":
+            with TemporaryDirectory(prefix="rrra-serve-") as settings.pipelines_dir:
+                await self.app(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
 
 
 class BodyLimit:

@@ -417,7 +417,22 @@ def test_the_routes_of_hayhooks_are_its_own() -> None:
         assert web.get("/v1/models").status_code == 200
         assert web.post("/deploy_files", json={}).status_code == 404
         # What it deploys at its start is nothing, and what it may delete is nobody's.
-        assert list(Path(settings.pipelines_dir).iterdir()) == []
+        folder = Path(settings.pipelines_dir)
+        assert list(folder.iterdir()) == []
+    assert not folder.exists()
+
+
+def test_a_server_that_is_ended_leaves_nothing_behind(
+    indexed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with served_process.server(indexed, "rrra", "serve", "pipelines") as (address, process):
+        wait_for(address, process, 120)
+        (folder,) = tmp_path.glob("rrra-serve-*")
+        assert list(folder.iterdir()) == []
+        process.terminate()
+        process.wait(timeout=30)
+        assert not folder.exists()
 
 
 def test_web_pages_of_other_origins_may_not_call(server: str) -> None:
