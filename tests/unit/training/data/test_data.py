@@ -17,7 +17,7 @@ from rrra_training.data import (
     open_dataset,
 )
 
-HERE = Path(__file__).parents[2] / "data"
+HERE = Path(__file__).parents[3] / "data"
 
 
 def msmarco(**files: object) -> MsMarcoDataset:
