@@ -34,6 +34,14 @@ def command(
     condensed: Annotated[
         bool, typer.Option("--condensed", help="Measure over the judged passages alone too.", show_default=False)
     ] = False,
+    ignore_identical: Annotated[
+        bool,
+        typer.Option(
+            "--ignore-identical",
+            help="Leave a passage that is the query itself, word for word, out of its candidates.",
+            show_default=False,
+        ),
+    ] = False,
     cache: Annotated[
         Path | None,
         typer.Option(file_okay=False, help="Keep the encoded corpus here and take it from there the next time."),
@@ -65,7 +73,8 @@ def command(
         evaluations.append(
             evaluate(
                 folder, model=model or DEFAULT_MODEL, split=own_split, systems=systems or DEFAULT_SYSTEMS, codes=code,
-                top_k=top_k, limit=limit, seed=seed, only_judged=condensed, cache=cache, show_progress=True,
+                top_k=top_k, limit=limit, seed=seed, only_judged=condensed,
+                ignore_identical=ignore_identical, cache=cache, show_progress=True,
             )
         )  # fmt: skip
     if json_file is not None:

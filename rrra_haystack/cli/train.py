@@ -28,6 +28,10 @@ def command(
         ),
     ] = None,
     show: Annotated[bool, typer.Option("--show", help="Print the recipe with all defaults, and do no more.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Check the data, print three rows of each split as read, and do no more."),
+    ] = False,
 ) -> None:
     """
     Train a model from a recipe; the run directory then holds it as [bold]model/[/].
@@ -49,6 +53,12 @@ def command(
         return
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("rrra_training").setLevel(logging.INFO)
+    if dry_run:
+        from rrra_training.train import previews  # noqa: PLC0415
+
+        for table in previews(loaded):
+            console.print(table)
+        return
     target = output if output is not None else Path("runs") / loaded.name
     made = train(loaded, target, resume=resume, phase=phase, cache=cache, show_progress=True)
     if not processes().is_main_process:

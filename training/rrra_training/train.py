@@ -1,12 +1,16 @@
 """A recipe carried out: phases, fits on dev, and the model directory that every component loads."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+
+from rich.console import Group
 
 from rrra_haystack.files import atomic_write
 from rrra_haystack.model.encoder import Encoder
-from rrra_training.candidates.splits import check_splits
+from rrra_training.candidates.splits import check_splits, examine_splits
 from rrra_training.data import open_dataset
+from rrra_training.data.preview import preview
 from rrra_training.phases.adapter.learner import ADAPTER_PHASE, AdapterLearner
 from rrra_training.phases.adapter.taking_over import check_start, take_over, taken_over
 from rrra_training.phases.adapter.training import train_adapter
@@ -131,6 +135,21 @@ def _adapter(workshop: Workshop, encoder: Encoder, phase: int | None) -> Adapter
     return train_adapter(workshop, encoder, workshop.sets(encoder, recipe.train))
 
 
+def previews(recipe: Recipe) -> Iterator[Group]:
+    """
+    Look at a recipe's data, and show three rows of each split as they are read.
+
+    :param recipe: The recipe.
+    :raises FileNotFoundError: If a file is missing.
+    :raises ValueError: If data are not understood, or no query of a split has a relevant passage.
+    """
+    train_splits, dev_splits = recipe.rooted_splits
+    check_splits((*train_splits, *dev_splits))
+    for split in (*train_splits, *dev_splits):
+        yield preview(open_dataset(split.data), split.split)
+    examine_splits(train_splits, dev_splits, recipe.seed)
+
+
 def check_inputs(recipe: Recipe, output: Path) -> None:
     """
     See that the data and the model that a recipe names are there and fit, before hours are spent on it.
@@ -138,9 +157,12 @@ def check_inputs(recipe: Recipe, output: Path) -> None:
     :param recipe: The recipe.
     :param output: The run directory; what it has taken over already is not looked at.
     :raises FileNotFoundError: If a file or the model to start with is missing.
-    :raises ValueError: If a split is missing, or the adapter to start with does not fit the encoder.
+    :raises ValueError: If a split is missing or has no query with a relevant passage, or the adapter to start with does
+        not fit the encoder.
     """
-    check_splits(recipe.rooted(split) for split in (*recipe.train, *recipe.dev))
+    train_splits, dev_splits = recipe.rooted_splits
+    check_splits((*train_splits, *dev_splits))
+    examine_splits(train_splits, dev_splits, recipe.seed)
     if RunDirectory(output).done(ADAPTER_PHASE) is None:
         check_start(recipe)
 

@@ -17,6 +17,7 @@ from rrra_training.candidates.sets import CandidateSet
 from rrra_training.candidates.shared_labels import SharedLabels
 from rrra_training.candidates.splits import SplitConfig
 from rrra_training.data import BeirData, BeirDataset
+from rrra_training.data.checks import Labelled, examine
 from rrra_training.judging.examined import false_negatives
 from rrra_training.judging.projecting import projected
 from rrra_training.judging.verdicts import judge, relevance_probabilities
@@ -52,6 +53,7 @@ def audit(
     """
     dataset = BeirDataset(data)
     qrels = dataset.qrels(split)
+    examine(dataset, [Labelled.read(dataset, split, limit=limit, seed=seed)])
     loaded = RRRAModel.load(model)
     config = SplitConfig(data=BeirData(format="beir", path=dataset.folder), split=split, limit=limit)
     prepared = prepare(

@@ -1,11 +1,12 @@
 """Queries that a recipe names."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from rrra_training.candidates.styles import StyleConfig
 from rrra_training.data import DataConfig, open_dataset, paths_of
+from rrra_training.data.checks import Corpus, Labelled, examine, leaks, tell
 from rrra_training.data.rows import known_split
 
 
@@ -43,3 +44,27 @@ def check_splits(splits: Iterable[SplitConfig]) -> None:
         if missing := next((path for path in paths_of(config.data) if not path.exists()), None):
             msg = f"There is no {missing}, which the data '{data.name}' name. Check the path, and data_root before it."
             raise FileNotFoundError(msg)
+
+
+def examine_splits(train: Sequence[SplitConfig], dev: Sequence[SplitConfig], seed: int) -> None:
+    """
+    Tell what is odd in the labels and corpora of splits, and what dev queries share with training queries.
+
+    :param train: Queries to learn from.
+    :param dev: Queries to choose by.
+    :param seed: Seed of the draws of queries.
+    :raises ValueError: If no query of a split has a relevant passage in the corpus.
+    """
+    labels = {
+        id(config): Labelled.read(open_dataset(config.data), config.split, limit=config.limit, seed=seed)
+        for config in (*train, *dev)
+    }
+    corpora: dict[str, Corpus] = {}
+    for config in (*train, *dev):
+        if (key := config.data.model_dump_json()) not in corpora:
+            own = [labels[id(one)] for one in (*train, *dev) if one.data == config.data]
+            corpora[key] = examine(open_dataset(config.data), own)
+    for one in train:
+        for other in dev:
+            read = corpora[one.data.model_dump_json()], corpora[other.data.model_dump_json()]
+            tell(leaks(labels[id(one)], labels[id(other)], *read))

@@ -1,14 +1,43 @@
 """What a reader of figures should know of labels and corpus, counted before anything is encoded."""
 
+import logging
 from array import array
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from hashlib import blake2b
 
 import numpy as np
 
 from rrra_training.data.interface import Passage, Query, RetrievalData
 from rrra_training.data.qrels import Qrels
+
+logger = logging.getLogger(__name__)
+
+
+def examine(data: RetrievalData, splits: Sequence["Labelled"]) -> "Corpus":
+    """
+    Tell what is odd in data, before hours are spent on them.
+
+    :param data: The data.
+    :param splits: Its labels that will be used.
+    :returns: Its corpus, as :func:`leaks` takes it.
+    :raises ValueError: If no query of a split has a relevant passage in the corpus.
+    """
+    corpus = Corpus.read(data.passages(), {passage for labelled in splits for passage in labelled.named})
+    tell([*corpus.remarks(data.name), *(remark for labelled in splits for remark in remarks_on(corpus, labelled))])
+    return corpus
+
+
+def tell(remarks: Iterable[str]) -> None:
+    """Log each remark, once a process: what looks at data more than once need not say it again."""
+    for remark in remarks:
+        _tell_once(remark)
+
+
+@cache
+def _tell_once(remark: str) -> None:
+    logger.warning(remark)
 
 
 @dataclass(frozen=True)
@@ -93,9 +122,9 @@ class Labelled:
     qrels: Qrels
 
     @classmethod
-    def read(cls, data: RetrievalData, split: str) -> "Labelled":
-        """Read a split."""
-        return cls(f"{data.name} {split}", data.queries(split), data.qrels(split))
+    def read(cls, data: RetrievalData, split: str, *, limit: int | None = None, seed: int = 0) -> "Labelled":
+        """Read a split, or as many of its queries as are drawn with a seed."""
+        return cls(f"{data.name} {split}", data.queries(split, limit=limit, seed=seed), data.qrels(split))
 
     @property
     def named(self) -> set[str]:

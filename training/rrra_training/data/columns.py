@@ -1,7 +1,7 @@
 """Rows of a query, positives and negatives, under the names that the trainers of retrievers give them."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -144,18 +144,30 @@ class ColumnsDataset:
         :raises ValueError: If the split does not exist, there are too many malformed rows, or columns that are not
             understood.
         """
-        known_split(self.name, split, self._sources)
-        source = self._sources[split]
-        is_file = isinstance(source, str | Path)
-        path = Path(source) if is_file else Path(f"<{self.name}/{split}>")
-        rows: Iterable[tuple[int, dict[str, Any]]] = (
-            records(path, self.malformed) if is_file else enumerate(source, start=1)
-        )
-        for number, row in rows:
+        path = self._path(split)
+        for number, row in self.rows(split):
             try:
                 yield _example(row, columns_of(tuple(row), path))
             except RowError as error:
                 self.malformed.report(path, number, str(error))
+
+    def rows(self, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
+        """
+        The rows of a split as the file has them, with their numbers.
+
+        :param split: A name from :meth:`splits`.
+        :raises ValueError: If the split does not exist or there are too many malformed rows.
+        """
+        known_split(self.name, split, self._sources)
+        source = self._sources[split]
+        if isinstance(source, str | Path):
+            yield from records(self._path(split), self.malformed)
+        else:
+            yield from enumerate(source, start=1)
+
+    def _path(self, split: str) -> Path:
+        source = self._sources.get(split)
+        return Path(source) if isinstance(source, str | Path) else Path(f"<{self.name}/{split}>")
 
 
 @lru_cache

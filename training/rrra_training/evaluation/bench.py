@@ -84,6 +84,7 @@ class Bench:
         for query in self._progress(stage.queries, f"Retrieving: {name}"):
             (base, rows), elapsed = _timed(partial(stage.retrieve, query))
             self._note(retrieval, elapsed)
+            base, rows = self._collection.candidates_of(query.query, base, rows)
             self._keep(name, query.query, rows, base)
         by_name = {form.name: form for form in forms}
         for reranker in rerankers:
@@ -120,7 +121,7 @@ class Bench:
         sampled = self._sample() if has_probabilities else set()
         for number, query in enumerate(self._progress(stage.queries, f"Reranking: {reranker.name}")):
             prepared = reranker.prepare(query)
-            base, rows = stage.retrieve(query)
+            base, rows = self._collection.candidates_of(query.query, *stage.retrieve(query))
             ranked, elapsed = _timed(partial(reranker.rank, prepared, rows, base))
             self._note(time_key(reranker.name), elapsed)
             self._keep(reranker.name, query.query, rows, ranked.scores)
@@ -135,9 +136,10 @@ class Bench:
         self.stages["hybrid"] = ["retrieve", "bm25 candidates", "hybrid"]
         for query in self._progress(stage.queries, "Reranking: hybrid"):
             prepared = reranker.prepare(query)
-            _, rows = stage.retrieve(query)
-            (_, found), elapsed = _timed(partial(lexical.retrieve, query.query.text))
+            _, rows = self._collection.candidates_of(query.query, *stage.retrieve(query))
+            (scores, found), elapsed = _timed(partial(lexical.retrieve, query.query.text))
             self._note("bm25 candidates", elapsed)
+            _, found = self._collection.candidates_of(query.query, scores, found)
             union = np.concatenate([rows, np.setdiff1d(found, rows)])
             ranked, elapsed = _timed(partial(reranker.rank, prepared, union, np.zeros(len(union))))
             self._note("hybrid", elapsed)
@@ -150,6 +152,7 @@ class Bench:
         for query in self._progress(self._collection.queries, "BM25"):
             (scores, rows), elapsed = _timed(partial(stage.retrieve, query.text))
             self._note("bm25", elapsed)
+            scores, rows = self._collection.candidates_of(query, scores, rows)
             self._keep("bm25", query, rows, scores)
 
     @cached_property

@@ -4,7 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from rrra_training.data import Passage, Query
+from rrra_training.data.checks import digest_of
 
 
 @dataclass(frozen=True)
@@ -16,12 +19,14 @@ class Collection:
     :param passages: The corpus.
     :param queries: The queries.
     :param judged: Their judgments: query id -> passage id -> grade; above 0 is relevant.
+    :param ignore_identical: Whether a passage that is the query itself is left out of the query's candidates.
     """
 
     name: str
     passages: Sequence[Passage]
     queries: Sequence[Query]
     judged: Mapping[str, Mapping[str, int]]
+    ignore_identical: bool = False
 
     @cached_property
     def ids(self) -> list[str]:
@@ -32,3 +37,29 @@ class Collection:
     def texts(self) -> list[str]:
         """What retrieval and reranking read of the passages."""
         return [passage.title_and_text for passage in self.passages]
+
+    @cached_property
+    def _identical(self) -> dict[str, list[int]]:
+        """Rows of the passages that are a query word for word, by query id."""
+        queries: dict[int, list[str]] = {}
+        for query in self.queries:
+            queries.setdefault(digest_of(query.text), []).append(query.id)
+        found: dict[str, list[int]] = {}
+        for row, passage in enumerate(self.passages):
+            for digest in {digest_of(passage.text), digest_of(passage.title_and_text)}:
+                for identifier in queries.get(digest, ()):
+                    found.setdefault(identifier, []).append(row)
+        return found
+
+    def candidates_of(self, query: Query, scores: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """
+        What was found for a query, without the query itself if that is to be ignored.
+
+        :param query: The query.
+        :param scores: Scores of what was found, shape ``[n]``.
+        :param rows: Rows of it, shape ``[n]``.
+        """
+        if not self.ignore_identical or not (own := self._identical.get(query.id)):
+            return scores, rows
+        others = ~np.isin(rows, own)
+        return scores[others], rows[others]

@@ -69,6 +69,7 @@ def evaluate(
     limit: int | None = None,
     seed: int = 0,
     only_judged: bool = False,
+    ignore_identical: bool = False,
     cache: Path | None = None,
     show_progress: bool = False,
 ) -> Evaluation:
@@ -89,10 +90,12 @@ def evaluate(
     :param limit: Draw this many queries.
     :param seed: Seed of the draw, the bootstrap and the randomisation test.
     :param only_judged: Measure condensed lists too: the runs without what nobody judged.
+    :param ignore_identical: Leave a passage that is the query itself, word for word, out of the query's candidates, as
+        where questions are searched among questions.
     :param cache: Where encoded corpora are kept, those of a training included; nothing is kept if `None`.
     :param show_progress: Show progress and the time left.
-    :raises ValueError: If a split, a system or a kind of codes is unknown, the split has no queries, or condensed lists
-        are asked for where nothing is judged irrelevant.
+    :raises ValueError: If a split, a system or a kind of codes is unknown, the split has no queries, none of them has a
+        relevant passage in the corpus, or condensed lists are asked for where nothing is judged irrelevant.
     """
     check_systems(systems, codes or ())
     if unknown := [kind for kind in codes or () if kind not in KINDS]:
@@ -105,7 +108,7 @@ def evaluate(
     if only_judged:
         check_condensable(dataset, split, judged)
     loaded = model if isinstance(model, RRRAModel) else RRRAModel.load(model)
-    collection = Collection(dataset.name, list(dataset.passages()), queries, judged)
+    collection = Collection(dataset.name, list(dataset.passages()), queries, judged, ignore_identical)
     forms = _forms(loaded, systems, codes)
     with tempfile.TemporaryDirectory(prefix="rrra-evaluate-") as scratch:
         bench = Bench(

@@ -4,29 +4,30 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rrra_training.data import BeirDataset
+from rrra_training.data.checks import Labelled, examine
 from rrra_training.data.rows import known_split
 from rrra_training.measures.ranking import has_judged_irrelevant
 
 
 def check_split(data: str | Path, split: str, *, only_judged: bool = False) -> BeirDataset:
     """
-    See that a split can be measured.
+    See that a split can be measured, and tell what is odd in its labels and its corpus.
 
     :param data: A folder in the BEIR layout.
     :param split: Which queries.
     :param only_judged: Whether condensed lists are to be measured.
-    :raises ValueError: If there is no such folder or split, it has no queries, or condensed lists are asked for where
-        nothing is judged irrelevant.
+    :raises ValueError: If there is no such folder or split, it has no queries, none of them has a relevant passage in
+        the corpus, or condensed lists are asked for where nothing is judged irrelevant.
     """
     dataset = BeirDataset(data)
     known_split(str(dataset.folder), split, dataset.splits())
-    queries = dataset.queries(split)
-    if not queries:
+    labelled = Labelled.read(dataset, split)
+    if not labelled.queries:
         msg = f"The split '{split}' of {dataset.folder} has no queries."
         raise ValueError(msg)
     if only_judged:
-        qrels = dataset.qrels(split)
-        check_condensable(dataset, split, {query.id: qrels[query.id] for query in queries})
+        check_condensable(dataset, split, {query.id: labelled.qrels[query.id] for query in labelled.queries})
+    examine(dataset, [labelled])
     return dataset
 
 

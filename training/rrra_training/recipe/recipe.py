@@ -73,6 +73,11 @@ class Recipe(BaseModel):
         """A split whose relative paths begin at `data_root`."""
         return rooted(split, self.data_root)
 
+    @property
+    def rooted_splits(self) -> tuple[list[SplitConfig], list[SplitConfig]]:
+        """Training and dev splits whose relative paths begin at `data_root`."""
+        return [self.rooted(split) for split in self.train], [self.rooted(split) for split in self.dev]
+
     def to_yaml(self) -> str:
         """The recipe with every default spelt out."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

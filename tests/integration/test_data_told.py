@@ -1,0 +1,115 @@
+"""Labels and corpora with flaws: told by every command before anything is encoded, or refused there."""
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+from rrra_training.data import checks
+from rrra_training.evaluation.evaluate import evaluate
+from rrra_training.evaluation.splits import check_split
+from typer.testing import CliRunner
+
+from rrra_haystack.cli import app
+from rrra_haystack.model.encoder import Encoder
+
+PASSAGES = {
+    "p1": "What makes dough rise?",
+    "p2": "Why does dough rise?",
+    "p3": "How is green tea steeped?",
+    "p4": "Which moon is the largest?",
+    "p5": "Which moon is the largest?",
+}
+# Questions are searched among questions, and each is there itself.
+QUERIES = {"p1": ("What makes dough rise?", "p2"), "p3": ("How is green tea steeped?", "p5")}
+
+
+@pytest.fixture(autouse=True)
+def nothing_told_yet() -> None:
+    checks._tell_once.cache_clear()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    data = tmp_path / "questions"
+    (data / "qrels").mkdir(parents=True)
+    rows = [{"_id": key, "title": "", "text": text} for key, text in PASSAGES.items()]
+    (data / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    asked = [{"_id": key, "text": text} for key, (text, _) in QUERIES.items()]
+    (data / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked))
+    labels = "".join(f"{key}\t{right}\t1\n" for key, (_, right) in QUERIES.items())
+    for split in ("train", "dev", "test"):
+        (data / "qrels" / f"{split}.tsv").write_text(labels)
+    return data
+
+
+@pytest.fixture
+def no_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        pytest.fail("something was encoded")
+
+    monkeypatch.setattr(Encoder, "encode", refuse)
+
+
+def recipe(folder: Path) -> str:
+    path = folder.parent / "recipe.yaml"
+    split = f"{{data: {{format: beir, path: {folder}}}, split: %s}}"
+    path.write_text(f"name: tiny\ntrain: [{split % 'train'}]\ndev: [{split % 'dev'}]\n")
+    return str(path)
+
+
+def test_a_query_that_is_a_passage_can_be_left_out_of_its_own_list(folder: Path) -> None:
+    systems = ["bm25", "untrained", "match", "hybrid"]
+    found = evaluate(folder, model="all-MiniLM-L6-v2", systems=systems)
+    assert found.figures["systems"]["encoder"]["R@1"] == 0
+    left_out = evaluate(folder, model="all-MiniLM-L6-v2", systems=systems, ignore_identical=True)
+    for name, run in left_out.runs.items():
+        assert "p1" not in run["p1"], name
+        assert "p3" not in run["p3"], name
+    assert left_out.figures["systems"]["encoder"]["R@1"] == 0.5
+
+
+def test_what_is_odd_is_told_once(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(2):
+        check_split(folder, "test")
+    assert [record.message for record in caplog.records] == [
+        "questions: 1 of 5 passages have the text of another one.",
+        "questions test: 2 queries are themselves passages of the corpus, word for word.",
+    ]
+
+
+@pytest.mark.usefixtures("no_encoding")
+@pytest.mark.parametrize("command", ["evaluate", "audit", "train", "train --dry-run"])
+def test_labels_that_fit_no_passage_are_refused_before_anything_is_encoded(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "dev", "test"):
+        (folder / "qrels" / f"{split}.tsv").write_text("p1\tdoc-2\t1\np3\tdoc-5\t1\n")
+    name, *options = command.split()
+    target = recipe(folder) if name == "train" else str(folder)
+    result = CliRunner().invoke(app, [name, target, *options])
+    assert isinstance(result.exception, ValueError)
+    assert "has a relevant passage in the corpus" in str(result.exception)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_dry_run_shows_rows_and_tells_leaks(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        result = CliRunner().invoke(app, ["train", recipe(folder), "--dry-run"], catch_exceptions=False)
+    assert "What makes dough rise?" in result.output
+    assert "Why does dough rise?" in result.output
+    told = [record.message for record in caplog.records]
+    assert any("2 of 2 queries are asked in questions train too" in one for one in told)
+    assert any("2 of 2 queries have a relevant passage that is one in questions train too" in one for one in told)
+
+
+def test_a_dry_run_says_how_columns_were_understood(tmp_path: Path) -> None:
+    (tmp_path / "pairs.csv").write_text("id,answer,question,context\n1,wool,what is warm,Wool is warm.\n")
+    (tmp_path / "r.yaml").write_text(
+        "name: tiny\ndata_root: " + str(tmp_path) + "\n"
+        "train: [{data: {format: columns, splits: {train: pairs.csv}, name: a}}]\n"
+        "dev: [{data: {format: columns, splits: {dev: pairs.csv}, name: b}, split: dev}]\n"
+    )
+    result = CliRunner().invoke(app, ["train", str(tmp_path / "r.yaml"), "--dry-run"], catch_exceptions=False)
+    assert "query: question; positives: context; answers: answer; not read: id" in result.output
