@@ -1,18 +1,25 @@
 """
 How fast documents are embedded and candidates reranked on this machine.
 
-``python -m rrra_training.studies.speed --data DIR`` embeds the first passages of a corpus with `RRRADocumentEmbedder`,
-codes included, and with `SentenceTransformersDocumentEmbedder` in its defaults, in turns; then it reranks 100
-candidates of 200 tokens for a query of 12.
+``python -m rrra_training.studies.speed`` times the kernel that compares token codes against a product of floats, and
+reranks 100 candidates of 200 tokens, alone and beside a process that keeps a core busy. With ``--data DIR`` it first
+embeds passages of a corpus with `RRRADocumentEmbedder`, codes included, and with `SentenceTransformersDocumentEmbedder`
+in its defaults, in turns.
 """
 
 import json
+import os
+import platform
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
+import numkong
 import numpy as np
 import pybase64
 import torch
@@ -21,10 +28,18 @@ from haystack import Document
 from haystack_integrations.components.embedders.sentence_transformers import SentenceTransformersDocumentEmbedder
 
 from haystack_integrations.components.embedders.rrra import RRRADocumentEmbedder
+from haystack_integrations.components.rankers.rrra import RRRAAdapterRanker
+from rrra_haystack.documents.metadata import CODES_KEY
+from rrra_haystack.model.codes.kernel import KERNEL, float32_product
+from rrra_haystack.model.codes.kinds import CodeKind
 from rrra_haystack.model.encodings import QueryEncoding
 from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_haystack.pretrained import MINILM, resolve_encoder
 from rrra_training.data import BeirDataset
+
+_CANDIDATES = 100
+_TOKENS = 200
+_QUESTION = "In what year did the old king first cross the wide river?"
 
 
 def embedding_speed(data: Path, *, passages: int, rounds: int) -> dict[str, float]:
@@ -53,36 +68,112 @@ def embedding_speed(data: Path, *, passages: int, rounds: int) -> dict[str, floa
     return {name: float(np.median(values)) for name, values in speeds.items()}
 
 
-def reranking_time(kind: Any, *, token_dim: int, candidates: int = 100, tokens: int = 200) -> dict[str, float]:
+def kernel_speed(token_dim: int, *, rows: int = 15_000, vectors: int = 12) -> dict[str, float]:
     """
-    Milliseconds to judge a candidate list from its codes as text, decoding included, with random codes.
+    Milliseconds of the product of int8 matrices by the kernel in use, and by floats, to which the rows are converted.
+
+    :param token_dim: Dimensions of a token state.
+    :param rows: Tokens of the candidates.
+    :param vectors: Tokens of the query.
+    """
+    torch.manual_seed(0)
+    values = torch.randint(-127, 128, (rows, token_dim), dtype=torch.int8)
+    query = torch.randint(-127, 128, (vectors, token_dim), dtype=torch.int8)
+    kernel = float(np.median(_times(lambda: KERNEL.product(values, query))))
+    floats = float(np.median(_times(lambda: float32_product(values, query))))
+    return {"kernel": kernel, "float32": floats, "ratio": floats / kernel}
+
+
+def untrained_time(kind: CodeKind, *, token_dim: int) -> dict[str, float]:
+    """
+    Milliseconds to judge a candidate list without a trained adapter, from random codes as text, decoding included.
 
     :param kind: Kind of the codes.
     :param token_dim: Dimensions of a token state.
-    :param candidates: Length of the list.
-    :param tokens: Tokens of each candidate.
     """
     model = RRRAModel.shared(MINILM)
-    torch.manual_seed(0)
-    generator = np.random.default_rng(0)
     if token_dim != model.config.adapter.token_dim:
         adapter = model.config.adapter.model_copy(update={"token_dim": token_dim})
         model = RRRAModel(model.encoder, model.config.model_copy(update={"adapter": adapter}))
-    records = model.codec(kind).pack(
-        torch.randn(candidates, model.encoder.dimension),
-        torch.randn(candidates * tokens, token_dim),
-        torch.full((candidates,), tokens),
-        [_drawn_words(generator, tokens * 2 // 3) for _ in range(candidates)],
-    )
-    codes = [pybase64.b64encode_as_string(record) for record in records]
+    codes = _drawn_codes(model, kind)
     query = QueryEncoding(
         embedding=torch.randn(model.encoder.dimension),
         states=torch.randn(12, token_dim),
         hidden=torch.randn(12, model.encoder.hidden_size),
-        words=_drawn_words(generator, 10),
+        words=_drawn_words(np.random.default_rng(1), 10),
     )
-    times = _times(lambda: model.score(query, codes))
-    return {"p50": float(np.percentile(times, 50)), "p95": float(np.percentile(times, 95)), "bytes": len(codes[0])}
+    return _percentiles(lambda: model.score(query, codes)) | {"bytes": len(codes[0])}
+
+
+def ranker_time(kind: CodeKind) -> dict[str, dict[str, float]]:
+    """
+    Milliseconds of the bundled adapter: its scorer alone, from codes as text, and the whole run of the ranker.
+
+    :param kind: Kind of the codes.
+    """
+    ranker = RRRAAdapterRanker()
+    ranker.warm_up()
+    model = RRRAModel.shared()
+    codes = _drawn_codes(model, kind)
+    documents = [
+        Document(id=str(number), content="word " * _TOKENS, meta={CODES_KEY: code}, score=0.5)
+        for number, code in enumerate(codes)
+    ]
+    query = model.encode_query(_QUESTION)
+
+    def run() -> None:
+        ranker.run(query=_QUESTION, documents=documents)
+
+    found = {"scorer": _percentiles(lambda: model.score(query, codes)), "run": _percentiles(run)}
+    with _busy_process():
+        return found | {"run beside a busy process": _percentiles(run)}
+
+
+@contextmanager
+def _busy_process() -> Iterator[None]:
+    """Beside a process that keeps one core busy."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def processor() -> dict[str, Any]:
+    """What the libraries find in the processor, and the kernel that is chosen."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next(line.split(": ")[1] for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    return {
+        "name": name,
+        "features": [feature for feature, there in numkong.get_capabilities().items() if there],
+        "kernel": f"{KERNEL.name}: {KERNEL.reason}",
+        "torch": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "not set"),
+    }
+
+
+def _drawn_codes(model: RRRAModel, kind: CodeKind) -> list[str]:
+    """Codes of random token states, as base64 text."""
+    generator = np.random.default_rng(0)
+    torch.manual_seed(0)
+    codec = model.codec(kind)
+    records = codec.pack(
+        torch.randn(_CANDIDATES, codec.pooled_dim),
+        torch.randn(_CANDIDATES * _TOKENS, codec.token_dim),
+        torch.full((_CANDIDATES,), _TOKENS),
+        [_drawn_words(generator, _TOKENS * 2 // 3) for _ in range(_CANDIDATES)],
+    )
+    return [pybase64.b64encode_as_string(record) for record in records]
+
+
+def _percentiles(call: Callable[[], Any]) -> dict[str, float]:
+    times = _times(call)
+    return {"p50": float(np.percentile(times, 50)), "p95": float(np.percentile(times, 95))}
 
 
 def _drawn_words(generator: np.random.Generator, count: int) -> np.ndarray:
@@ -101,23 +192,25 @@ def _times(call: Callable[[], Any], warm_up: int = 20, repeats: int = 200) -> li
 
 
 def main(
-    data: Annotated[Path, typer.Option(exists=True, file_okay=False, help="A folder in the BEIR layout.")],
+    data: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="A folder in the BEIR layout, to embed from.")
+    ] = None,
     passages: Annotated[int, typer.Option(min=64, help="Passages embedded in each round.")] = 1000,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds.")] = 3,
 ) -> None:
-    """Measure how fast documents are embedded and candidates reranked on this machine."""
-    speeds = embedding_speed(data, passages=passages, rounds=rounds)
-    ours, theirs = speeds.values()
-    result = {
-        "threads": torch.get_num_threads(),
-        "texts_per_second": speeds,
-        "ratio": ours / theirs,
-        "rerank_ms": {
-            f"{kind}, {dim} dimensions": reranking_time(kind, token_dim=dim)
-            for kind in ("1bit", "int8")
-            for dim in (384, 128)
-        },
+    """Measure how fast candidates are reranked on this machine, and documents embedded."""
+    result: dict[str, Any] = {"processor": processor()}
+    if data is not None:
+        speeds = embedding_speed(data, passages=passages, rounds=rounds)
+        ours, theirs = speeds.values()
+        result |= {"texts_per_second": speeds, "ratio": ours / theirs}
+    result["kernel_ms"] = {f"{dim} dimensions": kernel_speed(dim) for dim in (128, 384)}
+    result["untrained_ms"] = {
+        f"{kind}, {dim} dimensions": untrained_time(kind, token_dim=dim)
+        for kind in get_args(CodeKind)
+        for dim in (384, 128)
     }
+    result["bundled_ms"] = {kind: ranker_time(kind) for kind in get_args(CodeKind)}
     typer.echo(json.dumps(result, indent=2))
 
 
