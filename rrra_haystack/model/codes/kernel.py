@@ -23,6 +23,8 @@ _INSTRUCTIONS = {
 }
 # NumKong's kernels take the packed side by fours: 10 query tokens took a third longer than 12.
 _COLUMNS = 4
+# From this many multiplications on, some 0.2 ms of them, a second thread is worth waking up.
+_WORTH_THREADS = 1 << 24
 # float32 holds every integer up to 2^24, which is more than 1,024 products of 127 and 128 make.
 _EXACT_DIMENSIONS = 1024
 
@@ -44,10 +46,12 @@ class Kernel:
 
 
 def numkong_product(rows: Tensor, query: Tensor) -> Tensor:
-    """``rows @ query.T`` through NumKong."""
+    """``rows @ query.T`` through NumKong, on as many threads as PyTorch uses where that helps."""
     count = len(query)
     padded = torch.nn.functional.pad(query, (0, 0, 0, -count % _COLUMNS))
-    products = numkong.dots_packed(rows.numpy(), numkong.dots_pack(padded.numpy()))
+    threads = torch.get_num_threads() if rows.numel() * len(padded) >= _WORTH_THREADS else 1
+    packed = numkong.dots_pack(padded.numpy())
+    products = numkong.dots_packed(rows.numpy(), packed, threads=threads)  # type: ignore[call-arg]  # its stub lacks it
     return torch.from_numpy(np.asarray(products))[:, :count]
 
 

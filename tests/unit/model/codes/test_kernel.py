@@ -66,6 +66,20 @@ def test_older_processors_compute_the_same(without: tuple[str, ...]) -> None:
     assert np.array_equal(found.numpy(), exact(rows, query))
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_threads_share_the_rows(threads: int) -> None:
+    generator = np.random.default_rng(0)
+    rows = torch.from_numpy(generator.integers(-128, 128, size=(14_567, 136), dtype=np.int8))
+    query = torch.from_numpy(generator.integers(-127, 128, size=(11, 136), dtype=np.int8))
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        found = KERNEL.product(rows, query)
+    finally:
+        torch.set_num_threads(before)
+    assert np.array_equal(found.numpy(), exact(rows, query))
+
+
 def test_the_kernel_names_what_it_uses_and_why() -> None:
     assert fastest_kernel({"haswell": True, "icelake": True}).name == "NumKong int8 (icelake)"
     assert "AVX-512 VNNI" in fastest_kernel({"haswell": True, "icelake": True}).reason
