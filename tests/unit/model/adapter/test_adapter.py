@@ -6,7 +6,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from rrra_training.phases.adapter.losses import linear_normalisation_loss
 from torch import nn
 from torch.nn.functional import normalize
 
@@ -153,20 +152,6 @@ def test_is_silent_until_a_head_speaks() -> None:
         adapter.score_head.bias.fill_(0.1)
     assert not adapter.is_silent
     assert not build(observed_context=False).is_silent
-
-
-@pytest.mark.parametrize(
-    ("corrected", "loss"),
-    [
-        ([[1.0, 0.0]], 0.0),  # the query itself
-        ([[0.5, 0.5]], 0.0),  # half way
-        ([[0.0, 2.0]], 1.0),  # beyond the context: alpha is clipped at 0
-        ([[1.0, 1.0]], 0.5),  # beside the segment
-    ],
-)
-def test_linear_normalisation_on_hand_computed_numbers(corrected: list, loss: float) -> None:
-    query, context = torch.tensor([1.0, 0.0]), torch.tensor([[0.0, 1.0]])
-    assert linear_normalisation_loss(torch.tensor(corrected), query, context) == pytest.approx(loss, abs=1e-6)
 
 
 PARTS = [
@@ -332,26 +317,6 @@ def test_parts_that_are_off_have_no_parameters() -> None:
     assert tokens == heads | {"token_relation", "token_weight", "scan"}
     with pytest.raises(ValidationError, match="probes read the token states"):
         build(observed_context=False, probes=2)
-
-
-@given(seed=st.integers(0, 1000))
-@settings(max_examples=25, deadline=None)
-def test_linear_normalisation_is_the_least_distance_along_the_segment(seed: int) -> None:
-    torch.manual_seed(seed)
-    corrected, query, context = torch.randn(3, 4), torch.randn(3, 4), torch.randn(3, 4)
-    alpha = torch.linspace(0, 1, 2001)[:, None, None]
-    nearest = (corrected - (alpha * query + (1 - alpha) * context)).square().sum(-1).amin(dim=0)
-    found = linear_normalisation_loss(corrected, query, context).item()
-    assert found == pytest.approx(nearest.mean().item(), abs=1e-4)
-
-
-def test_linear_normalisation_where_query_and_context_coincide() -> None:
-    point = torch.tensor([[1.0, 0.0]])
-    corrected = torch.tensor([[1.0, 2.0]], requires_grad=True)
-    loss = linear_normalisation_loss(corrected, point[0], point)
-    loss.backward()
-    assert loss.item() == pytest.approx(4)
-    assert corrected.grad.tolist() == [[0, 4]]
 
 
 def test_the_scan_finds_one_telling_token_whatever_the_length() -> None:

@@ -12,7 +12,6 @@ from rrra_haystack.model.adapter.relations import places
 from rrra_haystack.model.codes.codec import TokenCodec
 from rrra_haystack.model.codes.parts import join_record, split_record
 from rrra_haystack.model.codes.record import InvalidCodesError, kind_of
-from rrra_haystack.model.fingerprint import fingerprint
 from rrra_haystack.model.words import word_codes
 
 KINDS = ("int8", "1bit")
@@ -202,12 +201,6 @@ def test_kind_is_read_from_the_record() -> None:
     assert kind_of(make("1bit", 8)[3][0]) == "1bit"
     assert kind_of("nonsense") is None
     assert kind_of("") is None
-
-
-def test_fingerprint_depends_on_each_part_and_its_bounds() -> None:
-    assert fingerprint("ab", "c") == fingerprint("ab", b"c")
-    assert fingerprint("ab", "c") != fingerprint("a", "bc")
-    assert 0 <= fingerprint("x") < 2**32
 
 
 lengths_of_documents = st.lists(st.integers(0, 20), min_size=1, max_size=8)

@@ -3,27 +3,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from rrra_training.candidates.mining import MiningConfig, mine, mine_cached
 from rrra_training.corpora import building
 from rrra_training.corpora.building import build_store
 from rrra_training.corpora.fingerprint import encoder_fingerprint
 from rrra_training.corpora.store import StateStore
 from texts import TEXTS
 
-from rrra_haystack import RRRAModel
 from rrra_haystack.model.encoder import Encoder
 
 PAIRS = [(f"t{number}", text) for number, text in enumerate(TEXTS)]
-
-
-@pytest.fixture(scope="module")
-def encoder(model: RRRAModel) -> Encoder:
-    return model.encoder
-
-
-@pytest.fixture(scope="module")
-def kept(encoder: Encoder, tmp_path_factory: pytest.TempPathFactory) -> StateStore:
-    return build_store(tmp_path_factory.mktemp("store") / "texts", iter(PAIRS), encoder, task="document")
 
 
 def test_it_keeps_what_the_encoder_says(kept: StateStore, encoder: Encoder) -> None:
@@ -141,27 +129,3 @@ def test_a_store_that_is_being_rewritten_is_not_taken(tmp_path: Path, encoder: E
 def test_missing_stores_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no store of token states"):
         StateStore(tmp_path)
-
-
-@pytest.mark.parametrize("options", [{}, {"shard_size": 3}, {"index": "hnsw"}, {"index": "ivf", "nprobe": 64}])
-def test_mining_finds_the_nearest(kept: StateStore, options: dict) -> None:
-    mined = mine(kept, kept, MiningConfig(top_k=5, **options))
-    exact = kept.pooled @ kept.pooled.T
-    order = np.argsort(-exact, axis=1, kind="stable")[:, :5]
-    assert mined.scores == pytest.approx(np.take_along_axis(exact, order, axis=1), abs=1e-5)
-    assert (mined.rows[:, 0] == np.arange(len(kept))).all()
-
-
-def test_mining_more_than_there_are(kept: StateStore) -> None:
-    assert mine(kept, kept, MiningConfig(top_k=10_000)).rows.shape == (len(kept), len(kept))
-
-
-def test_mined_candidates_are_kept_by_weights_and_settings(kept: StateStore, tmp_path: Path) -> None:
-    first = mine_cached(kept, kept, MiningConfig(top_k=5), tmp_path)
-    (folder,) = tmp_path.iterdir()
-    made = folder.stat().st_mtime_ns
-    again = mine_cached(kept, kept, MiningConfig(top_k=5), tmp_path)
-    assert folder.stat().st_mtime_ns == made
-    assert np.array_equal(first.rows, again.rows)
-    mine_cached(kept, kept, MiningConfig(top_k=6), tmp_path)
-    assert len(list(tmp_path.iterdir())) == 2
