@@ -31,6 +31,9 @@ class Server:
         # Which requests they meet: those whose method and path hold this.
         self.where = ""
         self.requests: list[str] = []
+        # Bytes of the largest body; more than `most` are refused, as a real server does.
+        self.largest = 0
+        self.most = 32 * 2**20
         self.client = QdrantClient(":memory:")
         self.lock = threading.Lock()
 
@@ -65,6 +68,11 @@ def _app(server: Server) -> FastAPI:  # noqa: C901  (one function a route)
     @app.middleware("http")
     async def faults(request: Request, call_next: Any) -> Any:
         server.requests.append(f"{request.method} {request.url.path}")
+        size = int(request.headers.get("content-length", 0))
+        server.largest = max(server.largest, size)
+        if size > server.most:
+            told = f"Payload error: JSON payload ({size} bytes) is larger than allowed (limit: {server.most} bytes)."
+            return JSONResponse({"status": {"error": told}}, status_code=400)
         if server.key is not None and request.headers.get("api-key") != server.key:
             return JSONResponse({"status": {"error": "Must provide an API key"}}, status_code=401)
         if server.faults and request.url.path != "/" and server.where in server.requests[-1]:

@@ -14,6 +14,7 @@ from qdrant_client import models
 from rrra_haystack.documents.metadata import CODES_KEY
 from rrra_haystack.qdrant.clients import checked_client, place_of
 from rrra_haystack.qdrant.patience import patiently
+from rrra_haystack.qdrant.requests import bounded, document_bytes, json_bytes
 
 Result = TypeVar("Result")
 
@@ -68,7 +69,8 @@ class QdrantAccess:
             )
             for one, code in zip(documents, codes, strict=True)
         ]
-        self._try(lambda: self._client.batch_update_points(self._index, operations, wait=True))
+        for some in bounded(operations, lambda one: json_bytes(one.model_dump())):
+            self._try(partial(self._client.batch_update_points, self._index, some, wait=True))
 
 
 def _document(record: models.Record) -> Document:
@@ -119,7 +121,8 @@ class AnyStoreAccess:
     def write(self, documents: Sequence[Document], codes: Sequence[str]) -> None:
         """Give documents their codes."""
         coded = [replace(one, meta={**one.meta, CODES_KEY: code}) for one, code in zip(documents, codes, strict=True)]
-        self._store.write_documents(coded, policy=DuplicatePolicy.OVERWRITE)
+        for some in bounded(coded, document_bytes):
+            self._store.write_documents(some, policy=DuplicatePolicy.OVERWRITE)
 
 
 def _is_same(one: Document, other: Document | None) -> bool:

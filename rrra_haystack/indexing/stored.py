@@ -11,6 +11,7 @@ from qdrant_client import models
 from rrra_haystack.indexing.units import Unit, is_part
 from rrra_haystack.qdrant.clients import is_embedded, open_client, place_of
 from rrra_haystack.qdrant.patience import patiently
+from rrra_haystack.qdrant.requests import bounded, document_bytes, json_bytes
 
 Result = TypeVar("Result")
 _SOURCE, _PART = "meta.source", "meta.part"
@@ -52,15 +53,16 @@ class StoredUnits:
 
     def delete(self, keys: Sequence[str]) -> None:
         """Delete the passages of units."""
-        self._try(partial(self._delete, keys))
+        for some in bounded(keys, json_bytes):
+            self._try(partial(self._delete, some))
 
     def replace(self, keys: Sequence[str], documents: list[Document]) -> None:
         """Write passages, in the place of what some units gave before."""
 
         def replace() -> None:
             self._delete(keys)
-            if documents:
-                self._writer.run(documents=documents)
+            for some in bounded(documents, document_bytes):
+                self._writer.run(documents=some)
 
         self._try(replace)
 

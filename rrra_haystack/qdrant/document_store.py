@@ -11,6 +11,8 @@ from haystack.document_stores.types import DuplicatePolicy
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
+from rrra_haystack.qdrant.requests import bounded, document_bytes
+
 
 def client_of(store: QdrantDocumentStore) -> QdrantClient | None:
     """
@@ -117,12 +119,32 @@ def guarded(store: QdrantDocumentStore, lock: AbstractContextManager[Any]) -> Qd
     :param store: The document store.
     :param lock: Held while a client is opened, and during each call of one; reentrant.
     """
-    options = inspect.signature(QdrantDocumentStore).parameters
-    result = _StoreInTurn(**{name: getattr(store, name) for name in options})
+    result = _StoreInTurn(**_options_of(store))
     result.turn = lock
     result._client, store._client = store._client, None
     result._async_client, store._async_client = store._async_client, None
     return result
+
+
+def bounded_in_writing(store: QdrantDocumentStore) -> QdrantDocumentStore:
+    """
+    A document store over the same Qdrant that writes no more at a time than a server takes.
+
+    :param store: The document store; what it has open stays its own.
+    """
+    return _BoundedStore(**_options_of(store))
+
+
+def _options_of(store: QdrantDocumentStore) -> dict[str, Any]:
+    return {name: getattr(store, name) for name in inspect.signature(QdrantDocumentStore).parameters}
+
+
+class _BoundedStore(QdrantDocumentStore):
+    """A store that writes by bytes where the other writes by number."""
+
+    def write_documents(self, documents: list[Document], policy: DuplicatePolicy = DuplicatePolicy.FAIL) -> int:
+        write = super().write_documents
+        return sum(write(some, policy) for some in bounded(documents, document_bytes))
 
 
 class _StoreInTurn(QdrantDocumentStore):

@@ -23,9 +23,7 @@ from rrra_haystack.qdrant.clients import checked_client, place_of
 from rrra_haystack.qdrant.collections import MULTIVECTOR_NAME, check_multivector, multivector_dimension
 from rrra_haystack.qdrant.document_store import collection_params, vectors_config, without_duplicates
 from rrra_haystack.qdrant.patience import patiently
-
-# A server takes 32 MB a request, and a number takes up to 20 bytes of JSON.
-_NUMBERS_PER_REQUEST = 2**20
+from rrra_haystack.qdrant.requests import NUMBER_BYTES, bounded, document_bytes
 
 
 def create_collection(
@@ -123,30 +121,22 @@ def write_documents(
         msg = f"Document {bare[0]} has no token codes. Embed the documents with RRRADocumentEmbedder first."
         raise ValueError(msg)
     wanted = patiently(partial(without_duplicates, store, documents, policy), place)
-    for points in _requests(wanted):
+    for sized in bounded(_points(wanted), lambda one: one[1]):
+        points = [point for point, _ in sized]
         patiently(partial(client.upsert, store.index, points, wait=store.wait_result_from_api), place)
     return len(wanted)
 
 
-def _requests(documents: Sequence[Document]) -> Iterator[list[models.PointStruct]]:
-    """Points with multivectors, as many at a time as a server takes."""
-    points: list[models.PointStruct] = []
-    numbers = 0
+def _points(documents: Sequence[Document]) -> Iterator[tuple[models.PointStruct, int]]:
+    """Points with multivectors, and the most bytes that each takes."""
     for document in documents:
         head, states = split_record(document.meta[CODES_KEY], document.id)
         meta = {key: value for key, value in document.meta.items() if key != CODES_KEY} | {HEAD_KEY: head}
-        (point,) = convert_haystack_documents_to_qdrant_points(
-            [replace(document, meta=meta)], use_sparse_embeddings=True
-        )
+        bare = replace(document, meta=meta)
+        (point,) = convert_haystack_documents_to_qdrant_points([bare], use_sparse_embeddings=True)
         # Qdrant knows no empty multivector: a document without tokens has none.
         if len(states):
             assert isinstance(point.vector, dict)
             # The server would round them itself; rounded numbers are shorter, and an embedded Qdrant does not round.
             point.vector[MULTIVECTOR_NAME] = states.half().tolist()
-        if points and numbers + states.numel() > _NUMBERS_PER_REQUEST:
-            yield points
-            points, numbers = [], 0
-        points.append(point)
-        numbers += states.numel()
-    if points:
-        yield points
+        yield point, document_bytes(bare) + NUMBER_BYTES * states.numel()

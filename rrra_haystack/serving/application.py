@@ -27,7 +27,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rrra_haystack.pipeline_files import share_stores
 from rrra_haystack.serving.pipeline import ServedPipeline
-from rrra_haystack.serving.turns import take_turns
+from rrra_haystack.serving.turns import bound_requests, take_turns
 
 MAX_BODY_BYTES = 1024 * 1024
 
@@ -55,6 +55,7 @@ def served(folder: Path) -> FastAPI:
     pipelines = [wrapper.pipeline for wrapper in wrappers.values()]
     share_stores(pipelines)
     take_turns(pipelines)
+    bound_requests(pipelines)
     app = _bare_app()
     for name, wrapper in wrappers.items():
         about = {

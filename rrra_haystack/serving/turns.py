@@ -1,4 +1,4 @@
-"""One embedded Qdrant for many threads."""
+"""Stores as a server needs them: one embedded Qdrant for many threads, and no request that is too large."""
 
 from collections.abc import Iterable
 from threading import RLock
@@ -10,7 +10,7 @@ from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from haystack_integrations.components.retrievers.rrra import RRRARetriever
 from rrra_haystack.pipeline_files import stores_of
 from rrra_haystack.qdrant.clients import is_embedded
-from rrra_haystack.qdrant.document_store import guarded
+from rrra_haystack.qdrant.document_store import bounded_in_writing, guarded
 
 
 def take_turns(pipelines: Iterable[Pipeline]) -> None:
@@ -38,3 +38,14 @@ def take_turns(pipelines: Iterable[Pipeline]) -> None:
         # A retriever opens the client itself, and closes it again if it does not find its collection.
         for part in searching:
             part.take_turns(lock)
+
+
+def bound_requests(pipelines: Iterable[Pipeline]) -> None:
+    """
+    Let what writes to a Qdrant server send no more at a time than it takes.
+
+    :param pipelines: Their components get a store that does so in place of theirs.
+    """
+    for part, name, store in list(stores_of(pipelines)):
+        if isinstance(store, QdrantDocumentStore) and not is_embedded(store) and not isinstance(part, RRRARetriever):
+            setattr(part, name, bounded_in_writing(store))

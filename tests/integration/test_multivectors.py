@@ -201,7 +201,7 @@ def test_documents_without_tokens_are_written_and_never_matched(indexed: list[Do
 
 
 def test_policies_and_large_batches(indexed: list[Document], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rrra_haystack.qdrant.multivectors._NUMBERS_PER_REQUEST", 10_000)
+    monkeypatch.setattr("rrra_haystack.qdrant.requests.MAX_REQUEST_BYTES", 100_000)
     store = filled(indexed)
     assert store.count_documents() == len(indexed)
     assert write_documents(store, indexed, DuplicatePolicy.SKIP) == 0
