@@ -50,6 +50,8 @@ def command(
         if hasattr(opened, "close"):
             opened.close()
     Console().print(
-        f"{done.documents} documents: {done.written} were given codes, {done.kept} had them, "
+        f"{done.documents} documents: {done.written} were given codes"
+        + (f" ({done.changed} of them in place of codes of another content)" if done.changed else "")
+        + f", {done.kept} had them, "
         f"{done.without_content} have no text. All codes were read again."
     )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from haystack import Document
 from haystack.document_stores.types import DocumentStore
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
@@ -10,6 +11,7 @@ from tqdm.auto import tqdm
 
 from rrra_haystack.documents.metadata import CODES_KEY, text_to_embed
 from rrra_haystack.enriching.access import Access, AnyStoreAccess, QdrantAccess
+from rrra_haystack.model.codes.content import checksum_in, of_other_contents
 from rrra_haystack.model.codes.flaws import flaw
 from rrra_haystack.model.codes.kinds import CodeKind
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
@@ -22,12 +24,14 @@ class Enriched:
 
     :param documents: Documents of the store.
     :param written: Documents that were given codes.
+    :param changed: Those of them that had codes of another content than they have now.
     :param kept: Documents that had sound codes of this model.
     :param without_content: Documents without text, which have no codes.
     """
 
     documents: int
     written: int
+    changed: int
     kept: int
     without_content: int
 
@@ -44,7 +48,7 @@ def enrich(
     show_progress: bool = False,
 ) -> Enriched:
     """
-    Add token codes to all documents of a store that have none of this model, and verify them.
+    Add token codes to all documents of a store that have none of this model and of their content, and verify them.
 
     Ids, contents, other metadata and embeddings stay as they are. What is written is written in batches: run it again
     after an interruption, and it goes on. In Qdrant the codes alone are written, page by page. Other stores give all
@@ -71,27 +75,33 @@ def enrich(
         return text_to_embed(document, meta_fields_to_embed, embedding_separator)
 
     def is_sound(document: Document) -> bool:
-        return not text_of(document) or flaw(document.meta.get(CODES_KEY, ""), codec) is None
+        return flaw(document.meta.get(CODES_KEY, ""), codec) is None
 
-    written = kept = without_content = 0
+    written = changed = kept = 0
     total = access.count()
     with tqdm(total=total, desc="Adding codes", unit="document", disable=not show_progress) as progress:
         for page in access.pages(batch_size):
-            wanting = [one for one in page if not is_sound(one)]
+            full = [one for one in page if text_of(one)]
+            outdated = [one for one in full if is_sound(one) and _is_outdated(one)]
+            wanting = [one for one in full if not is_sound(one)] + outdated
             if wanting:
-                _, codes = loaded.encode_documents([text_of(one) for one in wanting], code=code)
-                access.write(wanting, codes)
-            empty = sum(not text_of(one) for one in page)
-            without_content += empty
+                texts, contents = [text_of(one) for one in wanting], [one.content for one in wanting]
+                access.write(wanting, loaded.encode_documents(texts, code=code, contents=contents)[1])
             written += len(wanting)
-            kept += len(page) - len(wanting) - empty
+            changed += len(outdated)
+            kept += len(full) - len(wanting)
             progress.update(len(page))
     for page in access.pages(batch_size):
-        _all_sound(page, is_sound)
+        _all_sound(page, lambda one: not text_of(one) or (is_sound(one) and not _is_outdated(one)))
     if access.count() != total:
         msg = f"The store held {total} documents and holds {access.count()} now. Was it written to meanwhile?"
         raise ValueError(msg)
-    return Enriched(total, written, kept, without_content)
+    return Enriched(total, written, changed, kept, total - written - kept)
+
+
+def _is_outdated(document: Document) -> bool:
+    """Whether sound codes were made of another content than the document has now."""
+    return bool(of_other_contents(np.asarray([checksum_in(document.meta[CODES_KEY])]), [document.content]))
 
 
 def _all_sound(documents: Sequence[Document], is_sound: Callable[[Document], bool]) -> None:

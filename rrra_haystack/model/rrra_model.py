@@ -15,6 +15,7 @@ from rrra_haystack.model.adapter.observation import Judgement, Observation
 from rrra_haystack.model.adapter.parts import AdapterConfig
 from rrra_haystack.model.codes.batch import CodeBatch, eight_bits
 from rrra_haystack.model.codes.codec import TokenCodec
+from rrra_haystack.model.codes.content import content_checksum
 from rrra_haystack.model.codes.kinds import CodeKind
 from rrra_haystack.model.codes.record import kind_of
 from rrra_haystack.model.config import RRRAConfig
@@ -208,6 +209,7 @@ class RRRAModel(nn.Module):
         normalize_embeddings: bool = False,
         tokens_per_batch: int = 4096,
         show_progress_bar: bool = False,
+        contents: Sequence[str | None] | None = None,
     ) -> tuple[np.ndarray, list[str]]:
         """
         Embed documents and make their token codes, in one forward pass each.
@@ -218,9 +220,12 @@ class RRRAModel(nn.Module):
         :param normalize_embeddings: Scale the embeddings to length 1.
         :param tokens_per_batch: Upper bound on the tokens of a forward pass, padding included.
         :param show_progress_bar: Show progress and the time left.
+        :param contents: The contents that the texts were made of, by which the ranker knows the codes of a document
+            whose content was changed; it cannot if `None`.
         :returns: Embeddings, shape ``[n, d]``, float32, and the codes as base64 text, one a document.
         """
         codec = self.codec(code)
+        checksums = [content_checksum(content) for content in contents or [None] * len(texts)]
         embeddings = np.empty((len(texts), self.encoder.dimension), dtype=np.float32)
         codes = [""] * len(texts)
         batches = self.encoder.encode(
@@ -235,7 +240,8 @@ class RRRAModel(nn.Module):
             embeddings[batch.indices.numpy()] = batch.pooled.cpu().numpy()
             indices = batch.indices.tolist()
             words = [word_codes(texts[index]) for index in indices]
-            records = codec.pack(batch.pooled, self.project(batch.states), batch.lengths, words)
+            own = [checksums[index] for index in indices]
+            records = codec.pack(batch.pooled, self.project(batch.states), batch.lengths, words, own)
             for index, record in zip(indices, records, strict=True):
                 codes[index] = pybase64.b64encode_as_string(record)
         return embeddings, codes

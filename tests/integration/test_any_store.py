@@ -169,6 +169,19 @@ def test_an_interruption_costs_a_batch(
     assert (done.kept, done.written) == (4, len(embedded) - 4)
 
 
+@pytest.mark.parametrize("kind", STORES)
+def test_codes_of_another_content_are_replaced(opened: Callable, embedded: list[Document], kind: str) -> None:
+    """As after an update of the content alone, or a splitter behind the embedder."""
+    store, retriever = opened(kind)
+    store.write_documents([replace(embedded[0], content="Bread needs yeast."), *embedded[1:]])
+    done = enrich(store)
+    assert (done.written, done.changed, done.kept) == (1, 1, len(embedded) - 1)
+    assert (again := enrich(store)).written == again.changed == 0
+    held = {one.id: one for one in _retrieved(retriever)}
+    assert held[embedded[0].id].meta["rrra_codes"] != embedded[0].meta["rrra_codes"]
+    assert held[embedded[1].id].meta["rrra_codes"] == embedded[1].meta["rrra_codes"]
+
+
 def test_codes_of_another_kind_are_replaced(opened: Callable, embedded: list[Document]) -> None:
     store, _ = opened("memory")
     store.write_documents(embedded)

@@ -25,6 +25,7 @@ class CodeBatch:
     :param pooled: The documents' pooled embeddings, shape ``[n, d]``, float32.
     :param words: The documents' words, one document after the other, shape ``[W]``, uint16.
     :param word_counts: Words of each document, shape ``[n]``, int64.
+    :param contents: Check sums of the contents that the records were made of, shape ``[n]``, uint32; 0 where unknown.
     :param quantiser: What the rows mean.
     """
 
@@ -35,6 +36,7 @@ class CodeBatch:
     pooled: Tensor
     words: np.ndarray
     word_counts: np.ndarray
+    contents: np.ndarray
     quantiser: Quantiser
 
     def __len__(self) -> int:

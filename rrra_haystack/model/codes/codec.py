@@ -19,7 +19,14 @@ from rrra_haystack.model.segments import ranges
 class TokenCodec(RecordLayout):
     """Writes and reads the token codes of one model."""
 
-    def pack(self, pooled: Tensor, states: Tensor, lengths: Tensor, words: Sequence[np.ndarray]) -> list[bytes]:
+    def pack(
+        self,
+        pooled: Tensor,
+        states: Tensor,
+        lengths: Tensor,
+        words: Sequence[np.ndarray],
+        contents: Sequence[int] | None = None,
+    ) -> list[bytes]:
         """
         Pack the token codes of b documents.
 
@@ -28,6 +35,7 @@ class TokenCodec(RecordLayout):
             lengths do not matter.
         :param lengths: Tokens of each document, shape ``[b]``.
         :param words: Words of each document, as :func:`~rrra_haystack.model.words.word_codes` gives them.
+        :param contents: Check sum of each document's content; 0 or `None` if it is not known.
         :returns: One record a document.
         """
         counts = lengths.cpu().numpy()
@@ -48,6 +56,7 @@ class TokenCodec(RecordLayout):
         head["magic"], head["version"], head["kind"] = MAGIC, VERSION, KINDS.index(self.kind)
         head["token_dim"], head["pooled_dim"] = self.token_dim, self.pooled_dim
         head["tokens"], head["words"], head["fingerprint"] = counts, word_counts, self.fingerprint
+        head["content"] = 0 if contents is None else contents
         head["token_scale"], head["pooled_scale"] = token_scale, (peak / 127).cpu().numpy()
         flat = buffer.reshape(-1)
         starts = (ends - rows) * self.row_bytes
@@ -110,5 +119,6 @@ class TokenCodec(RecordLayout):
             pooled=torch.from_numpy(pooled * head["pooled_scale"][:, None]),
             words=flat[ranges(begins + self.pooled_dim, WORD.itemsize * word_counts)].view(WORD),
             word_counts=word_counts,
+            contents=head["content"],
             quantiser=self.quantiser,
         )

@@ -8,7 +8,8 @@ padding and joined texts decode in one call, and of 8, so that check sums are su
 
 Head, little-endian: magic ``RRRA``, version (u1), kind (u1), token dimensions (u2), pooled dimensions (u2), words
 (u2), tokens (u4), fingerprint of the model (u4), scale of the token codes (f4), scale of the pooled code (f4),
-reserved (u4), check sum (u8); then the pooled code, one byte a dimension, and the words in their order, two bytes each.
+check sum of the content that it was made of (u4; 0 where it is not known), check sum (u8); then the pooled code, one
+byte a dimension, and the words in their order, two bytes each.
 """
 
 import math
@@ -34,7 +35,7 @@ HEAD = np.dtype(
         ("fingerprint", "<u4"),
         ("token_scale", "<f4"),
         ("pooled_scale", "<f4"),
-        ("reserved", "<u4"),
+        ("content", "<u4"),
         ("checksum", "<u8"),
     ]
 )

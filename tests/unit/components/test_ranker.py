@@ -3,9 +3,11 @@ from dataclasses import replace
 import pytest
 import torch
 from haystack import Document, Pipeline
+from haystack.components.preprocessors import DocumentSplitter
 from haystack.utils import ComponentDevice
 
 from rrra_haystack import RRRAAdapterRanker, RRRADocumentEmbedder, RRRAEmbedder, RRRAModel
+from rrra_haystack.model.codes.content import content_checksum
 
 QUESTION = "Where does the Danube begin?"
 TYPE = "haystack_integrations.components.rankers.rrra.ranker.RRRAAdapterRanker"
@@ -37,6 +39,7 @@ def test_to_dict_of_the_defaults() -> None:
             "embedding_separator": "\n",
             "scale_score": False,
             "score_threshold": None,
+            "relevance_threshold": None,
             "trust_remote_code": False,
             "local_files_only": False,
             "truncate_dim": None,
@@ -185,6 +188,7 @@ def test_to_dict_of_other_values() -> None:
         embedding_separator=" - ",
         scale_score=True,
         score_threshold=0.0,
+        relevance_threshold=0.5,
         trust_remote_code=True,
         local_files_only=True,
         truncate_dim=64,
@@ -209,6 +213,7 @@ def test_to_dict_of_other_values() -> None:
             "embedding_separator": " - ",
             "scale_score": True,
             "score_threshold": 0.0,
+            "relevance_threshold": 0.5,
             "trust_remote_code": True,
             "local_files_only": True,
             "truncate_dim": 64,
@@ -339,6 +344,93 @@ def test_a_document_without_content_comes_last(ranker: RRRAAdapterRanker, embedd
     ranked = run(ranker, [empty, *embedded], top_k=13)
     assert ranked[-1].id == "empty"
     assert len(ranked) == 13
+
+
+def test_codes_of_another_content_are_made_anew_with_one_warning(
+    embedded: list[Document], caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a document said before does not rank it."""
+    ranker = RRRAAdapterRanker(top_k=12)
+    (first, *others) = run(ranker, embedded)
+    replaced = [replace(one, content="Bread needs yeast.") if one.id == first.id else one for one in embedded]
+    ranked = run(ranker, replaced)
+    assert [one.id for one in ranked] == [one.id for one in run(ranker, replaced)]
+    assert ranked[0].id == others[0].id
+    bare = [replace(one, meta={}) if one.id == first.id else one for one in replaced]
+    assert [(one.id, one.score) for one in ranked] == [(one.id, one.score) for one in run(ranker, bare)]
+    warnings = [one.getMessage() for one in caplog.records if "of another content" in one.getMessage()]
+    assert len(warnings) == 1
+    assert f"1 of 12 documents, as {first.id}," in warnings[0]
+    assert "rrra enrich" in warnings[0]
+
+
+def test_parts_that_have_the_codes_of_the_whole_are_encoded(caplog: pytest.LogCaptureFixture) -> None:
+    whole = Document(content="The Danube rises in the Black Forest. Bread needs yeast.")
+    coded = RRRADocumentEmbedder(progress_bar=False).run([whole])["documents"]
+    splitter = DocumentSplitter(split_by="period", split_length=1)
+    parts = splitter.run(coded)["documents"]
+    assert len({part.meta["rrra_codes"] for part in parts}) == 1
+    ranked = run(RRRAAdapterRanker(), parts)
+    expected = run(RRRAAdapterRanker(), [replace(part, meta={}) for part in parts])
+    assert [(one.content, one.score) for one in ranked] == [(one.content, one.score) for one in expected]
+    assert ranked[0].score > ranked[1].score + 0.1
+    assert "2 of 2 documents" in caplog.text
+
+
+@pytest.mark.parametrize("text", ["É", "Ð", "多瑙河", ""])
+def test_any_content_knows_its_codes(text: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Settings of embedder and ranker, which may differ, are no part of a content."""
+    named = Document(content=f"Danube {text}", meta={"title": "River"})
+    embedder = RRRADocumentEmbedder(prefix="p ", suffix=" s", meta_fields_to_embed=["title"], progress_bar=False)
+    (coded,) = embedder.run([named])["documents"]
+    ranker = RRRAAdapterRanker()
+    for same in (coded, replace(coded, meta={**coded.meta, "title": "Another"}), replace(coded, content=None)):
+        assert run(ranker, [same])
+    assert "another content" not in caplog.text
+    assert run(ranker, [replace(coded, content=f"Danube {text} ")])
+    assert "another content" in caplog.text
+
+
+def test_contents_that_look_alike_have_other_check_sums() -> None:
+    mended = "Dvořák".encode().decode("latin-1")
+    texts = ["Dvořák", mended, "Dvorák", "a\ud835", "a\ud836", "", " ", "a", "ab"]
+    assert len({content_checksum(text) for text in texts} - {0}) == len(texts)
+    assert content_checksum(None) == 0
+
+
+def test_codes_that_do_not_know_their_content_are_taken(
+    model: RRRAModel, embedded: list[Document], caplog: pytest.LogCaptureFixture
+) -> None:
+    """As earlier releases made them, and as a caller makes them who gives no contents."""
+    loaded = RRRAModel.shared()
+    codes = loaded.encode_documents([one.content for one in embedded])[1]
+    changed = [
+        replace(one, content="Anything.", meta={"rrra_codes": code}) for one, code in zip(embedded, codes, strict=True)
+    ]
+    ranked = [one.id for one in run(RRRAAdapterRanker(), changed)]
+    assert ranked == [one.id for one in run(RRRAAdapterRanker(), embedded)]
+    assert not caplog.records
+
+
+def test_a_threshold_on_the_probability(ranker: RRRAAdapterRanker, embedded: list[Document]) -> None:
+    everything = run(ranker, embedded, top_k=12)
+    second = sorted((one.meta["rrra"]["relevance_probability"] for one in everything), reverse=True)[1]
+    expected = [one.id for one in everything if one.meta["rrra"]["relevance_probability"] >= second]
+    assert [one.id for one in run(ranker, embedded, relevance_threshold=second)] == expected
+    assert len(expected) == 2
+    strict = RRRAAdapterRanker(relevance_threshold=second, top_k=12)
+    assert [one.id for one in run(strict, embedded)] == expected
+    assert len(run(strict, embedded, relevance_threshold=0)) == 12
+    # Another scale of the score is no other probability.
+    assert [one.id for one in run(strict, embedded, scale_score=True)] == expected
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 1.5, float("nan")])
+def test_a_probability_is_between_0_and_1(ranker: RRRAAdapterRanker, embedded: list[Document], wrong: float) -> None:
+    with pytest.raises(ValueError, match="relevance_threshold must be between 0 and 1"):
+        RRRAAdapterRanker(relevance_threshold=wrong)
+    with pytest.raises(ValueError, match="relevance_threshold must be between 0 and 1"):
+        run(ranker, embedded, relevance_threshold=wrong)
 
 
 @pytest.mark.parametrize("wrong", ["no codes", "", 7, ["list"], b"bytes"])

@@ -164,6 +164,7 @@ class RRRADocumentEmbedder(LoadsModel):
             normalize_embeddings=self.normalize_embeddings,
             tokens_per_batch=self.tokens_per_batch,
             show_progress_bar=self.progress_bar,
+            contents=[document.content for document in documents],
         )
         embedded = [
             replace(document, embedding=embedding, meta={**document.meta, CODES_KEY: code})

@@ -7,6 +7,8 @@ from haystack.utils import ComponentDevice, Secret
 
 from haystack_integrations.common.rrra import LoadsModel, check_positive
 from rrra_haystack.documents.metadata import CODES_KEY, SCORES_KEY, text_to_embed
+from rrra_haystack.model.codes.batch import CodeBatch
+from rrra_haystack.model.codes.content import of_other_contents
 from rrra_haystack.model.codes.record import kind_of
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
 from rrra_haystack.model.scoring import check_fusion_weight
@@ -20,7 +22,8 @@ class RRRAAdapterRanker(LoadsModel):
     Reranks documents from any retriever of any document store with an RRRA adapter.
 
     The adapter reads the token codes that `RRRADocumentEmbedder` left in `meta["rrra_codes"]`, so a hundred documents
-    are reranked in about 11 milliseconds on two cores. Documents without codes are encoded on the fly.
+    are reranked in about 11 milliseconds on two cores. Documents without codes, and those whose content is no longer
+    the one that their codes were made of, are encoded on the fly.
 
     Each returned document carries in `meta["rrra"]` its `base_score` (the encoder's), its `adapter_score` and its
     `relevance_probability`; its `score` is the reranking score, and the codes are taken out.
@@ -54,6 +57,7 @@ class RRRAAdapterRanker(LoadsModel):
         embedding_separator: str = "\n",
         scale_score: bool = False,
         score_threshold: float | None = None,
+        relevance_threshold: float | None = None,
         trust_remote_code: bool = False,
         local_files_only: bool = False,
         truncate_dim: int | None = None,
@@ -97,7 +101,11 @@ class RRRAAdapterRanker(LoadsModel):
             If `False`, they are reranking scores: a weighted mean of base and adapter score, which may exceed 1.
             The order is the same.
         :param score_threshold:
-            Use it to return documents with a score above this threshold only.
+            Use it to return documents with a score above this threshold only. A score depends on the other documents
+            of its list.
+        :param relevance_threshold:
+            Use it to return documents with a `relevance_probability` of at least this only. It is calibrated, so that
+            one threshold does for all queries.
         :param trust_remote_code:
             If `False`, allows only Hugging Face verified model architectures.
             If `True`, allows custom models and scripts.
@@ -115,9 +123,10 @@ class RRRAAdapterRanker(LoadsModel):
             The specific model version to use: a branch name, a tag name, or a commit id.
 
         :raises ValueError:
-            If `top_k` is not > 0, or `fusion_weight` is negative.
+            If `top_k` is not > 0, `fusion_weight` is negative, or `relevance_threshold` is not between 0 and 1.
         """
         check_positive(top_k)
+        _check_probability(relevance_threshold)
         if fusion_weight is not None:
             check_fusion_weight(fusion_weight)
         LoadsModel.__init__(
@@ -143,7 +152,9 @@ class RRRAAdapterRanker(LoadsModel):
         self.embedding_separator = embedding_separator
         self.scale_score = scale_score
         self.score_threshold = score_threshold
+        self.relevance_threshold = relevance_threshold
         self._warned_of_missing_codes = False
+        self._warned_of_changed_contents = False
 
     @component.output_types(documents=list[Document])
     def run(
@@ -155,6 +166,7 @@ class RRRAAdapterRanker(LoadsModel):
         fusion_weight: float | None = None,
         scale_score: bool | None = None,
         score_threshold: float | None = None,
+        relevance_threshold: float | None = None,
     ) -> dict[str, list[Document]]:
         """
         Reranks documents.
@@ -175,6 +187,9 @@ class RRRAAdapterRanker(LoadsModel):
         :param score_threshold:
             Use it to return documents only with a score above this threshold.
             If set, overrides the value set at initialization.
+        :param relevance_threshold:
+            Use it to return documents with a `relevance_probability` of at least this only.
+            If set, overrides the value set at initialization.
         :returns:
             A dictionary with the following keys:
             - `documents`: The documents, from the most to the least relevant.
@@ -182,11 +197,12 @@ class RRRAAdapterRanker(LoadsModel):
         :raises TypeError:
             If `query` is not a string.
         :raises ValueError:
-            If `top_k` is not > 0, `fusion_weight` is negative, or the token codes of a document are damaged or were
-            made by another model.
+            If `top_k` is not > 0, `fusion_weight` is negative, `relevance_threshold` is not between 0 and 1, or the
+            token codes of a document are damaged or were made by another model.
         """
         if top_k is not None:
             check_positive(top_k)
+        _check_probability(relevance_threshold)
         if not isinstance(query, str):
             msg = f"RRRAAdapterRanker expects a string as query, but got {type(query).__name__}."
             raise TypeError(msg)
@@ -197,11 +213,11 @@ class RRRAAdapterRanker(LoadsModel):
         fusion_weight = self.fusion_weight if fusion_weight is None else fusion_weight
         scale_score = self.scale_score if scale_score is None else scale_score
         score_threshold = self.score_threshold if score_threshold is None else score_threshold
+        relevance_threshold = self.relevance_threshold if relevance_threshold is None else relevance_threshold
 
         documents = _deduplicated(documents)
-        codes = self._codes(documents, model)
         encoding = model.encode_query(query + self.query_suffix, prompt=self.query_prefix)
-        batch = model.read_codes(codes, names=[document.id for document in documents])
+        batch = self._read(documents, model)
         scores = model.score(encoding, batch, fusion_weight=fusion_weight)
 
         reported = scores.scaled if scale_score else scores.fused
@@ -209,6 +225,8 @@ class RRRAAdapterRanker(LoadsModel):
         order = (-scores.fused).argsort(kind="stable")
         if score_threshold is not None:
             order = order[reported[order] >= score_threshold]
+        if relevance_threshold is not None:
+            order = order[scores.relevance[order] >= relevance_threshold]
         ranked = []
         for i in order[:top_k].tolist():
             meta = {key: value for key, value in documents[i].meta.items() if key != CODES_KEY}
@@ -220,13 +238,12 @@ class RRRAAdapterRanker(LoadsModel):
             ranked.append(replace(documents[i], score=float(reported[i]), meta=meta))
         return {"documents": ranked}
 
-    def _codes(self, documents: list[Document], model: RRRAModel) -> list[str]:
-        """The documents' token codes; those that have none are encoded now."""
+    def _read(self, documents: list[Document], model: RRRAModel) -> CodeBatch:
+        """The documents' token codes; those that have none, or codes of another content, are encoded now."""
         codes: list[Any] = [document.meta.get(CODES_KEY) for document in documents]
+        names = [document.id for document in documents]
         missing = [i for i, code in enumerate(codes) if code is None]
-        if not missing:
-            return codes
-        if not self._warned_of_missing_codes:
+        if missing and not self._warned_of_missing_codes:
             self._warned_of_missing_codes = True
             logger.warning(
                 "{missing} of {total} documents have no token codes and are encoded now, which takes time at every "
@@ -234,16 +251,34 @@ class RRRAAdapterRanker(LoadsModel):
                 missing=len(missing),
                 total=len(documents),
             )
+        batch = model.read_codes(self._encoded(missing, documents, codes, model), names)
+        changed = of_other_contents(batch.contents, [document.content for document in documents])
+        if not changed:
+            return batch
+        if not self._warned_of_changed_contents:
+            self._warned_of_changed_contents = True
+            logger.warning(
+                "{changed} of {total} documents, as {first}, have token codes of another content than they have now, "
+                "and are encoded now, which takes time at every query. Add their codes anew with 'rrra enrich', or "
+                "index them with RRRADocumentEmbedder behind whatever splits or changes contents.",
+                changed=len(changed),
+                total=len(documents),
+                first=names[changed[0]],
+            )
+        return model.read_codes(self._encoded(changed, documents, codes, model), names)
+
+    def _encoded(self, wanting: list[int], documents: list[Document], codes: list[Any], model: RRRAModel) -> list[Any]:
+        """Codes, with new ones for some documents."""
+        if not wanting:
+            return codes
         texts = [
             text_to_embed(documents[i], self.meta_fields_to_embed, self.embedding_separator) + self.document_suffix
-            for i in missing
+            for i in wanting
         ]
         kinds = {kind_of(code) for code in codes if isinstance(code, str)}
         kind = kinds.pop() if len(kinds) == 1 else None
-        _, made = model.encode_documents(texts, code=kind, prompt=self.document_prefix)
-        for i, code in zip(missing, made, strict=True):
-            codes[i] = code
-        return codes
+        made = dict(zip(wanting, model.encode_documents(texts, code=kind, prompt=self.document_prefix)[1], strict=True))
+        return [made.get(i, code) for i, code in enumerate(codes)]
 
 
 def _deduplicated(documents: list[Document]) -> list[Document]:
@@ -257,3 +292,9 @@ def _deduplicated(documents: list[Document]) -> list[Document]:
 
 def _score(document: Document) -> float:
     return -inf if document.score is None else document.score
+
+
+def _check_probability(threshold: float | None) -> None:
+    if threshold is not None and not 0 <= threshold <= 1:
+        msg = f"relevance_threshold must be between 0 and 1, but got {threshold}"
+        raise ValueError(msg)
