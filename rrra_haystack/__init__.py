@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from haystack_integrations.components.embedders.rrra import RRRADocumentEmbedder, RRRAEmbedder
+    from haystack_integrations.components.preprocessors.rrra import RRRADocumentSplitter
     from haystack_integrations.components.rankers.rrra import RRRAAdapterRanker
     from haystack_integrations.components.readers.rrra import RRRAReader
     from haystack_integrations.components.retrievers.rrra import RRRARetriever
@@ -15,6 +16,7 @@ __version__ = "0.1.0"
 __all__ = [
     "RRRAAdapterRanker",
     "RRRADocumentEmbedder",
+    "RRRADocumentSplitter",
     "RRRAEmbedder",
     "RRRAModel",
     "RRRAReader",
@@ -25,6 +27,7 @@ __all__ = [
 _HOMES = {
     "RRRAAdapterRanker": "haystack_integrations.components.rankers.rrra",
     "RRRADocumentEmbedder": "haystack_integrations.components.embedders.rrra",
+    "RRRADocumentSplitter": "haystack_integrations.components.preprocessors.rrra",
     "RRRAEmbedder": "haystack_integrations.components.embedders.rrra",
     "RRRAModel": "rrra_haystack.model.rrra_model",
     "RRRAReader": "haystack_integrations.components.readers.rrra",

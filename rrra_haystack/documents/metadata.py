@@ -7,6 +7,8 @@ CODES_KEY = "rrra_codes"
 SCORES_KEY = "rrra"
 # What a record holds beside its tokens, where the tokens lie in a multivector.
 HEAD_KEY = "rrra_head"
+# How many tokens of a text its encoder did not read, where it is longer than the encoder reads.
+UNREAD_KEY = "rrra_unread"
 
 
 class HasContent(Protocol):

@@ -18,6 +18,8 @@ Task = Literal["query", "document"]
 
 # Texts that are tokenised together. Large enough to sort by length well, small enough to start at once.
 _CHUNK = 2048
+# What tokenizers call the longest text if they know none is larger than any.
+_NO_BOUND = 10**7
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,35 @@ class Encoder:
         with self._tokenizer_lock:
             read = tokenizer(list(texts), add_special_tokens=False, truncation=False, padding=False, verbose=False)
         return read["input_ids"]
+
+    def token_offsets(self, text: str) -> np.ndarray:
+        """
+        Where the tokens of a whole text begin and end, without special tokens, prompt and truncation.
+
+        :param text: The text.
+        :returns: Characters, shape ``[n, 2]``, int64; tokens that stand for no character are left out.
+        """
+        tokenizer: Any = self.transformer.tokenizer
+        with self._tokenizer_lock:
+            read = tokenizer(
+                text, add_special_tokens=False, truncation=False, return_offsets_mapping=True, verbose=False
+            )
+        offsets = np.array(read["offset_mapping"], dtype=np.int64).reshape(-1, 2)
+        return offsets[offsets[:, 1] > offsets[:, 0]]
+
+    def room(self, prompt: str | None = None) -> int | None:
+        """
+        How many tokens of a document are read, beside special tokens and the prompt; `None` if there is no bound.
+
+        :param prompt: Put before each document instead of the model's own prompt.
+        """
+        tokenizer: Any = self.transformer.tokenizer
+        longest = self.transformer.max_seq_length or tokenizer.model_max_length
+        if longest > _NO_BOUND:
+            return None
+        prompt = self.transformer.prompts.get("document") if prompt is None else prompt
+        taken = len(self.token_ids([prompt])[0]) if prompt else 0
+        return max(int(longest) - tokenizer.num_special_tokens_to_add() - taken, 1)
 
     def encode_with_gradient(self, texts: Sequence[str], *, task: Task) -> EncodedBatch:
         """

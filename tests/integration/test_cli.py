@@ -147,7 +147,7 @@ def test_another_pipeline_indexes_what_is_named_anew_and_leaves_the_rest(workspa
     run("index", str(files))
     whole = payloads()
     changed = Path("pipelines/indexing.yaml")
-    changed.write_text(changed.read_text().replace("split_length: 120", "split_length: 10"))
+    changed.write_text(changed.read_text().replace("split_length: 180", "split_length: 10"))
     rivers = str(files / "rivers.txt")
     said = run("index", rivers, "--pipeline", str(changed))
     assert "0 files added, 1 changed, 0 removed, 0 unchanged" in said

@@ -318,3 +318,15 @@ def test_components_share_one_model(model: RRRAModel) -> None:
     query.warm_up()
     document.warm_up()
     assert query._model is document._model is model
+
+
+def test_what_is_not_read_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    embedder = RRRADocumentEmbedder("all-MiniLM-L6-v2", meta_fields_to_embed=["title"], progress_bar=False)
+    long = [Document(content="word " * count, meta={"title": "A title"}) for count in (600, 500)]
+    found = embedder.run([Document(content="Tea"), *long, Document(content="word " * 254)])["documents"]
+    assert [one.meta.get("rrra_unread") for one in found] == [None, 600 + 2 - 254, 500 + 2 - 254, None]
+    (told,) = [record.getMessage() for record in caplog.records if "longer" in record.getMessage()]
+    assert told.startswith("2 of 4 documents are longer than the 254 tokens that all-MiniLM-L6-v2 reads: 54% of their")
+    assert "RRRADocumentSplitter" in told
+    again = embedder.run([replace(found[1], content="Tea")])["documents"]
+    assert "rrra_unread" not in again[0].meta

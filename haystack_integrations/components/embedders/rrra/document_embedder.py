@@ -1,13 +1,16 @@
 from dataclasses import replace
 from typing import Any, Literal
 
-from haystack import Document, component
+from haystack import Document, component, logging
 from haystack.utils import ComponentDevice, Secret
 
 from haystack_integrations.common.rrra import LoadsModel, check_positive
-from rrra_haystack.documents.metadata import CODES_KEY, text_to_embed
+from rrra_haystack.documents.metadata import CODES_KEY, UNREAD_KEY, text_to_embed
 from rrra_haystack.documents.sparse import sparse_documents
+from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL
+
+logger = logging.getLogger(__name__)
 
 
 @component
@@ -17,6 +20,10 @@ class RRRADocumentEmbedder(LoadsModel):
 
     The embedding goes into the document's `embedding`, the codes as text into `meta["rrra_codes"]`, so that every
     document store keeps them. `RRRAAdapterRanker` reranks from the codes without running the encoder again.
+
+    Of a document that is longer than the encoder reads, the rest is neither embedded nor coded. A warning tells how
+    many are, and `meta["rrra_unread"]` of such a document how many of its tokens. `RRRADocumentSplitter` in front of
+    the embedder makes passages that are read whole.
 
     ### Usage example
 
@@ -166,11 +173,41 @@ class RRRADocumentEmbedder(LoadsModel):
             show_progress_bar=self.progress_bar,
             contents=[document.content for document in documents],
         )
+        unread = _unread(model.encoder, texts, self.prefix)
         embedded = [
-            replace(document, embedding=embedding, meta={**document.meta, CODES_KEY: code})
-            for document, embedding, code in zip(documents, embeddings.tolist(), codes, strict=True)
+            replace(document, embedding=embedding, meta=_meta(document, code, unread.get(number)))
+            for number, (document, embedding, code) in enumerate(
+                zip(documents, embeddings.tolist(), codes, strict=True)
+            )
         ]
         if self.sparse:
             words = sparse_documents(model.encoder, texts)
             embedded = [replace(one, sparse_embedding=own) for one, own in zip(embedded, words, strict=True)]
         return {"documents": embedded}
+
+
+def _meta(document: Document, code: str, unread: int | None) -> dict[str, Any]:
+    kept = {key: value for key, value in document.meta.items() if key != UNREAD_KEY}
+    return {**kept, CODES_KEY: code, **({UNREAD_KEY: unread} if unread else {})}
+
+
+def _unread(encoder: Encoder, texts: list[str], prefix: str | None) -> dict[int, int]:
+    """By the texts' numbers, the tokens behind those that the encoder reads; one warning tells of all."""
+    room = encoder.room(prefix)
+    # No token is without a character.
+    long = [number for number, text in enumerate(texts) if room is not None and len(text) > room]
+    if room is None or not long:
+        return {}
+    lengths = {number: len(ids) for number, ids in zip(long, encoder.token_ids([texts[i] for i in long]), strict=True)}
+    unread = {number: length - room for number, length in lengths.items() if length > room}
+    if unread:
+        logger.warning(
+            "{count} of {all} documents are longer than the {room} tokens that {encoder} reads: {share} of their "
+            "tokens are neither embedded nor coded. Split them with RRRADocumentSplitter before they are embedded.",
+            count=len(unread),
+            all=len(texts),
+            room=room,
+            encoder=encoder.name,
+            share=f"{sum(unread.values()) / sum(lengths[number] for number in unread):.0%}",
+        )
+    return unread
