@@ -16,6 +16,13 @@ def command(
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "localhost",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 1416,
+    allow_folder: Annotated[
+        list[Path] | None,
+        typer.Option(
+            exists=True, file_okay=False, help="Folder below which files may be indexed by path. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:  # fmt: skip
     """
     Serve pipelines with Hayhooks: POST /NAME/run, and OpenAI-compatible chat for those that answer.
@@ -31,4 +38,4 @@ def command(
         raise ImportError(msg) from error
     from rrra_haystack.resources import resource_directory  # noqa: PLC0415
 
-    run_app(served(pipelines or resource_directory("pipelines")), host=host, port=port)
+    run_app(served(pipelines or resource_directory("pipelines"), allow_folder or ()), host=host, port=port)

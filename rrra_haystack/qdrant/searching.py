@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from haystack import Document
 from haystack.dataclasses import SparseEmbedding
+from haystack.errors import FilterError
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from haystack_integrations.document_stores.qdrant.converters import DENSE_VECTORS_NAME, SPARSE_VECTORS_NAME
 from haystack_integrations.document_stores.qdrant.document_store import DEFAULT_GROUP_SIZE
@@ -157,6 +158,21 @@ def documents_of(
             meta[SCORES_KEY] = {"token_match": point.score}
         result.append(replace(document, meta=meta) if meta != document.meta else document)
     return result
+
+
+def check_filters(filters: dict[str, Any]) -> dict[str, Any]:
+    """
+    Haystack's filters, if Qdrant can be asked for them.
+
+    :param filters: The filters.
+    :raises ValueError: If they are malformed, or name a field without ``meta.``.
+    """
+    try:
+        convert_filters_to_qdrant(filters)
+    except (FilterError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(str(error)) from error
+    _check_filter_fields(filters)
+    return filters
 
 
 def check_search_params(search_params: dict[str, Any] | None) -> models.SearchParams | None:

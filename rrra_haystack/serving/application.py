@@ -7,7 +7,7 @@ streams), and pipelines over the same store open it once and take turns there. T
 pipelines over HTTP.
 """
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,25 +18,29 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from hayhooks import create_app
-from hayhooks.server.routers import deploy_router, draw_router, undeploy_router
+from hayhooks.server.routers import create_openai_router, deploy_router, draw_router, undeploy_router
 from hayhooks.server.utils.deploy_utils import commit_prepared_pipeline
 from hayhooks.server.utils.models import PreparedPipeline
 from hayhooks.settings import settings
-from starlette.routing import Match, Mount
+from starlette.routing import BaseRoute, Match, Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rrra_haystack.pipeline_files import share_stores
+from rrra_haystack.serving.files import add_route, takes_files
 from rrra_haystack.serving.pipeline import ServedPipeline
 from rrra_haystack.serving.turns import bound_requests, take_turns
 
 MAX_BODY_BYTES = 1024 * 1024
+MAX_UPLOAD_BYTES = 64 * MAX_BODY_BYTES
+_LONGEST_TOLD = 100
 
 
-def served(folder: Path) -> FastAPI:
+def served(folder: Path, allowed: Iterable[Path] = ()) -> FastAPI:
     """
     The Hayhooks application with the pipelines of a folder.
 
     :param folder: Holds pipeline YAML files that declare ``inputs`` and ``outputs``.
+    :param allowed: Folders below which clients may name files of the server to be indexed.
     :raises ValueError: If there is no such file, or one is not a pipeline.
     """
     files = sorted(folder.glob("*.y*ml"))
@@ -48,6 +52,7 @@ def served(folder: Path) -> FastAPI:
         try:
             wrapper = ServedPipeline.from_file(file)
             wrapper.setup()
+            takes_files(wrapper)
         except Exception as error:
             msg = f"{file} cannot be served: {error}"
             raise ValueError(msg) from error
@@ -56,6 +61,8 @@ def served(folder: Path) -> FastAPI:
     share_stores(pipelines)
     take_turns(pipelines)
     bound_requests(pipelines)
+    folders = [one.resolve() for one in allowed]
+    uploading: set[str] = set()
     app = _bare_app()
     for name, wrapper in wrappers.items():
         about = {
@@ -63,10 +70,15 @@ def served(folder: Path) -> FastAPI:
             "streaming_components": wrapper.streaming_components,
             "include_outputs_from": wrapper.include_outputs_from,
             "input_resolutions": wrapper.input_resolutions,
+            "request_model": wrapper.request_model(name),
         }
-        commit_prepared_pipeline(PreparedPipeline(name, wrapper, about), app=app)
+        indexes = takes_files(wrapper)
+        commit_prepared_pipeline(PreparedPipeline(name, wrapper, about), app=None if indexes else app)
+        if indexes:
+            add_route(app, name, wrapper, folders)
+            uploading.add(f"/{name}/run")
     app.add_exception_handler(RequestValidationError, _without_input)
-    app.add_middleware(BodyLimit)
+    app.add_middleware(BodyLimit, uploading=uploading)
     return app
 
 
@@ -80,6 +92,11 @@ def _bare_app() -> FastAPI:
     # Deploying loads Python that a client sends, undeploying deletes files, drawing sends the pipeline to a public
     # server.
     _remove(app, (deploy_router, undeploy_router, draw_router))
+    # Its files would be taken, and indexed by nobody.
+    openai = create_openai_router(app.state.pipeline_registry)
+    app.router.routes[:] = [one for one in app.router.routes if not _answers(one, "POST", "/v1/files")]
+    openai.routes[:] = [one for one in openai.routes if not _answers(one, "POST", "/v1/files")]
+    app.include_router(openai)
     return app
 
 
@@ -94,9 +111,14 @@ def _remove(app: FastAPI, routers: Iterable[APIRouter]) -> None:
         assert isinstance(route, APIRoute)
         for method in route.methods or ():
             # How an application keeps a router is its own affair; that something answers a request is not.
-            asked: Scope = {"type": "http", "method": method, "path": route.path, "root_path": "", "headers": []}
-            answering = [one for one in app.router.routes if one.matches(asked)[0] is Match.FULL]
-            app.router.routes[:] = [one for one in app.router.routes if one not in answering or isinstance(one, Mount)]
+            app.router.routes[:] = [
+                one for one in app.router.routes if isinstance(one, Mount) or not _answers(one, method, route.path)
+            ]
+
+
+def _answers(route: BaseRoute, method: str, path: str) -> bool:
+    asked: Scope = {"type": "http", "method": method, "path": path, "root_path": "", "headers": []}
+    return route.matches(asked)[0] is Match.FULL
 
 
 class EmptyFolder:
@@ -115,19 +137,26 @@ class EmptyFolder:
 
 
 class BodyLimit:
-    """Refuse a request whose body is larger than `MAX_BODY_BYTES`, or of unknown length, before it is read."""
+    """
+    Refuse a request whose body is too large, or of unknown length, before it is read.
 
-    def __init__(self, app: ASGIApp) -> None:
+    :param app: What requests are passed on to.
+    :param uploading: Paths that take files, and `MAX_UPLOAD_BYTES`; others take `MAX_BODY_BYTES`.
+    """
+
+    def __init__(self, app: ASGIApp, uploading: Container[str]) -> None:
         self.app = app
+        self.uploading = uploading
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 413 or 411."""
         headers = dict(scope.get("headers", ()))
+        most = MAX_UPLOAD_BYTES if scope.get("path") in self.uploading else MAX_BODY_BYTES
         if scope["type"] == "http" and b"transfer-encoding" in headers:
             refusal = JSONResponse({"detail": "Send the request with a Content-Length."}, 411)
             await refusal(scope, receive, send)
-        elif scope["type"] == "http" and int(headers.get(b"content-length", 0)) > MAX_BODY_BYTES:
-            refusal = JSONResponse({"detail": f"The request has more than {MAX_BODY_BYTES:,} bytes."}, 413)
+        elif scope["type"] == "http" and int(headers.get(b"content-length", 0)) > most:
+            refusal = JSONResponse({"detail": f"The request has more than {most:,} bytes."}, 413)
             await refusal(scope, receive, send)
         else:
             await self.app(scope, receive, send)
@@ -137,4 +166,7 @@ async def _without_input(_: Request, error: Exception) -> JSONResponse:
     """FastAPI's answer without an echo of the input, which may be long."""
     assert isinstance(error, RequestValidationError)
     details = [{key: value for key, value in detail.items() if key != "input"} for detail in error.errors()]
+    for detail in details:
+        # A key that nobody knows is input, too.
+        detail["loc"] = [one[:_LONGEST_TOLD] if isinstance(one, str) else one for one in detail["loc"]]
     return JSONResponse({"detail": jsonable_encoder(details)}, 422)

@@ -3,20 +3,31 @@
 from collections.abc import AsyncGenerator
 from typing import Annotated, Any
 
+import docstring_parser
+import yaml
 from fastapi import HTTPException
 from hayhooks import YAMLPipelineWrapper, async_streaming_generator, get_last_user_message
+from hayhooks.server.pipelines.models import create_request_model_from_callable
 from hayhooks.server.pipelines.streaming import is_streaming_component
+from hayhooks.server.utils.yaml_utils import InputResolution, get_inputs_outputs_from_yaml
 from haystack import ExtractedAnswer
 from haystack.dataclasses import ChatMessage
-from pydantic import StringConstraints, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
 from rrra_haystack.documents.metadata import source_of
+from rrra_haystack.qdrant.searching import check_filters
 from rrra_haystack.serving.running import AskedPipeline, WritingPipeline
 
 MAX_QUESTION_CHARACTERS = 8192
 Question = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_QUESTION_CHARACTERS, strict=True)
 ]
+MAX_TOP_K = 1000
+# What Haystack tells of these is wider than what can be sent, or would fail only in the pipeline.
+_OPTIONAL_TYPES: dict[str, Any] = {
+    "top_k": Annotated[int, Field(strict=True, gt=0, le=MAX_TOP_K)] | None,
+    "filters": Annotated[dict[str, Any], AfterValidator(check_filters)] | None,
+}
 _NO_ANSWER = "I found no answer in the documents."
 
 
@@ -24,14 +35,16 @@ class ServedPipeline(YAMLPipelineWrapper):
     """
     A pipeline of a YAML file, whose text inputs are questions, and which chats if it answers.
 
-    A declared input of type ``str`` must have 1 to `MAX_QUESTION_CHARACTERS` characters besides white space.
+    A declared input of type ``str`` must have 1 to `MAX_QUESTION_CHARACTERS` characters besides white space. What the
+    YAML file declares as ``optional_inputs``, which Hayhooks does not know, may be left out.
     """
 
     def __init__(self, yaml_source: str, input_resolutions: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        optional = _optional_inputs(yaml_source)
         checked = {
             name: resolution.model_copy(update={"type": Question}) if resolution.type is str else resolution
             for name, resolution in input_resolutions.items()
-        }
+        } | optional
         super().__init__(yaml_source, checked, *args, **kwargs)
         self._source = yaml_source
         self._questions = [resolution for resolution in checked.values() if resolution.type is Question]
@@ -51,6 +64,15 @@ class ServedPipeline(YAMLPipelineWrapper):
         except Exception as error:
             msg = f"Failed to load pipeline from YAML: {error}"
             raise ValueError(msg) from error
+
+    def request_model(self, name: str) -> type[BaseModel]:
+        """
+        What a request may hold, and nothing else.
+
+        :param name: Name of the pipeline.
+        """
+        model = create_request_model_from_callable(self.run_api_async, f"{name}Run", docstring_parser.parse(""))
+        return type(model.__name__, (model,), {"model_config": ConfigDict(extra="forbid"), "__module__": __name__})
 
     async def run_chat_completion_async(
         self, model: str, messages: list[dict[str, Any]], body: dict[str, Any]
@@ -77,6 +99,20 @@ class ServedPipeline(YAMLPipelineWrapper):
             return async_streaming_generator(self.pipeline, pipeline_run_args=inputs)
         output = await self.pipeline.run_async(inputs, include_outputs_from=self.include_outputs_from)
         return as_text(output.get(self._answers.component, {}).get(self._answers.name))
+
+
+def _optional_inputs(yaml_source: str) -> dict[str, InputResolution]:
+    """The inputs that a YAML file declares as optional, with what they may be."""
+    data = yaml.safe_load(yaml_source) or {}
+    declared = data.get("optional_inputs") or {}
+    if not declared:
+        return {}
+    resolved = get_inputs_outputs_from_yaml(yaml.safe_dump({**data, "inputs": {**data["inputs"], **declared}}))
+    found = {name: one for name, one in resolved["inputs"].items() if name in declared}
+    return {
+        name: one.model_copy(update={"required": False, "type": _OPTIONAL_TYPES.get(one.name, one.type)})
+        for name, one in found.items()
+    }
 
 
 def _text_of(content: Any) -> Any:

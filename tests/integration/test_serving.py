@@ -92,7 +92,7 @@ def server(indexed_once: Path) -> Iterator[str]:
         patch.setenv("OPENAI_API_KEY", "unused")
         edit("rag.yaml", "generator", api_base_url=model)
         Path("pipelines", "own.yaml").write_text(OWN.replace("URL", model))
-        with running("rrra", "serve", "pipelines", folder=indexed_once) as address:
+        with running("rrra", "serve", "pipelines", "--allow-folder", ".", folder=indexed_once) as address:
             yield address
 
 
@@ -380,6 +380,76 @@ def test_a_file_that_is_not_there_is_not_indexed(server: str, indexed_once: Path
     response = httpx.post(f"{server}/indexing/run", json={"sources": [str(indexed_once / "nothing.txt")]}, timeout=60)
     assert response.status_code == 200
     assert response.json()["result"] == {"router": {"failed": [str(indexed_once / "nothing.txt")]}}
+
+
+@pytest.mark.parametrize("name", [".env", "key.pem", "photo.bin", "notes.txt"])
+def test_nothing_of_a_file_of_the_server_is_returned(
+    server: str, indexed_once: Path, tmp_path: Path, name: str
+) -> None:
+    for folder, status in ((indexed_once, 200), (tmp_path, 403)):
+        secret = folder / name
+        secret.write_bytes(b"SECRET\xff\x00\xfe")
+        (indexed_once / f"link-{name}").unlink(missing_ok=True)
+        (indexed_once / f"link-{name}").symlink_to(secret)
+        roundabout = f"{indexed_once}/{os.path.relpath(secret, indexed_once)}"
+        for path in (str(secret), str(indexed_once / f"link-{name}"), roundabout):
+            response = httpx.post(f"{server}/indexing/run", json={"sources": [path]}, timeout=60)
+            assert response.status_code == status, response.text
+            assert "SECRET" not in response.text
+            if status == 200 and name != "notes.txt":
+                assert response.json()["result"] == {"router": {"unclassified": [str(secret)]}}
+
+
+def test_uploads_are_indexed(server: str) -> None:
+    files = [
+        ("files", ("../Elbe.txt", b"The Elbe rises in the Giant Mountains.", "application/octet-stream")),
+        ("files", ("photo.bin", b"SECRET\xff\x00", "text/plain")),
+        ("files", ("Elbe.txt", b"The Elbe ends in the North Sea. " * 80_000, "text/plain")),
+    ]
+    written = httpx.post(f"{server}/indexing/run", files=files[:2], timeout=60)
+    assert written.status_code == 200, written.text
+    result = written.json()["result"]
+    assert result == {"writer": {"documents_written": 1}, "router": {"unclassified": ["photo.bin"]}}
+    found = httpx.post(f"{server}/search/run", json={"question": "Where does the Elbe rise?"}, timeout=60).json()
+    document = found["result"]["ranker"]["documents"][0]
+    assert document["content"] == "The Elbe rises in the Giant Mountains."
+    assert document["meta"]["source"] == "Elbe.txt"
+    assert len(files[2][1][1]) > 2**20
+    for wrong in ({"files": {"other": b"x"}}, {"data": {"files": "text"}, "files": {"files": ("a.txt", b"a")}}):
+        assert httpx.post(f"{server}/indexing/run", **wrong, timeout=60).status_code == 422
+    assert httpx.post(f"{server}/v1/files", files=files[:1], data={"purpose": "any"}).status_code == 404
+    assert "/v1/files" not in httpx.get(f"{server}/openapi.json").json()["paths"]
+
+
+@pytest.mark.parametrize("pipeline", ["search", "qa", "rag"])
+def test_filters_and_top_k(server: str, pipeline: str) -> None:
+    def ask(**options: object) -> httpx.Response:
+        return httpx.post(f"{server}/{pipeline}/run", json={"question": QUESTION, **options}, timeout=60)
+
+    def documents(response: httpx.Response) -> list[dict]:
+        assert response.status_code == 200, response.text
+        (held,) = response.json()["result"].values()
+        if pipeline == "search":
+            return held["documents"]
+        if pipeline == "qa":
+            return [one["document"] for one in held["answers"] if one["document"]]
+        return held["answers"][0]["documents"]
+
+    usual = documents(ask())
+    best = usual[0]["id"]
+    one = {"field": "id", "operator": "==", "value": best}
+    assert {each["id"] for each in documents(ask(filters=one))} == {best}
+    others = documents(ask(filters={**one, "operator": "!="}))
+    assert others
+    assert best not in {each["id"] for each in others}
+    assert len(documents(ask(top_k=1))) <= 1 < len(usual)
+    assert documents(ask(top_k=None, filters=None))[0]["id"] == best
+    unknown = {"field": "source", "operator": "==", "value": 1}
+    filters = [{"filters": "all"}, {"filters": {"field": "source"}}, {"filters": unknown}]
+    for wrong in ({"top_k": 0}, {"top_k": "3"}, *filters, {"topk": 3}, {"k" * 5000: 1}):
+        refused = ask(**wrong)
+        assert refused.status_code == 422, refused.text
+        assert len(refused.content) < 1000
 
 
 def test_a_client_cannot_change_what_is_served(server: str, indexed_once: Path) -> None:

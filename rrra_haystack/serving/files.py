@@ -1,0 +1,192 @@
+"""Indexing over HTTP: uploads, and files of the server below folders that its operator names."""
+
+import asyncio
+from collections.abc import Collection, Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from haystack import logging
+from haystack.dataclasses import ByteStream
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.datastructures import UploadFile
+
+from rrra_haystack.errors import cause_of
+from rrra_haystack.qdrant.patience import is_transient
+from rrra_haystack.serving.pipeline import ServedPipeline
+
+logger = logging.getLogger(__name__)
+_FORM = "multipart/form-data"
+
+
+class NamedFiles(BaseModel):
+    """
+    Files of the server.
+
+    :param sources: Their paths.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    sources: list[str] = Field(min_length=1)
+
+
+class UploadedFiles(BaseModel):
+    """
+    Files of the client; for the description of the route alone.
+
+    :param files: Their contents.
+    """
+
+    files: list[bytes]
+
+
+def takes_files(wrapper: ServedPipeline) -> bool:
+    """
+    Whether a pipeline reads files.
+
+    :param wrapper: The pipeline as it is served.
+    :raises ValueError: If it takes something else besides, which no route brings.
+    """
+    taking = [one.name == "sources" for one in wrapper.input_resolutions.values()]
+    if any(taking) and len(taking) > 1:
+        msg = "A served pipeline that takes files takes nothing else: declare 'sources' as its only input."
+        raise ValueError(msg)
+    return any(taking)
+
+
+def add_route(app: FastAPI, name: str, wrapper: ServedPipeline, folders: Collection[Path]) -> None:
+    """
+    Let clients index files at ``/NAME/run``; nothing of a file is returned but its name.
+
+    :param app: The application.
+    :param name: Name of the pipeline.
+    :param wrapper: The pipeline, of which :func:`takes_files` is true.
+    :param folders: The folders below which files of the server may be named.
+    """
+
+    async def run(request: Request) -> JSONResponse:
+        with TemporaryDirectory(prefix="rrra-upload-") as folder:
+            if request.headers.get("content-type", "").startswith(_FORM):
+                names = await _uploaded(request, Path(folder))
+            else:
+                names = _named(await request.body(), folders)
+            return JSONResponse({"result": await _index(wrapper, names)})
+
+    bodies: dict[str, type[BaseModel]] = {"application/json": NamedFiles, _FORM: UploadedFiles}
+    content = {kind: {"schema": model.model_json_schema()} for kind, model in bodies.items()}
+    app.add_api_route(
+        f"/{name}/run", run, methods=["POST"], name=f"{name}_run", tags=["pipelines"],
+        openapi_extra={"requestBody": {"content": content, "required": True}},
+    )  # fmt: skip
+
+
+async def _uploaded(request: Request, folder: Path) -> dict[Path, str]:
+    """Write uploads to a folder; the names by which the client knows them."""
+    names: dict[Path, str] = {}
+    async with request.form() as form:
+        for number, (field, part) in enumerate(form.multi_items()):
+            if field != "files" or not isinstance(part, UploadFile):
+                raise HTTPException(422, "Send each file as a part 'files' with a file name, and nothing else.")
+            name = PurePosixPath(PureWindowsPath(part.filename or "").name).name
+            path = folder / str(number) / name
+            try:
+                path.parent.mkdir()
+                path.write_bytes(await part.read())
+            except (OSError, ValueError) as error:
+                raise HTTPException(422, f"File {number + 1} has no name that a file can have.") from error
+            names[path] = name
+    if not names:
+        raise HTTPException(422, "Send at least one file, as a part 'files'.")
+    return names
+
+
+def _named(body: bytes, folders: Collection[Path]) -> dict[Path, str]:
+    """The files that a client names, all below the folders that are open to it."""
+    try:
+        sources = NamedFiles.model_validate_json(body).sources
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_context=False)
+        raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in faults]) from error
+    names: dict[Path, str] = {}
+    for source in sources:
+        try:
+            path = Path(source).resolve()
+        except (OSError, ValueError, RuntimeError):
+            path = None
+        if path is None or not any(path.is_relative_to(folder) for folder in folders):
+            raise HTTPException(
+                403,
+                "Files of the server are read only below the folders that 'rrra serve --allow-folder' names. Upload "
+                "the files instead, as parts 'files' of a multipart form.",
+            )
+        names[path] = str(path)
+    return names
+
+
+async def _index(wrapper: ServedPipeline, names: dict[Path, str]) -> dict[str, Any]:
+    """Index files together, or each by itself if that fails, so that one does not keep the others out."""
+    strange = [path for path in names if path.exists() and not path.is_file()]
+    paths = [path for path in names if path not in strange]
+    told: dict[str, Any] = {}
+    failed = {names[path]: "it is no file" for path in strange}
+    try:
+        told = await _run(wrapper, paths, names) if paths else {}
+    except Exception as error:  # whatever a converter raises belongs to a file
+        _check_store(error)
+        for path in paths:
+            try:
+                told = _joined(told, await _run(wrapper, [path], names))
+            except Exception as own:
+                _check_store(own)
+                logger.warning("{file} cannot be indexed: {error}", file=names[path], error=own)
+                # The message may hold some of the file.
+                failed[names[path]] = type(cause_of(own)).__name__
+    return {**told, "failed": failed} if failed else told
+
+
+def _check_store(error: Exception) -> None:
+    if is_transient(error):
+        raise HTTPException(503, "The document store is away or busy. Try again later.") from error
+
+
+async def _run(wrapper: ServedPipeline, paths: Sequence[Path], names: dict[Path, str]) -> dict[str, Any]:
+    (resolution,) = wrapper.input_resolutions.values()
+    inputs: dict[str, dict[str, Any]] = {}
+    known = await asyncio.to_thread(wrapper.pipeline.inputs)
+    for target in resolution.targets:
+        component, socket = target.split(".", 1)
+        inputs[component] = {socket: list(paths)}
+        if "meta" in known.get(component, {}):
+            inputs[component]["meta"] = [{"source": names[path]} for path in paths]
+    return _told(await wrapper.pipeline.run_async(inputs), names)
+
+
+def _told(output: dict[str, Any], names: dict[Path, str]) -> dict[str, Any]:
+    """Numbers and names of files alone, of what a pipeline put out."""
+    told = {str(path): name for path, name in names.items()} | {name: name for name in names.values()}
+
+    def name_of(item: Any) -> str | None:
+        return told.get(str(item.meta.get("source")) if isinstance(item, ByteStream) else str(item))
+
+    result: dict[str, Any] = {}
+    for component, values in output.items():
+        for key, value in values.items():
+            if isinstance(value, int):
+                result.setdefault(component, {})[key] = value
+            elif isinstance(value, list) and (known := [name for one in value if (name := name_of(one)) is not None]):
+                result.setdefault(component, {})[key] = known
+    return result
+
+
+def _joined(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """The sum of what two runs told."""
+    joined = {component: dict(values) for component, values in one.items()}
+    for component, values in other.items():
+        own = joined.setdefault(component, {})
+        for key, value in values.items():
+            own[key] = own[key] + value if key in own else value
+    return joined
