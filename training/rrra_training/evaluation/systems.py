@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from rrra_haystack.model.codes.kinds import KINDS as CODE_KINDS
 from rrra_training.evaluation.rerankers.of_haystack import read_ranker
 
 # What the model's encoder retrieves, with which all is compared, and what the model makes of it.
@@ -12,7 +13,7 @@ ENCODER_SYSTEM = "encoder"
 RRRA_SYSTEM = "rrra"
 # After the name of a further model: what its encoder retrieves, if that is not the encoder of all others.
 ENCODER_OF = f": {ENCODER_SYSTEM}"
-KINDS = ("1bit", "int8", "float32")
+KINDS = (*sorted(CODE_KINDS), "float32")
 _NAMED = ("bm25", "maxsim", "match", RRRA_SYSTEM, "untrained", "hybrid")
 # Systems that come from the model, which is measured if any of them is.
 _OF_THE_MODEL = {RRRA_SYSTEM, "match", "hybrid"}

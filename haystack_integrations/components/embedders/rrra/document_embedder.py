@@ -7,6 +7,7 @@ from haystack.utils import ComponentDevice, Secret
 from haystack_integrations.common.rrra import LoadsModel, check_positive
 from rrra_haystack.documents.metadata import CODES_KEY, UNREAD_KEY, text_to_embed
 from rrra_haystack.documents.sparse import sparse_documents
+from rrra_haystack.model.codes.kinds import KINDS
 from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL
 
@@ -111,8 +112,8 @@ class RRRADocumentEmbedder(LoadsModel):
             If `tokens_per_batch` is not > 0, or `code` is unknown.
         """
         check_positive(tokens_per_batch, "tokens_per_batch")
-        if code not in (None, "1bit", "int8"):
-            msg = f"code must be '1bit', 'int8' or None, but got {code!r}"
+        if code not in (None, *KINDS):
+            msg = f"code must be {', '.join(map(repr, sorted(KINDS)))} or None, but got {code!r}"
             raise ValueError(msg)
         LoadsModel.__init__(
             self,
