@@ -26,7 +26,7 @@ def command(
         ),
     ] = None,
     code: Annotated[
-        list[str] | None, typer.Option(help="Kinds of token codes: 1bit, int8, float32. May be repeated.")
+        list[str] | None, typer.Option(help="Kinds of token codes: 1bit, 2bit, 4bit, int8, float32. May be repeated.")
     ] = None,
     top_k: Annotated[int, typer.Option(min=1, help="How many passages are retrieved for a query, and reranked.")] = 100,
     limit: Annotated[int | None, typer.Option(min=1, help="Draw this many queries.")] = None,

@@ -105,12 +105,16 @@ def test_a_system_has_the_bytes_of_what_it_reads(data: Path, model: RRRAModel) -
 
 
 def test_every_kind_of_codes_is_measured(data: Path, model: RRRAModel) -> None:
-    figures = evaluate(data, model=model, codes=["float32", "int8", "1bit"]).figures
-    assert {"rrra", "rrra-int8", "rrra-1bit", "match", "match-int8", "match-1bit"} < set(figures["systems"])
+    figures = evaluate(data, model=model, codes=["float32", "int8", "4bit", "2bit", "1bit"]).figures
+    kinds = ("int8", "4bit", "2bit", "1bit")
+    assert {"rrra", "match", *(f"{system}-{kind}" for system in ("rrra", "match") for kind in kinds)} < set(
+        figures["systems"]
+    )
     assert figures["systems"]["rrra"]["R@1"] == 1
     sizes = figures["bytes_per_document"]
-    assert sizes["codes-1bit"] < sizes["codes-int8"] < sizes["codes"] * 4 / 3
-    assert {"rerank", "rerank-int8", "rerank-1bit"} < set(figures["latency_ms"])
+    assert sizes["codes-1bit"] < sizes["codes-2bit"] < sizes["codes-4bit"] < sizes["codes-int8"]
+    assert sizes["codes-int8"] < sizes["codes"] * 4 / 3
+    assert {"rerank", *(f"rerank-{kind}" for kind in kinds)} < set(figures["latency_ms"])
 
 
 def test_max_sim_is_the_mean_of_the_best_matches_of_raw_token_states(data: Path, model: RRRAModel) -> None:
@@ -261,7 +265,7 @@ def test_limit_draws_the_same_queries_for_a_seed(data: Path, model: RRRAModel) -
     ("arguments", "message"),
     [
         ({"split": "dev"}, "has no split 'dev'"),
-        ({"codes": ["2bit"]}, "Unknown kind of codes '2bit'"),
+        ({"codes": ["3bit"]}, "Unknown kind of codes '3bit'"),
         ({"systems": ["match", "rrra=all-MiniLM-L6-v2"]}, "Two systems are called 'rrra'"),
         ({"systems": ["rrra", "rerank=all-MiniLM-L6-v2"]}, "Two systems are called 'rerank', or it is a stage's name"),
         ({"systems": ["mine="]}, "The system 'mine=' lacks its name or its model"),

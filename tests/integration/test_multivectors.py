@@ -28,7 +28,12 @@ from rrra_haystack.qdrant.multivectors import create_collection, write_documents
 QUESTIONS = ["Where does the Danube rise?", "Who founded Arlow?", "Which moon is the largest?"]
 # Qdrant keeps 16 bits a dimension.
 TOLERANCE = 5e-4
-VARIANTS = [("rrra-minilm-l6", "int8"), ("rrra-minilm-l6", "1bit"), ("all-MiniLM-L6-v2", "1bit")]
+VARIANTS = [
+    ("rrra-minilm-l6", "int8"),
+    ("rrra-minilm-l6", "2bit"),
+    ("rrra-minilm-l6", "1bit"),
+    ("all-MiniLM-L6-v2", "1bit"),
+]
 
 
 def new_store(**options: object) -> QdrantDocumentStore:

@@ -71,6 +71,10 @@ class CodeBatch:
         """The token states as the codes keep them, one document after the other, shape ``[T, token_dim]``."""
         return self.quantiser.restored(self._token_values) * self._token_scales[:, None]
 
+    def as_int8(self) -> np.ndarray:
+        """The tokens as rows of an int8 code of the same scale, exact, shape ``[T, token_dim]``, uint8."""
+        return self.quantiser.restored(self._token_values).to(torch.int8).numpy().view(np.uint8)
+
     def match(self, query_states: Tensor) -> Tensor:
         """
         The score of the best-matching token of each document for each query token (MaxSim, arXiv 2004.12832).

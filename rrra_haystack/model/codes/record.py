@@ -42,6 +42,8 @@ HEAD = np.dtype(
 WORD = np.dtype("<u2")
 # Base64 text that holds the fixed fields of a head.
 HEAD_TEXT = -(-HEAD.itemsize // 3) * 4
+# Base64 text that ends with the kind.
+KIND_TEXT = 8
 CHECKSUM_WORD = HEAD.fields["checksum"][1] // 8 if HEAD.fields else 0
 REMEDY = "Index the document again with RRRADocumentEmbedder and the same model."
 
@@ -55,7 +57,7 @@ class RecordLayout:
     """
     What the records of one model look like.
 
-    :param kind: ``int8`` (one byte a dimension) or ``1bit`` (the sign of each dimension).
+    :param kind: ``int8`` (one byte a dimension), ``4bit``, ``2bit``, or ``1bit`` (the sign of each dimension).
     :param token_dim: Dimensions of a projected token state; a multiple of 8.
     :param pooled_dim: Dimensions of the pooled embedding.
     :param fingerprint: Tells the codes of one model from another's; see
@@ -110,7 +112,7 @@ class RecordLayout:
 def kind_of(record: str) -> CodeKind | None:
     """The kind of a record given as base64 text, or `None` if it is none."""
     try:
-        head = pybase64.b64decode(record[:8], validate=True)
+        head = pybase64.b64decode(record[:KIND_TEXT], validate=True)
     except (TypeError, ValueError):
         return None
     known = head.startswith(MAGIC) and len(head) > len(MAGIC) + 1 and head[len(MAGIC) + 1] < len(KINDS)

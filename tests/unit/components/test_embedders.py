@@ -94,9 +94,9 @@ def test_documents_get_embedding_and_codes(documents: list[Document]) -> None:
 def test_the_kind_of_codes_is_chosen(documents: list[Document]) -> None:
     sizes = {
         code: len(RRRADocumentEmbedder(code=code, progress_bar=False).run(documents)["documents"][0].meta["rrra_codes"])
-        for code in ("1bit", "int8", None)
+        for code in ("1bit", "2bit", "4bit", "int8", None)
     }
-    assert sizes[None] == sizes["int8"] > sizes["1bit"]
+    assert sizes[None] == sizes["int8"] > sizes["4bit"] > sizes["2bit"] > sizes["1bit"]
 
 
 def test_meta_fields_are_embedded() -> None:
@@ -135,7 +135,7 @@ def test_impossible_parameters() -> None:
     with pytest.raises(ValueError, match="tokens_per_batch must be > 0, but got 0"):
         RRRADocumentEmbedder(tokens_per_batch=0)
     with pytest.raises(ValueError, match="code must be"):
-        RRRADocumentEmbedder(code="2bit")
+        RRRADocumentEmbedder(code="3bit")
 
 
 @pytest.mark.parametrize("component", [RRRAEmbedder, RRRADocumentEmbedder])

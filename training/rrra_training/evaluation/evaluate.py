@@ -83,9 +83,9 @@ def evaluate(
         alone, which comes with it; ``untrained``, the untrained form over the model's encoder; ``maxsim``, MaxSim over
         this encoder's own token states; ``hybrid``, the model over the candidates of encoder and BM25 together;
         ``NAME=MODEL``, one more model; the path of a YAML file with a Haystack ranker.
-    :param codes: Kinds of token codes to rerank from: ``1bit``, ``int8``, and ``float32`` for token states as they
-        are. The first is reported as ``match`` and ``rrra``, further ones as ``match-KIND`` and ``rrra-KIND``. The
-        model's own kind if `None`.
+    :param codes: Kinds of token codes to rerank from: ``1bit``, ``2bit``, ``4bit``, ``int8``, and ``float32`` for token
+        states as they are. The first is reported as ``match`` and ``rrra``, further ones as ``match-KIND`` and
+        ``rrra-KIND``. The model's own kind if `None`.
     :param top_k: How many passages are retrieved for a query, and reranked.
     :param limit: Draw this many queries.
     :param seed: Seed of the draw, the bootstrap and the randomisation test.

@@ -35,7 +35,7 @@ def check_systems(systems: Sequence[str], codes: Sequence[str] = ()) -> None:
     """
     names = [_checked_name(system) for system in systems]
     if "hybrid" in systems and codes and codes[0] == "float32":
-        msg = "The system 'hybrid' reranks from codes. Name 1bit or int8 as the first --code."
+        msg = "The system 'hybrid' reranks from codes. Name 1bit, 2bit, 4bit or int8 as the first --code."
         raise ValueError(msg)
     taken = [*names, *_implied(systems, codes), ENCODER_SYSTEM, *_STAGES]
     if twice := next((name for name in taken if taken.count(name) > 1), None):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rrra_haystack.model.adapter.observation import StateTokens
-from rrra_haystack.model.codes.kinds import CodeKind
+from rrra_haystack.model.codes.kinds import QUANTISERS, CodeKind, Levels
 from rrra_haystack.model.encoder import native_dtype
 from rrra_haystack.model.segments import Segments
 from rrra_haystack.model.words import word_codes
@@ -42,12 +42,16 @@ def quantised(states: Tensor, kind: CodeKind) -> Tensor:
     What a code keeps of token states.
 
     :param states: Shape ``[T, h]``, length 1.
-    :param kind: ``int8``, or ``1bit``: the signs, scaled such that the product with the state itself is 1.
+    :param kind: ``int8``; or one of fewer bits, of which a token has the scale that makes its product with itself 1.
     """
     size = states.abs()
     if kind == "int8":
         step = size.amax(dim=-1, keepdim=True).clamp_min_(1e-12) / 127
         return (states / step).round_().mul_(step)
+    quantiser = QUANTISERS[kind]
+    if isinstance(quantiser, Levels):
+        kept = quantiser.restored(quantiser.nearest(states))
+        return kept.div_((states * kept).sum(dim=-1, keepdim=True).clamp_min_(1e-12))
     scale = 1 / size.sum(dim=-1, keepdim=True).clamp_min_(1e-12)
     return torch.where(states > 0, scale, -scale)
 
@@ -106,7 +110,7 @@ class ProjectedStates:
         :param kind: Kind of the codes. What int8 rounds off is below what can be measured, and is left out.
         """
         states = nn.functional.normalize(torch.from_numpy(self.states[self.store.token_rows(rows)]).float(), dim=-1)
-        if kind == "1bit":
+        if kind != "int8":
             states = quantised(states, kind)
         return StateTokens(states, Segments(self.store.lengths[rows]), is_binary=kind == "1bit")
 

@@ -51,7 +51,7 @@ class RRRADocumentEmbedder(LoadsModel):
         normalize_embeddings: bool = False,
         meta_fields_to_embed: list[str] | None = None,
         embedding_separator: str = "\n",
-        code: Literal["1bit", "int8"] | None = None,
+        code: Literal["1bit", "2bit", "4bit", "int8"] | None = None,
         sparse: bool = False,
         trust_remote_code: bool = False,
         local_files_only: bool = False,
@@ -87,8 +87,8 @@ class RRRADocumentEmbedder(LoadsModel):
         :param embedding_separator:
             Separator used to concatenate the metadata fields to the document text.
         :param code:
-            Kind of the token codes: `1bit` (one bit a dimension) or `int8` (seven times the bytes, slightly better).
-            If `None`, the model's own kind.
+            Kind of the token codes: `1bit`, `2bit` or `4bit` (so many bits a dimension), or `int8` (eight). More bits
+            are slightly better. If `None`, the model's own kind.
         :param sparse:
             If `True`, documents get a `sparse_embedding` of their words too, for hybrid retrieval. The store must be
             created with `use_sparse_embeddings=True` and `sparse_idf=True`.

@@ -10,11 +10,12 @@ from torch.nn.functional import normalize
 
 from rrra_haystack.model.adapter.relations import places
 from rrra_haystack.model.codes.codec import TokenCodec
+from rrra_haystack.model.codes.kinds import QUANTISERS
 from rrra_haystack.model.codes.parts import join_record, split_record
 from rrra_haystack.model.codes.record import InvalidCodesError, kind_of
 from rrra_haystack.model.words import word_codes
 
-KINDS = ("int8", "1bit")
+KINDS = ("int8", "4bit", "2bit", "1bit")
 LENGTHS = torch.tensor([0, 7, 1, 0, 30, 12, 0])
 NAMES = [f"doc-{i}" for i in range(len(LENGTHS))]
 TEXTS = [
@@ -64,6 +65,15 @@ def test_1bit_keeps_the_signs_and_the_scale(dim: int) -> None:
     assert (restored * states).sum(dim=1).mean() == pytest.approx(1, abs=0.05)
 
 
+@pytest.mark.parametrize(("kind", "error"), [("4bit", 0.12), ("2bit", 0.36)])
+@pytest.mark.parametrize("dim", [72, 128, 384])
+def test_levels_keep_the_states_and_the_scale(kind: str, error: float, dim: int) -> None:
+    codec, states, _, texts = make(kind, dim)
+    restored = codec.unpack(texts).token_states()
+    assert (normalize(restored, dim=-1) - states).norm(dim=1).mean() < error
+    assert (restored * states).sum(dim=1).mean() == pytest.approx(1, abs=0.05)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dim", [8, 72, 128])
 def test_match_is_maxsim_over_what_the_codes_keep(kind: str, dim: int) -> None:
@@ -107,6 +117,8 @@ def test_a_code_is_compact() -> None:
     assert TokenCodec("1bit", 128, 384, 0).record_bytes(150, 100) * 4 / 3 < 4096
     assert TokenCodec("1bit", 384, 384, 0).row_bytes == 48
     assert TokenCodec("int8", 384, 384, 0).row_bytes == 384
+    assert [TokenCodec(kind, 128, 384, 0).row_bytes for kind in KINDS] == [128, 64, 32, 16]
+    assert TokenCodec("2bit", 128, 384, 0).record_bytes(150, 100) * 4 / 3 < 7500
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -190,17 +202,49 @@ def test_any_lengths_survive(lengths: list[int], kind: str) -> None:
     assert (batch.token_states().sign() * states.sign() >= 0).all()
 
 
-@pytest.mark.parametrize(("kind", "dim", "message"), [("2bit", 128, "code kind"), ("int8", 12, "multiple of 8")])
+@pytest.mark.parametrize(("kind", "dim", "message"), [("3bit", 128, "code kind"), ("int8", 12, "multiple of 8")])
 def test_impossible_codecs(kind: str, dim: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TokenCodec(kind, dim, 384, 0)
 
 
 def test_kind_is_read_from_the_record() -> None:
-    assert kind_of(make("int8", 8)[3][0]) == "int8"
-    assert kind_of(make("1bit", 8)[3][0]) == "1bit"
+    assert [kind_of(make(kind, 8)[3][0]) for kind in KINDS] == list(KINDS)
     assert kind_of("nonsense") is None
     assert kind_of("") is None
+
+
+# Written by the first release: kind, and base64 text of a document of two tokens and one of one.
+EARLIER = {
+    "int8": [
+        "UlJSQQMACAAEAAMAAgAAAAcAAABUT9k7BAIBPQAAAABGR6dvCLPZ0iDAX4FLTe6+lUwAAAAAAAAg1gB/9RXrNRAQ8PBtAB+i",
+        "UlJSQQMACAAEAAEAAQAAAAcAAADXcbY7AACAPwAAAADcUhKDXoi+vH8AwAGDFgAAAAAAAAAAAAAAAAAAAAAAAAAAfwAAAACB",
+    ],
+    "1bit": [
+        "UlJSQQMBCAAEAAMAAgAAAAcAAACQtf8+BAIBPQAAAAAWYbb/4AOLyCDAX4FLTe6+lUwAAAAAAAAAAAAAAAAAAAAAAAAAAJXK",
+        "UlJSQQMBCAAEAAEAAQAAAAcAAADzBDU/AACAPwAAAADcUpOCehw9X38AwAGDFgAg",
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", EARLIER)
+def test_records_of_the_first_release_are_read(kind: str) -> None:
+    batch = TokenCodec(kind, 8, 4, 7).unpack(EARLIER[kind])
+    assert batch.lengths.tolist() == [2, 1]
+    states = torch.tensor([[3, -4, 0, 12, -1, 2, -2, 5], [1, 1, -1, -1, 7, 0, 2, -6], [0, 0, 5, 0, 0, 0, 0, -5.0]])
+    if kind == "1bit":
+        assert torch.equal(batch.token_states() > 0, states > 0)
+    else:
+        assert torch.allclose(batch.token_states(), normalize(states, dim=-1), atol=0.004)
+    assert batch.pooled.tolist() == [
+        [pytest.approx(x, abs=0.02) for x in row] for row in ([1, -2, 3, -4], [127, 0, -64, 1])
+    ]
+    assert batch.words.tolist() == [*WORDS[1].tolist(), *WORDS[5].tolist()]
+    assert [join_record(*_as_numpy(split_record(text, "a")), "a") for text in EARLIER[kind]] == EARLIER[kind]
+
+
+def _as_numpy(parts: tuple[str, torch.Tensor]) -> tuple[str, np.ndarray]:
+    return parts[0], parts[1].numpy()
 
 
 lengths_of_documents = st.lists(st.integers(0, 20), min_size=1, max_size=8)
@@ -280,6 +324,64 @@ def test_match_differs_from_maxsim_only_by_rounding_the_query(
     widest = tokens.abs().sum(dim=1).max().item() if len(tokens) else 0.0
     exact = naive_match(query, tokens, torch.tensor(lengths))
     assert (np.abs(match - exact) <= 0.501 * step.T.numpy() * widest + 1e-6).all()
+
+
+def numbers_of(text: str, codec: TokenCodec, tokens: int) -> np.ndarray:
+    """The numbers that the codes of a record stand for, a dimension at a time, shape ``[tokens, token_dim]``, int64."""
+    data = pybase64.b64decode(text)
+    rows = np.frombuffer(data, dtype=np.uint8).reshape(-1, codec.row_bytes)[len(data) // codec.row_bytes - tokens :]
+    if codec.kind == "int8":
+        return rows.view(np.int8).astype(np.int64)
+    bits = codec.row_bytes * 8 // codec.token_dim
+    numbers = np.zeros((tokens, codec.token_dim), dtype=np.int64)
+    for dimension in range(codec.token_dim):
+        column, shift = dimension % codec.row_bytes, bits * (dimension // codec.row_bytes)
+        if bits == 1:
+            column, shift = dimension // 8, 7 - dimension % 8
+        numbers[:, dimension] = 2 * ((rows[:, column].astype(np.int64) >> shift) & (2**bits - 1)) - (2**bits - 1)
+    return numbers
+
+
+@given(
+    kind=st.sampled_from(KINDS),
+    dim=st.sampled_from([8, 24, 72, 128, 384]),
+    lengths=lengths_of_documents,
+    seed=st.integers(0, 1000),
+)
+@settings(max_examples=80, deadline=None)
+def test_products_are_exact(kind: str, dim: int, lengths: list[int], seed: int) -> None:
+    codec, _, _, texts = make(kind, dim, lengths=torch.tensor(lengths), seed=seed)
+    batch = codec.unpack(texts)
+    numbers = np.concatenate([numbers_of(text, codec, own) for text, own in zip(texts, lengths, strict=True)])
+    assert (batch.as_int8().view(np.int8) == numbers).all()
+    # Whole numbers up to 127, the highest of them 127 in every row: the eight bits of the query are these numbers.
+    query = np.random.default_rng(seed).integers(-127, 128, (3, dim))
+    query[:, 0] = 127
+    length = np.linalg.norm(query, axis=1, keepdims=True)
+    scale = np.repeat(batch.token_scale, lengths)
+    exact = (query @ numbers.T) / length * scale
+    similarity = batch.similarity(torch.from_numpy(query).float()).numpy()
+    assert similarity == pytest.approx(exact, rel=1e-5, abs=1e-6)
+    owner = np.repeat(np.arange(len(lengths)), lengths)
+    match = [[exact[i][owner == j].max(initial=-np.inf) for i in range(3)] for j in range(len(lengths))]
+    match = np.where(np.isneginf(match), -1, match)
+    assert batch.match(torch.from_numpy(query).float()).numpy() == pytest.approx(match, rel=1e-5, abs=1e-6)
+
+
+@given(
+    kind=st.sampled_from(["1bit", "2bit", "4bit"]),
+    count=st.integers(0, 9),
+    dim=st.sampled_from([8, 24, 128]),
+    scale=st.floats(1e-3, 10),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=60, deadline=None)
+def test_any_rows_are_restored_and_written_again(kind: str, count: int, dim: int, scale: float, seed: int) -> None:
+    quantiser = QUANTISERS[kind]
+    rows = np.random.default_rng(seed).integers(0, 256, (count, quantiser.row_bytes(dim)), dtype=np.uint8)
+    states = quantiser.restored(quantiser.values(torch.from_numpy(rows))).numpy() * scale
+    assert states.shape == (count, dim)
+    assert (quantiser.rows(states, scale) == rows).all()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -6,7 +6,7 @@ from rrra_training.judging.projecting import project, quantised
 from rrra_haystack.model.codes.codec import TokenCodec
 
 
-@pytest.mark.parametrize("kind", ["int8", "1bit"])
+@pytest.mark.parametrize("kind", ["int8", "4bit", "2bit", "1bit"])
 def test_what_training_sees_is_what_codes_keep(kind: str) -> None:
     states = torch.nn.functional.normalize(torch.randn(12, 16, generator=torch.Generator().manual_seed(0)), dim=-1)
     codec = TokenCodec(kind, 16, 8, 1)
@@ -25,6 +25,6 @@ def test_the_gradient_passes_through_the_quantiser() -> None:
     expected = torch.autograd.grad(
         (torch.nn.functional.normalize(layer(states), dim=-1) * direction).sum(), layer.weight
     )[0]
-    for kind in (None, "int8", "1bit"):
+    for kind in (None, "int8", "4bit", "2bit", "1bit"):
         found = torch.autograd.grad((project(states, layer, kind) * direction).sum(), layer.weight)[0]
         assert torch.allclose(found, expected, rtol=0.05, atol=0.05)
