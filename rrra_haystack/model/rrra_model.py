@@ -17,7 +17,7 @@ from rrra_haystack.model.codes.batch import CodeBatch, eight_bits
 from rrra_haystack.model.codes.codec import TokenCodec
 from rrra_haystack.model.codes.content import content_checksum
 from rrra_haystack.model.codes.kinds import CodeKind
-from rrra_haystack.model.codes.record import kind_of
+from rrra_haystack.model.codes.mixed import unpack_any
 from rrra_haystack.model.config import RRRAConfig
 from rrra_haystack.model.detection import list_features
 from rrra_haystack.model.encoder import Encoder
@@ -298,13 +298,13 @@ class RRRAModel(nn.Module):
 
     def read_codes(self, codes: Sequence[str], names: Sequence[str] | None = None) -> CodeBatch:
         """
-        Read the token codes of a candidate list, of whichever kind they are.
+        Read the token codes of a candidate list, of whichever kinds they are.
 
         :param codes: Base64 text, one a document.
         :param names: What to call the documents in errors.
         :raises InvalidCodesError: If one is damaged, truncated, or made by another model.
         """
-        return self.codec(kind_of(codes[0]) if codes else None).unpack(codes, names)
+        return unpack_any(self.codec(), codes, names)
 
     @torch.inference_mode()
     def score(

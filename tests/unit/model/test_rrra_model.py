@@ -163,7 +163,7 @@ def test_relevance_grows_with_the_score(model: RRRAModel, codes: list[str]) -> N
     assert ((scores.relevance >= 0) & (scores.relevance <= 1)).all()
 
 
-@pytest.mark.parametrize("kind", ["int8", "1bit"])
+@pytest.mark.parametrize("kind", ["int8", "4bit", "2bit", "1bit"])
 def test_a_projection_is_saved_and_used(model: RRRAModel, kind: str, tmp_path: Path) -> None:
     projected = with_projection(model)
     _, codes = projected.encode_documents(TEXTS, code=kind)
@@ -418,12 +418,10 @@ def test_training_the_adapter_leaves_the_codes_valid(model: RRRAModel, codes: li
     assert fused(trained(model), codes).shape == (len(TEXTS),)
 
 
-def test_two_kinds_in_one_list_are_refused(model: RRRAModel, codes: list[str]) -> None:
-    _, precise = model.encode_documents(TEXTS[:1], code="int8")
-    with pytest.raises(InvalidCodesError, match="document number 3 are int8 codes where 1bit codes are expected"):
-        fused(model, [*codes[:3], *precise])
-    with pytest.raises(InvalidCodesError, match="document number 1 are 1bit codes where int8 codes are expected"):
-        fused(model, [*precise, *codes])
+def test_two_kinds_of_two_models_in_one_list_are_refused(model: RRRAModel, codes: list[str]) -> None:
+    _, foreign = with_projection(model).encode_documents(TEXTS[:1], code="int8")
+    with pytest.raises(InvalidCodesError, match="document number 3 were made by another model"):
+        fused(model, [*codes[:3], *foreign])
 
 
 def test_scores_are_the_same_from_text_and_from_read_codes(model: RRRAModel, codes: list[str]) -> None:
@@ -431,7 +429,7 @@ def test_scores_are_the_same_from_text_and_from_read_codes(model: RRRAModel, cod
     assert np.array_equal(model.score(query, model.read_codes(codes)).fused, model.score(query, codes).fused)
 
 
-@pytest.mark.parametrize("kind", ["int8", "1bit"])
+@pytest.mark.parametrize("kind", ["int8", "4bit", "2bit", "1bit"])
 def test_the_short_way_of_an_untrained_adapter_is_the_adapters_own(model: RRRAModel, kind: str) -> None:
     model = with_words(model, 0)
     _, codes = model.encode_documents([*TEXTS, ""], code=kind)
@@ -466,7 +464,7 @@ def test_a_trained_adapter_sees_in_the_codes_what_it_sees_in_floats(model: RRRAM
 
 
 @pytest.mark.parametrize("speaks", [False, True], ids=["untrained", "trained"])
-@pytest.mark.parametrize("kind", ["int8", "1bit"])
+@pytest.mark.parametrize("kind", ["int8", "4bit", "2bit", "1bit"])
 def test_the_order_of_the_candidates_does_not_matter(model: RRRAModel, kind: str, speaks: bool) -> None:
     judge = trained(model) if speaks else model
     _, codes = judge.encode_documents([*TEXTS[:4], "", *TEXTS[4:]], code=kind)
@@ -500,7 +498,15 @@ def test_weight_zero_ranks_as_the_encoder(model: RRRAModel, codes: list[str]) ->
         assert order[0] == cosines.argmax()
 
 
-@pytest.mark.parametrize("code", ["int8", "1bit"])
+@pytest.mark.parametrize("speaks", [False, True], ids=["untrained", "trained"])
+def test_a_list_may_mix_kinds(model: RRRAModel, speaks: bool) -> None:
+    judge = trained(model) if speaks else model
+    fine, coarse = (judge.encode_documents(TEXTS, code=kind)[1] for kind in ("int8", "4bit"))
+    mixed = [one if i % 2 else other for i, (one, other) in enumerate(zip(fine, coarse, strict=True))]
+    assert fused(judge, mixed) == pytest.approx(fused(judge, fine), abs=0.02)
+
+
+@pytest.mark.parametrize("code", ["int8", "2bit", "1bit"])
 def test_the_words_in_common_add_to_the_adapter_score(model: RRRAModel, code: str) -> None:
     texts = ["The part XK-962 is a pump.", "The part XK-926 is a pump.", "The part XK-629 is a pump."]
     silent, speaking = with_words(model, 0), with_words(model, 0.5)
@@ -624,7 +630,7 @@ MORE_FLAWS = {
     "no object": (no_object, ValueError, "not a valid model configuration"),
     "no version": (without_version, ValueError, "has version None, but this release of rrra-haystack reads version 1"),
     "unknown part": (lambda d: rewrite(d, adapter={"pooled_dim": 384, "token_dim": 384, "x": 1}), ValueError, "x: "),
-    "unknown kind": (lambda d: rewrite(d, code="2bit"), ValueError, "code: "),
+    "unknown kind": (lambda d: rewrite(d, code="3bit"), ValueError, "code: "),
     "weights of another model": (swap_weights, ValueError, "come from different models"),
     "empty weights": (lambda d: cut(d, 0), ValueError, "is damaged"),
     "half of the weights": (lambda d: cut(d, 100_000), ValueError, "is damaged"),
