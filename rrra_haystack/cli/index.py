@@ -29,11 +29,20 @@ def command(
         f"{report.added} files added, {report.changed} changed, {report.removed} removed, "
         f"{report.unchanged} unchanged. The index holds {report.passages} passages."
     )
-    if not (report.added or report.changed or report.removed or report.unchanged or report.skipped):
+    if not (report.added or report.changed or report.removed or report.unchanged or report.skipped or report.failed):
         Console().print(f"There is no file to index; the kinds are {', '.join(KINDS)}.")
     if report.of_another_pipeline:
         Console().print(
             f"{report.of_another_pipeline} files were indexed by another pipeline; name them again to index them anew."
         )
+    if report.unread:
+        Console().print(
+            f"{report.unread} passages are longer than the encoder reads, and their rest is not embedded; split them."
+        )
     for path, reason in report.skipped:
         Console(stderr=True).print(Text.assemble(("Skipped", "yellow"), f" {path}: {reason}"))
+    for path, reason in report.failed:
+        name = path.encode(errors="backslashreplace").decode()
+        Console(stderr=True).print(Text.assemble(("Failed", "red"), f" {name}: {reason}"), soft_wrap=True)
+    if report.failed:
+        raise typer.Exit(1)

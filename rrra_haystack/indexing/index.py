@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from haystack import Document
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from rrra_haystack.documents.metadata import UNREAD_KEY
 from rrra_haystack.indexing.manifest import Manifest, manifest_path, pipeline_digest
 from rrra_haystack.indexing.ray_workers import encoded_by_ray
-from rrra_haystack.indexing.steps import Encoding, Reading
+from rrra_haystack.indexing.steps import Batch, Encoding, Reading, key_of
 from rrra_haystack.indexing.stored import StoredUnits
 from rrra_haystack.indexing.units import Unit, file_of, find_units, is_gone
 from rrra_haystack.pipeline_files import opened, store_parameters
@@ -25,6 +25,8 @@ class IndexReport:
     """
     How many files were added, changed, removed, left; passages in the index; files skipped and why.
 
+    What `failed` could not be read, wholly or in some lines; it counts as nothing else, and is tried again.
+
     Files `of_another_pipeline` are in the index as that pipeline made them, for they were not named.
     """
 
@@ -35,6 +37,8 @@ class IndexReport:
     passages: int = 0
     of_another_pipeline: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    unread: int = 0
 
 
 def index(
@@ -65,7 +69,8 @@ def index(
         folders = [path.resolve() for path in paths if path.is_dir()]
         gone = [key for key in manifest.known() - named if is_gone(file_of(key), units, folders)]
         stale = [unit for own in units.values() for unit in own if not manifest.holds(unit)]
-        report = _report(units, stale, gone, manifest)
+        known = {file_of(key) for key in manifest.held}
+        report, failed = IndexReport(), dict[str, str]()
         former = stored.present(stale)
         try:
             stored.delete(gone)
@@ -75,14 +80,26 @@ def index(
             encode = partial(encoded_by_ray, ray) if ray and batches else _encoded
             with _progress(show_progress) as progress, closing(encode(pipeline, batches)) as encoded:
                 task = progress.add_task("", total=sum(unit.size for unit in stale))
-                for number, documents in encoded:
+                for number, done in encoded:
                     batch = batches[number]
-                    stored.replace([unit.key for unit in batch if unit.key in former], documents)
-                    skipped += [(key, "no text was found in it") for key in _without_text(batch, documents)]
-                    manifest.complete(batch)
+                    reasons = {failure.key: failure.reason for failure in done.failures}
+                    given = {key_of(document) for document in done.documents}
+                    whole = [unit for unit in batch if unit.key not in reasons]
+                    written = {unit.key for unit in whole} | (reasons.keys() & given)
+                    stored.replace([unit.key for unit in batch if unit.key in former & written], done.documents)
+                    for key, reason in reasons.items():
+                        manifest.fail(key, reason, written=key in written)
+                    manifest.complete(whole)
+                    failed |= reasons
+                    report.failed += [(failure.name, failure.reason) for failure in done.failures]
+                    report.unread += sum(UNREAD_KEY in document.meta for document in done.documents)
                     progress.advance(task, sum(unit.size for unit in batch))
         finally:
             manifest.write()
+        not_read = {unit.path for unit in stale if unit.key in failed}
+        others = {file_of(key) for key in manifest.of_another_pipeline()}
+        _count(report, units, {unit.path for unit in stale}, {file_of(key) for key in gone}, known, not_read)
+        report.of_another_pipeline = len(others - units.keys())
         report.passages = stored.count_passages()
     report.skipped = skipped
     return report
@@ -99,19 +116,21 @@ def _store_parameters(pipeline: dict[str, Any]) -> dict[str, Any]:
     return stores[0]
 
 
-def _report(units: dict[Path, list[Unit]], stale: list[Unit], gone: list[str], manifest: Manifest) -> IndexReport:
-    """What will have happened to files once all is written."""
-    lost = {file_of(key) for key in gone}
+def _count(
+    report: IndexReport,
+    units: dict[Path, list[Unit]],
+    stale: set[Path],
+    lost: set[Path],
+    known: set[Path],
+    failed: set[Path],
+) -> None:
+    """Count each file once, as what happened to it."""
     # A file of passages may have become shorter, and nothing else.
-    touched = {unit.path for unit in stale} | (lost & units.keys())
-    known = {file_of(key) for key in manifest.held}
-    return IndexReport(
-        changed=len(touched & known),
-        added=len(touched - known),
-        unchanged=len({file for file, own in units.items() if own} - touched),
-        removed=len(lost - units.keys()),
-        of_another_pipeline=len({file_of(key) for key in manifest.of_another_pipeline()} - units.keys() - lost),
-    )
+    touched = (stale | (lost & units.keys())) - failed
+    report.changed = len(touched & known)
+    report.added = len(touched - known)
+    report.unchanged = len({file for file, own in units.items() if own} - touched - failed)
+    report.removed = len(lost - units.keys())
 
 
 def _batches(units: list[Unit]) -> Iterator[list[Unit]]:
@@ -127,7 +146,7 @@ def _batches(units: list[Unit]) -> Iterator[list[Unit]]:
         yield batch
 
 
-def _encoded(pipeline: dict[str, Any], batches: Sequence[Sequence[Unit]]) -> Generator[tuple[int, list[Document]]]:
+def _encoded(pipeline: dict[str, Any], batches: Sequence[Sequence[Unit]]) -> Generator[tuple[int, Batch]]:
     """Read and encode batches in this process."""
     read, encode = Reading(pipeline), Encoding(pipeline)
     with closing(encode):
@@ -138,9 +157,3 @@ def _encoded(pipeline: dict[str, Any], batches: Sequence[Sequence[Unit]]) -> Gen
 def _progress(is_shown: bool) -> Progress:
     columns = (TextColumn("Indexing"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     return Progress(*columns, disable=not is_shown)
-
-
-def _without_text(batch: Sequence[Unit], documents: Iterable[Document]) -> list[str]:
-    # A passage of a .jsonl file has a source of its own, of any type.
-    written = {document.meta.get("part") or document.meta.get("source") for document in documents}
-    return [unit.key for unit in batch if unit.key not in written]

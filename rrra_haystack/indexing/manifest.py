@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,15 @@ class Manifest:
     :param pipeline: Digest of the pipeline that is at work.
     :param held: Units that are wholly written, with the digests of the pipeline and of their bytes.
     :param pending: Units that were begun; the index may hold any part of them, old or new.
+    :param failed: Units that could not be read, with the reason; of a file the index keeps what it had.
     """
 
     path: Path
     pipeline: str
     held: dict[str, str] = field(default_factory=dict)
     pending: set[str] = field(default_factory=set)
+    failed: dict[str, str] = field(default_factory=dict)
+    _unsure: set[str] = field(default_factory=set)
     _written: float = -math.inf
 
     @classmethod
@@ -45,7 +48,7 @@ class Manifest:
             return cls(path, pipeline)
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-            return cls(path, pipeline, dict(data["files"]), set(data.get("pending", ())))
+            return cls(path, pipeline, dict(data["files"]), set(data.get("pending", ())), dict(data.get("failed", {})))
         except (KeyError, TypeError, ValueError):
             return cls(path, pipeline)
 
@@ -54,7 +57,7 @@ class Manifest:
 
     def known(self) -> set[str]:
         """Units of which the index may hold passages."""
-        return self.held.keys() | self.pending
+        return self.held.keys() | self.pending | self.failed.keys()
 
     def holds(self, unit: Unit) -> bool:
         """Whether a unit is wholly written, as it is now and by this pipeline."""
@@ -64,28 +67,47 @@ class Manifest:
         """Units that another pipeline wrote."""
         return [key for key, state in self.held.items() if not state.startswith(f"{self.pipeline}:")]
 
-    def begin(self, units: Iterable[Unit]) -> None:
+    def begin(self, units: Sequence[Unit]) -> None:
         """Note what is about to be written, so that what a kill leaves of it is found."""
-        self.pending |= {unit.key for unit in units}
+        keys = {unit.key for unit in units}
+        self._unsure = self.pending & keys
+        self.pending |= keys
         self.write()
 
-    def complete(self, units: Iterable[Unit]) -> None:
+    def complete(self, units: Sequence[Unit]) -> None:
         """Note what is wholly written; on disk only now and then, since what is noted late is written again."""
         self.held |= {unit.key: self._state(unit) for unit in units}
         self.pending -= {unit.key for unit in units}
+        for unit in units:
+            self.failed.pop(unit.key, None)
         if time.monotonic() - self._written >= _SECONDS:
             self.write()
             self._written = time.monotonic()
+
+    def fail(self, key: str, reason: str, *, written: bool) -> None:
+        """
+        Note what could not be indexed, to be tried again.
+
+        :param key: The unit.
+        :param reason: Why.
+        :param written: Whether a part of it was, in the place of what the index had.
+        """
+        self.failed[key] = reason
+        if written:
+            self.held[key] = f"{self.pipeline}:"
+        if written or key not in self._unsure:
+            self.pending.discard(key)
 
     def forget(self, keys: Iterable[str]) -> None:
         """Drop what was deleted."""
         for key in keys:
             self.held.pop(key, None)
             self.pending.discard(key)
+            self.failed.pop(key, None)
 
     def write(self) -> None:
         """Write the manifest to its place."""
-        told = {"files": self.held, "pending": sorted(self.pending)}
+        told = {"files": self.held, "pending": sorted(self.pending), "failed": self.failed}
         atomic_write(self.path, json.dumps(told, indent=1) + "\n")
 
 

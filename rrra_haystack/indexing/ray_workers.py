@@ -11,7 +11,8 @@ from typing import Any
 from haystack import Document
 
 from rrra_haystack.errors import cause_of
-from rrra_haystack.indexing.steps import Encoding, Reading
+from rrra_haystack.indexing.failures import Failure
+from rrra_haystack.indexing.steps import Batch, Encoding, Reading
 from rrra_haystack.indexing.units import Unit
 
 _RETRIES = 5
@@ -20,7 +21,7 @@ _PATIENCE = 10.0
 
 def encoded_by_ray(
     address: str, pipeline: dict[str, Any], batches: Sequence[Sequence[Unit]]
-) -> Generator[tuple[int, list[Document]]]:
+) -> Generator[tuple[int, Batch]]:
     """
     Read and encode batches on the workers of a Ray cluster.
 
@@ -105,7 +106,7 @@ def _connect(ray: Any, address: str) -> None:
 def _read(row: dict[str, Any], pipeline: dict[str, Any]) -> dict[str, Any]:
     units = [Unit.of_row(unit) for unit in row["units"]]
 
-    def read() -> list[Document]:
+    def read() -> Batch:
         for path in {unit.path for unit in units}:
             if not path.exists():
                 msg = f"{socket.gethostname()} has no {path}. All nodes must see the files at the same path."
@@ -128,7 +129,7 @@ class _Encoder:
         return {"number": row["number"], **_attempt(lambda: self._encode(documents))}
 
 
-def _attempt(step: Callable[[], list[Document]]) -> dict[str, Any]:
+def _attempt(step: Callable[[], Batch]) -> dict[str, Any]:
     """The documents, or what a user can mend, which Ray would tell as a traceback."""
     try:
         return {"documents": _packed(step()), "error": ""}
@@ -139,9 +140,12 @@ def _attempt(step: Callable[[], list[Document]]) -> dict[str, Any]:
         return {"documents": b"", "error": str(cause)}
 
 
-def _packed(documents: list[Document]) -> bytes:
-    return json.dumps([document.to_dict(flatten=False) for document in documents]).encode()
+def _packed(batch: Batch) -> bytes:
+    documents = [document.to_dict(flatten=False) for document in batch.documents]
+    return json.dumps({"documents": documents, "failures": batch.failures}).encode()
 
 
-def _unpacked(packed: bytes) -> list[Document]:
-    return [Document.from_dict(document) for document in json.loads(packed)]
+def _unpacked(packed: bytes) -> Batch:
+    told = json.loads(packed)
+    documents = [Document.from_dict(document) for document in told["documents"]]
+    return Batch(documents, [Failure(*failure) for failure in told["failures"]])

@@ -1,15 +1,36 @@
 """The two steps before writing, which can run in other processes: reading and encoding."""
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import networkx as nx
 from haystack import Document, Pipeline
 
+from rrra_haystack.indexing.failures import Failure, reason_of, reason_without_text, told_reasons
+from rrra_haystack.indexing.passages import read_passages
 from rrra_haystack.indexing.units import Unit
 
 _LONGEST_PASSAGE = 1000
+
+
+@dataclass
+class Batch:
+    """
+    What came of some units.
+
+    :param documents: Their passages.
+    :param failures: What of them could not be indexed.
+    """
+
+    documents: list[Document] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+
+
+def key_of(document: Document) -> str:
+    """The unit that a passage is of."""
+    # A passage of a .jsonl file has a source of its own, of any type.
+    return str(document.meta.get("part") or document.meta.get("source"))
 
 
 class Reading:
@@ -24,50 +45,58 @@ class Reading:
         for name in _behind_splitter(self._pipeline) | {"writer"}:
             self._pipeline.remove_component(name)
 
-    def __call__(self, units: Sequence[Unit]) -> list[Document]:
+    def __call__(self, units: Sequence[Unit]) -> Batch:
         """
         Read files and split them; passages stay whole, unless they are too long to be passages.
 
+        What cannot be read is left out and told.
+
         :param units: What is read.
-        :raises ValueError: If a line of a file of passages is malformed.
         """
-        passages = [passage for unit in units if unit.line for passage in _passages(unit)]
-        long = {passage.id for passage in passages if len((passage.content or "").split()) > _LONGEST_PASSAGE}
-        documents = [passage for passage in passages if passage.id not in long]
+        self._pipeline.warm_up()
+        batch = Batch()
+        for unit in units:
+            if unit.line:
+                passages, failures = read_passages(unit)
+                batch.documents += passages
+                batch.failures += failures
+        long = {one.id for one in batch.documents if len((one.content or "").split()) > _LONGEST_PASSAGE}
         if long:
-            self._pipeline.warm_up()
             splitter: Any = self._pipeline.get_component("splitter")
-            documents += splitter.run(documents=[one for one in passages if one.id in long])["documents"]
-        if files := [str(unit.path) for unit in units if not unit.line]:
-            output = self._pipeline.run({"router": {"sources": files, "meta": [{"source": file} for file in files]}})
-            documents += output.get("splitter", {}).get("documents", [])
-        return documents
+            split = splitter.run(documents=[one for one in batch.documents if one.id in long])["documents"]
+            batch.documents = [one for one in batch.documents if one.id not in long] + split
+        if files := [unit for unit in units if not unit.line]:
+            documents, failures = self._read(files)
+            batch.documents += documents
+            batch.failures += failures
+        return batch
 
+    def _read(self, files: list[Unit]) -> tuple[list[Document], list[Failure]]:
+        with told_reasons() as reasons:
+            try:
+                documents = self._run(files)
+            except Exception as error:
+                if len(files) == 1:
+                    (unit,) = files
+                    return [], [Failure(unit.key, unit.key, reasons.get(unit.key) or reason_of(error))]
+                # One of them ended the run for all.
+                read = [self._read([unit]) for unit in files]
+                return [one for own, _ in read for one in own], [failure for _, own in read for failure in own]
+        given = {key_of(document) for document in documents}
+        return documents, [
+            Failure(unit.key, unit.key, reasons.get(unit.key) or reason_without_text(unit.path))
+            for unit in files
+            if unit.key not in given
+        ]
 
-def _passages(unit: Unit) -> Iterator[Document]:
-    with unit.path.open("rb") as file:
-        file.seek(unit.begin)
-        lines = file.read(unit.size).splitlines()
-    for number, line in enumerate(lines, start=unit.line or 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            name, text = row["_id"], row["text"]
-        except (ValueError, KeyError, TypeError):
-            name = text = None
-        if not isinstance(name, str | int | float) or not isinstance(text, str):
-            msg = (
-                f"{unit.path}, line {number}: expected a JSON object with '_id', which is a string or a number, and "
-                "'text', which is a string."
-            )
-            raise ValueError(msg)
-        meta = {
-            key: value for key, value in row.items() if key not in ("_id", "text") and value not in ("", None, {}, [])
-        }
-        # A source that the passage names itself tells more than the file.
-        meta = {"source": str(unit.path), **meta, "part": unit.key}
-        yield Document(id=str(name), content=text, meta=meta)
+    def _run(self, files: list[Unit]) -> list[Document]:
+        paths = [str(unit.path) for unit in files]
+        output = self._pipeline.run({"router": {"sources": paths, "meta": [{"source": path} for path in paths]}})
+        return output.get("splitter", {}).get("documents", [])
+
+    def close(self) -> None:
+        """Release what the components hold."""
+        self._pipeline.close()
 
 
 class Encoding:
@@ -86,15 +115,34 @@ class Encoding:
         for name in set(graph.nodes) - _behind_splitter(self._pipeline):
             self._pipeline.remove_component(name)
 
-    def __call__(self, documents: list[Document]) -> list[Document]:
+    def __call__(self, read: Batch) -> Batch:
         """
-        Encode documents.
+        Encode documents. Those of a unit that cannot be encoded are left out, and the unit is told.
 
-        :param documents: What the splitter gave.
+        :param read: What the splitter gave.
         """
-        if not documents:
-            return []
-        output = self._pipeline.run({name: {socket: documents} for name, socket in self._receivers})
+        if not read.documents:
+            return read
+        # What keeps all from being encoded is no fault of a unit.
+        self._pipeline.warm_up()
+        try:
+            return Batch(self._encode(read.documents), read.failures)
+        except Exception:
+            units: dict[str, list[Document]] = {}
+            for document in read.documents:
+                units.setdefault(key_of(document), []).append(document)
+            if len(units) == 1:
+                raise
+        batch = Batch(failures=list(read.failures))
+        for key, documents in units.items():
+            try:
+                batch.documents += self._encode(documents)
+            except Exception as error:
+                batch.failures.append(Failure(key, key, reason_of(error)))
+        return batch
+
+    def _encode(self, documents: Iterable[Document]) -> list[Document]:
+        output = self._pipeline.run({name: {socket: list(documents)} for name, socket in self._receivers})
         return output[self._sender][self._output]
 
     def close(self) -> None:

@@ -90,7 +90,8 @@ def _units(path: Path) -> Iterator[Unit]:
     """The units of a file, without holding a file of passages in memory."""
     if path.suffix.lower() != _PASSAGES_SUFFIX:
         data = path.read_bytes()
-        yield Unit(str(path), path, len(data), hashlib.sha256(data).hexdigest())
+        if data.strip():
+            yield Unit(str(path), path, len(data), hashlib.sha256(data).hexdigest())
         return
     with path.open("rb") as file:
         begin, line = 0, 1

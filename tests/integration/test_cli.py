@@ -17,6 +17,7 @@ from projects import edit
 from qdrant_client import QdrantClient, models
 from qdrant_server import qdrant_server
 from safetensors.torch import load_file, save_file
+from texts import pdf
 from typer.testing import CliRunner
 
 from rrra_haystack.cli import app, main
@@ -358,7 +359,7 @@ def test_brackets_are_shown_as_they_are(workspace: Path) -> None:
     blank = Path("blank[/red].txt")
     blank.parent.mkdir()
     blank.write_text("")
-    assert "blank[/red].txt: no text was found" in "".join(run("index", str(blank)).splitlines())
+    assert "blank[/red].txt: it is empty" in "".join(run("index", str(blank)).splitlines())
 
 
 def test_a_server_that_wants_a_key(workspace: Path, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -423,8 +424,40 @@ def test_index_takes_passages_with_their_ids(workspace: Path, monkeypatch: pytes
 )
 def test_a_malformed_line_is_named(workspace: Path, line: str) -> None:
     Path("corpus.jsonl").write_text('{"_id": 7, "text": "Oolong is half fermented."}\n' + line + "\n")
-    with pytest.raises(ValueError, match=r"corpus\.jsonl, line 2: expected a JSON object with '_id'"):
-        run("index", "corpus.jsonl")
+    for _ in range(2):
+        result = CliRunner().invoke(app, ["index", "corpus.jsonl"], catch_exceptions=False)
+        assert result.exit_code == 1
+        assert "corpus.jsonl, line 2: expected a JSON object with '_id'" in " ".join(result.output.split())
+        assert [one["id"] for one in payloads()] == ["7"]
+    Path("corpus.jsonl").write_text('{"_id": 7, "text": "Oolong is half fermented."}\n')
+    assert "1 changed" in run("index", "corpus.jsonl")
+
+
+def test_what_fails_is_named_at_every_run_and_keeps_its_passages(workspace: Path, files: Path) -> None:
+    run("index", str(files))
+    (files / "rivers.txt").write_bytes("Die Donau fließt.".encode("latin-1"))
+    (files / "broken.pdf").write_bytes(b"%PDF-1.4 and nothing more")
+    (files / "scanned.pdf").write_bytes(pdf(""))
+    rows = ['{"_id": "half", "text": "Half a pair: \\ud835."}', '{"_id": "good", "text": "Tea."}']
+    Path("corpus.jsonl").write_text("\n".join(rows))
+    for said in (
+        "1 files added, 0 changed, 0 removed, 3 unchanged",
+        "0 files added, 0 changed, 0 removed, 4 unchanged",
+    ):
+        result = CliRunner().invoke(app, ["index", str(files), "corpus.jsonl"], catch_exceptions=False)
+        output = " ".join(result.output.split())
+        assert result.exit_code == 1
+        assert said in output
+        assert "rivers.txt: it is not text in utf-8" in output
+        assert "broken.pdf: it is damaged" in output
+        assert "scanned.pdf: no text was found in it: it is probably scanned" in output
+        assert any("Danube" in one["content"] for one in payloads())
+    manifest = json.loads(Path(".rrra/store/rrra-rrra-index.json").read_text())
+    assert {Path(key).name for key in manifest["failed"]} == {"rivers.txt", "broken.pdf", "scanned.pdf"}
+    (files / "rivers.txt").write_text("Die Donau fließt.")
+    (files / "broken.pdf").unlink()
+    (files / "scanned.pdf").unlink()
+    assert "1 changed" in run("index", str(files))
 
 
 def test_what_is_empty_in_a_passage_is_no_metadata(workspace: Path) -> None:

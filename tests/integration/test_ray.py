@@ -126,8 +126,11 @@ def test_errors_are_one_sentence(corpus: Path, tmp_path: Path, monkeypatch: pyte
     with corpus.open("a") as file:
         file.write('{"_id": "p96"}\n')
     monkeypatch.setattr(units, "_LINES", 2 * PASSAGES)
-    with pytest.raises(RuntimeError, match=rf"worker failed: {corpus}, line 97: expected a JSON object with '_id'"):
-        _indexed([corpus], tmp_path / "ray", "local")
+    report = _indexed([corpus], tmp_path / "ray", "local")
+    assert report.passages == PASSAGES
+    ((name, reason),) = report.failed
+    assert name == f"{corpus}, line 97"
+    assert reason.startswith("expected a JSON object with '_id'")
     with monkeypatch.context() as patched:
         patched.setattr(ray, "is_initialized", lambda: False)
         patched.setattr(ray, "shutdown", lambda: None)

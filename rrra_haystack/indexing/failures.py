@@ -1,0 +1,92 @@
+"""Why a file could not be read, in words."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rrra_haystack.errors import cause_of
+
+# What converters and their libraries warn of is told as the reason of the file that it is about.
+_LOGGERS = ("haystack", "haystack_integrations", "pypdf", "trafilatura", "lxml", "charset_normalizer")
+_ENCRYPTED = frozenset({"FileNotDecryptedError", "WrongPasswordError"})
+_DAMAGED = frozenset(
+    "BadZipFile EmptyFileError InvalidFileException LimitReachedError PackageNotFoundError ParseError "
+    "PdfReadError PdfStreamError ParserError XMLSyntaxError".split()
+)
+_LONGEST = 200
+
+
+class Failure(NamedTuple):
+    """
+    What of a unit could not be indexed.
+
+    :param key: The unit.
+    :param name: The file, or the line of it.
+    :param reason: Why, as one sentence about it.
+    """
+
+    key: str
+    name: str
+    reason: str
+
+
+def reason_of(error: BaseException) -> str:
+    """Why something could not be read, out of what was raised."""
+    error = cause_of(error)
+    name, said = type(error).__name__, " ".join(str(error).split())[:_LONGEST]
+    if isinstance(error, UnicodeDecodeError):
+        return f"it is not text in {error.encoding}"
+    if isinstance(error, UnicodeEncodeError):
+        return "its text holds characters that are none (lone surrogates)"
+    if name == "DependencyError" and "cryptography" in said:
+        return "it is encrypted, and reading it needs the package 'cryptography': pip install cryptography"
+    if name in _ENCRYPTED:
+        return "it is encrypted and wants a password"
+    if name in _DAMAGED:
+        return f"it is damaged ({said})"
+    return said or name
+
+
+def reason_without_text(path: Path) -> str:
+    """Why nothing was found in a file that was read without an error."""
+    if path.suffix.lower() == ".pdf":
+        return "no text was found in it: it is probably scanned, and needs text recognition (OCR)"
+    return "no text was found in it"
+
+
+@contextmanager
+def told_reasons() -> Iterator[dict[str, str]]:
+    """Collect what converters warn of, by file, instead of showing it."""
+    collector = _Collector()
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    before = [(logger.handlers, logger.propagate) for logger in loggers]
+    for logger in loggers:
+        logger.handlers, logger.propagate = [collector], False
+    try:
+        yield collector.reasons
+    finally:
+        for logger, (handlers, propagate) in zip(loggers, before, strict=True):
+            logger.handlers, logger.propagate = handlers, propagate
+
+
+class _Collector(logging.Handler):
+    """The first warning about each file."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.reasons: dict[str, str] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # Haystack keeps what a message is made of.
+        source, error = getattr(record, "source", None), getattr(record, "error", None)
+        if isinstance(error, BaseException) and (name := _file_of(source)):
+            self.reasons.setdefault(name, reason_of(error))
+
+
+def _file_of(source: Any) -> str | None:
+    meta = getattr(source, "meta", None)
+    if isinstance(meta, dict):
+        return meta.get("source") or meta.get("file_path")
+    return str(source) if isinstance(source, str | Path) else None
