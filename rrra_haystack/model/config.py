@@ -23,6 +23,8 @@ class RRRAConfig(BaseModel):
     :param version: Version of this file's layout.
     :param encoder: The encoder's name, for models that do not bring their encoder along.
     :param revision: The encoder's revision on the hub.
+    :param encoder_fingerprint: Of the encoder's weights
+        (:func:`~rrra_haystack.model.fingerprint.encoder_fingerprint`); `None` if nothing is known of them.
     :param layer: Hidden layer that the token states are taken from; -1 is the last.
     :param code: Kind of the token codes that are written.
     :param fusion_weight: The exponent lambda of the reranking score.
@@ -37,6 +39,7 @@ class RRRAConfig(BaseModel):
     version: int = _VERSION
     encoder: str
     revision: str | None = None
+    encoder_fingerprint: str | None = None
     layer: int = -1
     code: CodeKind = "1bit"
     lexical_weight: float = Field(0.0, ge=0)

@@ -4,18 +4,26 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from textwrap import shorten
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from sentence_transformers import SentenceTransformer
-from torch import Tensor
+from sentence_transformers.base.modules import Router
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from rrra_haystack.model.encoder_files import load_transformer
 from rrra_haystack.pretrained import resolve_encoder
 
 Task = Literal["query", "document"]
+_TASKS: tuple[Task, ...] = get_args(Task)
 
+# What is encoded at loading, to see what an encoder gives.
+_SPECIMEN = "A short text."
+
+# How far from 1 the length of a scaled embedding may be.
+_UNIT_TOLERANCE = 1e-3
 # Texts that are tokenised together. Large enough to sort by length well, small enough to start at once.
 _CHUNK = 2048
 # What tokenizers call the longest text if they know none is larger than any.
@@ -59,7 +67,9 @@ class Encoder:
     :param model_kwargs: Passed on to sentence-transformers.
     :param tokenizer_kwargs: Passed on to sentence-transformers.
     :param config_kwargs: Passed on to sentence-transformers.
-    :raises ValueError: If the model has no token states, as static embeddings have none.
+    :raises FileNotFoundError: If there is no such model.
+    :raises ValueError: If it is none of the models that can be observed: one without token states or pooling, with
+        routes of different widths, made for another similarity than the cosine, or with numbers that are not finite.
     """
 
     def __init__(
@@ -90,30 +100,24 @@ class Encoder:
             "processor_kwargs": tokenizer_kwargs,
             "config_kwargs": config_kwargs,
         }
-        self.transformer = SentenceTransformer(**self._source, device=device)
+        self.transformer = load_transformer(self.name, self._source, device)
         self.transformer.eval()
-        language_model = getattr(self.transformer[0], "model", None)
-        hidden_size = getattr(getattr(language_model, "config", None), "hidden_size", None)
-        tokenizer: Any = getattr(self.transformer, "tokenizer", None)
-        if language_model is None or hidden_size is None or not hasattr(tokenizer, "all_special_ids"):
-            msg = (
-                f"{self.name} has no token states to observe: its first module is not a transformer. Use another model."
-            )
-            raise ValueError(msg)
+        self._networks = self._observed_networks()
         loaded_dtype = self.dtype
-        if not {"dtype", "torch_dtype"} & set(model_kwargs or {}):
-            language_model.to(native_dtype(self.transformer.device))
+        for network in self._networks.values():
+            language_model: Any = network.model
+            if not {"dtype", "torch_dtype"} & set(model_kwargs or {}):
+                language_model.to(native_dtype(self.transformer.device))
+            if layer != -1:
+                language_model.config.output_hidden_states = True
         self._is_rounded = self.dtype != loaded_dtype
-        if layer != -1:
-            language_model.config.output_hidden_states = True
         # Pooling in bfloat16 would cost precision that the pooled embedding is stored with.
-        self.transformer[0].register_forward_hook(_upcast_token_embeddings)
-        self.hidden_size: int = hidden_size
+        for network in set(self._networks.values()):
+            network.register_forward_hook(_upcast_token_embeddings)
         # Fast tokenizers cannot be used by two threads at once.
         self._tokenizer_lock = threading.Lock()
-        # An unknown word is a word all the same.
-        dropped = sorted(set(tokenizer.all_special_ids) - {getattr(tokenizer, "unk_token_id", None)})
-        self._special_ids = torch.tensor(dropped, device=self.transformer.device)
+        self._special_ids = {task: self._dropped_ids(network.tokenizer) for task, network in self._networks.items()}
+        self.hidden_size = self._observed_width()
 
     @property
     def device(self) -> torch.device:
@@ -123,7 +127,7 @@ class Encoder:
     @property
     def dtype(self) -> torch.dtype:
         """The number format that the transformer runs in."""
-        return next(self.transformer[0].parameters()).dtype
+        return next(self._networks["document"].parameters()).dtype
 
     @property
     def dimension(self) -> int:
@@ -137,7 +141,7 @@ class Encoder:
         :param path: The directory.
         """
         # The weights in memory may have been rounded to bfloat16; those on disk were not.
-        original = SentenceTransformer(**self._source, device="cpu") if self._is_rounded else self.transformer
+        original = load_transformer(self.name, self._source, "cpu") if self._is_rounded else self.transformer
         original.save(str(path), safe_serialization=True, create_model_card=False)
 
     def encode(
@@ -161,6 +165,7 @@ class Encoder:
         :param tokens_per_batch: Upper bound on the tokens of a batch, padding included.
         :param normalize_embeddings: Scale pooled embeddings to length 1.
         :param show_progress_bar: Show progress and the time left.
+        :raises ValueError: If a batch holds numbers that are not finite.
         """
         prompt = self.transformer.prompts.get(task) if prompt is None else prompt
         order = np.argsort([-len(text) for text in texts], kind="stable")
@@ -169,6 +174,8 @@ class Encoder:
                 chunk = order[begin : begin + _CHUNK]
                 for batch in self._encode_chunk([texts[i] for i in chunk], task, prompt, tokens_per_batch):
                     pooled = batch.pooled
+                    if not (torch.isfinite(pooled).all() and torch.isfinite(batch.states).all()):
+                        raise ValueError(self._not_finite(texts[chunk[batch.indices[0]]]))
                     if normalize_embeddings:
                         pooled = torch.nn.functional.normalize(pooled, dim=-1)
                     indices = torch.from_numpy(chunk[batch.indices.numpy()])
@@ -181,7 +188,7 @@ class Encoder:
 
         :param texts: The texts.
         """
-        tokenizer: Any = self.transformer.tokenizer
+        tokenizer: Any = self._networks["document"].tokenizer
         with self._tokenizer_lock:
             read = tokenizer(list(texts), add_special_tokens=False, truncation=False, padding=False, verbose=False)
         return read["input_ids"]
@@ -193,7 +200,7 @@ class Encoder:
         :param text: The text.
         :returns: Characters, shape ``[n, 2]``, int64; tokens that stand for no character are left out.
         """
-        tokenizer: Any = self.transformer.tokenizer
+        tokenizer: Any = self._networks["document"].tokenizer
         with self._tokenizer_lock:
             read = tokenizer(
                 text, add_special_tokens=False, truncation=False, return_offsets_mapping=True, verbose=False
@@ -207,7 +214,7 @@ class Encoder:
 
         :param prompt: Put before each document instead of the model's own prompt.
         """
-        tokenizer: Any = self.transformer.tokenizer
+        tokenizer: Any = self._networks["document"].tokenizer
         longest = self.transformer.max_seq_length or tokenizer.model_max_length
         if longest > _NO_BOUND:
             return None
@@ -222,12 +229,90 @@ class Encoder:
         :param texts: The texts.
         :param task: Whether they are queries or documents.
         """
+        pooled, states, lengths = self._pass(self._tokens_of(texts, task), task)
+        return EncodedBatch(torch.arange(len(texts)), pooled, states, lengths)
+
+    def _observed_networks(self) -> dict[Task, Any]:
+        """The module that reads the tokens of each task's texts; the same one of both but for a router's routes."""
+        first = self.transformer[0]
+        if isinstance(first, Router):
+            routes: dict[str, Any] = dict(first.sub_modules.items())
+            if not set(_TASKS) <= routes.keys():
+                msg = (
+                    f"{self.name} has the routes {', '.join(routes)}, but texts are sent to the routes "
+                    f"{' and '.join(_TASKS)}. Make it with Router.for_query_document."
+                )
+                raise ValueError(msg)
+            networks = {task: routes[task][0] for task in _TASKS}
+        else:
+            networks = dict.fromkeys(_TASKS, first)
+        for network in networks.values():
+            tokenizer = getattr(network, "tokenizer", None)
+            if not isinstance(getattr(network, "model", None), nn.Module) or not hasattr(tokenizer, "all_special_ids"):
+                msg = (
+                    f"{self.name} has no token states to observe: what reads its texts is a "
+                    f"{type(network).__name__}, not a transformer. Use another model."
+                )
+                raise ValueError(msg)
+        return networks
+
+    def _dropped_ids(self, tokenizer: Any) -> Tensor:
+        # An unknown word is a word all the same.
+        dropped = sorted(set(tokenizer.all_special_ids) - {getattr(tokenizer, "unk_token_id", None)})
+        return torch.tensor(dropped, device=self.transformer.device)
+
+    @torch.inference_mode()
+    def _observed_width(self) -> int:
+        """The width of the token states, after a look at what the encoder gives for a short text."""
+        widths = {}
+        for task in _TASKS:
+            batch = self.transformer(self._tokens_of([_SPECIMEN], task), task=task)
+            if "sentence_embedding" not in batch:
+                msg = (
+                    f"{self.name} has no pooling: its modules ({_names(self.transformer)}) give token states, but no "
+                    "embedding of a text. Add a Pooling module and save it again."
+                )
+                raise ValueError(msg)
+            pooled, states = batch["sentence_embedding"].float(), self._states_of(batch)
+            if not (torch.isfinite(pooled).all() and torch.isfinite(states).all()):
+                raise ValueError(self._not_finite(_SPECIMEN))
+            self._check_similarity(float(pooled.norm()))
+            widths[task] = states.shape[-1]
+        if len(set(widths.values())) > 1:
+            told = ", ".join(f"{width} for a {task}" for task, width in widths.items())
+            msg = f"The token states of {self.name} are of different widths ({told}) and cannot be matched."
+            raise ValueError(msg)
+        return widths["document"]
+
+    def _check_similarity(self, length: float) -> None:
+        """Refuse embeddings whose similarity is another one than their cosine."""
+        similarity = str(self.transformer.similarity_fn_name)
+        # Of embeddings of length 1, all similarities rank alike.
+        if similarity == "cosine" or abs(length - 1) < _UNIT_TOLERANCE:
+            return
+        msg = (
+            f"{self.name} compares embeddings by {similarity} (similarity_fn_name) and does not scale them to length "
+            '1, but here they are compared by cosine: use another encoder, or set "similarity_fn_name": "cosine" in '
+            "its config_sentence_transformers.json to have it taken by cosine all the same."
+        )
+        raise ValueError(msg)
+
+    def _not_finite(self, text: str) -> str:
+        return (
+            f"{self.name} gives numbers that are not finite (NaN or infinite), first in the batch of the text "
+            f"'{shorten(text, 60)}': its weights are damaged, or too large for {self.dtype}. Try "
+            'model_kwargs={"dtype": "float32"}, or another encoder.'
+        )
+
+    def _states_of(self, batch: dict[str, Any]) -> Tensor:
+        return batch["token_embeddings"] if self.layer == -1 else batch["all_layer_embeddings"][self.layer]
+
+    def _tokens_of(self, texts: Sequence[str], task: Task) -> dict[str, Any]:
+        """What a few texts are to the encoder, on its device."""
         prompt = self.transformer.prompts.get(task)
         with self._tokenizer_lock:
             features = self.transformer.preprocess(list(texts), prompt=prompt or None, task=task)
-        batch = {key: value.to(self.device) if isinstance(value, Tensor) else value for key, value in features.items()}
-        pooled, states, lengths = self._pass(batch, task)
-        return EncodedBatch(torch.arange(len(texts)), pooled, states, lengths)
+        return {key: value.to(self.device) if isinstance(value, Tensor) else value for key, value in features.items()}
 
     # Not a generator under inference_mode: the mode would leak to the caller between two batches.
     def _encode_chunk(
@@ -260,21 +345,24 @@ class Encoder:
         return self._pass(batch, task)
 
     def _pass(self, batch: dict[str, Any], task: Task) -> tuple[Tensor, Tensor, Tensor]:
-        token_mask = batch["attention_mask"].bool() & ~torch.isin(batch["input_ids"], self._special_ids)
+        token_mask = batch["attention_mask"].bool() & ~torch.isin(batch["input_ids"], self._special_ids[task])
         if prompt_length := batch.get("prompt_length"):
             position = batch["attention_mask"].cumsum(dim=1)
             token_mask &= position > prompt_length
         batch = self.transformer(batch, task=task)
-        states = batch["token_embeddings"] if self.layer == -1 else batch["all_layer_embeddings"][self.layer]
         pooled = batch["sentence_embedding"].float()
         if self.transformer.truncate_dim is not None:
             pooled = pooled[:, : self.transformer.truncate_dim]
-        return pooled, states[token_mask], token_mask.sum(dim=1)
+        return pooled, self._states_of(batch)[token_mask], token_mask.sum(dim=1)
 
 
 def _upcast_token_embeddings(_module: torch.nn.Module, _inputs: Any, features: dict[str, Any]) -> dict[str, Any]:
     features["token_embeddings"] = features["token_embeddings"].float()
     return features
+
+
+def _names(modules: nn.Sequential) -> str:
+    return ", ".join(type(module).__name__ for module in modules)
 
 
 def native_dtype(device: torch.device) -> torch.dtype:

@@ -11,10 +11,10 @@ from weakref import WeakValueDictionary
 
 from huggingface_hub import file_exists, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
-from safetensors import SafetensorError
 
 from rrra_haystack.model.config import CONFIG, WEIGHTS, RRRAConfig, read_config
 from rrra_haystack.model.encoder import Encoder
+from rrra_haystack.model.fingerprint import encoder_fingerprint
 from rrra_haystack.pretrained import bundled, bundled_names, resolve_encoder
 
 logger = logging.getLogger(__name__)
@@ -74,16 +74,33 @@ def load_encoder(files: ModelFiles, **options: Any) -> Encoder:
 
     :param files: What the model is loaded from.
     :param options: As for :class:`~rrra_haystack.model.encoder.Encoder`.
-    :raises ValueError: If its weights are damaged.
+    :raises FileNotFoundError: If it is not there.
+    :raises ValueError: If its files are damaged, or it is not the encoder that the adapter was made over.
     """
     layer = -1 if files.adapter is None else files.adapter[0].layer
-    try:
-        encoder = Encoder(files.encoder, revision=files.revision, layer=layer, **options)
-    except SafetensorError as error:
-        msg = f"The weights of {files.encoder} are damaged ({error}). Copy or download the model again."
-        raise ValueError(msg) from None
+    if files.adapter is not None and _looks_like_path(files.encoder) and not Path(files.encoder).is_dir():
+        msg = (
+            f"The model was made over the encoder at {files.encoder}, which is not here: put it there, or save the "
+            "model with its encoder where it is."
+        )
+        raise FileNotFoundError(msg)
+    encoder = Encoder(files.encoder, revision=files.revision, layer=layer, **options)
     encoder.name = files.name
+    if files.adapter is not None:
+        _check_encoder(files, files.adapter[0], encoder)
     return encoder
+
+
+def _check_encoder(files: ModelFiles, config: RRRAConfig, encoder: Encoder) -> None:
+    found = encoder_fingerprint(encoder)
+    if config.encoder_fingerprint is None or found is None or found == config.encoder_fingerprint:
+        return
+    msg = (
+        f"The encoder at {files.encoder} has other weights than the one that the model was made over (fingerprint "
+        f"{found}, expected {config.encoder_fingerprint}): load the model with the encoder of its own, or train it "
+        "again over this one."
+    )
+    raise ValueError(msg)
 
 
 def shared_copy(load: Callable[..., Model], kind: str, model: str | Path, options: dict[str, Any]) -> Model:
@@ -112,8 +129,7 @@ def _find_directory(model: str, token: str | None, revision: str | None, *, loca
     resolved = resolve_encoder(model)
     if Path(resolved).is_dir():
         return Path(resolved)
-    looks_like_path = model.startswith((".", "/", "~", "\\")) or model.count("/") > 1
-    if looks_like_path or "/" not in model:
+    if _looks_like_path(model) or "/" not in model:
         msg = (
             f"There is no model {model!r}: it is no directory, no hub id (owner/name), and no bundled name "
             f"({', '.join([*_bundled_models(), 'all-MiniLM-L6-v2'])})."
@@ -131,6 +147,10 @@ def _find_directory(model: str, token: str | None, revision: str | None, *, loca
         logger.debug("No RRRA files of %s on the hub: %s", model, error)
         return None
     return Path(folder)
+
+
+def _looks_like_path(name: str) -> bool:
+    return name.startswith((".", "/", "~", "\\")) or name.count("/") > 1
 
 
 def _bundled_models() -> list[str]:

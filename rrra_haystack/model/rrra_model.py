@@ -18,14 +18,15 @@ from rrra_haystack.model.codes.codec import TokenCodec
 from rrra_haystack.model.codes.content import content_checksum
 from rrra_haystack.model.codes.kinds import CodeKind
 from rrra_haystack.model.codes.mixed import unpack_any
+from rrra_haystack.model.codes.record import full_bytes
 from rrra_haystack.model.config import RRRAConfig
 from rrra_haystack.model.detection import list_features
 from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.model.encodings import CandidateEncodings, QueryEncoding
-from rrra_haystack.model.fingerprint import weights_fingerprint
+from rrra_haystack.model.fingerprint import encoder_fingerprint, weights_fingerprint
 from rrra_haystack.model.loading import find_files, load_encoder, shared_copy
 from rrra_haystack.model.query_cache import QueryCache
-from rrra_haystack.model.saving import load_weights, own_weights, short_card, upload, write_model
+from rrra_haystack.model.saving import lasting_name, load_weights, own_weights, short_card, upload, write_model
 from rrra_haystack.model.scoring import Scores, check_fusion_weight, fused_scores
 from rrra_haystack.model.words import lexical_scores, query_word_codes, word_codes
 
@@ -140,7 +141,7 @@ class RRRAModel(nn.Module):
         :param encoder: Any encoder.
         :param code: Kind of the token codes that are written.
         """
-        adapter = AdapterConfig(pooled_dim=encoder.dimension, token_dim=encoder.hidden_size)
+        adapter = AdapterConfig(pooled_dim=encoder.dimension, token_dim=full_bytes(encoder.hidden_size))
         config = RRRAConfig(
             encoder=encoder.name,
             layer=encoder.layer,
@@ -148,7 +149,12 @@ class RRRAModel(nn.Module):
             lexical_weight=_UNTRAINED_LEXICAL_WEIGHT,
             adapter=adapter,
         )
-        return cls(encoder, config)
+        model = cls(encoder, config)
+        if model.projection is not None:
+            # The states as they are, filled up with zeros.
+            nn.init.eye_(model.projection.weight)
+            model.refresh()
+        return model
 
     @classmethod
     def shared(cls, model: str | Path = DEFAULT_MODEL, **options: Any) -> Self:
@@ -176,9 +182,10 @@ class RRRAModel(nn.Module):
         :param dtype: Number format of the adapter's weights on disk.
         :param model_card: Text of its README; a short one is made if `None`.
         """
+        where = {} if include_encoder else {"encoder": lasting_name(self.config.encoder)}
         write_model(
             path,
-            self.config,
+            self.config.model_copy(update={"encoder_fingerprint": encoder_fingerprint(self.encoder), **where}),
             own_weights(self, dtype),
             encoder=self.encoder if include_encoder else None,
             model_card=model_card or short_card(self.config, is_trained=not self._silent),

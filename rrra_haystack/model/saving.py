@@ -44,6 +44,11 @@ def write_model(
         (work / "README.md").write_text(model_card, encoding="utf-8")
 
 
+def lasting_name(encoder: str) -> str:
+    """The name of an encoder, by which it is found from any working directory."""
+    return str(Path(encoder).resolve()) if Path(encoder).is_dir() else encoder
+
+
 def load_weights(model: nn.Module, path: Path) -> None:
     """
     Give a model the weights of adapter and projection that were saved.

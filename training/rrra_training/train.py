@@ -152,19 +152,20 @@ def previews(recipe: Recipe) -> Iterator[Group]:
 
 def check_inputs(recipe: Recipe, output: Path) -> None:
     """
-    See that the data and the model that a recipe names are there and fit, before hours are spent on it.
+    See that the data and the models that a recipe names are there and fit, before hours are spent on it.
 
     :param recipe: The recipe.
     :param output: The run directory; what it has taken over already is not looked at.
-    :raises FileNotFoundError: If a file or the model to start with is missing.
-    :raises ValueError: If a split is missing or has no query with a relevant passage, or the adapter to start with does
-        not fit the encoder.
+    :raises FileNotFoundError: If a file, the encoder or the model to start with is missing.
+    :raises ValueError: If a split is missing or has no query with a relevant passage, the encoder is none that can be
+        observed, or the adapter to start with does not fit it.
     """
     train_splits, dev_splits = recipe.rooted_splits
     check_splits((*train_splits, *dev_splits))
+    encoder = Encoder(recipe.encoder)
     examine_splits(train_splits, dev_splits, recipe.seed)
     if RunDirectory(output).done(ADAPTER_PHASE) is None:
-        check_start(recipe)
+        check_start(recipe, encoder)
 
 
 def _check_phase(recipe: Recipe, phase: int | None, output: Path) -> None:

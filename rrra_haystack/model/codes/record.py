@@ -109,6 +109,11 @@ class RecordLayout:
         return HEAD.itemsize + self.pooled_dim + WORD.itemsize * int(fields["words"])
 
 
+def full_bytes(dimensions: int) -> int:
+    """The least width of token states that fills whole bytes with one bit a dimension."""
+    return -(-dimensions // 8) * 8
+
+
 def kind_of(record: str) -> CodeKind | None:
     """The kind of a record given as base64 text, or `None` if it is none."""
     try:

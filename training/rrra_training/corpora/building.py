@@ -122,7 +122,7 @@ def _write_shard(
     states: list[Tensor] = [torch.empty(0)] * len(shard)
     for batch in encoder.encode([text for _, text in shard], task=task, tokens_per_batch=tokens_per_batch):
         pooled[batch.indices.numpy()] = nn.functional.normalize(batch.pooled, dim=-1).cpu().numpy()
-        own = batch.states.to(torch.float16).cpu().split(batch.lengths.tolist())
+        own = _half(batch.states).cpu().split(batch.lengths.tolist())
         for index, tokens in zip(batch.indices.tolist(), own, strict=True):
             states[index] = tokens
         progress.update(len(batch.indices))
@@ -141,6 +141,12 @@ def _write_shard(
         "text_bytes": int(text_ends[-1]),
     }
     return meta | end | {"ends": [*meta["ends"], end]}
+
+
+def _half(states: Tensor) -> Tensor:
+    """Token states in float16; those that are too large for it are shortened, for their lengths do not matter."""
+    excess = states.abs().amax(dim=1, keepdim=True) / torch.finfo(torch.float16).max
+    return (states / excess.clamp_min(1)).to(torch.float16)
 
 
 def _cut_to(meta: dict[str, Any], digests: list[str], shards: int) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """From trained weights to a model directory: fits on dev, figures, model card."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -47,8 +48,10 @@ def finish(workshop: Workshop, encoder: Encoder, name: str, learner: AdapterLear
         return
     figures, fitted = fit_and_measure(workshop, encoder, learner, dev)
     model = _assemble(encoder, name, learner, recipe, fitted, _detection(workshop, encoder, learner, dev))
-    include_encoder = name != recipe.encoder
-    card = model_card(recipe, figures, include_encoder=include_encoder, parameters=_parameters(model))
+    is_tuned = name != recipe.encoder
+    # An encoder of one's own is nowhere to be found on another machine.
+    include_encoder = is_tuned or Path(name).is_dir()
+    card = model_card(recipe, figures, is_tuned=is_tuned, parameters=_parameters(model))
     model.save(run.path / MODEL, include_encoder=include_encoder, dtype=torch.float16, model_card=card)
     _write_figures(workshop, figures)
     run.mark_done(f"{MODEL}-{rounds}")

@@ -12,13 +12,13 @@ from rrra_training.recipe.recipe import Recipe
 _SYSTEM_ORDER = ("encoder", "match alone", "equal sum")
 
 
-def model_card(recipe: Recipe, figures: dict[str, Any], *, include_encoder: bool, parameters: int) -> str:
+def model_card(recipe: Recipe, figures: dict[str, Any], *, is_tuned: bool, parameters: int) -> str:
     """
     Write a model card.
 
     :param recipe: What the model was made with.
     :param figures: What was measured on dev: ``sets`` with ``systems`` each, ``fusion_weight`` and ``lexical_weight``.
-    :param include_encoder: Whether the directory holds the encoder too.
+    :param is_tuned: Whether the encoder was fine-tuned.
     :param parameters: Number of trained parameters.
     """
     trained_on = ", ".join(
@@ -39,7 +39,7 @@ def model_card(recipe: Recipe, figures: dict[str, Any], *, include_encoder: bool
         "",
         f"A retriever adapter over {recipe.encoder} that reranks what it retrieves "
         "(Resampling and Reranking through a Retriever Adapter, arXiv 2508.11670). "
-        + ("The encoder was fine-tuned and comes with it." if include_encoder else "The encoder is untouched."),
+        + ("The encoder was fine-tuned and comes with it." if is_tuned else "The encoder is untouched."),
         "",
         "```python",
         "from rrra_haystack import RRRAModel",

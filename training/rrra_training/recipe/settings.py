@@ -19,7 +19,8 @@ class AdapterTraining(BaseModel):
     How the adapter is trained.
 
     :param parts: Which parts the adapter has.
-    :param token_dim: Dimensions of a projected token state; the encoder's own, without projection, if `None`.
+    :param token_dim: Dimensions of a projected token state; the encoder's own if `None`, without projection unless they
+        have to be filled up to a multiple of 8.
     :param lists: How training lists are put together.
     :param steps: Batches to train on.
     :param batch_size: Queries of a batch, over all processes.

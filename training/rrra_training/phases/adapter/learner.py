@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from rrra_haystack.model.adapter.adapter import RelationAwareAdapter
 from rrra_haystack.model.adapter.parts import AdapterConfig
+from rrra_haystack.model.codes.record import full_bytes
 from rrra_haystack.model.encoder import Encoder
 from rrra_training.candidates.sets import CandidateSet
 from rrra_training.corpora.store import StateStore
@@ -42,7 +43,7 @@ def adapter_shape(encoder: Encoder, config: AdapterTraining) -> AdapterConfig:
     """The shape of the adapter that a configuration asks for, over an encoder."""
     return AdapterConfig(
         pooled_dim=encoder.dimension,
-        token_dim=config.token_dim or encoder.hidden_size,
+        token_dim=config.token_dim or full_bytes(encoder.hidden_size),
         query_dim=encoder.hidden_size,
         **config.parts.model_dump(),
     )
@@ -78,8 +79,10 @@ def _initial_projection(stores: Sequence[StateStore], token_dim: int, seed: int)
         ]
     )
     sample = nn.functional.normalize(sample, dim=-1)
-    _, _, directions = torch.linalg.svd(sample, full_matrices=False)
-    directions = directions[:token_dim]
+    # A few tokens span a few directions; the others are taken as they come.
+    _, _, directions = torch.linalg.svd(sample, full_matrices=len(sample) < sample.shape[1])
+    # Of an encoder that is narrower there are no more.
+    directions = nn.functional.pad(directions[:token_dim], (0, 0, 0, max(token_dim - len(directions), 0)))
     kept = nn.functional.normalize(sample @ directions.T, dim=-1)
     rotation, _ = torch.linalg.qr(torch.from_numpy(generator.standard_normal((token_dim, token_dim))).float())
     for _ in range(_ROTATION_ROUNDS):

@@ -15,17 +15,18 @@ from rrra_training.runs.tensors import above, below
 logger = logging.getLogger(__name__)
 
 
-def check_start(recipe: Recipe) -> None:
+def check_start(recipe: Recipe, encoder: Encoder) -> None:
     """
     See that the model that a recipe starts with is there and fits.
 
     :param recipe: The recipe.
+    :param encoder: The encoder that it begins with.
     :raises FileNotFoundError: If there is no such model.
     :raises ValueError: If its adapter does not fit the encoder.
     """
     if recipe.start is None:
         return
-    model, encoder = RRRAModel.load(recipe.start), Encoder(recipe.encoder)
+    model = RRRAModel.load(recipe.start)
     asked = adapter_shape(encoder, recipe.adapter)
     if model.config.adapter != asked:
         differing = [name for name, value in asked if getattr(model.config.adapter, name) != value]

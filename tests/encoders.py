@@ -1,0 +1,48 @@
+"""Small encoders with random weights, made as people make their own."""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling
+from transformers import AutoTokenizer, BertConfig, BertModel, PreTrainedModel
+
+from rrra_haystack.pretrained import resolve_encoder
+
+
+@cache
+def tokenizer() -> Any:
+    return AutoTokenizer.from_pretrained(resolve_encoder("all-MiniLM-L6-v2"))
+
+
+def write_network(
+    folder: Path, width: int = 32, *, seed: int = 0, kind: type[PreTrainedModel] = BertModel, **config: Any
+) -> Path:
+    """A transformer as Hugging Face saves it."""
+    torch.manual_seed(seed)
+    shape = {"intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    kind(BertConfig(vocab_size=len(tokenizer()), hidden_size=width, **shape, **config)).save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
+    return folder
+
+
+def reading(folder: Path, width: int = 32, *, seed: int = 0) -> list[Any]:
+    """Modules that read texts and pool what they read."""
+    return [Transformer(str(write_network(folder, width, seed=seed)), max_seq_length=64), Pooling(width)]
+
+
+def write_encoder(folder: Path, modules: list[Any] | None = None, **options: Any) -> Path:
+    """A bi-encoder as sentence-transformers saves it."""
+    modules = reading(folder.parent / f"{folder.name}-network") if modules is None else modules
+    SentenceTransformer(modules=modules, device="cpu", **options).save(str(folder), create_model_card=False)
+    return folder
+
+
+def declare(folder: Path, **said: Any) -> None:
+    """Change what an encoder says of itself."""
+    path = folder / "config_sentence_transformers.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | said))

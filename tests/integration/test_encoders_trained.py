@@ -1,0 +1,120 @@
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from encoders import reading, tokenizer, write_encoder
+from facts import write_facts
+from rrra_training.corpora.building import build_store
+from rrra_training.recipe.recipe import Recipe
+from rrra_training.train import train
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Router
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+from typer.testing import CliRunner
+
+from rrra_haystack import RRRAModel
+from rrra_haystack.cli import app
+from rrra_haystack.model.encoder import Encoder
+
+
+def recipe(encoder: str, folder: Path, **further: object) -> Recipe:
+    data = {"format": "beir", "path": "facts"}
+    return Recipe.model_validate(
+        {
+            "name": "own", "encoder": encoder, "data_root": str(folder), "mining": {"top_k": 10},
+            "train": [{"data": data, "split": "train"}], "dev": [{"data": data, "split": "dev"}],
+            "adapter": {"token_dim": 64, "steps": 2, "batch_size": 2, "lists": {"candidates": 4}}, **further,
+        }
+    )  # fmt: skip
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    write_facts(tmp_path / "facts")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_model_over_an_encoder_of_ones_own_brings_it_along(workplace: Path) -> None:
+    write_encoder(workplace / "enc" / "mine")
+    made = train(recipe("enc/mine", workplace), workplace / "run")
+    texts = ["Who founded Rosk?", "Amber."]
+    expected = SentenceTransformer("enc/mine", device="cpu").encode(texts)
+    assert "The encoder is untouched." in (made / "README.md").read_text()
+    shutil.move(made, workplace / "elsewhere")
+    shutil.rmtree(workplace / "enc")
+    assert SentenceTransformer(str(workplace / "elsewhere")).encode(texts) == pytest.approx(expected, abs=1e-5)
+    assert RRRAModel.load(workplace / "elsewhere").encode_query(texts[0]).states.shape[1] == 64
+
+
+@pytest.mark.parametrize("token_dim", [None, 8, 64])
+def test_a_width_that_fills_no_bytes_can_be_trained(workplace: Path, token_dim: int | None) -> None:
+    write_encoder(workplace / "odd", reading(workplace / "network", 36))
+    shape = {"token_dim": token_dim, "steps": 2, "batch_size": 2, "lists": {"candidates": 4}}
+    model = RRRAModel.load(train(recipe("odd", workplace, adapter=shape), workplace / "run"))
+    assert model.config.adapter.token_dim == (token_dim or 40)
+
+
+def test_a_corpus_of_few_tokens_can_be_trained_on(workplace: Path) -> None:
+    write_encoder(workplace / "wide", reading(workplace / "network", 96))
+    folder = workplace / "few"
+    (folder / "qrels").mkdir(parents=True)
+    (folder / "corpus.jsonl").write_text("".join(json.dumps({"_id": w, "text": w}) + "\n" for w in ("tea", "salt")))
+    queries = {"q": "leaves", "r": "crystals"}
+    (folder / "queries.jsonl").write_text("".join(json.dumps({"_id": q, "text": t}) + "\n" for q, t in queries.items()))
+    for split, label in (("train", "q\ttea"), ("dev", "r\tsalt")):
+        (folder / "qrels" / f"{split}.tsv").write_text(f"query-id\tcorpus-id\tscore\n{label}\t1\n")
+    data = {"format": "beir", "path": "few"}
+    sets = {split: [{"data": data, "split": split}] for split in ("train", "dev")}
+    model = RRRAModel.load(train(recipe("wide", workplace, **sets), workplace / "run"))
+    assert model.projection is not None
+    # The few tokens span a few directions; texts that come later are seen in 64 all the same.
+    assert torch.linalg.matrix_rank(model.projection.weight) == 64
+
+
+def test_both_phases_learn_over_a_router(workplace: Path) -> None:
+    routes = reading(workplace / "one", seed=1), reading(workplace / "other", seed=2)
+    write_encoder(workplace / "router", [Router.for_query_document(*routes)])
+    first = {"max_steps": 2, "batch_size": 4, "log_steps": 1}
+    made = train(recipe("router", workplace, dual_encoder=first), workplace / "run")
+    opened = SentenceTransformer(str(made), device="cpu")
+    assert not np.allclose(opened.encode_query("Amber."), opened.encode_document("Amber."))
+    assert RRRAModel.load(made).encode_query("Amber.").embedding.numpy() == pytest.approx(
+        opened.encode_query("Amber."), rel=0.1, abs=0.1
+    )
+
+
+def test_what_cannot_be_observed_is_refused_before_phase_1(workplace: Path) -> None:
+    write_encoder(workplace / "static", [StaticEmbedding(tokenizer(), embedding_dim=16)])
+    with pytest.raises(ValueError, match="has no token states to observe"):
+        train(recipe("static", workplace, dual_encoder={"max_steps": 1}), workplace / "run")
+    assert not (workplace / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["info"], ["evaluate", "facts"], ["audit", "facts"], ["enrich", "store.yaml"]],
+    ids=lambda command: command[0],
+)
+def test_every_command_refuses_the_same(workplace: Path, command: list[str]) -> None:
+    (workplace / "store.yaml").write_text(
+        "type: haystack.document_stores.in_memory.document_store.InMemoryDocumentStore\ninit_parameters: {}\n"
+    )
+    write_encoder(workplace / "bare", reading(workplace / "network")[:1])
+    result = CliRunner().invoke(app, [*command, "--model", "bare"])
+    assert isinstance(result.exception, ValueError)
+    assert "bare has no pooling" in str(result.exception)
+
+
+def test_states_too_large_for_float16_are_kept_finite(workplace: Path) -> None:
+    encoder = Encoder(write_encoder(workplace / "large"))
+    with torch.no_grad():
+        last = encoder.transformer[0].model.encoder.layer[-1].output.LayerNorm
+        last.weight.mul_(1e6)
+    plain = build_store(workplace / "store", [("a", "Tea is hot."), ("b", "Salt.")], encoder, task="document")
+    states = plain.tokens(np.asarray([0, 1])).states
+    assert torch.isfinite(states).all()
+    assert torch.equal(states.float().abs().amax(dim=1), torch.full((len(states),), 65504.0))
