@@ -215,7 +215,7 @@ class Encoder:
         :param prompt: Put before each document instead of the model's own prompt.
         """
         tokenizer: Any = self._networks["document"].tokenizer
-        longest = self.transformer.max_seq_length or tokenizer.model_max_length
+        longest = self._networks["document"].max_seq_length or tokenizer.model_max_length
         if longest > _NO_BOUND:
             return None
         prompt = self.transformer.prompts.get("document") if prompt is None else prompt

@@ -144,6 +144,7 @@ class RRRAModel(nn.Module):
         adapter = AdapterConfig(pooled_dim=encoder.dimension, token_dim=full_bytes(encoder.hidden_size))
         config = RRRAConfig(
             encoder=encoder.name,
+            encoder_fingerprint=encoder_fingerprint(encoder),
             layer=encoder.layer,
             code=code,
             lexical_weight=_UNTRAINED_LEXICAL_WEIGHT,
@@ -182,10 +183,14 @@ class RRRAModel(nn.Module):
         :param dtype: Number format of the adapter's weights on disk.
         :param model_card: Text of its README; a short one is made if `None`.
         """
-        where = {} if include_encoder else {"encoder": lasting_name(self.config.encoder)}
+        known = {
+            "encoder": self.config.encoder if include_encoder else lasting_name(self.config.encoder),
+            # Weights that run in another format are still those that were loaded.
+            "encoder_fingerprint": encoder_fingerprint(self.encoder) or self.config.encoder_fingerprint,
+        }
         write_model(
             path,
-            self.config.model_copy(update={"encoder_fingerprint": encoder_fingerprint(self.encoder), **where}),
+            self.config.model_copy(update=known),
             own_weights(self, dtype),
             encoder=self.encoder if include_encoder else None,
             model_card=model_card or short_card(self.config, is_trained=not self._silent),
