@@ -23,8 +23,6 @@ _INSTRUCTIONS = {
 }
 # NumKong's kernels take the packed side by fours: 10 query tokens took a third longer than 12.
 _COLUMNS = 4
-# From this many multiplications on, some 0.2 ms of them, a second thread is worth waking up.
-_WORTH_THREADS = 1 << 24
 # float32 holds every integer up to 2^24, which is more than 1,024 products of 127 and 128 make.
 _EXACT_DIMENSIONS = 1024
 
@@ -46,12 +44,12 @@ class Kernel:
 
 
 def numkong_product(rows: Tensor, query: Tensor) -> Tensor:
-    """``rows @ query.T`` through NumKong, on as many threads as PyTorch uses where that helps."""
+    """``rows @ query.T`` through NumKong, in one thread."""
+    # More of its threads would fight for the cores with PyTorch's, which spin while they wait.
     count = len(query)
     padded = torch.nn.functional.pad(query, (0, 0, 0, -count % _COLUMNS))
-    threads = torch.get_num_threads() if rows.numel() * len(padded) >= _WORTH_THREADS else 1
     packed = numkong.dots_pack(padded.numpy())
-    products = numkong.dots_packed(rows.numpy(), packed, threads=threads)  # type: ignore[call-arg]  # its stub lacks it
+    products = numkong.dots_packed(rows.numpy(), packed)
     return torch.from_numpy(np.asarray(products))[:, :count]
 
 

@@ -67,7 +67,7 @@ def test_older_processors_compute_the_same(without: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_threads_share_the_rows(threads: int) -> None:
+def test_the_number_of_threads_changes_nothing(threads: int) -> None:
     generator = np.random.default_rng(0)
     rows = torch.from_numpy(generator.integers(-128, 128, size=(14_567, 136), dtype=np.int8))
     query = torch.from_numpy(generator.integers(-127, 128, size=(11, 136), dtype=np.int8))
