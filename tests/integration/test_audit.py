@@ -200,6 +200,18 @@ def test_the_command_writes_page_and_json(planted: Path, tmp_path: Path) -> None
     held = json.loads((tmp_path / "out" / "audit.json").read_text())
     assert next(one["passage"] for one in held["suspects"] if one["query"] in {"m1", "m2"}) == "p61"
     assert "http" not in (tmp_path / "out" / "audit.html").read_text()
+    assert (held["labels"], held["doubtful"]) == (62, 1)
+    assert "1 of 62 labels are more probably wrong than right" in result.output
+    assert "fitted to the 62 labels of this split" in held["meaning"]["wrong"]
+    for kind in ("missing", "wrong"):
+        # The console breaks the lines of what the page tells as it is.
+        assert held["meaning"][kind] in " ".join(result.output.split())
+
+
+def test_few_labels_are_not_fitted_to(planted: Path) -> None:
+    few = audit(planted, model=_MODEL, cache=planted.parent / "cache", split="train", limit=10)
+    assert few.labels == 10
+    assert "these labels are too few" in few.meaning["wrong"]
 
 
 def _press(driver: Chrome, keys: str) -> None:

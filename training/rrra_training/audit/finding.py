@@ -28,7 +28,7 @@ class Found:
     :param query: Row of the query.
     :param row: Row of the passage.
     :param beside: Row of the labelled positive beside it; -1 for none.
-    :param probability: Of its being relevant.
+    :param probability: Of its being relevant; of a label, that it is right.
     :param remark: What else is known of the pair; empty if nothing.
     """
 
@@ -83,22 +83,22 @@ def missing_labels(
     return sorted(found, key=lambda one: -one.probability)[:top]
 
 
-def wrong_labels(lists: CandidateSet, relevance: np.ndarray, top: int) -> list[Found]:
+def wrong_labels(lists: CandidateSet, right: np.ndarray, top: int) -> list[Found]:
     """
-    Labelled positives that are the least probably relevant, the least probable first.
+    Labelled positives whose labels are the least probably right, the least probable first.
 
     :param lists: A set whose lists hold all labelled positives.
-    :param relevance: Probabilities of relevance in these lists, shape ``[Q, k]``.
+    :param right: Probabilities that a label is right, in these lists, shape ``[Q, k]``.
     :param top: So many at most, and at most three of one query.
     """
     found = []
     for query in range(len(lists)):
         rows, positives = np.asarray(lists.mined.rows[query]), lists.positives.of(query)
         places = np.flatnonzero(np.isin(rows, positives))
-        places = places[np.argsort(relevance[query, places], kind="stable")]
+        places = places[np.argsort(right[query, places], kind="stable")]
         surest = int(rows[places[-1]])
         for place in places[:_PER_QUERY]:
             row = int(rows[place])
             beside = surest if row != surest else -1
-            found.append(Found("wrong", query, row, beside, float(relevance[query, place])))
+            found.append(Found("wrong", query, row, beside, float(right[query, place])))
     return sorted(found, key=lambda one: one.probability)[:top]

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rrra_haystack.files import atomic_write
+from rrra_training.audit.decisions import Kind
 from rrra_training.audit.suspects import Audit
 
 
@@ -29,21 +30,27 @@ def write_audit(found: Audit, folder: Path) -> None:
     atomic_write(folder / "audit.html", page)
 
 
-_TITLES = {"missing": "Probably relevant, not labelled", "wrong": "Labelled, probably not relevant"}
+_TITLES: dict[Kind, tuple[str, str]] = {
+    "missing": ("Probably relevant, not labelled", "relevant"),
+    "wrong": ("Labelled, the least probably relevant", "right"),
+}
 _SHOWN = 3
 
 
 def render(found: Audit) -> Group:
     """The first suspects of each kind."""
     tables: list[Table | Text] = [Text(f"{found.dataset}, split {found.split}: {found.queries} queries looked at")]
-    for kind, title in _TITLES.items():
+    for kind, (title, column) in _TITLES.items():
         own = [one for one in found.suspects if one.kind == kind]
         table = Table(title=f"{title}: {len(own)}", title_justify="left", box=None, pad_edge=False)
-        table.add_column("relevant", justify="right", no_wrap=True)
+        table.add_column(column, justify="right", no_wrap=True)
         table.add_column("query")
         table.add_column("passage")
         for one in own[:_SHOWN]:
             text = f"{one.title} {one.text}"
             table.add_row(f"{one.probability:.2f}", Text(shorten(one.question, 80)), Text(shorten(text, 100)))
-        tables.append(table)
+        tables += [table, Text(found.meaning[kind], style="dim")]
+    tables.append(
+        Text(f"{found.doubtful} of {found.labels} labels are more probably wrong than right, as far as this can tell.")
+    )
     return Group(*tables)
