@@ -26,7 +26,7 @@ SHORTER = {
     "rrra train": ["--set=adapter.steps=2", "--set=adapter.batch_size=2"],
     "rrra_training.studies.speed": ["--passages=64", "--rounds=1"],
 }
-SETS = ("squad", "medquad", "scifact", "cranfield")
+SETS = ("squad", "medquad", "scifact", "cranfield", "fairytaleqa")
 PREPARATION = (
     "rrra init pipelines/",
     "rrra index my-documents/",
