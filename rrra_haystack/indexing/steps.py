@@ -128,11 +128,10 @@ class Encoding:
         try:
             return Batch(self._encode(read.documents), read.failures)
         except Exception:
+            # One of the units ended it for all.
             units: dict[str, list[Document]] = {}
             for document in read.documents:
                 units.setdefault(key_of(document), []).append(document)
-            if len(units) == 1:
-                raise
         batch = Batch(failures=list(read.failures))
         for key, documents in units.items():
             try:

@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 from rrra_haystack.cli import app, main
 from rrra_haystack.indexing import index as indexing
 from rrra_haystack.indexing.stored import StoredUnits
+from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL
 from rrra_haystack.pipeline_files import read_pipeline, store_parameters
 from rrra_haystack.pretrained import bundled
@@ -458,6 +459,29 @@ def test_what_fails_is_named_at_every_run_and_keeps_its_passages(workspace: Path
     (files / "broken.pdf").unlink()
     (files / "scanned.pdf").unlink()
     assert "1 changed" in run("index", str(files))
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_file_that_cannot_be_encoded_ends_nothing(
+    workspace: Path, files: Path, together: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it is alone in its batch or not."""
+    encode = Encoder.encode
+
+    def failing(encoder: Encoder, texts: list[str], **options: object) -> object:
+        if any("yeast" in text for text in texts):
+            msg = "no memory for it"
+            raise RuntimeError(msg)
+        return encode(encoder, texts, **options)
+
+    monkeypatch.setattr(Encoder, "encode", failing)
+    named = [str(files / "kitchen.md"), *([str(files / "rivers.txt")] if together else [])]
+    result = CliRunner().invoke(app, ["index", *named], catch_exceptions=False)
+    assert result.exit_code == 1
+    assert "kitchen.md: no memory for it" in " ".join(result.output.split())
+    assert f"{int(together)} files added" in result.output
+    monkeypatch.setattr(Encoder, "encode", encode)
+    assert "1 files added" in run("index", str(files / "kitchen.md"))
 
 
 def test_what_is_empty_in_a_passage_is_no_metadata(workspace: Path) -> None:

@@ -364,6 +364,15 @@ def test_codes_of_another_content_are_made_anew_with_one_warning(
     assert "rrra enrich" in warnings[0]
 
 
+def test_documents_without_codes_stand_beside_those_of_another_content(embedded: list[Document]) -> None:
+    ranker = RRRAAdapterRanker(top_k=12)
+    (first, second, *_) = run(ranker, embedded)
+    replaced = [replace(one, content="Bread needs yeast.") if one.id == first.id else one for one in embedded]
+    mixed = [replace(one, meta={}) if one.id == second.id else one for one in replaced]
+    ranked = run(ranker, mixed)
+    assert [one.id for one in ranked] == [one.id for one in run(ranker, replaced)]
+
+
 def test_parts_that_have_the_codes_of_the_whole_are_encoded(caplog: pytest.LogCaptureFixture) -> None:
     whole = Document(content="The Danube rises in the Black Forest. Bread needs yeast.")
     coded = RRRADocumentEmbedder(progress_bar=False).run([whole])["documents"]

@@ -55,16 +55,15 @@ def examine_splits(train: Sequence[SplitConfig], dev: Sequence[SplitConfig], see
     :param seed: Seed of the draws of queries.
     :raises ValueError: If no query of a split has a relevant passage in the corpus.
     """
-    labels = {
-        id(config): Labelled.read(open_dataset(config.data), config.split, limit=config.limit, seed=seed)
-        for config in (*train, *dev)
-    }
-    corpora: dict[str, Corpus] = {}
-    for config in (*train, *dev):
-        if (key := config.data.model_dump_json()) not in corpora:
-            own = [labels[id(one)] for one in (*train, *dev) if one.data == config.data]
-            corpora[key] = examine(open_dataset(config.data), own)
-    for one in train:
-        for other in dev:
-            read = corpora[one.data.model_dump_json()], corpora[other.data.model_dump_json()]
-            tell(leaks(labels[id(one)], labels[id(other)], *read))
+    splits = (*train, *dev)
+    labels = [Labelled.read(open_dataset(one.data), one.split, limit=one.limit, seed=seed) for one in splits]
+    # Splits of the same data share their corpus, which is read once.
+    corpora: list[Corpus] = []
+    for place, one in enumerate(splits):
+        same = [other for other, config in enumerate(splits) if config.data == one.data]
+        corpora.append(
+            corpora[same[0]] if same[0] < place else examine(open_dataset(one.data), [labels[other] for other in same])
+        )
+    for learned in range(len(train)):
+        for chosen in range(len(train), len(splits)):
+            tell(leaks(labels[learned], labels[chosen], corpora[learned], corpora[chosen]))

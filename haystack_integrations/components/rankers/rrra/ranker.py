@@ -251,7 +251,8 @@ class RRRAAdapterRanker(LoadsModel):
                 missing=len(missing),
                 total=len(documents),
             )
-        batch = model.read_codes(self._encoded(missing, documents, codes, model), names)
+        codes = self._encoded(missing, documents, codes, model)
+        batch = model.read_codes(codes, names)
         changed = of_other_contents(batch.contents, [document.content for document in documents])
         if not changed:
             return batch
