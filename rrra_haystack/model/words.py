@@ -2,8 +2,9 @@
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from functools import lru_cache
-from itertools import islice
+from itertools import islice, pairwise
 from zlib import crc32
 
 import numpy as np
@@ -11,13 +12,36 @@ import numpy as np
 # Words of one or two letters are left out, as "of", "in" and "It", unless they end in a capital, as "US" and the C of
 # vitamin C: the words that carry the meaning come to stand side by side, and a fifth of their bytes is saved.
 _WORD = re.compile(r"(?![A-Za-z]?[a-z]\b)\w+")
+# Accents of Latin, Greek and Cyrillic letters. They tell words of one or two letters apart, as the Vietnamese "bo" with
+# and without its tone; longer ones are written with and without them.
+_ACCENTS = "\u0300-\u036f"
+# Vowels and tones of Indic and South-East Asian scripts, and the voicing of Japanese: without them a word is another.
+_MARKS = "".join(
+    chr(place) for place in (*range(0x900, 0x1AB0), 0x3099, 0x309A) if unicodedata.category(chr(place)) in {"Mn", "Mc"}
+)
+# The letters of scripts without spaces between words: Thai, Lao, Burmese, Khmer, Japanese and Chinese.
+_UNSPACED = (
+    "\u0e01-\u0e30\u0e32\u0e33\u0e40-\u0e46\u0e81-\u0eb0\u0eb2\u0eb3\u0ebd-\u0ec6\u0edc-\u0edf"
+    "\u1000-\u102a\u103f\u1050-\u1055\u1780-\u17b3"
+    "\u3005-\u3007\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
+)
+_LETTER = re.compile(rf".[{_ACCENTS}{_MARKS}]*")
+_WORD_OR_RUN = re.compile(
+    rf"(?P<run>(?:[{_UNSPACED}][{_MARKS}]*)+)"
+    rf"|(?![A-Za-z]?[a-z](?:[{_UNSPACED}]|(?![\w{_ACCENTS}{_MARKS}])))(?:[^\W{_UNSPACED}][{_ACCENTS}{_MARKS}]*)+"
+)
+_ACCENT = re.compile(f"[{_ACCENTS}]+")
 _DIGIT = re.compile(r"\d")
 # Words that begin alike count as the same: a stemmer that knows no language. Chosen on dev splits among 4, 5 and 6
 # letters, whole words and the English Snowball stemmer.
 _LETTERS = 6
+# Of a word that its accents tell from others.
+_SHORT = 2
 _OTHER = re.compile(r"[^\x00-\x7f]")
-# Marks, and characters without a width such as the soft hyphen.
+# Marks that may be left out, as the vowels of Arabic, and characters without a width such as the soft hyphen.
 _INVISIBLE = frozenset({"Mn", "Mc", "Me", "Cf"})
+_SEEN = re.compile(f"[{_ACCENTS}{_MARKS}]")
 # A text that has every word says nothing, and a record should stay small.
 _MOST = 1024
 # Of BM25, as in Anserini.
@@ -30,17 +54,16 @@ def word_codes(text: str) -> np.ndarray:
     """
     The words of a text in their order, as numbers of 16 bits.
 
-    Words of one or two letters a to z are left out unless they end in a capital. Apart from that, case and accents make
-    no difference, nor does what follows the sixth letter of a word without digits. Two different words have the same
-    number with a probability of 1 in 65,536.
+    Words of one or two letters a to z without accents are left out unless they end in a capital. Apart from that, case
+    makes no difference, nor do the accents of longer words and what follows the sixth letter of a word without digits.
+    Of scripts without spaces, such as Chinese, Japanese and Thai, each pair of adjacent letters counts as a word. Two
+    different words have the same number with a probability of 1 in 65,536.
 
     :param text: The text; of a long one the first 1,024 words count.
     :returns: Shape ``[w]``, uint16.
     """
-    if not text.isascii():
-        text = _OTHER.sub(_visible, unicodedata.normalize("NFKD", text))
-    words = islice(_WORD.finditer(text), _MOST)
-    return np.fromiter((_code(word[0]) for word in words), dtype=np.uint16)
+    found = (word[0] for word in _WORD.finditer(text)) if text.isascii() else _words_of_any_script(text)
+    return np.fromiter((_code(word) for word in islice(found, _MOST)), dtype=np.uint16)
 
 
 def query_word_codes(text: str) -> np.ndarray:
@@ -58,15 +81,30 @@ def query_word_codes(text: str) -> np.ndarray:
     return np.concatenate([words, np.asarray([_NO_WORD], dtype=np.uint16), word_codes(text.upper())])
 
 
+def _words_of_any_script(text: str) -> Iterator[str]:
+    """The words of a text in their order, and the pairs of letters of what has no spaces between words."""
+    for found in _WORD_OR_RUN.finditer(_OTHER.sub(_visible, unicodedata.normalize("NFKD", text))):
+        letters = _LETTER.findall(found[0]) if found["run"] else ()
+        if len(letters) > 1:
+            yield from map("".join, pairwise(letters))
+        else:
+            yield found[0]
+
+
 def _visible(character: re.Match[str]) -> str:
-    return "" if unicodedata.category(character[0]) in _INVISIBLE else character[0]
+    drops = unicodedata.category(character[0]) in _INVISIBLE and not _SEEN.match(character[0])
+    return "" if drops else character[0]
 
 
 @lru_cache(maxsize=1 << 17)
 def _code(word: str) -> int:
     word = word.casefold()
+    plain = word if word.isascii() else _ACCENT.sub("", word)
+    if len(plain) > _SHORT:
+        word = plain
     # Numbers that begin alike are not the same.
-    counted = word if _DIGIT.search(word) else word[:_LETTERS]
+    letters = [] if _DIGIT.search(word) else _LETTER.findall(word)
+    counted = "".join(letters[:_LETTERS]) or word
     return crc32(counted.encode()) & 0xFFFF or 1
 
 

@@ -30,8 +30,47 @@ def test_words_of_one_or_two_letters_count_if_they_end_in_a_capital() -> None:
     assert word_codes("vitamin C, not c").tolist() == word_codes("vitamin C not").tolist()
     assert word_codes("don't l'homme x-ray").tolist() == word_codes("don homme ray").tolist()
     assert len(word_codes("pH mV I A")) == 4
-    assert word_codes("ok où à Hà é").shape == (0,)
+    assert word_codes("ok ou a ha e").shape == (0,)
     assert len(word_codes("4 b2 42 是 не ø a_")) == 7
+
+
+def test_accents_tell_short_words_apart() -> None:
+    assert len(np.unique(word_codes("bò bỏ bó où à é Hà"))) == 7
+    assert word_codes("HÀ").tolist() == word_codes("hà").tolist()
+    assert word_codes("naïve São café ﬁle").tolist() == word_codes("naive Sao cafe file").tolist()
+
+
+@pytest.mark.parametrize(
+    ("text", "pairs"),
+    [
+        ("东京塔很高。", ["东京", "京塔", "塔很", "很高"]),
+        ("スカイ, が", ["スカ", "カイ", "が"]),
+        ("iPhone15を買う ok是", ["iPhone15", "を買", "買う", "ok", "是"]),
+        ("กินข้าว ๑๒", ["กิน", "นข้", "ข้า", "าว", "๑๒"]),
+    ],
+)
+def test_scripts_without_spaces_are_read_by_pairs_of_letters(text: str, pairs: list[str]) -> None:
+    assert word_codes(text).tolist() == np.concatenate([word_codes(pair) for pair in pairs]).tolist()
+
+
+def test_a_text_without_spaces_is_found_by_what_it_says() -> None:
+    texts = ["黒い森はドイツにあります。", "東京タワーは赤い。", "東の京にタワーはない。"]
+    found = scores("東京タワーの高さ", texts)
+    assert found.argmax() == 1
+    assert found[1] > found[2] > found[0] == 0
+
+
+def test_marks_that_make_another_word_count() -> None:
+    assert len(np.unique(word_codes("की का कि हिन्दी हन्द"))) == 5
+    assert len(np.unique(word_codes("か が"))) == 2
+    assert word_codes("كِتَاب").tolist() == word_codes("كتاب").tolist()
+    # Six letters count, their marks included.
+    assert word_codes("प्रधानमंत्री").tolist() == word_codes("प्रधानमंत्रियों").tolist()
+
+
+@given(st.text(alphabet=st.characters(max_codepoint=127), max_size=60))
+def test_plain_letters_are_read_alike_beside_others(text: str) -> None:
+    assert word_codes(f"{text} \u2014").tolist() == word_codes(text).tolist()
 
 
 def test_a_query_in_small_letters_asks_for_capitals_too() -> None:
