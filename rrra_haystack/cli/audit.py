@@ -20,6 +20,14 @@ def command(
     model: Annotated[str | None, typer.Option(help="The model; the default one if not given.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Draw this many queries.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    ignore_identical: Annotated[
+        bool,
+        typer.Option(
+            "--ignore-identical",
+            help="Leave a passage that is the query itself, word for word, out of its candidates.",
+            show_default=False,
+        ),
+    ] = False,
     cache: Annotated[
         Path | None,
         typer.Option(file_okay=False, help="Where the encoded corpus is kept; a recipe's --cache may be shared."),
@@ -64,7 +72,7 @@ def command(
     with working_folder(cache) as kept:
         found = audit(
             folder, model=model or DEFAULT_MODEL, cache=kept, split=own_split, top=top, limit=limit, seed=seed,
-            show_progress=True,
+            ignore_identical=ignore_identical, show_progress=True,
         )  # fmt: skip
     write_audit(found, output)
     console.print(render(found))

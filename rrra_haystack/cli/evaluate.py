@@ -2,12 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from rrra_haystack.files import atomic_write
+
+if TYPE_CHECKING:
+    from rrra_training.evaluation.evaluate import Evaluation
 
 
 def command(
@@ -56,27 +59,44 @@ def command(
     """Measure the encoder alone, RRRA and others, over the exact first passages of the whole corpus."""
     try:
         from rrra_training.data.beir import split_of  # noqa: PLC0415
-        from rrra_training.evaluation.evaluate import DEFAULT_SYSTEMS, as_json, evaluate  # noqa: PLC0415
+        from rrra_training.evaluation.evaluate import (  # noqa: PLC0415
+            DEFAULT_SYSTEMS,
+            UnfinishedEvaluationError,
+            evaluate,
+        )
         from rrra_training.evaluation.splits import check_split  # noqa: PLC0415
-        from rrra_training.evaluation.tables import render  # noqa: PLC0415
     except ImportError as error:
         msg = f"rrra evaluate needs the extra 'train' ({error}). Install it with: pip install 'rrra-haystack[train]'"
         raise ImportError(msg) from None
     from rrra_haystack.model.rrra_model import DEFAULT_MODEL  # noqa: PLC0415
 
     named = [split_of(one, split) for one in data]
-    # What is wrong with the last collection is told before hours are spent on the first.
-    for folder, own_split in named:
+    # What is wrong with the last collection is told before hours are spent on the first, which is looked at anyway.
+    for folder, own_split in named[1:]:
         check_split(folder, own_split, only_judged=condensed)
-    evaluations = []
-    for folder, own_split in named:
-        evaluations.append(
-            evaluate(
-                folder, model=model or DEFAULT_MODEL, split=own_split, systems=systems or DEFAULT_SYSTEMS, codes=code,
-                top_k=top_k, limit=limit, seed=seed, only_judged=condensed,
-                ignore_identical=ignore_identical, cache=cache, show_progress=True,
-            )
-        )  # fmt: skip
+    evaluations: list[Evaluation] = []
+    try:
+        for folder, own_split in named:
+            evaluations.append(
+                evaluate(
+                    folder, model=model or DEFAULT_MODEL, split=own_split, systems=systems or DEFAULT_SYSTEMS,
+                    codes=code, top_k=top_k, limit=limit, seed=seed, only_judged=condensed,
+                    ignore_identical=ignore_identical, cache=cache, show_progress=True,
+                )
+            )  # fmt: skip
+    except UnfinishedEvaluationError as error:
+        evaluations.append(error.measured)
+        raise
+    finally:
+        # What was measured before an error is kept and shown.
+        if evaluations:
+            _tell(evaluations, json_file, html_file)
+
+
+def _tell(evaluations: "list[Evaluation]", json_file: Path | None, html_file: Path | None) -> None:
+    from rrra_training.evaluation.evaluate import as_json  # noqa: PLC0415
+    from rrra_training.evaluation.tables import render  # noqa: PLC0415
+
     if json_file is not None:
         atomic_write(json_file, json.dumps(as_json(evaluations), indent=2) + "\n")
     if html_file is not None:

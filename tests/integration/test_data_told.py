@@ -4,8 +4,13 @@ import json
 import logging
 from pathlib import Path
 
+import numpy as np
 import pytest
-from rrra_training.data import checks
+from rrra_training.candidates.evidence import EvidenceConfig
+from rrra_training.candidates.mining import MiningConfig
+from rrra_training.candidates.preparing import prepare
+from rrra_training.candidates.splits import SplitConfig
+from rrra_training.data import BeirData, checks
 from rrra_training.evaluation.evaluate import evaluate
 from rrra_training.evaluation.splits import check_split
 from typer.testing import CliRunner
@@ -69,11 +74,31 @@ def test_a_query_that_is_a_passage_can_be_left_out_of_its_own_list(folder: Path)
     assert left_out.figures["systems"]["encoder"]["R@1"] == 0.5
 
 
+@pytest.mark.parametrize("is_left_out", [False, True])
+def test_training_can_leave_a_query_out_of_its_own_candidates(folder: Path, tmp_path: Path, is_left_out: bool) -> None:
+    split = SplitConfig(data=BeirData(format="beir", path=folder), ignore_identical=is_left_out)
+    encoder = Encoder("all-MiniLM-L6-v2")
+    data = prepare(split, encoder, tmp_path / "cache", mining=MiningConfig(top_k=5), evidence=EvidenceConfig())
+    ids = [[data.passages.ids[row] for row in own if row >= 0] for own in np.asarray(data.mined.rows)]
+    assert [len(own) for own in ids] == [5 - is_left_out] * 2
+    assert ["p1" in ids[0], "p3" in ids[1]] == [not is_left_out] * 2
+
+
+def test_an_audit_can_leave_a_query_out_of_its_own_suspects(folder: Path, tmp_path: Path) -> None:
+    options = [str(folder), "--cache", str(tmp_path / "cache"), "--output", str(tmp_path / "audit")]
+    for further, is_suspected in (([], True), (["--ignore-identical"], False)):
+        result = CliRunner().invoke(app, ["audit", *options, *further])
+        assert result.exit_code == 0, result.output
+        suspects = json.loads((tmp_path / "audit" / "audit.json").read_text())["suspects"]
+        itself = [one for one in suspects if one["kind"] == "missing" and one["query"] == one["passage"]]
+        assert bool(itself) == is_suspected
+
+
 def test_what_is_odd_is_told_once(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(2):
         check_split(folder, "test")
     assert [record.message for record in caplog.records] == [
-        "questions: 1 of 5 passages have the text of another one.",
+        "questions: 1 of 5 passages have the text of another one, first the passage number 5.",
         "questions test: 2 queries are themselves passages of the corpus, word for word.",
     ]
 

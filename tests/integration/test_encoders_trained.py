@@ -17,7 +17,9 @@ from typer.testing import CliRunner
 
 from rrra_haystack import RRRAModel
 from rrra_haystack.cli import app
+from rrra_haystack.errors import cause_of
 from rrra_haystack.model.encoder import Encoder
+from rrra_haystack.resources import resource_directory
 
 
 def recipe(encoder: str, folder: Path, **further: object) -> Recipe:
@@ -94,19 +96,37 @@ def test_what_cannot_be_observed_is_refused_before_phase_1(workplace: Path) -> N
     assert not (workplace / "run").exists()
 
 
+# What is typed to use an encoder, by command.
+COMMANDS = {
+    "info": "--model {}",
+    "evaluate": "facts --model {}",
+    "audit": "facts --model {}",
+    "enrich": "store.yaml --model {}",
+    "index": "facts.txt --pipeline indexing.yaml",
+    "ask": "anything --pipeline search.yaml",
+    "train": "recipe.yaml",
+    "benchmark": "plan.yaml",
+}
+
+
 @pytest.mark.parametrize(
-    "command",
-    [["info"], ["evaluate", "facts"], ["audit", "facts"], ["enrich", "store.yaml"]],
-    ids=lambda command: command[0],
+    ("refused", "told"), [("bare", "bare has no pooling"), ("dot", "dot compares embeddings by dot")]
 )
-def test_every_command_refuses_the_same(workplace: Path, command: list[str]) -> None:
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_refuses_the_same(workplace: Path, command: str, refused: str, told: str) -> None:
+    write_encoder(workplace / "bare", reading(workplace / "network")[:1])
+    write_encoder(workplace / "dot", similarity_fn_name="dot")
     (workplace / "store.yaml").write_text(
         "type: haystack.document_stores.in_memory.document_store.InMemoryDocumentStore\ninit_parameters: {}\n"
     )
-    write_encoder(workplace / "bare", reading(workplace / "network")[:1])
-    result = CliRunner().invoke(app, [*command, "--model", "bare"])
-    assert isinstance(result.exception, ValueError)
-    assert "bare has no pooling" in str(result.exception)
+    (workplace / "facts.txt").write_text("Amber is found at sea.")
+    for name in ("indexing.yaml", "search.yaml"):
+        pipeline = (resource_directory("pipelines") / name).read_text().replace("rrra-minilm-l6", refused)
+        (workplace / name).write_text(pipeline)
+    (workplace / "recipe.yaml").write_text(recipe(refused, workplace).to_yaml())
+    (workplace / "plan.yaml").write_text("data: [facts]\npeers: {own: {recipe: recipe.yaml}}\n")
+    result = CliRunner().invoke(app, [command, *COMMANDS[command].format(refused).split()])
+    assert told in str(cause_of(result.exception or ValueError()))
 
 
 def test_states_too_large_for_float16_are_kept_finite(workplace: Path) -> None:

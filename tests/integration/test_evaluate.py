@@ -1,12 +1,16 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from haystack.components.rankers import MetaFieldRanker
 from rich.console import Console
-from rrra_training.evaluation.evaluate import as_json, evaluate
+from rrra_training.data import BeirDataset
+from rrra_training.evaluation.bench import Bench
+from rrra_training.evaluation.evaluate import UnfinishedEvaluationError, as_json, evaluate
 from rrra_training.evaluation.figures import difference, query_costs
 from rrra_training.evaluation.rerankers.from_codes import CodeReranker
 from rrra_training.evaluation.stages import EncoderStage
@@ -37,6 +41,8 @@ QUERIES = {
     "q4": ("Which moon is the biggest?", "moon"),
 }
 ANSWERS = {"q1": ["THE black forest"], "q3": ["May 1937", "1936"]}
+
+_META = "haystack.components.rankers.meta_field.MetaFieldRanker"
 
 
 @pytest.fixture
@@ -277,6 +283,56 @@ def test_limit_draws_the_same_queries_for_a_seed(data: Path, model: RRRAModel) -
 def test_errors(data: Path, model: RRRAModel, arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         evaluate(data, model=model, **arguments)
+
+
+def test_a_ranker_is_opened_before_anything_is_encoded(
+    data: Path, model: RRRAModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Encoder, "encode", lambda *_, **__: pytest.fail("something was encoded"))
+    for held in ("type: haystack.components.rankers.nowhere.NoRanker", f"type: {_META}\ninit_parameters: {{of: 1}}"):
+        (tmp_path / "gone.yaml").write_text(held)
+        with pytest.raises(ValueError, match=r"The ranker of .*gone\.yaml cannot be opened"):
+            evaluate(data, model=model, systems=[str(tmp_path / "gone.yaml")])
+
+
+def test_what_was_measured_before_an_error_is_kept_and_shown(data: Path, tmp_path: Path) -> None:
+    ranker = tmp_path / "late.yaml"
+    ranker.write_text(f"type: {_META}\ninit_parameters: {{meta_field: date}}\n")
+    file = tmp_path / "figures.json"
+    command = ["evaluate", str(data), str(data), "--systems", "match", "--systems", str(ranker), "--json", str(file)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MetaFieldRanker, "run", lambda *_, **__: 1 / 0)
+        result = CliRunner().invoke(app, command)
+    assert isinstance(result.exception, UnfinishedEvaluationError)
+    assert "Not all systems of tiny were measured: division by zero" in str(result.exception)
+    assert list(json.loads(file.read_text())["systems"]) == ["encoder", "rrra", "match"]
+    assert "tiny test: 4 queries" in result.output
+
+
+def test_a_later_set_that_fails_costs_no_earlier_one(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(data, tmp_path / "second")
+    encode = Bench._encoded
+
+    def failing(bench: Bench, encoder: Encoder) -> object:
+        if bench._collection.name == "second":
+            msg = "no space left"
+            raise OSError(msg)
+        return encode(bench, encoder)
+
+    monkeypatch.setattr(Bench, "_encoded", failing)
+    file = tmp_path / "figures.json"
+    result = CliRunner().invoke(app, ["evaluate", str(data), str(tmp_path / "second"), "--json", str(file)])
+    assert str(result.exception) == "no space left"
+    assert json.loads(file.read_text())["dataset"] == "tiny"
+
+
+def test_a_corpus_is_read_once(data: Path, model: RRRAModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, times = BeirDataset.passages, []
+    monkeypatch.setattr(BeirDataset, "passages", lambda own: times.append(own.name) or read(own))
+    evaluate(data, model=model, systems=["bm25"])
+    assert times == ["tiny"]
 
 
 def test_a_ranker_must_be_one_component(data: Path, model: RRRAModel, tmp_path: Path) -> None:

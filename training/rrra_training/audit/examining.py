@@ -33,6 +33,7 @@ def audit(
     top: int = 50,
     limit: int | None = None,
     seed: int = 0,
+    ignore_identical: bool = False,
     show_progress: bool = False,
 ) -> Audit:
     """
@@ -50,6 +51,7 @@ def audit(
     :param top: So many suspects of each kind at most, and at most three of one query.
     :param limit: Draw this many queries.
     :param seed: Seed of the draw, and of the folds in which the labels are fitted.
+    :param ignore_identical: Leave a passage that is the query itself, word for word, out of the query's candidates.
     :param show_progress: Show progress and the time left.
     :raises ValueError: If the split is unknown, or no query of it has a relevant passage in the corpus.
     """
@@ -57,7 +59,9 @@ def audit(
     qrels = dataset.qrels(split)
     examine(dataset, [Labelled.read(dataset, split, limit=limit, seed=seed)])
     loaded = RRRAModel.load(model)
-    config = SplitConfig(data=BeirData(format="beir", path=dataset.folder), split=split, limit=limit)
+    config = SplitConfig(
+        data=BeirData(format="beir", path=dataset.folder), split=split, limit=limit, ignore_identical=ignore_identical
+    )
     prepared = prepare(
         config, loaded.encoder, cache, mining=MiningConfig(), evidence=EvidenceConfig(qrels=0), seed=seed,
         show_progress=show_progress,

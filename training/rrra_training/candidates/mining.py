@@ -1,6 +1,7 @@
 """The k passages that an encoder ranks highest for each query, found with FAISS."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,6 +51,19 @@ class Mined:
     def __init__(self, rows: np.ndarray, scores: np.ndarray) -> None:
         self.rows = rows
         self.scores = scores
+
+    def without(self, left_out: Sequence[Sequence[int]]) -> "Mined":
+        """
+        The same candidates without some; those behind them move up.
+
+        :param left_out: Rows of passages that are no candidates, of each of the Q queries.
+        """
+        rows, scores = np.array(self.rows), np.array(self.scores)
+        for number, own in enumerate(left_out):
+            if len(own) and (kept := ~np.isin(rows[number], own)).sum() < len(kept):
+                rows[number] = np.pad(rows[number, kept], (0, (~kept).sum()), constant_values=-1)
+                scores[number] = np.pad(scores[number, kept], (0, (~kept).sum()), constant_values=-np.inf)
+        return Mined(rows, scores)
 
 
 def mine(passages: StateStore, queries: StateStore, config: MiningConfig, *, show_progress: bool = False) -> Mined:

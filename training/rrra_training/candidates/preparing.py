@@ -20,6 +20,7 @@ from rrra_training.corpora.building import build_store, encoded_passages
 from rrra_training.corpora.fingerprint import cache_key
 from rrra_training.corpora.store import StateStore
 from rrra_training.data import RetrievalData, open_dataset
+from rrra_training.data.checks import identical_passages
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +79,9 @@ def prepare(
         show_progress=show_progress,
     )
     mined = mine_cached(passages, queries, mining, cache, show_progress=show_progress)
+    if config.ignore_identical:
+        itself = identical_passages(chosen, data.passages())
+        mined = mined.without([itself.get(query.id, ()) for query in chosen])
     known = list(_evidence(data, config.split, [(query.id, query.answers) for query in chosen], qrels, passages))
     labels = _labels(mined, known, passages, queries, evidence, cache, show_progress=show_progress)
     name = f"{data.name}/{config.split}"

@@ -1,8 +1,9 @@
 """Queries that a recipe names."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from rrra_training.candidates.styles import StyleConfig
 from rrra_training.data import DataConfig, open_dataset, paths_of
@@ -17,6 +18,8 @@ class SplitConfig(BaseModel):
     :param data: Where the data lie and in which format.
     :param split: Which of its splits.
     :param limit: Draw this many queries; all if `None`.
+    :param ignore_identical: Leave a passage that is the query itself, word for word, out of the query's candidates, as
+        where questions are searched among questions.
     :param weight: How often its queries are drawn, relative to those of other sets.
     :param styles: Queries to be added in other words.
     """
@@ -26,8 +29,17 @@ class SplitConfig(BaseModel):
     data: DataConfig
     split: str = "train"
     limit: int | None = Field(None, gt=0)
+    ignore_identical: bool = False
     weight: float = Field(1.0, gt=0)
     styles: StyleConfig | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_off(self, spelt_out: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A run that was begun by a release without the option is the same run."""
+        told: dict[str, Any] = spelt_out(self)
+        if not self.ignore_identical:
+            del told["ignore_identical"]
+        return told
 
 
 def check_splits(splits: Iterable[SplitConfig]) -> None:

@@ -12,8 +12,9 @@ __all__ = ["BeirDataset", "Passage", "Query", "split_of"]
 
 # A part is one file, or a folder of Parquet files as MTEB's data sets have it.
 _SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
-_QRELS_SUFFIXES = (".tsv", ".tsv.gz", ".parquet")
-_QRELS_FOLDERS = ("qrels", "default")
+_QRELS_SUFFIXES = (".tsv", ".tsv.gz", *_SUFFIXES)
+# The last two are what the hub calls a configuration without a name.
+_QRELS_FOLDERS = ("qrels", "default", "data")
 
 
 def split_of(data: str, default: str) -> tuple[Path, str]:
@@ -34,7 +35,7 @@ class BeirDataset:
     A folder in the BEIR layout, its files gzipped or not, or one of MTEB's data sets in Parquet.
 
     :param folder: The folder that holds ``corpus.jsonl``, ``queries.jsonl`` and ``qrels/``; or the folders ``corpus``,
-        ``queries`` and ``qrels`` (or ``default``) with Parquet files.
+        ``queries`` and ``qrels`` (or ``default``, ``data``) with Parquet files.
     :param name: What to call it; the folder's name if `None`.
     :param max_malformed: So many malformed rows are skipped and told; one more is an error.
     :raises FileNotFoundError: If one of these is missing.

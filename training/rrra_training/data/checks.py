@@ -15,16 +15,18 @@ from rrra_training.data.qrels import Qrels
 logger = logging.getLogger(__name__)
 
 
-def examine(data: RetrievalData, splits: Sequence["Labelled"]) -> "Corpus":
+def examine(data: RetrievalData, splits: Sequence["Labelled"], passages: Iterable[Passage] | None = None) -> "Corpus":
     """
     Tell what is odd in data, before hours are spent on them.
 
     :param data: The data.
     :param splits: Its labels that will be used.
+    :param passages: Its corpus, if it was read already.
     :returns: Its corpus, as :func:`leaks` takes it.
     :raises ValueError: If no query of a split has a relevant passage in the corpus.
     """
-    corpus = Corpus.read(data.passages(), {passage for labelled in splits for passage in labelled.named})
+    named = {passage for labelled in splits for passage in labelled.named}
+    corpus = Corpus.read(data.passages() if passages is None else passages, named)
     tell([*corpus.remarks(data.name), *(remark for labelled in splits for remark in remarks_on(corpus, labelled))])
     return corpus
 
@@ -48,6 +50,7 @@ class Corpus:
     :param passages: How many passages it has.
     :param repeated_ids: Passages whose identifier an earlier one has.
     :param duplicates: Passages whose title and text an earlier one has.
+    :param first_duplicate: Place of the first of these in the corpus, from 1; 0 if there is none.
     :param empty: Passages without text.
     :param digests: Digests of all texts, with title and without, sorted, uint64.
     :param known: Digest of title and text of the passages that labels name, by identifier.
@@ -56,6 +59,7 @@ class Corpus:
     passages: int
     repeated_ids: int
     duplicates: int
+    first_duplicate: int
     empty: int
     digests: np.ndarray
     known: Mapping[str, int]
@@ -79,13 +83,16 @@ class Corpus:
             empty += not passage.text.strip()
             if passage.id in named:
                 known[passage.id] = text
-        distinct = np.unique(np.frombuffer(texts, dtype=np.uint64)) if texts else np.zeros(0, np.uint64)
+        distinct, first = np.unique(np.frombuffer(texts, dtype=np.uint64), return_index=True)
+        # The first passage that is no first one: where the places of the first ones leave a gap.
+        gap = int(np.searchsorted(np.sort(first) - np.arange(len(first)), 1))
         return cls(
             passages=len(ids),
             repeated_ids=len(ids) - len(set(ids)),
             duplicates=len(texts) - len(distinct),
+            first_duplicate=gap + 1 if len(distinct) < len(texts) else 0,
             empty=empty,
-            digests=np.union1d(distinct, np.frombuffer(bodies, dtype=np.uint64)) if bodies else distinct,
+            digests=np.union1d(distinct, np.frombuffer(bodies, dtype=np.uint64)),
             known=known,
         )
 
@@ -95,9 +102,10 @@ class Corpus:
 
         :param name: What to call it.
         """
+        which = f", first the passage number {self.first_duplicate:,}"
         told = [
             (self.repeated_ids, f"{self.repeated_ids:,} passages have an identifier that another one has"),
-            (self.duplicates, f"{self.duplicates:,} of {self.passages:,} passages have the text of another one"),
+            (self.duplicates, f"{self.duplicates:,} of {self.passages:,} passages have the text of another one{which}"),
             (self.empty, f"{self.empty:,} passages have no text"),
         ]
         return [f"{name}: {sentence}." for count, sentence in told if count]
@@ -141,15 +149,36 @@ def digest_of(text: str) -> int:
     return int.from_bytes(blake2b(" ".join(text.casefold().split()).encode(), digest_size=8).digest(), "little")
 
 
+def identical_passages(queries: Iterable[Query], passages: Iterable[Passage]) -> dict[str, list[int]]:
+    """
+    Places of the passages that are a query word for word, by query id.
+
+    :param queries: The queries.
+    :param passages: The corpus.
+    """
+    asked: dict[int, list[str]] = {}
+    for query in queries:
+        asked.setdefault(digest_of(query.text), []).append(query.id)
+    found: dict[str, list[int]] = {}
+    for place, passage in enumerate(passages):
+        for digest in {digest_of(passage.text), digest_of(passage.title_and_text)}:
+            for identifier in asked.get(digest, ()):
+                found.setdefault(identifier, []).append(place)
+    return found
+
+
 def remarks_on(corpus: Corpus, labelled: Labelled) -> list[str]:
     """
     What is odd in labels, one sentence each.
 
     :param corpus: The corpus, read with :attr:`Labelled.named`.
     :param labelled: The labels.
-    :raises ValueError: If no query has a relevant passage in the corpus.
+    :raises ValueError: If there are no queries, or none has a relevant passage in the corpus.
     """
     queries, name = labelled.queries, labelled.name
+    if not queries:
+        msg = f"{name} has no queries. Check that its files are not empty, and that its labels name its queries' ids."
+        raise ValueError(msg)
     relevant = [labelled.relevant(query) for query in queries]
     found = [any(passage in corpus.known for passage in own) for own in relevant]
     if not any(found):
@@ -160,6 +189,7 @@ def remarks_on(corpus: Corpus, labelled: Labelled) -> list[str]:
         raise ValueError(msg)
     lost = labelled.named - corpus.known.keys()
     asked = {query.id for query in queries}
+    repeated = len(queries) - len(asked)
     unasked = sum(1 for query in labelled.qrels if query not in asked)
     none = sum(1 for own in relevant if not own)
     unreachable = sum(1 for own, is_there in zip(relevant, found, strict=True) if own and not is_there)
@@ -168,6 +198,7 @@ def remarks_on(corpus: Corpus, labelled: Labelled) -> list[str]:
         (len(lost), f"{len(lost):,} passages that its labels name are not in the corpus, as {_first(lost)}"),
         (unreachable, f"{unreachable:,} of its {len(queries):,} queries have none of their relevant passages there"),
         (none, f"{none:,} queries have no passage with a grade above 0"),
+        (repeated, f"{repeated:,} queries have an identifier that another one has, and are judged by its labels"),
         (unasked, f"{unasked:,} queries are judged but not among the queries"),
         (itself, f"{itself:,} queries are themselves passages of the corpus, word for word"),
     ]

@@ -35,9 +35,8 @@ def preview(data: RetrievalData, split: str) -> Group:
     }
     named = {passage for positives, others in wanted.values() for passage in (*positives, *others)}
     texts = {passage.id: passage.title_and_text for passage in data.passages() if passage.id in named}
-    table = Table(
-        title=f"{escape(data.name)} {escape(split)}: {len(queries):,} queries", title_justify="left", box=SIMPLE_HEAD
-    )
+    title = f"[italic]{escape(data.name)} {escape(split)}: {len(queries):,} queries[/]"
+    table = Table(box=SIMPLE_HEAD)
     for column in ("", "text"):
         table.add_column(column, overflow="fold")
     for query in shown:
@@ -49,7 +48,7 @@ def preview(data: RetrievalData, split: str) -> Group:
         if query.answers:
             table.add_row("answers", _cut("; ".join(query.answers)))
         table.add_section()
-    return Group(*_columns(data, split), table)
+    return Group(title, *_columns(data, split), table)
 
 
 def _columns(data: RetrievalData, split: str) -> list[str]:

@@ -16,15 +16,15 @@ def read_qrels(path: Path, malformed: Malformed) -> Qrels:
     Read judgments: query id -> passage id -> grade.
 
     Three columns separated by tabs, with a header or without; or TREC's four, separated by tabs or blanks; or Parquet
-    with ``query-id``, ``corpus-id`` and ``score``. Grades are whole numbers, also as ``1.0``.
+    or JSON lines with ``query-id``, ``corpus-id`` and ``score``. Grades are whole numbers, also as ``1.0``.
 
     :param path: The file, gzipped or not.
     :param malformed: What is told of rows that cannot be read.
     :raises FileNotFoundError: If it is missing.
     :raises ValueError: If there are too many malformed rows.
     """
-    if suffix_of(path) == ".parquet":
-        return _of_parquet(path, malformed)
+    if suffix_of(path) in {".parquet", ".jsonl"}:
+        return _of_records(path, malformed)
     qrels: Qrels = {}
     with open_text(path) as lines:
         for number, line in enumerate(lines, start=1):
@@ -57,7 +57,7 @@ def _grade(value: object) -> int:
     return int(number)
 
 
-def _of_parquet(path: Path, malformed: Malformed) -> Qrels:
+def _of_records(path: Path, malformed: Malformed) -> Qrels:
     qrels: Qrels = {}
     for number, row in records(path, malformed):
         try:

@@ -67,13 +67,14 @@ class Bench:
         :param systems: Names of systems, of which ``maxsim``, ``hybrid`` and the YAML files of rankers are taken here.
         :param name: What the encoder alone is called.
         """
+        # Opened first: what is wrong with a ranker is told before the corpus is encoded.
+        others = [HaystackReranker(Path(one), self._collection.passages) for one in systems if is_ranker(one)]
         reading = self._token_rerankers(encoder, forms, with_max_sim="maxsim" in systems)
         stage = EncoderStage(
             read_corpus(self._encoded(encoder), len(self._collection.passages), encoder.dimension, reading),
             encode_queries(encoder, self._collection.queries, show_progress=self._show_progress),
             self._top_k,
         )
-        others = [HaystackReranker(Path(one), self._collection.passages) for one in systems if is_ranker(one)]
         rerankers: list[Reranker] = [*reading, *others]
         is_first = name == ENCODER_SYSTEM
         retrieval = "retrieve" if is_first else f"retrieve {name}"
@@ -154,6 +155,11 @@ class Bench:
             self._note("bm25", elapsed)
             scores, rows = self._collection.candidates_of(query, scores, rows)
             self._keep("bm25", query, rows, scores)
+
+    def forget_unfinished(self) -> None:
+        """Keep nothing of a system that did not come to its last query."""
+        self.runs = {name: run for name, run in self.runs.items() if len(run) == len(self._collection.queries)}
+        self.stages = {name: own for name, own in self.stages.items() if name in self.runs}
 
     @cached_property
     def _lexical(self) -> Bm25Stage:

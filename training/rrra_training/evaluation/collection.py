@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from rrra_training.data import Passage, Query
-from rrra_training.data.checks import digest_of
+from rrra_training.data.checks import identical_passages
 
 
 @dataclass(frozen=True)
@@ -40,16 +40,7 @@ class Collection:
 
     @cached_property
     def _identical(self) -> dict[str, list[int]]:
-        """Rows of the passages that are a query word for word, by query id."""
-        queries: dict[int, list[str]] = {}
-        for query in self.queries:
-            queries.setdefault(digest_of(query.text), []).append(query.id)
-        found: dict[str, list[int]] = {}
-        for row, passage in enumerate(self.passages):
-            for digest in {digest_of(passage.text), digest_of(passage.title_and_text)}:
-                for identifier in queries.get(digest, ()):
-                    found.setdefault(identifier, []).append(row)
-        return found
+        return identical_passages(self.queries, self.passages)
 
     def candidates_of(self, query: Query, scores: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """

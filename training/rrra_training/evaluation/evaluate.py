@@ -58,6 +58,19 @@ class Evaluation:
     model: RRRAModel
 
 
+class UnfinishedEvaluationError(RuntimeError):
+    """
+    Some systems were measured, and then one failed.
+
+    :param measured: What was measured before.
+    :param cause: Why it failed.
+    """
+
+    def __init__(self, measured: Evaluation, cause: Exception) -> None:
+        super().__init__(f"Not all systems of {measured.figures['dataset']} were measured: {cause}")
+        self.measured = measured
+
+
 def evaluate(
     data: str | Path,
     *,
@@ -96,30 +109,34 @@ def evaluate(
     :param show_progress: Show progress and the time left.
     :raises ValueError: If a split, a system or a kind of codes is unknown, the split has no queries, none of them has a
         relevant passage in the corpus, or condensed lists are asked for where nothing is judged irrelevant.
+    :raises UnfinishedEvaluationError: If a system fails after others were measured.
     """
     check_systems(systems, codes or ())
     if unknown := [kind for kind in codes or () if kind not in KINDS]:
         msg = f"Unknown kind of codes {unknown[0]!r}; the kinds are {', '.join(KINDS)}."
         raise ValueError(msg)
-    dataset = check_split(data, split, only_judged=only_judged)
+    dataset, passages = check_split(data, split, only_judged=only_judged)
     queries = dataset.queries(split, limit=limit, seed=seed)
     qrels = dataset.qrels(split)
     judged = {query.id: qrels[query.id] for query in queries}
     if only_judged:
         check_condensable(dataset, split, judged)
     loaded = model if isinstance(model, RRRAModel) else RRRAModel.load(model)
-    collection = Collection(dataset.name, list(dataset.passages()), queries, judged, ignore_identical)
+    collection = Collection(dataset.name, passages, queries, judged, ignore_identical)
     forms = _forms(loaded, systems, codes)
+    failure: Exception | None = None
     with tempfile.TemporaryDirectory(prefix="rrra-evaluate-") as scratch:
         bench = Bench(
             collection, top_k=top_k, seed=seed, scratch=Path(scratch), cache=cache, show_progress=show_progress
         )
-        own, *others = _by_encoder(loaded, forms)
-        bench.measure_encoder(own.encoder, own.forms, systems)
-        for other in others:
-            bench.measure_encoder(other.encoder, other.forms, (), name=other.name)
-    if "bm25" in systems:
-        bench.measure_bm25()
+        try:
+            _measure(bench, loaded, forms, systems)
+        except Exception as error:
+            bench.forget_unfinished()
+            # With the encoder's retrieval all is compared.
+            if ENCODER_SYSTEM not in bench.runs:
+                raise
+            failure = error
     values = {name: per_query(judged, run) for name, run in bench.runs.items()}
     figures = {
         "dataset": dataset.name,
@@ -134,7 +151,20 @@ def evaluate(
     }
     probabilities = {name: np.asarray(drawn, dtype=np.float32) for name, drawn in bench.probabilities.items()}
     by_id = {passage.id: passage for passage in collection.passages}
-    return Evaluation(figures, queries, values, bench.runs, judged, probabilities, by_id, loaded)
+    measured = Evaluation(figures, queries, values, bench.runs, judged, probabilities, by_id, loaded)
+    if failure is not None:
+        raise UnfinishedEvaluationError(measured, failure) from failure
+    return measured
+
+
+def _measure(bench: Bench, model: RRRAModel, forms: Sequence[Form], systems: Sequence[str]) -> None:
+    """Measure all systems, those of the model's encoder first."""
+    own, *others = _by_encoder(model, forms)
+    bench.measure_encoder(own.encoder, own.forms, systems)
+    for other in others:
+        bench.measure_encoder(other.encoder, other.forms, (), name=other.name)
+    if "bm25" in systems:
+        bench.measure_bm25()
 
 
 def _forms(model: RRRAModel, systems: Sequence[str], codes: Sequence[str] | None) -> list[Form]:

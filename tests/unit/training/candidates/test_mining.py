@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rrra_training.candidates.mining import MiningConfig, mine, mine_cached
+from rrra_training.candidates.mining import Mined, MiningConfig, mine, mine_cached
 from rrra_training.corpora.store import StateStore
 
 
@@ -13,6 +13,14 @@ def test_mining_finds_the_nearest(kept: StateStore, options: dict) -> None:
     order = np.argsort(-exact, axis=1, kind="stable")[:, :5]
     assert mined.scores == pytest.approx(np.take_along_axis(exact, order, axis=1), abs=1e-5)
     assert (mined.rows[:, 0] == np.arange(len(kept))).all()
+
+
+def test_candidates_that_are_left_out_make_room() -> None:
+    rows, scores = np.array([[4, 2, 7], [1, 0, 3]]), np.array([[3, 2, 1], [3, 2, 1]], np.float32)
+    left = Mined(rows, scores).without([[2, 9], []])
+    assert left.rows.tolist() == [[4, 7, -1], [1, 0, 3]]
+    assert left.scores.tolist() == [[3, 1, -np.inf], [3, 2, 1]]
+    assert rows[0, 1] == 2
 
 
 def test_mining_more_than_there_are(kept: StateStore) -> None:

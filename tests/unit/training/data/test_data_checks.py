@@ -35,9 +35,27 @@ def test_what_is_odd_in_a_corpus_is_counted() -> None:
     again = [*PASSAGES, Passage("a", "", "Something else.")]
     assert Corpus.read(again, set()).remarks("set") == [
         "set: 1 passages have an identifier that another one has.",
-        "set: 1 of 5 passages have the text of another one.",
+        "set: 1 of 5 passages have the text of another one, first the passage number 3.",
         "set: 1 passages have no text.",
     ]
+
+
+@pytest.mark.parametrize(("texts", "count", "first"), [("abc", 0, 0), ("aab", 1, 2), ("abcbda", 2, 4), ("", 0, 0)])
+def test_the_first_duplicate_is_named(texts: str, count: int, first: int) -> None:
+    corpus = Corpus.read([Passage(str(number), "", text) for number, text in enumerate(texts)], set())
+    assert (corpus.duplicates, corpus.first_duplicate) == (count, first)
+
+
+def test_queries_of_one_identifier_are_counted() -> None:
+    twice = [*QUERIES, Query("2", "what is warmer")]
+    assert remarks_on(*labelled(twice, {"1": {"a": 1}, "2": {"b": 1}})) == [
+        "set test: 1 queries have an identifier that another one has, and are judged by its labels."
+    ]
+
+
+def test_a_split_without_queries_is_refused() -> None:
+    with pytest.raises(ValueError, match="set test has no queries"):
+        remarks_on(*labelled([], {}))
 
 
 def test_of_sound_data_nothing_is_told() -> None:

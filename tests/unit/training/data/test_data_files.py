@@ -244,19 +244,29 @@ def test_a_list_of_something_else_is_refused(tmp_path: Path, value: object, reas
         read(data)
 
 
-def test_mteb_in_parquet(tmp_path: Path) -> None:
-    for name in ("corpus", "queries", "qrels"):
+@pytest.mark.parametrize("folder", ["qrels", "default", "data"])
+def test_mteb_in_parquet(tmp_path: Path, folder: str) -> None:
+    for name in ("corpus", "queries", folder):
         (tmp_path / name).mkdir()
     for number, row in enumerate(CORPUS):
         pq.write_table(pa.Table.from_pylist([row]), tmp_path / "corpus" / f"corpus-0000{number}-of-00002.parquet")
     pq.write_table(pa.Table.from_pylist(QUERIES), tmp_path / "queries" / "queries-00000-of-00001.parquet")
     judged = [{"query-id": q, "corpus-id": p, "score": 1.0} for q, own in JUDGED.items() for p in own]
-    pq.write_table(pa.Table.from_pylist(judged), tmp_path / "qrels" / "test-00000-of-00001.parquet")
+    pq.write_table(pa.Table.from_pylist(judged), tmp_path / folder / "test-00000-of-00001.parquet")
     data = BeirDataset(tmp_path)
     assert data.splits() == ["test"]
     assert data.qrels("test") == JUDGED
     assert [passage.title_and_text for passage in data.passages()] == [f"Salt {FISH}", WOOL]
     assert [query.text for query in data.queries("test")] == ["what keeps fish", "what is warm"]
+
+
+def test_labels_in_json_lines(tmp_path: Path) -> None:
+    (tmp_path / "qrels").mkdir()
+    judged = [{"query-id": q, "corpus-id": p, "score": 1} for q, own in JUDGED.items() for p in own]
+    for path, rows in (("corpus", CORPUS), ("queries", QUERIES), ("qrels/test", judged)):
+        (tmp_path / f"{path}.jsonl").write_text(lines(rows))
+    data = BeirDataset(tmp_path)
+    assert (data.splits(), data.qrels("test")) == (["test"], JUDGED)
 
 
 def test_a_damaged_parquet_file_is_named(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from haystack import Document, Pipeline
 
+from rrra_haystack.errors import cause_of
 from rrra_haystack.files import read_yaml
 from rrra_training.data import Passage
 from rrra_training.evaluation.rerankers.interface import EncodedQuery, Ranked
@@ -48,12 +49,17 @@ def _load_ranker(path: Path) -> Any:
     Load a Haystack component from a YAML file.
 
     :param path: A file with ``type`` and ``init_parameters``.
-    :raises ValueError: If it holds something else.
+    :raises ValueError: If it holds something else, or the component cannot be made or loaded.
     """
     described = read_ranker(path)
-    ranker = Pipeline.from_dict({"components": {"ranker": described}, "connections": []}).get_component("ranker")
-    if hasattr(ranker, "warm_up"):
-        ranker.warm_up()
+    try:
+        ranker = Pipeline.from_dict({"components": {"ranker": described}, "connections": []}).get_component("ranker")
+        if hasattr(ranker, "warm_up"):
+            ranker.warm_up()
+    except Exception as error:
+        cause = cause_of(error)
+        msg = f"The ranker of {path} cannot be opened: {type(cause).__name__}: {cause}"
+        raise ValueError(msg) from error
     return ranker
 
 
