@@ -32,7 +32,7 @@ test: $(DEV) ## Run the linter, the type checker and all tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 lint: $(DEV) ## Mend what the linter can mend, and format
 	$(BIN)/ruff check --fix .

@@ -4,6 +4,11 @@ import os
 os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+# Wide enough for the paths of temporary folders.
+os.environ["COLUMNS"] = "200"
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers share the cores: threads of one would wait for those of another.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from haystack import Document

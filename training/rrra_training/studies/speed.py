@@ -68,28 +68,30 @@ def embedding_speed(data: Path, *, passages: int, rounds: int) -> dict[str, floa
     return {name: float(np.median(values)) for name, values in speeds.items()}
 
 
-def kernel_speed(token_dim: int, *, rows: int = 15_000, vectors: int = 12) -> dict[str, float]:
+def kernel_speed(token_dim: int, *, repeats: int, rows: int = 15_000, vectors: int = 12) -> dict[str, float]:
     """
     Milliseconds of the product of int8 matrices by the kernel in use, and by floats, to which the rows are converted.
 
     :param token_dim: Dimensions of a token state.
+    :param repeats: How many calls are timed.
     :param rows: Tokens of the candidates.
     :param vectors: Tokens of the query.
     """
     torch.manual_seed(0)
     values = torch.randint(-127, 128, (rows, token_dim), dtype=torch.int8)
     query = torch.randint(-127, 128, (vectors, token_dim), dtype=torch.int8)
-    kernel = float(np.median(_times(lambda: KERNEL.product(values, query))))
-    floats = float(np.median(_times(lambda: float32_product(values, query))))
+    kernel = float(np.median(_times(lambda: KERNEL.product(values, query), repeats)))
+    floats = float(np.median(_times(lambda: float32_product(values, query), repeats)))
     return {"kernel": kernel, "float32": floats, "ratio": floats / kernel}
 
 
-def untrained_time(kind: CodeKind, *, token_dim: int) -> dict[str, float]:
+def untrained_time(kind: CodeKind, *, token_dim: int, repeats: int) -> dict[str, float]:
     """
     Milliseconds to judge a candidate list without a trained adapter, from random codes as text, decoding included.
 
     :param kind: Kind of the codes.
     :param token_dim: Dimensions of a token state.
+    :param repeats: How many calls are timed.
     """
     model = RRRAModel.shared(MINILM)
     if token_dim != model.config.adapter.token_dim:
@@ -102,14 +104,15 @@ def untrained_time(kind: CodeKind, *, token_dim: int) -> dict[str, float]:
         hidden=torch.randn(12, model.encoder.hidden_size),
         words=_drawn_words(np.random.default_rng(1), 10),
     )
-    return _percentiles(lambda: model.score(query, codes)) | {"bytes": len(codes[0])}
+    return _percentiles(lambda: model.score(query, codes), repeats) | {"bytes": len(codes[0])}
 
 
-def ranker_time(kind: CodeKind) -> dict[str, dict[str, float]]:
+def ranker_time(kind: CodeKind, *, repeats: int) -> dict[str, dict[str, float]]:
     """
     Milliseconds of the bundled adapter: its scorer alone, from codes as text, and the whole run of the ranker.
 
     :param kind: Kind of the codes.
+    :param repeats: How many calls are timed.
     """
     ranker = RRRAAdapterRanker()
     ranker.warm_up()
@@ -124,9 +127,9 @@ def ranker_time(kind: CodeKind) -> dict[str, dict[str, float]]:
     def run() -> None:
         ranker.run(query=_QUESTION, documents=documents)
 
-    found = {"scorer": _percentiles(lambda: model.score(query, codes)), "run": _percentiles(run)}
+    found = {"scorer": _percentiles(lambda: model.score(query, codes), repeats), "run": _percentiles(run, repeats)}
     with _busy_process():
-        return found | {"run beside a busy process": _percentiles(run)}
+        return found | {"run beside a busy process": _percentiles(run, repeats)}
 
 
 @contextmanager
@@ -171,8 +174,8 @@ def _drawn_codes(model: RRRAModel, kind: CodeKind) -> list[str]:
     return [pybase64.b64encode_as_string(record) for record in records]
 
 
-def _percentiles(call: Callable[[], Any]) -> dict[str, float]:
-    times = _times(call)
+def _percentiles(call: Callable[[], Any], repeats: int) -> dict[str, float]:
+    times = _times(call, repeats)
     return {"p50": float(np.percentile(times, 50)), "p95": float(np.percentile(times, 95))}
 
 
@@ -181,7 +184,8 @@ def _drawn_words(generator: np.random.Generator, count: int) -> np.ndarray:
     return generator.integers(1000, size=count, dtype=np.uint16)
 
 
-def _times(call: Callable[[], Any], warm_up: int = 20, repeats: int = 200) -> list[float]:
+def _times(call: Callable[[], Any], repeats: int) -> list[float]:
+    warm_up = repeats // 10
     times = []
     for i in range(warm_up + repeats):
         begin = time.perf_counter()
@@ -197,6 +201,7 @@ def main(
     ] = None,
     passages: Annotated[int, typer.Option(min=64, help="Passages embedded in each round.")] = 1000,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds.")] = 3,
+    repeats: Annotated[int, typer.Option(min=1, help="Calls that are timed of whatever reranks.")] = 200,
 ) -> None:
     """Measure how fast candidates are reranked on this machine, and documents embedded."""
     result: dict[str, Any] = {"processor": processor()}
@@ -204,13 +209,13 @@ def main(
         speeds = embedding_speed(data, passages=passages, rounds=rounds)
         ours, theirs = speeds.values()
         result |= {"texts_per_second": speeds, "ratio": ours / theirs}
-    result["kernel_ms"] = {f"{dim} dimensions": kernel_speed(dim) for dim in (128, 384)}
+    result["kernel_ms"] = {f"{dim} dimensions": kernel_speed(dim, repeats=repeats) for dim in (128, 384)}
     result["untrained_ms"] = {
-        f"{kind}, {dim} dimensions": untrained_time(kind, token_dim=dim)
+        f"{kind}, {dim} dimensions": untrained_time(kind, token_dim=dim, repeats=repeats)
         for kind in get_args(CodeKind)
         for dim in (384, 128)
     }
-    result["bundled_ms"] = {kind: ranker_time(kind) for kind in get_args(CodeKind)}
+    result["bundled_ms"] = {kind: ranker_time(kind, repeats=repeats) for kind in get_args(CodeKind)}
     typer.echo(json.dumps(result, indent=2))
 
 
