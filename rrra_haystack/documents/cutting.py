@@ -8,10 +8,13 @@ import numpy as np
 
 _PARAGRAPH_END = re.compile(r"\n[^\S\n]*\n\s*")
 # A mark of Latin, Arabic, Indic, Armenian or Ethiopic script wants a space behind it; one of East Asia does not.
+_SPACED = r".!?\u2026\u203d\u061f\u06d4\u0964\u0965\u0589\u1362\u104b\u17d4\u0f0d"
+_UNSPACED = r"\u3002\uff01\uff1f\uff61\uff0e"
 _SENTENCE_END = re.compile(
-    r"""[.!?\u2026\u203d\u061f\u06d4\u0964\u0965\u0589\u1362\u104b\u17d4\u0f0d]+["'\u201d\u2019\u00bb)\]]*\s+"""
-    r"""|[\u3002\uff01\uff1f\uff61\uff0e]+["'\u201d\u2019\u300d\u300f\uff09\u3011\u300b]*\s*"""
+    rf"""[{_SPACED}]+["'\u201d\u2019\u00bb)\]]*\s+|[{_UNSPACED}]+["'\u201d\u2019\u300d\u300f\uff09\u3011\u300b]*\s*"""
 )
+# Found many times faster than the end of a sentence.
+_MARK = re.compile(f"[{_SPACED}{_UNSPACED}]")
 _NO_END = re.compile(
     r"(?:^|[\s(\[])(?:[^\W\d_]|\d{1,2}|(?:[^\W\d_]\.)+[^\W\d_]|dr|mr|mrs|ms|prof|st|no|nr|vs|etc|fig|figs|vol|pp|ed|eds|al|cf|"
     r"ca|bzw|usw|vgl|inc|ltd|jr|sr|dept|approx|abb|tab|sec|ch|eq|jan|feb|mar|apr|jun|jul|aug|sep|sept|oct|nov|dec)$",
@@ -33,6 +36,25 @@ def has_word(text: str) -> bool:
     return _WORD.search(text) is not None
 
 
+def sentence_ends(text: str, longest: int) -> list[int]:
+    """
+    Where the sentences of a text end, and items of lists and rows as if they were sentences.
+
+    :param text: The text.
+    :param longest: Longer sentences are cut at lines, words or clauses, in characters.
+    :returns: The characters behind them and the space that follows, in order; the last is the end of the text.
+    """
+    ends = []
+    begin = 0
+    for end in _ends(text):
+        while end - begin > longest:
+            begin = _within_sentence(text, begin, begin + longest)
+            ends.append(begin)
+        ends.append(end)
+        begin = end
+    return ends
+
+
 def cut(text: str, offsets: np.ndarray, length: int, limit: int) -> Iterator[tuple[int, int]]:
     """
     Cut a text into passages.
@@ -48,8 +70,8 @@ def cut(text: str, offsets: np.ndarray, length: int, limit: int) -> Iterator[tup
     :returns: Where passages begin and end, without the space around them; those without a word are left out.
     """
     starts = offsets[:, 0]
-    paragraphs = np.array([*(match.end() for match in _PARAGRAPH_END.finditer(text)), len(text)], dtype=np.int64)
-    sentences = np.union1d(paragraphs, np.array([*_sentences(text), *_lines(text)], dtype=np.int64))
+    paragraphs = np.array(_paragraph_ends(text), dtype=np.int64)
+    sentences = np.array(_ends(text), dtype=np.int64)
     lengths = (length // 2, length, min(limit, length + length // 2), limit)
     begin = 0
     while begin < len(text):
@@ -100,9 +122,25 @@ def _last_space(text: str, begin: int, hard: int) -> int:
     return next((at for at in range(hard, begin, -1) if text[at - 1].isspace()), begin)
 
 
+def _paragraph_ends(text: str) -> list[int]:
+    return [*(match.end() for match in _PARAGRAPH_END.finditer(text)), len(text)]
+
+
+def _ends(text: str) -> list[int]:
+    """Where sentences, items of lists, paragraphs and the text end, in order."""
+    if "\n" not in text and "\f" not in text:
+        return sorted({*_sentences(text), len(text)})
+    return sorted({*_paragraph_ends(text), *_sentences(text), *_lines(text)})
+
+
 def _sentences(text: str) -> Iterator[int]:
     """Where sentences begin behind others."""
-    for match in _SENTENCE_END.finditer(text):
+    at = 0
+    while mark := _MARK.search(text, at):
+        match = _SENTENCE_END.match(text, mark.start())
+        at = match.end() if match else mark.end()
+        if match is None:
+            continue
         if match[0].startswith(".") and not match[0].startswith(".."):
             if text[match.end() : match.end() + 1].islower():
                 continue

@@ -5,6 +5,8 @@ from typing import Any, Protocol
 
 CODES_KEY = "rrra_codes"
 SCORES_KEY = "rrra"
+# Among the scores.
+HIGHLIGHTS_KEY = "highlights"
 # What a record holds beside its tokens, where the tokens lie in a multivector.
 HEAD_KEY = "rrra_head"
 # How many tokens of a text its encoder did not read, where it is longer than the encoder reads.

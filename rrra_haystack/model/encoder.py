@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from rrra_haystack.model.encoder_files import load_transformer
+from rrra_haystack.model.token_counts import TokenCounts
 from rrra_haystack.pretrained import resolve_encoder
 
 Task = Literal["query", "document"]
@@ -117,6 +118,7 @@ class Encoder:
         # Fast tokenizers cannot be used by two threads at once.
         self._tokenizer_lock = threading.Lock()
         self._special_ids = {task: self._dropped_ids(network.tokenizer) for task, network in self._networks.items()}
+        self.token_counts = TokenCounts(self.token_ids, self._special_ids["document"].tolist())
         self.hidden_size = self._observed_width()
 
     @property

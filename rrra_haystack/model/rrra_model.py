@@ -287,13 +287,20 @@ class RRRAModel(nn.Module):
         :param query: The encoded query.
         :returns: Shape ``[m, h]``, float32.
         """
-        tokens = eight_bits(query.states)
-        if not len(tokens):
-            return tokens
+        return eight_bits(query.states) * self.token_weights(query)[:, None]
+
+    @torch.inference_mode()
+    def token_weights(self, query: QueryEncoding) -> Tensor:
+        """
+        How much each token of a query counts in the token match, whatever the candidates are.
+
+        :param query: The encoded query.
+        :returns: Shape ``[m]``; they sum to 1.
+        """
         if not self.config.adapter.observed_context:
-            return tokens / len(tokens)
+            return torch.full((len(query.states),), 1 / max(len(query.states), 1))
         states = nn.functional.normalize(self.adapter.reading(query.states, query.hidden), dim=-1)
-        return tokens * self.adapter.token_weight(states).softmax(dim=0)
+        return self.adapter.token_weight(states).softmax(dim=0)[:, 0]
 
     def codec(self, kind: CodeKind | None = None) -> TokenCodec:
         """

@@ -1,6 +1,6 @@
 """Token codes against a query: integer products with all tokens of a candidate list, and what is made of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -96,6 +96,23 @@ class CodeBatch:
         maxima = self.quantiser.products(maxima, query)
         best[filled] = maxima.float() * torch.from_numpy(self.token_scale[filled])[:, None] * (peak / 127).T
         return best
+
+    def match_stretches(
+        self, query_states: Tensor, owners: np.ndarray, begins: np.ndarray, counts: np.ndarray
+    ) -> Tensor:
+        """
+        What :meth:`match` says of s stretches of the documents' tokens, as if each were a document.
+
+        :param query_states: Projected token states of the query, shape ``[m, token_dim]``.
+        :param owners: The document of each stretch, shape ``[s]``.
+        :param begins: Its first token in the document, shape ``[s]``.
+        :param counts: Its tokens, shape ``[s]``, int64.
+        :returns: Cosines, shape ``[s, m]``; -1 where a stretch has no token.
+        """
+        rows = self.rows[ranges((self.ends - self.lengths)[owners] + begins, counts)]
+        scales = self.token_scale[owners]
+        part = replace(self, rows=rows, ends=np.cumsum(counts), lengths=counts, token_scale=scales)
+        return part.match(query_states)
 
     @cached_property
     def segments(self) -> Segments:

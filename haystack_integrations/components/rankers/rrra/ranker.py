@@ -6,10 +6,13 @@ from haystack import Document, component, logging
 from haystack.utils import ComponentDevice, Secret
 
 from haystack_integrations.common.rrra import LoadsModel, check_positive
-from rrra_haystack.documents.metadata import CODES_KEY, SCORES_KEY, text_to_embed
+from rrra_haystack.documents.highlights import Highlight, find_highlights
+from rrra_haystack.documents.metadata import CODES_KEY, HIGHLIGHTS_KEY, SCORES_KEY, text_to_embed
+from rrra_haystack.documents.token_places import EmbeddedText
 from rrra_haystack.model.codes.batch import CodeBatch
 from rrra_haystack.model.codes.content import of_other_contents
 from rrra_haystack.model.codes.record import kind_of
+from rrra_haystack.model.encodings import QueryEncoding
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
 from rrra_haystack.model.scoring import check_fusion_weight
 
@@ -58,6 +61,7 @@ class RRRAAdapterRanker(LoadsModel):
         scale_score: bool = False,
         score_threshold: float | None = None,
         relevance_threshold: float | None = None,
+        highlights: bool = False,
         trust_remote_code: bool = False,
         local_files_only: bool = False,
         truncate_dim: int | None = None,
@@ -106,6 +110,9 @@ class RRRAAdapterRanker(LoadsModel):
         :param relevance_threshold:
             Use it to return documents with a `relevance_probability` of at least this only. It is calibrated, so that
             one threshold does for all queries.
+        :param highlights:
+            If `True`, each returned document carries in `meta["rrra"]["highlights"]` the sentences that matched the
+            query, best first, three at most: `start` and `end` in the content, `text` and `score`.
         :param trust_remote_code:
             If `False`, allows only Hugging Face verified model architectures.
             If `True`, allows custom models and scripts.
@@ -153,6 +160,7 @@ class RRRAAdapterRanker(LoadsModel):
         self.scale_score = scale_score
         self.score_threshold = score_threshold
         self.relevance_threshold = relevance_threshold
+        self.highlights = highlights
         self._warned_of_missing_codes = False
         self._warned_of_changed_contents = False
 
@@ -167,6 +175,7 @@ class RRRAAdapterRanker(LoadsModel):
         scale_score: bool | None = None,
         score_threshold: float | None = None,
         relevance_threshold: float | None = None,
+        highlights: bool | None = None,
     ) -> dict[str, list[Document]]:
         """
         Reranks documents.
@@ -190,6 +199,8 @@ class RRRAAdapterRanker(LoadsModel):
         :param relevance_threshold:
             Use it to return documents with a `relevance_probability` of at least this only.
             If set, overrides the value set at initialization.
+        :param highlights:
+            Whether documents carry the sentences that matched. If set, overrides the value set at initialization.
         :returns:
             A dictionary with the following keys:
             - `documents`: The documents, from the most to the least relevant.
@@ -214,6 +225,7 @@ class RRRAAdapterRanker(LoadsModel):
         scale_score = self.scale_score if scale_score is None else scale_score
         score_threshold = self.score_threshold if score_threshold is None else score_threshold
         relevance_threshold = self.relevance_threshold if relevance_threshold is None else relevance_threshold
+        highlights = self.highlights if highlights is None else highlights
 
         documents = _deduplicated(documents)
         encoding = model.encode_query(query + self.query_suffix, prompt=self.query_prefix)
@@ -227,13 +239,16 @@ class RRRAAdapterRanker(LoadsModel):
             order = order[reported[order] >= score_threshold]
         if relevance_threshold is not None:
             order = order[scores.relevance[order] >= relevance_threshold]
+        order = order[:top_k]
+        found = self._highlights(model, encoding, batch, documents, order.tolist()) if highlights else {}
         ranked = []
-        for i in order[:top_k].tolist():
+        for i in order.tolist():
             meta = {key: value for key, value in documents[i].meta.items() if key != CODES_KEY}
             meta[SCORES_KEY] = {
                 "base_score": float(scores.base[i]),
                 "adapter_score": float(scores.adapter[i]),
                 "relevance_probability": float(scores.relevance[i]),
+                **({HIGHLIGHTS_KEY: found[i]} if highlights else {}),
             }
             ranked.append(replace(documents[i], score=float(reported[i]), meta=meta))
         return {"documents": ranked}
@@ -267,6 +282,17 @@ class RRRAAdapterRanker(LoadsModel):
                 first=names[changed[0]],
             )
         return model.read_codes(self._encoded(changed, documents, codes, model), names)
+
+    def _highlights(
+        self, model: RRRAModel, query: QueryEncoding, batch: CodeBatch, documents: list[Document], numbers: list[int]
+    ) -> dict[int, list[Highlight]]:
+        """The sentences of some documents that matched, by their numbers."""
+        texts = {}
+        for number in numbers:
+            content = documents[number].content or ""
+            text = text_to_embed(documents[number], self.meta_fields_to_embed, self.embedding_separator)
+            texts[number] = EmbeddedText(text[: len(text) - len(content)], content, self.document_suffix)
+        return find_highlights(model, query, batch, texts, self.document_prefix)
 
     def _encoded(self, wanting: list[int], documents: list[Document], codes: list[Any], model: RRRAModel) -> list[Any]:
         """Codes, with new ones for some documents."""

@@ -1,0 +1,71 @@
+"""Which sentences of documents a query matched, read from their token codes without a pass of the encoder."""
+
+from typing import TypedDict
+
+import numpy as np
+
+from rrra_haystack.documents.token_places import CodedTokens, EmbeddedText, Place, places_of
+from rrra_haystack.model.codes.batch import CodeBatch
+from rrra_haystack.model.encodings import QueryEncoding
+from rrra_haystack.model.rrra_model import RRRAModel
+
+_MOST = 3
+# A sentence that matches less than this part of the best one is no highlight. Chosen on dev; docs/highlights.md has the
+# figures.
+_LEAST = 0.8
+
+
+class Highlight(TypedDict):
+    """
+    A sentence of a document, as plain JSON.
+
+    `start` and `end` are characters of the content, `text` is what stands there, and `score` is its token match: the
+    mean over the query's tokens of their best cosine, weighted as the adapter weights them.
+    """
+
+    start: int
+    end: int
+    text: str
+    score: float
+
+
+def find_highlights(
+    model: RRRAModel,
+    query: QueryEncoding,
+    batch: CodeBatch,
+    texts: dict[int, EmbeddedText],
+    prompt: str | None = None,
+) -> dict[int, list[Highlight]]:
+    """
+    The sentences of documents that a query matched best.
+
+    :param model: The model that made the codes.
+    :param query: The query.
+    :param batch: Codes of documents.
+    :param texts: Those that highlights are wanted of, by their numbers in the batch.
+    :param prompt: Put before each text instead of the model's own document prompt.
+    :returns: At most three of each, best first; none of a document whose codes were made of another text.
+    """
+    word_ends = np.cumsum(batch.word_counts).tolist()
+    found: list[tuple[int, Place]] = []
+    for number, text in texts.items():
+        words = batch.words[word_ends[number - 1] if number else 0 : word_ends[number]]
+        coded = CodedTokens(int(batch.lengths[number]), words)
+        found += [(number, place) for place in places_of(model.encoder, text, coded, prompt)]
+    scored: dict[int, list[tuple[float, Place]]] = {number: [] for number in texts}
+    if found and len(query.states):
+        owners, begins, counts = np.array([(number, place.token, place.tokens) for number, place in found]).T
+        match = batch.match_stretches(query.states, owners, begins, counts)
+        for (number, place), score in zip(found, (match @ model.token_weights(query)).tolist(), strict=True):
+            scored[number].append((score, place))
+    return {number: _best(texts[number].content, own) for number, own in scored.items()}
+
+
+def _best(content: str, scored: list[tuple[float, Place]]) -> list[Highlight]:
+    """The best sentences of a document, from all with their scores."""
+    order = sorted(scored, key=lambda one: -one[0])[:_MOST]
+    return [
+        Highlight(start=place.start, end=place.end, text=content[place.start : place.end], score=score)
+        for score, place in order
+        if score >= min(_LEAST * order[0][0], order[0][0])
+    ]
