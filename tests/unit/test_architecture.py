@@ -31,7 +31,7 @@ LONG = {"encoder", "ranker", "reader", "retriever", "rrra_model"}
 # What users set in a pipeline, on the command line or in Python.
 WIDE = set(
     "document_embedder.__init__ document_splitter.__init__ text_embedder.__init__ ranker.__init__ reader.__init__ "
-    "reader.run retriever.__init__ retriever.run retriever.run_async encoder.__init__ rrra_model.load "
+    "ranker.run reader.run retriever.__init__ retriever.run retriever.run_async encoder.__init__ rrra_model.load "
     "adding_codes.enrich examining.audit evaluate.evaluate audit.command evaluate.command train.command "
     "__main__.fit_command __main__.evaluate_command "
     "detection_benchmark.main gradients.main serving_speed.load_command".split()

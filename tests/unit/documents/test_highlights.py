@@ -1,0 +1,170 @@
+"""Which sentences of a document are said to have matched, and that these are the ones."""
+
+import asyncio
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from haystack import Document, Pipeline
+from torch import nn
+
+from rrra_haystack import RRRAAdapterRanker, RRRADocumentEmbedder, RRRAModel
+from rrra_haystack.model.token_counts import TokenCounts
+
+RIVER = (
+    "Rivers of Europe are many. The Danube rises in the Black Forest, near the town of Donaueschingen! "
+    "Bread needs yeast, and Dr. Holm bakes it. Its mouth is on the Black Sea."
+)
+SPRING = "The Danube rises in the Black Forest, near the town of Donaueschingen!"
+QUESTION = "Where does the Danube rise?"
+TEXTS = {
+    "prose": RIVER,
+    "list": "Rivers\n\n- The Rhine is long\n- The Danube rises in the Black Forest\n\n\nBread  needs\tyeast .",
+    "chinese": "欧洲有许多河流。多瑙河发源于黑森林\uff01面包需要酵母。",
+    "thai": "แม่น้ำดานูบไหลจากป่าดำ ไปยังทะเลดำ " * 20,
+    "accents": "Ça déborde\u00a0: où naît le Danube\u2009? En Forêt-Noire… [SEP] Naïve ﬁsh, e\u0301te\u0301.",
+    "rows": "| Danube | Black Forest |\n| Rhine | Alps |\n\x0cPage two: the Danube is long.",
+}
+KINDS = ["int8", "4bit", "2bit", "1bit"]
+
+
+@pytest.fixture(scope="module")
+def ranker() -> RRRAAdapterRanker:
+    return RRRAAdapterRanker(highlights=True)
+
+
+def embedded(*documents: Document, **options: object) -> list[Document]:
+    return RRRADocumentEmbedder(progress_bar=False, **options).run(list(documents))["documents"]
+
+
+def highlights(ranker: RRRAAdapterRanker, *documents: Document, query: str = QUESTION, **options: object) -> list:
+    ranked = ranker.run(query=query, documents=list(documents), **options)["documents"]
+    return [document.meta["rrra"]["highlights"] for document in ranked]
+
+
+def test_the_sentence_that_answers_comes_first(ranker: RRRAAdapterRanker) -> None:
+    (found,) = highlights(ranker, *embedded(Document(content=RIVER)))
+    assert found[0]["text"] == SPRING
+    assert 1 <= len(found) <= 3
+    assert [one["score"] for one in found] == sorted((one["score"] for one in found), reverse=True)
+    assert all(RIVER[one["start"] : one["end"]] == one["text"] for one in found)
+    assert all("yeast" not in one["text"] for one in found)
+    assert json.loads(json.dumps(found)) == found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", TEXTS)
+def test_scores_are_those_of_the_tokens_that_stand_there(ranker: RRRAAdapterRanker, kind: str, name: str) -> None:
+    text = TEXTS[name]
+    (found,) = highlights(ranker, *embedded(Document(content=text, meta={"title": "Of rivers"}), code=kind,
+                                            meta_fields_to_embed=["title"]))  # fmt: skip
+    assert found
+    model = ranker.loaded_model
+    (batch,) = model.encoder.encode([f"Of rivers\n{text}"], task="document")
+    states = nn.functional.normalize(model.project(batch.states), dim=-1)
+    offsets = model.encoder.token_offsets(f"Of rivers\n{text}") - len("Of rivers\n")
+    special = [place for place, (begin, end) in enumerate(offsets) if text[max(begin, 0) : end] == "[SEP]"]
+    offsets = np.delete(offsets, special, axis=0)[: len(states)]
+    query = model.encode_query(QUESTION)
+    similarity = nn.functional.normalize(query.states, dim=-1) @ states.T
+    for one in found:
+        inside = torch.from_numpy((offsets[:, 0] >= one["start"]) & (offsets[:, 1] <= one["end"]))
+        expected = similarity[:, inside].amax(dim=1) @ model.token_weights(query)
+        assert one["score"] == pytest.approx(float(expected), abs={"int8": 0.01, "4bit": 0.03}.get(kind, 0.25))
+
+
+@pytest.mark.parametrize("known", [[], ["title"]])
+@pytest.mark.parametrize("separator", ["\n", " - "])
+def test_metadata_before_the_content_move_nothing(known: list[str], separator: str) -> None:
+    ranker = RRRAAdapterRanker(highlights=True, meta_fields_to_embed=known, embedding_separator=separator)
+    title = "A very long title about nothing that stands below, of 2026"
+    options = {"meta_fields_to_embed": ["title"], "embedding_separator": separator}
+    (found,) = highlights(ranker, *embedded(Document(content=RIVER, meta={"title": title}), **options))
+    assert found[0]["text"] == SPRING
+    assert RIVER[found[0]["start"] : found[0]["end"]] == SPRING
+
+
+@pytest.mark.parametrize("options", [{"suffix": " The end."}, {"prefix": "a passage of text, and no question: "}])
+def test_prefixes_and_suffixes_move_nothing(options: dict[str, str]) -> None:
+    ranker = RRRAAdapterRanker(highlights=True, **{f"document_{name}": text for name, text in options.items()})
+    (coded,) = embedded(Document(content=RIVER), **options)
+    (found,), (again,) = highlights(ranker, coded), highlights(ranker, replace(coded, meta={}))
+    assert found[0]["text"] == SPRING
+    assert [one["text"] for one in again] == [one["text"] for one in found]
+
+
+def test_the_end_of_a_document_that_the_encoder_did_not_read(ranker: RRRAAdapterRanker) -> None:
+    begin = "Bread needs yeast and time, and nobody knows why. " * 40
+    document = Document(content=f"{SPRING} {begin}{SPRING}", meta={"title": "River guide " * 20})
+    (found,) = highlights(ranker, *embedded(document))
+    assert (found[0]["start"], found[0]["text"]) == (0, SPRING)
+    assert max(one["end"] for one in found) < 1500
+    # What stood before the content cannot be told where its end was cut off.
+    assert highlights(ranker, *embedded(document, meta_fields_to_embed=["title"])) == [[]]
+    knowing = RRRAAdapterRanker(highlights=True, meta_fields_to_embed=["title"])
+    (found,) = highlights(knowing, *embedded(document, meta_fields_to_embed=["title"]))
+    assert (found[0]["start"], found[0]["text"]) == (0, SPRING)
+
+
+def test_documents_without_codes_or_with_those_of_another_content(ranker: RRRAAdapterRanker) -> None:
+    (coded,) = embedded(Document(content=RIVER))
+    changed = Document(content=f"Nothing here. {SPRING}", meta=dict(coded.meta))
+    for document in (replace(coded, meta={}), changed):
+        (found,) = highlights(ranker, document)
+        assert found[0]["text"] == SPRING
+
+
+def test_codes_that_do_not_know_their_content_and_are_of_another_have_none(ranker: RRRAAdapterRanker) -> None:
+    _, (code,) = ranker.loaded_model.encode_documents([RIVER])
+    assert highlights(ranker, Document(content=RIVER, meta={"rrra_codes": code}))[0]
+    assert highlights(ranker, Document(content=f"{RIVER} More.", meta={"rrra_codes": code})) == [[]]
+    assert highlights(ranker, Document(content=SPRING, meta={"rrra_codes": code})) == [[]]
+
+
+def test_lists_of_several_kinds_and_documents_without_text(ranker: RRRAAdapterRanker) -> None:
+    several = [*embedded(Document(content=RIVER), code="int8"), *embedded(Document(content=f"{RIVER} "), code="1bit")]
+    found = highlights(ranker, *several, *embedded(Document(content=" \n"), Document(content="?!")), Document())
+    assert [own[0]["text"] for own in found[:2]] == [SPRING, SPRING]
+    assert found[2:] == [[], [], []]
+    assert highlights(ranker, *several, query=" ") == [[], []]
+
+
+def test_only_what_is_returned_has_them_and_a_run_may_change_it(ranker: RRRAAdapterRanker) -> None:
+    several = embedded(*(Document(content=f"{RIVER} Number {number}.") for number in range(4)))
+    assert len(highlights(ranker, *several, top_k=2)) == 2
+    for document in ranker.run(query=QUESTION, documents=several, highlights=False)["documents"]:
+        assert "highlights" not in document.meta["rrra"]
+    silent = RRRAAdapterRanker()
+    assert len(highlights(silent, *several, highlights=True)[0]) >= 1
+
+
+def test_a_pipeline_from_yaml_highlights_in_both_ways_of_running() -> None:
+    pipeline = Pipeline()
+    pipeline.add_component("ranker", RRRAAdapterRanker(highlights=True))
+    pipeline = Pipeline.loads(pipeline.dumps())
+    inputs = {"ranker": {"query": QUESTION, "documents": embedded(Document(content=RIVER))}}
+
+    results = pipeline.run(inputs), asyncio.run(pipeline.run_async(inputs))
+    assert [one["ranker"]["documents"][0].meta["rrra"]["highlights"][0]["text"] for one in results] == [SPRING, SPRING]
+
+
+def test_a_long_sentence_is_highlighted_in_part(ranker: RRRAAdapterRanker) -> None:
+    text = "and so they went on and on " * 30 + "until the Danube rises in the Black Forest " + "or not " * 90
+    (found,) = highlights(ranker, *embedded(Document(content=text[:1200])))
+    assert "Danube" in found[0]["text"]
+    assert len(found[0]["text"]) <= 400
+
+
+def test_known_words_cost_no_tokenizer(model: RRRAModel) -> None:
+    asked: list[list[str]] = []
+
+    def token_ids(texts: list[str]) -> list[list[int]]:
+        asked.append(list(texts))
+        return model.encoder.token_ids(texts)
+
+    counts = TokenCounts(token_ids, dropped=[])
+    expected = [len(ids) for ids in model.encoder.token_ids(list(TEXTS.values()))]
+    assert counts.of(list(TEXTS.values())) == counts.of(list(TEXTS.values())) == expected
+    assert len(asked) == 1
