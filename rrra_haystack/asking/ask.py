@@ -6,7 +6,7 @@ from typing import Any
 
 from haystack import Document, Pipeline
 
-from rrra_haystack.documents.metadata import SCORES_KEY, source_of
+from rrra_haystack.documents.metadata import HIGHLIGHTS_KEY, SCORES_KEY, source_of
 from rrra_haystack.pipeline_files import question_inputs
 
 
@@ -28,6 +28,12 @@ class Reranked:
     def source(self) -> str:
         """Where the passage comes from."""
         return source_of(self.document)
+
+    @property
+    def sentence(self) -> tuple[int, int]:
+        """Where the sentence that matched best begins and ends in the content; nowhere if the ranker names none."""
+        highlights = self.document.meta.get(SCORES_KEY, {}).get(HIGHLIGHTS_KEY)
+        return (highlights[0]["start"], highlights[0]["end"]) if highlights else (0, 0)
 
 
 @dataclass(frozen=True)
@@ -72,12 +78,14 @@ class Asked:
 
 def ask(pipeline: Pipeline, question: str) -> Asked:
     """
-    Ask a pipeline a question.
+    Ask a pipeline a question; its ranker, if it can, also for the sentences that matched.
 
     :raises ValueError: If the pipeline takes no question.
     """
     watched = {"retriever", "ranker"} & set(pipeline.graph.nodes)
     inputs = question_inputs(pipeline, question)
+    if HIGHLIGHTS_KEY in pipeline.inputs().get("ranker", {}):
+        inputs.setdefault("ranker", {})[HIGHLIGHTS_KEY] = True
     begin = time.perf_counter()
     output = pipeline.run(inputs, include_outputs_from=watched)
     milliseconds = (time.perf_counter() - begin) * 1000

@@ -2,16 +2,30 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
-from haystack import Document
 from jinja2 import Environment, PackageLoader
 
-from rrra_haystack.asking.ask import Asked
-from rrra_haystack.documents.metadata import source_of
+from rrra_haystack.asking.ask import Asked, Reranked
 from rrra_haystack.files import atomic_write
 
 _SHOWN = 3
+
+
+class Piece(NamedTuple):
+    """
+    A piece of a passage.
+
+    :param text: What stands there.
+    :param in_sentence: Whether it belongs to the sentence that matched best.
+    :param in_answer: Whether it belongs to the answer.
+    """
+
+    text: str
+    in_sentence: bool
+    in_answer: bool
 
 
 @dataclass(frozen=True)
@@ -22,17 +36,13 @@ class Shown:
     :param rank: Its rank in this column, counted from 1.
     :param other: Its rank in the other one; `None` if it is not there.
     :param source: Where it comes from.
-    :param before: Its text up to the answer; all of it if the answer is not in it.
-    :param answer: The answer, if it stands here.
-    :param after: Its text from the answer on.
+    :param pieces: Its text in pieces.
     """
 
     rank: int
     other: int | None
     source: str
-    before: str
-    answer: str
-    after: str
+    pieces: list[Piece]
 
 
 def write_page(asked: Sequence[Asked], path: Path) -> Path:
@@ -63,16 +73,28 @@ def _answer(each: Asked) -> str | None:
 
 
 def _before(each: Asked) -> list[Shown]:
-    after = {passage.document.id: passage.rank for passage in each.passages}
-    shown = enumerate(each.retrieved[:_SHOWN], start=1)
-    return [_shown(document, rank, after.get(document.id), _answer(each)) for rank, document in shown]
+    after = {passage.document.id: passage for passage in each.passages}
+    shown = []
+    for rank, document in enumerate(each.retrieved[:_SHOWN], start=1):
+        passage = after.get(document.id, Reranked(document, 0, rank))
+        shown.append(_shown(passage, rank, passage.rank or None, _answer(each)))
+    return shown
 
 
 def _after(each: Asked) -> list[Shown]:
-    return [_shown(passage.document, passage.rank, passage.before, _answer(each)) for passage in each.passages[:_SHOWN]]
+    return [_shown(passage, passage.rank, passage.before, _answer(each)) for passage in each.passages[:_SHOWN]]
 
 
-def _shown(document: Document, rank: int, other: int | None, answer: str | None) -> Shown:
-    text = document.content or ""
-    before, found, after = text.partition(answer) if answer else (text, "", "")
-    return Shown(rank, other, Path(source_of(document)).name, before, found, after)
+def _shown(passage: Reranked, rank: int, other: int | None, answer: str | None) -> Shown:
+    text = passage.document.content or ""
+    begin = text.find(answer) if answer else -1
+    found = (begin, begin + len(answer)) if answer and begin >= 0 else (0, 0)
+    return Shown(rank, other, Path(passage.source).name, _pieces(text, passage.sentence, found))
+
+
+def _pieces(text: str, sentence: tuple[int, int], answer: tuple[int, int]) -> list[Piece]:
+    """A text, cut where a sentence or an answer begins or ends."""
+    return [
+        Piece(text[begin:end], sentence[0] <= begin < sentence[1], answer[0] <= begin < answer[1])
+        for begin, end in pairwise(sorted({0, *sentence, *answer, len(text)}))
+    ]

@@ -8,10 +8,11 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from rrra_haystack.asking.ask import Asked
+from rrra_haystack.asking.ask import Asked, Reranked
 from rrra_haystack.documents.metadata import SCORES_KEY, source_of
 
-_SHOWN = 90
+# Characters of a passage without a sentence that matched, and of a sentence.
+_SHOWN, _LONGEST = 90, 240
 
 
 def show(console: Console, asked: Asked, passages: int = 3) -> None:
@@ -24,18 +25,31 @@ def show(console: Console, asked: Asked, passages: int = 3) -> None:
     for passage in asked.passages[:passages]:
         moved = passage.before is not None and passage.before != passage.rank
         probability = passage.document.meta.get(SCORES_KEY, {}).get("relevance_probability")
-        text = " ".join((passage.document.content or "").split())
         table.add_row(
             str(passage.rank),
             Text(str(passage.before or "-"), style="bold green" if moved else "dim"),
             "-" if probability is None else f"{probability:.2f}",
-            Text(text[:_SHOWN] + ("..." if len(text) > _SHOWN else "")) + Text(f"  {passage.source}", style="dim"),
+            _passage(passage) + Text(f"  {passage.source}", style="dim"),
         )
     parts: list[Text | Table] = [answer_line(asked), Text()] if asked.answers else []
     parts.append(table)
     footer = f"{len(asked.retrieved)} candidates, {asked.milliseconds:.0f} ms"
     title = Text(asked.question, style="bold")
     console.print(Panel(Group(*parts), title=title, title_align="left", subtitle=footer))
+
+
+def _passage(passage: Reranked) -> Text:
+    """The sentence that matched best, or the first words of a passage that has none."""
+    content = passage.document.content or ""
+    begin, end = passage.sentence
+    if end > begin:
+        return Text(_shortened(content[begin:end], _LONGEST), style="bold")
+    return Text(_shortened(content, _SHOWN))
+
+
+def _shortened(text: str, longest: int) -> str:
+    text = " ".join(text.split())
+    return text[:longest] + ("..." if len(text) > longest else "")
 
 
 def answer_line(asked: Asked) -> Text:

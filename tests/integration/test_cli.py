@@ -101,12 +101,15 @@ def test_ask_says_what_changed(workspace: Path, files: Path) -> None:
     run("index", str(files), "--store", "other/place")
     shown = run("ask", "What makes bread rise?", "--store", "other/place")
     assert "kitchen.md" in shown
+    # The sentence that matched, and not the first words of the passage.
+    assert "Bread rises because yeast turns sugar into carbon dioxide." in " ".join(shown.split())
     told = json.loads(run("ask", "What makes bread rise?", "--store", "other/place", "--json"))
     assert told["answers"][0]["source"].endswith("kitchen.md")
     first = told["documents"][0]
     assert first["rank"] == 1
     assert 0 <= first["relevance_probability"] <= 1
     assert first["rank_before"] >= 1
+    assert first["highlights"][0]["text"] in first["content"]
 
 
 def test_index_goes_on_after_a_kill(workspace: Path, tmp_path: Path) -> None:

@@ -52,16 +52,28 @@ def test_a_text_is_cut_around_what_matched() -> None:
     text = " ".join(["filler"] * 200 + ["needle", "thread"] + ["filler"] * 200)
     start = text.index("needle")
     pieces = cut(text, [MatchedWord(0, 6, 0.1), MatchedWord(start, start + 6, 1.0)], strongest=1.0)
-    assert ("needle", 3) in pieces
-    assert pieces[0][0].startswith("… ")
-    assert pieces[-1][0].endswith(" …")
-    shown = "".join(piece for piece, _ in pieces).strip("… ")
+    assert ("needle", 3, False) in pieces
+    assert pieces[0].text.startswith("… ")
+    assert pieces[-1].text.endswith(" …")
+    shown = "".join(piece.text for piece in pieces).strip("… ")
     assert len(shown.split()) == 80
     assert shown in text
     # The weak match lies elsewhere, and below what is shown.
-    assert [level for _, level in pieces if level] == [3]
-    assert cut("one two", [], 1.0) == [("one two", 0)]
-    assert cut("", [], 1.0) == [("", 0)]
+    assert [piece.strength for piece in pieces if piece.strength] == [3]
+    assert cut("one two", [], 1.0) == [("one two", 0, False)]
+    assert cut("", [], 1.0) == [("", 0, False)]
+
+
+def test_the_sentence_that_matched_best_is_told_beside_the_words() -> None:
+    pieces = cut("One two. Three four. Five.", [MatchedWord(9, 14, 1.0), MatchedWord(21, 25, 0.2)], 1.0, (9, 20))
+    assert pieces == [
+        ("One two. ", 0, False),
+        ("Three", 3, True),
+        (" four.", 0, True),
+        (" ", 0, False),
+        ("Five", 1, False),
+        (".", 0, False),
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +119,9 @@ def test_the_page_holds_figures_plots_and_queries(measured: Evaluation, tmp_path
     best = measured.queries[int(np.argmax(gained))]
     assert best.text in text
     assert '<mark class="s' in text
+    bold = re.findall(r"<strong>(.*?)</strong>", text.replace("</strong><strong>", ""))
+    sentences = {re.sub("<[^>]+>", "", one) for one in bold}
+    assert any(re.fullmatch(r"\w+ \w+ was founded in \d+ by .*\.", one) for one in sentences)
     assert "<script>" not in text
     assert "&lt;script&gt;" in text
     assert not re.findall(r"https?://", text)

@@ -3,10 +3,14 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
+from typing import NamedTuple
 
 import numpy as np
 
+from rrra_haystack.documents.highlights import find_highlights
+from rrra_haystack.documents.token_places import EmbeddedText
+from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_training.data import Query
 from rrra_training.evaluation.evaluate import Evaluation
 from rrra_training.evaluation.systems import ENCODER_SYSTEM
@@ -18,6 +22,20 @@ _WORDS = 80
 _LEAST_STRENGTH = 0.15
 
 
+class Piece(NamedTuple):
+    """
+    A piece of a text.
+
+    :param text: What stands there.
+    :param strength: How strongly it matched, from 0 (not at all) to 3.
+    :param in_sentence: Whether it belongs to the sentence that matched best.
+    """
+
+    text: str
+    strength: int = 0
+    in_sentence: bool = False
+
+
 @dataclass(frozen=True)
 class RankedPassage:
     """
@@ -26,13 +44,13 @@ class RankedPassage:
     :param rank: Its rank.
     :param other: Its rank in the other order; `None` if it is not in it.
     :param relevant: Whether it is labelled relevant.
-    :param pieces: Pieces of its text, and how strongly each matched, from 0 to 3.
+    :param pieces: Pieces of its text.
     """
 
     rank: int
     other: int | None
     relevant: bool
-    pieces: list[tuple[str, int]]
+    pieces: list[Piece]
 
 
 @dataclass(frozen=True)
@@ -80,24 +98,33 @@ def _order(run: Mapping[str, float]) -> list[str]:
     return sorted(run, key=lambda passage: -run[passage])
 
 
-def _pieces(one: Evaluation, query: Query, texts: Sequence[str]) -> list[list[tuple[str, int]]]:
+def _pieces(one: Evaluation, query: Query, texts: Sequence[str]) -> list[list[Piece]]:
     found = align(one.model, query.text, texts)
     strongest = max((span.weight for spans in found for span in spans), default=1.0)
-    return [cut(text, spans, strongest) for text, spans in zip(texts, found, strict=True)]
+    sentences = _sentences(one.model, query, texts)
+    return [cut(text, spans, strongest, own) for text, spans, own in zip(texts, found, sentences, strict=True)]
 
 
-def cut(text: str, spans: Sequence[MatchedWord], strongest: float) -> list[tuple[str, int]]:
+def _sentences(model: RRRAModel, query: Query, texts: Sequence[str]) -> list[tuple[int, int]]:
+    """Where the best sentence of each text begins and ends; nowhere if there is none."""
+    _, codes = model.encode_documents(texts)
+    whole = {number: EmbeddedText("", text, "") for number, text in enumerate(texts)}
+    found = find_highlights(model, model.encode_query(query.text), model.read_codes(codes), whole)
+    return [(own[0]["start"], own[0]["end"]) if own else (0, 0) for own in found.values()]
+
+
+def cut(text: str, spans: Sequence[MatchedWord], strongest: float, sentence: tuple[int, int] = (0, 0)) -> list[Piece]:
     """
     The 80 words of a text that hold the most of what matched, in pieces.
 
     :param text: The text.
     :param spans: Its words that matched, in order.
     :param strongest: Weight of the strongest match of all texts.
-    :returns: Pieces and how strongly each matched, from 0 (not at all) to 3.
+    :param sentence: Where the sentence that matched best begins and ends.
     """
     words = [(one.start(), one.end()) for one in re.finditer(r"\S+", text)]
     if not words:
-        return [(text, 0)]
+        return [Piece(text)]
     starts = np.asarray([start for start, _ in words])
     held = np.zeros(len(words))
     for span in spans:
@@ -106,16 +133,17 @@ def cut(text: str, spans: Sequence[MatchedWord], strongest: float) -> list[tuple
     count = min(_WORDS, len(words))
     first = int((sums[count:] - sums[: len(sums) - count]).argmax())
     begin, end = words[first][0], words[first + count - 1][1]
-    pieces: list[tuple[str, int]] = [("… ", 0)] if first else []
-    at = begin
+    # The last of what begins at a place counts: a word within the sentence, and the text behind it.
+    strengths = {begin: 0}
     for span in spans:
         strength = span.weight / strongest
-        if span.start < at or span.end > end or strength < _LEAST_STRENGTH:
-            continue
-        pieces += [
-            (text[at : span.start], 0),
-            (text[span.start : span.end], 1 + (strength > 1 / 3) + (strength > 2 / 3)),
-        ]
-        at = span.end
-    pieces.append((text[at:end] + (" …" if end < len(text.rstrip()) else ""), 0))
-    return [piece for piece in pieces if piece[0]]
+        if span.start >= max(strengths) and span.end <= end and strength >= _LEAST_STRENGTH:
+            strengths[span.start] = 1 + (strength > 1 / 3) + (strength > 2 / 3)
+            strengths[span.end] = 0
+    bounds = sorted({*strengths, *(place for place in sentence if begin < place < end), end})
+    pieces = [Piece("… ")] if first else []
+    at = 0
+    for place, following in pairwise(bounds):
+        at = strengths.get(place, at)
+        pieces.append(Piece(text[place:following], at, sentence[0] <= place < sentence[1]))
+    return [*pieces, Piece(" …")] if end < len(text.rstrip()) else pieces

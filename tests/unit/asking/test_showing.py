@@ -1,0 +1,52 @@
+from io import StringIO
+from pathlib import Path
+from types import SimpleNamespace
+
+from haystack import Document
+from rich.console import Console
+
+from rrra_haystack.asking.ask import Asked, Reranked
+from rrra_haystack.asking.page import write_page
+from rrra_haystack.asking.terminal import show
+
+CONTENT = "Rivers are many & long. The Danube rises in the Black Forest. Bread needs yeast."
+SENTENCE = "The Danube rises in the Black Forest."
+
+
+def asked(answer: str, **scores: object) -> Asked:
+    retrieved = [Document(id="a", content="Another <b>passage</b>."), Document(id="b", content=CONTENT)]
+    ranked = Document(id="b", content=CONTENT, meta={"rrra": scores, "source": "rivers.txt"})
+    answers = [SimpleNamespace(data=answer, score=0.5, document=ranked)]
+    return Asked("Where?", answers, [Reranked(ranked, 1, 2)], 5.0, retrieved)
+
+
+def highlighted() -> dict[str, object]:
+    begin = CONTENT.index(SENTENCE)
+    return {"highlights": [{"start": begin, "end": begin + len(SENTENCE), "text": SENTENCE, "score": 0.7}]}
+
+
+def shown(one: Asked) -> str:
+    written = StringIO()
+    show(Console(file=written, force_terminal=True, width=160), one)
+    return written.getvalue()
+
+
+def test_the_terminal_shows_the_sentence_in_bold_or_the_first_words() -> None:
+    assert f"\x1b[1m{SENTENCE}\x1b[0m" in shown(asked("Black Forest", **highlighted()))
+    assert "yeast" not in shown(asked("Black Forest", **highlighted()))
+    plain = shown(asked("Black Forest"))
+    assert "Rivers are many" in plain
+    assert f"\x1b[1m{SENTENCE}" not in plain
+
+
+def test_the_page_marks_sentence_and_answer(tmp_path: Path) -> None:
+    page = write_page([asked("Black Forest", **highlighted())], tmp_path / "page.html").read_text()
+    joined = page.replace("</strong><strong>", "")
+    marked = "Rivers are many &amp; long. <strong>The Danube rises in the <mark>Black Forest</mark>.</strong> Bread"
+    # In both columns, as the passage is in both.
+    assert joined.count(marked) == 2
+    assert "Another &lt;b&gt;passage" in page
+    plain = write_page([asked("Black Forest")], tmp_path / "page.html").read_text()
+    assert "in the <mark>Black Forest</mark>. Bread" in plain
+    absent = write_page([asked("Alps", **highlighted())], tmp_path / "page.html").read_text()
+    assert f"<strong>{SENTENCE}</strong>" in absent
