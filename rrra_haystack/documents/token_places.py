@@ -69,8 +69,12 @@ def places_of(encoder: Encoder, text: EmbeddedText, coded: CodedTokens, prompt: 
         text, which is noticed.
     :param coded: What its codes say.
     :param prompt: Put before the text instead of the model's own prompt.
-    :returns: Those that have a word and a token; none if the codes were made of a text that cannot be told from this.
+    :returns: Those that have a word and a token; none if the codes were made of a text that cannot be told from this,
+        or by a late-interaction model.
     """
+    if not encoder.embeds:
+        # Which tokens a late-interaction model keeps, its mask alone knows.
+        return []
     whole = text.before + text.content[: coded.count * _CHARACTERS_PER_TOKEN] + text.after
     begin, end = len(text.before), len(whole) - len(text.after)
     # Space belongs to what follows it, as tokenizers that keep it have it.

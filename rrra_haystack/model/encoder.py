@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -14,17 +14,15 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from rrra_haystack.model.encoder_files import load_transformer
+from rrra_haystack.model.encoder_kinds import Task, dropped_ids, kind_of_encoder
 from rrra_haystack.model.token_counts import TokenCounts
 from rrra_haystack.pretrained import resolve_encoder
 
-Task = Literal["query", "document"]
 _TASKS: tuple[Task, ...] = get_args(Task)
 
 # What is encoded at loading, to see what an encoder gives.
 _SPECIMEN = "A short text."
 
-# How far from 1 the length of a scaled embedding may be.
-_UNIT_TOLERANCE = 1e-3
 # Texts that are tokenised together. Large enough to sort by length well, small enough to start at once.
 _CHUNK = 2048
 # What tokenizers call the longest text if they know none is larger than any.
@@ -37,7 +35,7 @@ class EncodedBatch:
     What one forward pass gives for b texts with T tokens in all.
 
     :param indices: Positions of the texts in the caller's list, shape ``[b]``, int64.
-    :param pooled: Pooled embeddings, shape ``[b, d]``, float32.
+    :param pooled: Pooled embeddings, shape ``[b, d]``, float32; ``[b, 0]`` of a late-interaction model.
     :param states: Token states of all texts, one text after the other, special and prompt tokens dropped,
         shape ``[T, hidden]``.
     :param lengths: Tokens of each text, shape ``[b]``, int64; their sum is T.
@@ -51,11 +49,12 @@ class EncodedBatch:
 
 class Encoder:
     """
-    A bi-encoder whose token states can be observed.
+    A bi-encoder whose token states can be observed, or a late-interaction model, which has nothing but token states.
 
     The pooled embeddings equal those of ``SentenceTransformer.encode_query`` and ``encode_document`` up to float
     tolerance. Where the device computes bfloat16 natively the transformer runs in it; pooling and all later modules
-    stay in float32. Pass ``model_kwargs={"dtype": torch.float32}`` to run everything in float32.
+    stay in float32. Pass ``model_kwargs={"dtype": torch.float32}`` to run everything in float32. The token states of a
+    late-interaction model equal those of ``MultiVectorEncoder.encode_query`` and ``encode_document``.
 
     :param model: A directory, a hub id, or ``all-MiniLM-L6-v2`` from the extra ``offline``.
     :param device: A torch device; chosen by sentence-transformers if `None`.
@@ -117,8 +116,8 @@ class Encoder:
             network.register_forward_hook(_upcast_token_embeddings)
         # Fast tokenizers cannot be used by two threads at once.
         self._tokenizer_lock = threading.Lock()
-        self._special_ids = {task: self._dropped_ids(network.tokenizer) for task, network in self._networks.items()}
-        self.token_counts = TokenCounts(self.token_ids, self._special_ids["document"].tolist())
+        self._kind = kind_of_encoder(self.transformer, self.name, layer, self._networks)
+        self.token_counts = TokenCounts(self.token_ids, dropped_ids(self._networks["document"].tokenizer))
         self.hidden_size = self._observed_width()
 
     @property
@@ -132,9 +131,14 @@ class Encoder:
         return next(self._networks["document"].parameters()).dtype
 
     @property
+    def embeds(self) -> bool:
+        """Whether it gives a pooled embedding of a text to retrieve by; a late-interaction model does not."""
+        return self._kind.embeds
+
+    @property
     def dimension(self) -> int:
-        """Dimensions of the pooled embedding."""
-        return int(self.transformer.get_embedding_dimension() or self.hidden_size)
+        """Dimensions of the pooled embedding; 0 if there is none."""
+        return int(self.transformer.get_embedding_dimension() or self.hidden_size) if self.embeds else 0
 
     def save(self, path: str | Path) -> None:
         """
@@ -142,9 +146,18 @@ class Encoder:
 
         :param path: The directory.
         """
+        self.original().save(str(path), safe_serialization=True, create_model_card=False)
+
+    def original(self) -> Any:
+        """The model of sentence-transformers with its weights in the precision they were loaded in."""
         # The weights in memory may have been rounded to bfloat16; those on disk were not.
-        original = load_transformer(self.name, self._source, "cpu") if self._is_rounded else self.transformer
-        original.save(str(path), safe_serialization=True, create_model_card=False)
+        return load_transformer(self.name, self._source, "cpu") if self._is_rounded else self.transformer
+
+    @property
+    def dropped_tokens(self) -> list[str]:
+        """The special tokens of documents, whose states are left out."""
+        tokenizer: Any = self._networks["document"].tokenizer
+        return [tokenizer.convert_ids_to_tokens(number) for number in dropped_ids(tokenizer)]
 
     def encode(
         self,
@@ -217,7 +230,8 @@ class Encoder:
         :param prompt: Put before each document instead of the model's own prompt.
         """
         tokenizer: Any = self._networks["document"].tokenizer
-        longest = self._networks["document"].max_seq_length or tokenizer.model_max_length
+        network = self._networks["document"]
+        longest = getattr(network, "document_length", None) or network.max_seq_length or tokenizer.model_max_length
         if longest > _NO_BOUND:
             return None
         prompt = self.transformer.prompts.get("document") if prompt is None else prompt
@@ -258,27 +272,15 @@ class Encoder:
                 raise ValueError(msg)
         return networks
 
-    def _dropped_ids(self, tokenizer: Any) -> Tensor:
-        # An unknown word is a word all the same.
-        dropped = sorted(set(tokenizer.all_special_ids) - {getattr(tokenizer, "unk_token_id", None)})
-        return torch.tensor(dropped, device=self.transformer.device)
-
     @torch.inference_mode()
     def _observed_width(self) -> int:
         """The width of the token states, after a look at what the encoder gives for a short text."""
         widths = {}
         for task in _TASKS:
-            batch = self.transformer(self._tokens_of([_SPECIMEN], task), task=task)
-            if "sentence_embedding" not in batch:
-                msg = (
-                    f"{self.name} has no pooling: its modules ({_names(self.transformer)}) give token states, but no "
-                    "embedding of a text. Add a Pooling module and save it again."
-                )
-                raise ValueError(msg)
-            pooled, states = batch["sentence_embedding"].float(), self._states_of(batch)
+            pooled, states, counted = self._kind.read(self._tokens_of([_SPECIMEN], task), task)
             if not (torch.isfinite(pooled).all() and torch.isfinite(states).all()):
                 raise ValueError(self._not_finite(_SPECIMEN))
-            self._check_similarity(float(pooled.norm()))
+            self._kind.check(pooled, states[counted])
             widths[task] = states.shape[-1]
         if len(set(widths.values())) > 1:
             told = ", ".join(f"{width} for a {task}" for task, width in widths.items())
@@ -286,28 +288,12 @@ class Encoder:
             raise ValueError(msg)
         return widths["document"]
 
-    def _check_similarity(self, length: float) -> None:
-        """Refuse embeddings whose similarity is another one than their cosine."""
-        similarity = str(self.transformer.similarity_fn_name)
-        # Of embeddings of length 1, all similarities rank alike.
-        if similarity == "cosine" or abs(length - 1) < _UNIT_TOLERANCE:
-            return
-        msg = (
-            f"{self.name} compares embeddings by {similarity} (similarity_fn_name) and does not scale them to length "
-            '1, but here they are compared by cosine: use another encoder, or set "similarity_fn_name": "cosine" in '
-            "its config_sentence_transformers.json to have it taken by cosine all the same."
-        )
-        raise ValueError(msg)
-
     def _not_finite(self, text: str) -> str:
         return (
             f"{self.name} gives numbers that are not finite (NaN or infinite), first in the batch of the text "
             f"'{shorten(text, 60)}': its weights are damaged, or too large for {self.dtype}. Try "
             'model_kwargs={"dtype": "float32"}, or another encoder.'
         )
-
-    def _states_of(self, batch: dict[str, Any]) -> Tensor:
-        return batch["token_embeddings"] if self.layer == -1 else batch["all_layer_embeddings"][self.layer]
 
     def _tokens_of(self, texts: Sequence[str], task: Task) -> dict[str, Any]:
         """What a few texts are to the encoder, on its device."""
@@ -323,6 +309,9 @@ class Encoder:
         with self._tokenizer_lock:
             features = self.transformer.preprocess(texts, prompt=prompt or None, task=task)
         mask = features["attention_mask"]
+        # What a query is expanded by counts without being attended to.
+        if (expansion := features.get("query_expansion_positions")) is not None:
+            mask = mask.bool() | expansion
         width = mask.shape[1]
         padded_left = bool(width and (mask[:, 0] == 0).any())
         lengths = mask.sum(dim=1)
@@ -347,24 +336,13 @@ class Encoder:
         return self._pass(batch, task)
 
     def _pass(self, batch: dict[str, Any], task: Task) -> tuple[Tensor, Tensor, Tensor]:
-        token_mask = batch["attention_mask"].bool() & ~torch.isin(batch["input_ids"], self._special_ids[task])
-        if prompt_length := batch.get("prompt_length"):
-            position = batch["attention_mask"].cumsum(dim=1)
-            token_mask &= position > prompt_length
-        batch = self.transformer(batch, task=task)
-        pooled = batch["sentence_embedding"].float()
-        if self.transformer.truncate_dim is not None:
-            pooled = pooled[:, : self.transformer.truncate_dim]
-        return pooled, self._states_of(batch)[token_mask], token_mask.sum(dim=1)
+        pooled, states, counted = self._kind.read(batch, task)
+        return pooled[:, : self.dimension], states[counted], counted.sum(dim=1)
 
 
 def _upcast_token_embeddings(_module: torch.nn.Module, _inputs: Any, features: dict[str, Any]) -> dict[str, Any]:
     features["token_embeddings"] = features["token_embeddings"].float()
     return features
-
-
-def _names(modules: nn.Sequential) -> str:
-    return ", ".join(type(module).__name__ for module in modules)
 
 
 def native_dtype(device: torch.device) -> torch.dtype:

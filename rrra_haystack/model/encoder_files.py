@@ -6,17 +6,19 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from sentence_transformers import SentenceTransformer
+from sentence_transformers import MultiVectorEncoder, SentenceTransformer
 from sentence_transformers.util import load_file_path
 
 _BI_ENCODER = "SentenceTransformer"
+# What it is called by sentence-transformers, by PyLate before it, and by Stanford's ColBERT.
+_LATE_INTERACTION = frozenset({"MultiVectorEncoder", "ColBERT", "HF_ColBERT"})
 # What Hugging Face calls a network that reads two texts at once.
 _OF_PAIRS = "ForSequenceClassification"
 
 
-def load_transformer(name: str, source: dict[str, Any], device: str | None) -> SentenceTransformer:
+def load_transformer(name: str, source: dict[str, Any], device: str | None) -> SentenceTransformer | MultiVectorEncoder:
     """
-    Load a bi-encoder.
+    Load a bi-encoder, or a late-interaction model.
 
     :param name: What to call it in errors.
     :param source: Parameters of :class:`SentenceTransformer`.
@@ -26,11 +28,20 @@ def load_transformer(name: str, source: dict[str, Any], device: str | None) -> S
     """
     path = source["model_name_or_path"]
     try:
-        _check_kind(name, path, {key: source[key] for key in ("token", "revision", "local_files_only")})
+        kind = _declared_kind(path, {key: source[key] for key in ("token", "revision", "local_files_only")})
+        if kind not in {_BI_ENCODER, *_LATE_INTERACTION}:
+            # sentence-transformers would turn it into a bi-encoder that nobody trained.
+            msg = (
+                f"{name} is a {kind}, not a SentenceTransformer or MultiVectorEncoder: it gives no dense vectors of a "
+                "text."
+            )
+            raise ValueError(msg)
         # Weights that a checkpoint lacks, such as those of a pooler that nothing reads, are drawn at random: the same
         # ones each time, so that the fingerprint of the model is the same too.
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(0)
+            if kind in _LATE_INTERACTION:
+                return _late_interaction(name, source, device)
             return SentenceTransformer(**source, device=device)
     except SafetensorError as error:
         msg = f"The weights of {name} are damaged ({error}). Copy or download the model again."
@@ -48,17 +59,22 @@ def load_transformer(name: str, source: dict[str, Any], device: str | None) -> S
         raise ValueError(msg) from error
 
 
-def _check_kind(name: str, path: str, where: dict[str, Any]) -> None:
-    """Refuse models that sentence-transformers would turn into a bi-encoder that nobody trained."""
+def _late_interaction(name: str, source: dict[str, Any], device: str | None) -> MultiVectorEncoder:
+    if source["truncate_dim"] is not None:
+        msg = f"{name} is a late-interaction model and has no embedding of a text to truncate: leave truncate_dim out."
+        raise ValueError(msg)
+    return MultiVectorEncoder(**{key: value for key, value in source.items() if key != "truncate_dim"}, device=device)
+
+
+def _declared_kind(path: str, where: dict[str, Any]) -> str:
+    """What a model says that it is."""
     declared = _read(path, "config_sentence_transformers.json", where).get("model_type", _BI_ENCODER)
     if declared == _BI_ENCODER and load_file_path(path, "modules.json", **where) is None:
         networks = _read(path, "config.json", where).get("architectures") or ()
-        declared = "CrossEncoder" if any(one.endswith(_OF_PAIRS) for one in networks) else _BI_ENCODER
-    if declared != _BI_ENCODER:
-        msg = (
-            f"{name} is a {declared}, not a SentenceTransformer: it gives no dense embedding of a text to retrieve by."
-        )
-        raise ValueError(msg)
+        if any(one.endswith(_OF_PAIRS) for one in networks):
+            return "CrossEncoder"
+        declared = next((one for one in networks if one in _LATE_INTERACTION), _BI_ENCODER)
+    return str(declared)
 
 
 def _read(path: str, file: str, where: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,9 @@ from weakref import WeakValueDictionary
 from huggingface_hub import file_exists, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
+from rrra_haystack.model.adapter.parts import AdapterConfig
+from rrra_haystack.model.codes.kinds import CodeKind
+from rrra_haystack.model.codes.record import full_bytes
 from rrra_haystack.model.config import CONFIG, WEIGHTS, RRRAConfig, read_config
 from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.model.fingerprint import encoder_fingerprint
@@ -23,6 +26,8 @@ logger = logging.getLogger(__name__)
 Model = TypeVar("Model")
 _HELD: WeakValueDictionary[tuple[str, str, str], Any] = WeakValueDictionary()
 _LOCK = threading.Lock()
+# Chosen on the dev splits of four sets; docs/untrained.md says how.
+_UNTRAINED_LEXICAL_WEIGHT = 0.1
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,32 @@ def load_encoder(files: ModelFiles, **options: Any) -> Encoder:
     if files.adapter is not None:
         _check_encoder(files, files.adapter[0], encoder)
     return encoder
+
+
+def untrained_config(encoder: Encoder, code: CodeKind) -> RRRAConfig:
+    """
+    What is set of a model whose adapter learned nothing.
+
+    Over a late-interaction model all query tokens weigh alike and words add nothing: its score is the one that it was
+    trained for.
+
+    :param encoder: Any encoder.
+    :param code: Kind of the token codes that are written.
+    """
+    adapter = AdapterConfig(
+        pooled_dim=encoder.dimension,
+        token_dim=full_bytes(encoder.hidden_size),
+        pooled_relation=encoder.embeds,
+        contrast_weighting=encoder.embeds,
+    )
+    return RRRAConfig(
+        encoder=encoder.name,
+        encoder_fingerprint=encoder_fingerprint(encoder),
+        layer=encoder.layer,
+        code=code,
+        lexical_weight=_UNTRAINED_LEXICAL_WEIGHT if encoder.embeds else 0.0,
+        adapter=adapter,
+    )
 
 
 def _check_encoder(files: ModelFiles, config: RRRAConfig, encoder: Encoder) -> None:

@@ -3,28 +3,28 @@
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import pybase64
 import torch
+from sentence_transformers import MultiVectorEncoder
 from torch import Tensor, nn
 
 from rrra_haystack.model.adapter.adapter import RelationAwareAdapter
 from rrra_haystack.model.adapter.observation import Judgement, Observation
-from rrra_haystack.model.adapter.parts import AdapterConfig
 from rrra_haystack.model.codes.batch import CodeBatch, eight_bits
 from rrra_haystack.model.codes.codec import TokenCodec
 from rrra_haystack.model.codes.content import content_checksum
 from rrra_haystack.model.codes.kinds import CodeKind
 from rrra_haystack.model.codes.mixed import unpack_any
-from rrra_haystack.model.codes.record import full_bytes
 from rrra_haystack.model.config import RRRAConfig
 from rrra_haystack.model.detection import list_features
 from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.model.encodings import CandidateEncodings, QueryEncoding
 from rrra_haystack.model.fingerprint import encoder_fingerprint, weights_fingerprint
-from rrra_haystack.model.loading import find_files, load_encoder, shared_copy
+from rrra_haystack.model.loading import find_files, load_encoder, shared_copy, untrained_config
+from rrra_haystack.model.multi_vector import multi_vector_encoder, write_multi_vector
 from rrra_haystack.model.query_cache import QueryCache
 from rrra_haystack.model.saving import lasting_name, load_weights, own_weights, short_card, upload, write_model
 from rrra_haystack.model.scoring import Scores, check_fusion_weight, fused_scores
@@ -32,8 +32,6 @@ from rrra_haystack.model.words import lexical_scores, query_word_codes, word_cod
 
 DEFAULT_MODEL = "rrra-minilm-l6"
 _QUERIES_KEPT = 256
-# Chosen on the dev splits of four sets; docs/untrained.md says how.
-_UNTRAINED_LEXICAL_WEIGHT = 0.1
 
 
 class RRRAModel(nn.Module):
@@ -99,8 +97,8 @@ class RRRAModel(nn.Module):
         """
         Load a model.
 
-        :param model: A directory, a hub id, the name of a bundled adapter, or any plain sentence-transformers encoder,
-            which then works untrained.
+        :param model: A directory, a hub id, the name of a bundled adapter, or any plain sentence-transformers encoder
+            or late-interaction model (``MultiVectorEncoder``), which then works untrained.
         :param device: A torch device; chosen by sentence-transformers if `None`.
         :param token: Token for private models of the hub.
         :param revision: Branch, tag or commit of a hub model.
@@ -138,19 +136,12 @@ class RRRAModel(nn.Module):
         """
         A model whose adapter learned nothing: encoder score, token match and words, fused by the documented default.
 
+        Over a late-interaction model the score is its own MaxSim, as a mean over the query's tokens.
+
         :param encoder: Any encoder.
         :param code: Kind of the token codes that are written.
         """
-        adapter = AdapterConfig(pooled_dim=encoder.dimension, token_dim=full_bytes(encoder.hidden_size))
-        config = RRRAConfig(
-            encoder=encoder.name,
-            encoder_fingerprint=encoder_fingerprint(encoder),
-            layer=encoder.layer,
-            code=code,
-            lexical_weight=_UNTRAINED_LEXICAL_WEIGHT,
-            adapter=adapter,
-        )
-        model = cls(encoder, config)
+        model = cls(encoder, untrained_config(encoder, code))
         if model.projection is not None:
             # The states as they are, filled up with zeros.
             nn.init.eye_(model.projection.weight)
@@ -174,6 +165,7 @@ class RRRAModel(nn.Module):
         include_encoder: bool = True,
         dtype: torch.dtype = torch.float32,
         model_card: str | None = None,
+        format: Literal["rrra", "multi-vector"] = "rrra",  # noqa: A002  (as other libraries call it)
     ) -> None:
         """
         Write the model to a directory, in one step; a directory that is there is replaced.
@@ -182,7 +174,11 @@ class RRRAModel(nn.Module):
         :param include_encoder: Write the encoder too. Without it the encoder is looked up by its name at loading.
         :param dtype: Number format of the adapter's weights on disk.
         :param model_card: Text of its README; a short one is made if `None`.
+        :param format: ``multi-vector`` to write what :meth:`to_multi_vector` gives.
         """
+        if format == "multi-vector":
+            write_multi_vector(path, self.to_multi_vector(), model_card=model_card)
+            return
         known = {
             "encoder": self.config.encoder if include_encoder else lasting_name(self.config.encoder),
             # Weights that run in another format are still those that were loaded.
@@ -195,6 +191,14 @@ class RRRAModel(nn.Module):
             encoder=self.encoder if include_encoder else None,
             model_card=model_card or short_card(self.config, is_trained=not self._silent),
         )
+
+    def to_multi_vector(self) -> MultiVectorEncoder:
+        """
+        The token match as a late-interaction model of sentence-transformers: its projection, and no adapter.
+
+        :raises ValueError: If the encoder has routes, prompts or a layer that such a model cannot have.
+        """
+        return multi_vector_encoder(self.encoder, self.projection)
 
     def push_to_hub(self, repo_id: str, *, token: str | None = None, private: bool | None = None) -> str:
         """
@@ -234,7 +238,8 @@ class RRRAModel(nn.Module):
         :param show_progress_bar: Show progress and the time left.
         :param contents: The contents that the texts were made of, by which the ranker knows the codes of a document
             whose content was changed; it cannot if `None`.
-        :returns: Embeddings, shape ``[n, d]``, float32, and the codes as base64 text, one a document.
+        :returns: Embeddings, shape ``[n, d]``, float32 (``[n, 0]`` of a late-interaction model), and the codes as
+            base64 text, one a document.
         """
         codec = self.codec(code)
         checksums = [content_checksum(content) for content in contents or [None] * len(texts)]

@@ -17,7 +17,7 @@ class Scores:
     """
     What a model says of the n candidates of a query, each of shape ``[n]``, float32.
 
-    :param base: Encoder score: cosine of the pooled embeddings.
+    :param base: Encoder score: cosine of the pooled embeddings, or MaxSim of a late-interaction model, as a mean.
     :param adapter: Adapter score, to which the words in common have added.
     :param fused: Reranking score, which orders the candidates.
     :param scaled: The same, brought between 0 and 1 by the calibration.

@@ -35,29 +35,36 @@ class RelationAwareAdapter(nn.Module):
             self.scan = Scan(config.reading_dim, config.token_dim, config.probes)
         scores = 1 + 2 * config.observed_context + bool(config.probes)
         self.trunk = nn.Sequential(nn.Linear(config.hidden_dim + 2 * scores, config.hidden_dim), nn.GELU())
-        self.correction = nn.Linear(config.hidden_dim, config.pooled_dim)
+        if config.pooled_dim:
+            self.correction = nn.Linear(config.hidden_dim, config.pooled_dim)
         self.outcome_head = nn.Linear(config.hidden_dim, len(Outcome))
         if config.score_correction:
             self.score_head = nn.Linear(config.hidden_dim, 1)
         # Of match, QA score and coverage.
         self.score_mix = nn.Parameter(torch.tensor([1.0, 0.0, 0.0] if config.observed_context else [0.0, 1.0, 0.0]))
+        for layer in self._begins_silent:
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    @property
+    def _begins_silent(self) -> list[nn.Linear]:
+        """The layers that say nothing before any training."""
+        config = self.config
         silent: list[nn.Linear] = [self.outcome_head]
         if config.score_correction:
             silent.append(self.score_head)
-        if config.context_initialisation and config.residual:
+        if config.pooled_dim and config.context_initialisation and config.residual:
             silent.append(self.correction)
         if config.observed_context:
             silent.append(self.token_weight)
-        for layer in silent:
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        return silent
 
     def forward(self, observation: Observation) -> Judgement:
         """Judge the candidates of one query."""
         config = self.config
         query = nn.functional.normalize(observation.query, dim=-1)
         contexts = nn.functional.normalize(observation.contexts, dim=-1)
-        base = contexts @ query
+        base = contexts @ query if config.pooled_dim else _max_sim(observation.tokens.match(observation.query_tokens))
         scores = [base]
         hidden = torch.zeros(len(contexts), config.hidden_dim, device=contexts.device, dtype=contexts.dtype)
         adapter = torch.zeros_like(base)
@@ -69,7 +76,7 @@ class RelationAwareAdapter(nn.Module):
             scores += found
             hidden = hidden + relation
         phi = self.trunk(torch.cat([nn.functional.gelu(hidden), *_beside_best(scores)], dim=1))
-        corrected = self.correction(phi)
+        corrected = self.correction(phi) if config.pooled_dim else contexts
         if config.residual:
             corrected = contexts + corrected
         unit = nn.functional.normalize(corrected, dim=-1)
@@ -118,9 +125,10 @@ class RelationAwareAdapter(nn.Module):
     def judge_by_match(self, observation: Observation) -> Judgement:
         """What an adapter that :attr:`is_silent` says of the candidates, without the trunk and the observed context."""
         contexts = nn.functional.normalize(observation.contexts, dim=-1)
-        base = contexts @ nn.functional.normalize(observation.query, dim=-1)
         query_tokens = observation.query_tokens
         match = observation.tokens.match(query_tokens)
+        has_embedding = bool(self.config.pooled_dim)
+        base = contexts @ nn.functional.normalize(observation.query, dim=-1) if has_embedding else _max_sim(match)
         adapter = torch.zeros_like(base)
         if len(query_tokens) and len(base):
             states = self.reading(query_tokens, observation.query_states)
@@ -165,6 +173,11 @@ class RelationAwareAdapter(nn.Module):
         heads = [self.outcome_head, *([self.score_head] if self.config.score_correction else [])]
         speaks = any(bool(parameter.any()) for head in heads for parameter in head.parameters())
         return self.score_mix.tolist() == [1.0, 0.0, 0.0] and not speaks
+
+
+def _max_sim(match: Tensor) -> Tensor:
+    """What a late-interaction model says of n candidates: the mean of their matches, ``[n, m]``; 0 without a token."""
+    return match.sum(dim=1) / max(match.shape[1], 1)
 
 
 def _beside_best(scores: list[Tensor]) -> list[Tensor]:

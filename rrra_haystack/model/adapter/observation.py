@@ -93,7 +93,8 @@ class Judgement:
     """
     What the adapter says of the n candidates of one query.
 
-    :param base: Encoder score, the cosine of query and context, shape ``[n]``.
+    :param base: Encoder score, shape ``[n]``: the cosine of query and context, or MaxSim of a late-interaction model,
+        as a mean over the query's tokens.
     :param qa: QA score, cos(q, a), shape ``[n]``.
     :param ca: CA score, cos(a, c), shape ``[n]``.
     :param adapter: Adapter score, which reranking fuses with `base`, shape ``[n]``.

@@ -50,15 +50,22 @@ class AdapterConfig(AdapterParts):
     """
     The shape of an adapter, and which of its parts are on.
 
-    :param pooled_dim: Dimensions d of the pooled embeddings.
+    :param pooled_dim: Dimensions d of the pooled embeddings; 0 of a late-interaction model, which has none.
     :param token_dim: Dimensions h of the projected token states.
     :param query_dim: Dimensions of the query's token states before projection, which nothing has to be stored of:
         weights and probes are read from them. `None` to read them from the projected ones.
     """
 
-    pooled_dim: int = Field(gt=0)
+    pooled_dim: int = Field(ge=0)
     token_dim: int = Field(gt=0)
     query_dim: int | None = Field(None, gt=0)
+
+    @model_validator(mode="after")
+    def _reads_what_there_is(self) -> Self:
+        if self.pooled_relation and not self.pooled_dim:
+            msg = "pooled_relation reads pooled embeddings, and there are none (pooled_dim is 0): switch it off."
+            raise ValueError(msg)
+        return self
 
     @property
     def reading_dim(self) -> int:

@@ -44,7 +44,8 @@ class TokenCodec(RecordLayout):
         word_counts = np.asarray([len(own) for own in words])
         unit = torch.nn.functional.normalize(states.float(), dim=-1)
         tokens, token_scale = self.quantiser.quantise(unit, counts)
-        peak = pooled.abs().amax(dim=1).clamp_min(1e-12)
+        # A late-interaction model has no pooled embedding, and an empty row no peak.
+        peak = torch.nn.functional.pad(pooled.abs(), (0, 1)).amax(dim=1).clamp_min(1e-12)
         pooled_codes = (pooled * (127 / peak)[:, None]).round().to(torch.int8).cpu().numpy()
 
         rows = self.record_rows(counts, word_counts)

@@ -59,7 +59,7 @@ class RecordLayout:
 
     :param kind: ``int8`` (one byte a dimension), ``4bit``, ``2bit``, or ``1bit`` (the sign of each dimension).
     :param token_dim: Dimensions of a projected token state; a multiple of 8.
-    :param pooled_dim: Dimensions of the pooled embedding.
+    :param pooled_dim: Dimensions of the pooled embedding; 0 without one.
     :param fingerprint: Tells the codes of one model from another's; see
         :func:`~rrra_haystack.model.fingerprint.fingerprint`.
     :raises ValueError: If `kind` is unknown or `token_dim` is not a multiple of 8.

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from rrra_haystack.files import atomic_write
-from rrra_haystack.model.encoder import Encoder, Task
+from rrra_haystack.model.encoder import Encoder
+from rrra_haystack.model.encoder_kinds import Task
 from rrra_training.corpora.fingerprint import cache_key, encoder_fingerprint
 from rrra_training.corpora.store import LENGTHS, META, POOLED, STATES, TEXT_ENDS, TEXTS, StateStore, read_meta
 from rrra_training.data import Passage

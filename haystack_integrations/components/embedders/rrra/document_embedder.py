@@ -22,6 +22,8 @@ class RRRADocumentEmbedder(LoadsModel):
     The embedding goes into the document's `embedding`, the codes as text into `meta["rrra_codes"]`, so that every
     document store keeps them. `RRRAAdapterRanker` reranks from the codes without running the encoder again.
 
+    A late-interaction model makes token codes alone, and leaves a document the embedding that it has.
+
     Of a document that is longer than the encoder reads, the rest is neither embedded nor coded. A warning tells how
     many are, and `meta["rrra_unread"]` of such a document how many of its tokens. `RRRADocumentSplitter` in front of
     the embedder makes passages that are read whole.
@@ -176,7 +178,7 @@ class RRRADocumentEmbedder(LoadsModel):
         )
         unread = _unread(model.encoder, texts, self.prefix)
         embedded = [
-            replace(document, embedding=embedding, meta=_meta(document, code, unread.get(number)))
+            replace(document, embedding=embedding or document.embedding, meta=_meta(document, code, unread.get(number)))
             for number, (document, embedding, code) in enumerate(
                 zip(documents, embeddings.tolist(), codes, strict=True)
             )

@@ -123,6 +123,8 @@ class RRRAEmbedder(LoadsModel):
 
         :raises TypeError:
             If `text` is not a string.
+        :raises ValueError:
+            If the model is a late-interaction model, which has no embedding.
         """
         if not isinstance(text, str):
             msg = (
@@ -131,6 +133,12 @@ class RRRAEmbedder(LoadsModel):
             )
             raise TypeError(msg)
         model = self.loaded_model
+        if not model.encoder.embeds:
+            msg = (
+                f"{model.encoder.name} is a late-interaction model and gives no embedding of a query to retrieve by: "
+                "retrieve with another embedder's embedding or with BM25, and give this model to RRRAAdapterRanker."
+            )
+            raise ValueError(msg)
         query = model.encode_query(text + self.suffix, prompt=self.prefix)
         embedding = query.embedding
         if self.normalize_embeddings:
