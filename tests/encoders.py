@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from sentence_transformers import SentenceTransformer
-from sentence_transformers.base.modules import Transformer
+from sentence_transformers import MultiVectorEncoder, SentenceTransformer
+from sentence_transformers.base.modules import Dense, Normalize, Transformer
+from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 from sentence_transformers.sentence_transformer.modules import Pooling
 from transformers import AutoTokenizer, BertConfig, BertModel, PreTrainedModel
 
@@ -39,6 +40,20 @@ def write_encoder(folder: Path, modules: list[Any] | None = None, **options: Any
     """A bi-encoder as sentence-transformers saves it."""
     modules = reading(folder.parent / f"{folder.name}-network") if modules is None else modules
     SentenceTransformer(modules=modules, device="cpu", **options).save(str(folder), create_model_card=False)
+    return folder
+
+
+def write_late_interaction(
+    folder: Path, *further: Any, skipped: str = "", normalise: bool = True, **knobs: Any
+) -> Path:
+    """A late-interaction model made of MiniLM and a small projection that nobody trained."""
+    torch.manual_seed(0)
+    names = {"module_input_name": "token_embeddings", "activation_function": torch.nn.Identity(), "bias": False}
+    network = Transformer(resolve_encoder("all-MiniLM-L6-v2"), **knobs)
+    modules = [network, Dense(384, 44, **names), MultiVectorMask(list(skipped)), *further]
+    modules += [Normalize("token_embeddings")] if normalise else []
+    prompts = {"query": "[Q] ", "document": "[D] "}
+    MultiVectorEncoder(modules=modules, device="cpu", prompts=prompts).save(str(folder), create_model_card=False)
     return folder
 
 

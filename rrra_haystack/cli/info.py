@@ -42,7 +42,7 @@ def command(
         "dtype": str(loaded.encoder.dtype).removeprefix("torch."),
         "threads": torch.get_num_threads(),
         "kernel": f"{KERNEL.name}: {KERNEL.reason}",
-        "embedding dimensions": loaded.encoder.dimension,
+        "embedding dimensions": loaded.encoder.dimension or "none (late interaction)",
         "token codes": f"{codec.kind}, {codec.token_dim} dimensions, {codec.row_bytes} bytes a token",
         "fusion weight": loaded.config.fusion_weight,
         "lexical weight": loaded.config.lexical_weight,

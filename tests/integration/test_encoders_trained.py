@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from encoders import reading, tokenizer, write_encoder
+from encoders import reading, tokenizer, write_encoder, write_late_interaction
 from facts import write_facts
 from rrra_training.corpora.building import build_store
 from rrra_training.recipe.recipe import Recipe
@@ -50,6 +50,13 @@ def test_a_model_over_an_encoder_of_ones_own_brings_it_along(workplace: Path) ->
     shutil.rmtree(workplace / "enc")
     assert SentenceTransformer(str(workplace / "elsewhere")).encode(texts) == pytest.approx(expected, abs=1e-5)
     assert RRRAModel.load(workplace / "elsewhere").encode_query(texts[0]).states.shape[1] == 64
+
+
+def test_a_late_interaction_model_is_not_trained(workplace: Path) -> None:
+    write_late_interaction(workplace / "late")
+    with pytest.raises(ValueError, match="train it with MultiVectorEncoderTrainer"):
+        train(recipe("late", workplace), workplace / "run")
+    assert not (workplace / "run").exists()
 
 
 @pytest.mark.parametrize("token_dim", [None, 8, 64])

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from encoders import write_late_interaction
 from haystack.components.rankers import MetaFieldRanker
 from rich.console import Console
 from rrra_training.data import BeirDataset
@@ -18,7 +19,7 @@ from rrra_training.evaluation.tables import render
 from rrra_training.measures.answers import answer_recall, answer_tokens
 from rrra_training.measures.ranking import MEASURES, condensed, per_query
 from rrra_training.measures.significance import paired_interval, randomisation_test
-from sentence_transformers import SentenceTransformer
+from sentence_transformers import MultiVectorEncoder, SentenceTransformer
 from typer.testing import CliRunner
 
 from rrra_haystack.cli import app
@@ -225,6 +226,25 @@ def test_the_report_has_what_the_figures_say(data: Path, model: RRRAModel) -> No
         for interval in ("R@1", "nDCG@10"):
             assert difference(evaluation.figures, "rrra", interval)[0] in text
     assert as_json([evaluation]) == evaluation.figures
+
+
+def test_a_late_interaction_model_reranks_what_the_model_retrieves(
+    data: Path, model: RRRAModel, tmp_path: Path
+) -> None:
+    late = str(write_late_interaction(tmp_path / "late"))
+    found = evaluate(data, model=model, systems=["rrra", f"late={late}"], cache=tmp_path / "cache")
+    assert found.figures["stages"]["late"] == ["retrieve", "late"]
+    assert "late: encoder" not in found.runs
+    assert {query: set(ranked) for query, ranked in found.runs["late"].items()} == {
+        query: set(ranked) for query, ranked in found.runs["encoder"].items()
+    }
+    reference = MultiVectorEncoder(late, device="cpu")
+    asked, read = reference.encode_query([QUERIES["q1"][0]]), reference.encode_document(list(PASSAGES.values()))
+    expected = reference.similarity(asked, read)[0].argmax()
+    ranked = found.runs["late"]["q1"]
+    assert max(ranked, key=ranked.__getitem__) == list(PASSAGES)[int(expected)]
+    with pytest.raises(ValueError, match="retrieves nothing itself: name a model that does"):
+        evaluate(data, model=late)
 
 
 def test_a_further_model_with_another_encoder_retrieves_by_itself(data: Path, model: RRRAModel, tmp_path: Path) -> None:

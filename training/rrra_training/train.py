@@ -163,6 +163,13 @@ def check_inputs(recipe: Recipe, output: Path) -> None:
     train_splits, dev_splits = recipe.rooted_splits
     check_splits((*train_splits, *dev_splits))
     encoder = Encoder(recipe.encoder)
+    if not encoder.embeds:
+        msg = (
+            f"{recipe.encoder} is a late-interaction model, and candidates to train on are retrieved by embeddings, "
+            "which it does not give: train it with MultiVectorEncoderTrainer of sentence-transformers, and rerank with "
+            "it as it is."
+        )
+        raise ValueError(msg)
     examine_splits(train_splits, dev_splits, recipe.seed)
     if RunDirectory(output).done(ADAPTER_PHASE) is None:
         check_start(recipe, encoder)

@@ -6,33 +6,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from encoders import write_late_interaction
 from haystack import Document
 from sentence_transformers import MultiVectorEncoder
-from sentence_transformers.base.modules import Dense, Normalize, Transformer
-from sentence_transformers.multi_vector_encoder.modules import HierarchicalTokenPooling, MultiVectorMask
+from sentence_transformers.multi_vector_encoder.modules import HierarchicalTokenPooling
 from texts import TEXTS
 
 from rrra_haystack import RRRAAdapterRanker, RRRADocumentEmbedder, RRRAEmbedder, RRRAModel
 from rrra_haystack.model.adapter.observation import StateTokens
 from rrra_haystack.model.codes.kinds import KINDS
 from rrra_haystack.model.segments import Segments
-from rrra_haystack.pretrained import resolve_encoder
 
 QUESTION = "Where does the Danube begin?"
 EXPANSION = {"strategy": "fixed", "length": 24, "attend": False}
 SHORT = [*TEXTS[:3], "Salt, yeast; flour!", "a"]
-
-
-def late(folder: Path, *further: Any, skipped: str = "", normalise: bool = True, **knobs: Any) -> Path:
-    """A late-interaction model made of MiniLM and a small projection that nobody trained."""
-    torch.manual_seed(0)
-    names = {"module_input_name": "token_embeddings", "activation_function": torch.nn.Identity(), "bias": False}
-    network = Transformer(resolve_encoder("all-MiniLM-L6-v2"), **knobs)
-    modules = [network, Dense(384, 44, **names), MultiVectorMask(list(skipped)), *further]
-    modules += [Normalize("token_embeddings")] if normalise else []
-    prompts = {"query": "[Q] ", "document": "[D] "}
-    MultiVectorEncoder(modules=modules, device="cpu", prompts=prompts).save(str(folder), create_model_card=False)
-    return folder
 
 
 KNOBS = {
@@ -46,7 +33,7 @@ KNOBS = {
 
 @pytest.fixture(scope="module", params=KNOBS)
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[RRRAModel, Any]:
-    path = late(tmp_path_factory.mktemp("late") / "model", **KNOBS[request.param])
+    path = write_late_interaction(tmp_path_factory.mktemp("late") / "model", **KNOBS[request.param])
     model = RRRAModel.load(path, model_kwargs={"dtype": torch.float32}, device="cpu")
     return model, MultiVectorEncoder(str(path), device="cpu")
 
@@ -99,7 +86,7 @@ def test_the_score_is_max_sim(pair: tuple[RRRAModel, Any], code: str, tolerance:
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(late(tmp_path_factory.mktemp("late") / "model", **KNOBS["expanded"]))
+    return str(write_late_interaction(tmp_path_factory.mktemp("late") / "model", **KNOBS["expanded"]))
 
 
 def test_components_rerank_by_it_and_leave_embeddings_alone(path: str) -> None:
@@ -129,7 +116,7 @@ def test_a_late_interaction_model_is_saved_and_loaded(path: str, tmp_path: Path)
 
 
 def test_pooled_tokens_are_kept(tmp_path: Path) -> None:
-    path = late(tmp_path / "pooled", HierarchicalTokenPooling(2))
+    path = write_late_interaction(tmp_path / "pooled", HierarchicalTokenPooling(2))
     model = RRRAModel.load(path, model_kwargs={"dtype": torch.float32})
     codes = model.encode_documents(SHORT, code="int8")[1]
     expected = max_sim(MultiVectorEncoder(str(path), device="cpu"))
@@ -138,7 +125,7 @@ def test_pooled_tokens_are_kept(tmp_path: Path) -> None:
 
 def test_what_is_no_cosine_or_has_no_embedding_is_refused(tmp_path: Path, path: str) -> None:
     with pytest.raises(ValueError, match="does not scale its token states to length 1"):
-        RRRAModel.load(late(tmp_path / "long", normalise=False))
+        RRRAModel.load(write_late_interaction(tmp_path / "long", normalise=False))
     with pytest.raises(ValueError, match="no embedding of a text to truncate"):
         RRRAModel.load(path, truncate_dim=16)
 

@@ -19,13 +19,21 @@ from rrra_training.evaluation.rerankers.from_codes import CodeReranker
 from rrra_training.evaluation.rerankers.from_states import MaxSimReranker, StateReranker
 from rrra_training.evaluation.rerankers.interface import Form, Reranker, TokenReranker
 from rrra_training.evaluation.rerankers.of_haystack import HaystackReranker
-from rrra_training.evaluation.stages import Bm25Stage, EncoderStage, encode_queries, read_corpus
+from rrra_training.evaluation.stages import (
+    Bm25Stage,
+    BorrowedStage,
+    EncoderStage,
+    Stage,
+    encode_queries,
+    read_corpus,
+)
 from rrra_training.evaluation.systems import ENCODER_SYSTEM, RRRA_SYSTEM, code_key, is_ranker, time_key
 
 # What the distribution of relevance probabilities is drawn from.
 _SAMPLED_QUERIES = 500
 _HARD_NEGATIVES = 10
 _RANDOM_PASSAGES = 10
+_RETRIEVAL = "retrieve"
 
 
 class Bench:
@@ -49,6 +57,8 @@ class Bench:
         self._generator = np.random.default_rng(seed)
         self._scratch, self._cache = scratch, cache
         self._show_progress = show_progress
+        # The retrieval of the model's own encoder, whose candidates late-interaction models rerank.
+        self._first: EncoderStage | None = None
         self.runs: Runs = {}
         self.times: dict[str, list[float]] = {}
         # What a query of each system consists of, by the names of the times; without what was not timed by itself.
@@ -65,33 +75,44 @@ class Bench:
         :param encoder: The encoder.
         :param forms: Forms of RRRA over this encoder.
         :param systems: Names of systems, of which ``maxsim``, ``hybrid`` and the YAML files of rankers are taken here.
-        :param name: What the encoder alone is called.
+        :param name: What the encoder alone is called. A late-interaction model, which retrieves nothing alone, comes
+            after an encoder that does, and reranks its candidates.
         """
         # Opened first: what is wrong with a ranker is told before the corpus is encoded.
         others = [HaystackReranker(Path(one), self._collection.passages) for one in systems if is_ranker(one)]
         reading = self._token_rerankers(encoder, forms, with_max_sim="maxsim" in systems)
-        stage = EncoderStage(
-            read_corpus(self._encoded(encoder), len(self._collection.passages), encoder.dimension, reading),
-            encode_queries(encoder, self._collection.queries, show_progress=self._show_progress),
-            self._top_k,
-        )
+        pooled = read_corpus(self._encoded(encoder), len(self._collection.passages), encoder.dimension, reading)
+        queries = encode_queries(encoder, self._collection.queries, show_progress=self._show_progress)
+        stage: Stage
+        if encoder.embeds:
+            stage = EncoderStage(pooled, queries, self._top_k)
+            retrieval = self._measure_retrieval(stage, name, encoder.dimension)
+        else:
+            assert self._first is not None
+            stage, retrieval = BorrowedStage(self._first, queries), _RETRIEVAL
         rerankers: list[Reranker] = [*reading, *others]
-        is_first = name == ENCODER_SYSTEM
-        retrieval = "retrieve" if is_first else f"retrieve {name}"
-        self.stages[name] = [retrieval]
         self.stages |= {reranker.name: [retrieval, time_key(reranker.name)] for reranker in rerankers}
-        self.sizes |= {"embedding": encoder.dimension * 4} if is_first else {}
         self.sizes |= {code_key(reranker.name): reranker.bytes_per_document for reranker in reading}
-        for query in self._progress(stage.queries, f"Retrieving: {name}"):
-            (base, rows), elapsed = _timed(partial(stage.retrieve, query))
-            self._note(retrieval, elapsed)
-            base, rows = self._collection.candidates_of(query.query, base, rows)
-            self._keep(name, query.query, rows, base)
         by_name = {form.name: form for form in forms}
         for reranker in rerankers:
             self._measure_reranker(stage, reranker, by_name.get(reranker.name))
             if "hybrid" in systems and reranker.name == RRRA_SYSTEM:
                 self._measure_hybrid(stage, reranker)
+
+    def _measure_retrieval(self, stage: EncoderStage, name: str, dimension: int) -> str:
+        """What an encoder alone retrieves; under which name its times are kept."""
+        is_first = name == ENCODER_SYSTEM
+        retrieval = _RETRIEVAL if is_first else f"{_RETRIEVAL} {name}"
+        if is_first:
+            self._first = stage
+            self.sizes["embedding"] = dimension * 4
+        self.stages[name] = [retrieval]
+        for query in self._progress(stage.queries, f"Retrieving: {name}"):
+            (base, rows), elapsed = _timed(partial(stage.retrieve, query))
+            self._note(retrieval, elapsed)
+            base, rows = self._collection.candidates_of(query.query, base, rows)
+            self._keep(name, query.query, rows, base)
+        return retrieval
 
     def _token_rerankers(self, encoder: Encoder, forms: Sequence[Form], *, with_max_sim: bool) -> list[TokenReranker]:
         """The forms of RRRA, and MaxSim."""
@@ -116,7 +137,7 @@ class Bench:
         )
         return kept.batches(show_progress=self._show_progress)
 
-    def _measure_reranker(self, stage: EncoderStage, reranker: Reranker, form: Form | None) -> None:
+    def _measure_reranker(self, stage: Stage, reranker: Reranker, form: Form | None) -> None:
         """What a reranker makes of the encoder's candidates, each list searched for first, as in an application."""
         has_probabilities = reranker.name == RRRA_SYSTEM and isinstance(reranker, CodeReranker)
         sampled = self._sample() if has_probabilities else set()
@@ -131,10 +152,10 @@ class Bench:
             if number in sampled:
                 self._sample_probabilities(reranker, prepared, query.query, rows, base)
 
-    def _measure_hybrid(self, stage: EncoderStage, reranker: Reranker) -> None:
+    def _measure_hybrid(self, stage: Stage, reranker: Reranker) -> None:
         """The candidates of encoder and BM25 together."""
         lexical = self._lexical
-        self.stages["hybrid"] = ["retrieve", "bm25 candidates", "hybrid"]
+        self.stages["hybrid"] = [_RETRIEVAL, "bm25 candidates", "hybrid"]
         for query in self._progress(stage.queries, "Reranking: hybrid"):
             prepared = reranker.prepare(query)
             _, rows = self._collection.candidates_of(query.query, *stage.retrieve(query))

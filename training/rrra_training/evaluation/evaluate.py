@@ -95,7 +95,8 @@ def evaluate(
     :param systems: What is measured beside the encoder: ``bm25``; ``rrra``, the model; ``match``, its token match
         alone, which comes with it; ``untrained``, the untrained form over the model's encoder; ``maxsim``, MaxSim over
         this encoder's own token states; ``hybrid``, the model over the candidates of encoder and BM25 together;
-        ``NAME=MODEL``, one more model; the path of a YAML file with a Haystack ranker.
+        ``NAME=MODEL``, one more model, over the candidates of its own encoder or, if it is a late-interaction model,
+        of the model's; the path of a YAML file with a Haystack ranker.
     :param codes: Kinds of token codes to rerank from: ``1bit``, ``2bit``, ``4bit``, ``int8``, and ``float32`` for token
         states as they are. The first is reported as ``match`` and ``rrra``, further ones as ``match-KIND`` and
         ``rrra-KIND``. The model's own kind if `None`.
@@ -108,7 +109,8 @@ def evaluate(
     :param cache: Where encoded corpora are kept, those of a training included; nothing is kept if `None`.
     :param show_progress: Show progress and the time left.
     :raises ValueError: If a split, a system or a kind of codes is unknown, the split has no queries, none of them has a
-        relevant passage in the corpus, or condensed lists are asked for where nothing is judged irrelevant.
+        relevant passage in the corpus, the model is a late-interaction model, or condensed lists are asked for where
+        nothing is judged irrelevant.
     :raises UnfinishedEvaluationError: If a system fails after others were measured.
     """
     check_systems(systems, codes or ())
@@ -122,6 +124,12 @@ def evaluate(
     if only_judged:
         check_condensable(dataset, split, judged)
     loaded = model if isinstance(model, RRRAModel) else RRRAModel.load(model)
+    if not loaded.encoder.embeds:
+        msg = (
+            f"{loaded.encoder.name} is a late-interaction model and retrieves nothing itself: name a model that does "
+            "(--model), and this one beside it as a system, NAME=MODEL, to rerank its candidates."
+        )
+        raise ValueError(msg)
     collection = Collection(dataset.name, passages, queries, judged, ignore_identical)
     forms = _forms(loaded, systems, codes)
     failure: Exception | None = None

@@ -35,6 +35,27 @@ class EncoderStage:
         return scores[0], rows[0]
 
 
+class BorrowedStage:
+    """
+    Another encoder's retrieval, for a late-interaction model, which has no embedding to retrieve by.
+
+    :param lender: What retrieves.
+    :param queries: The queries as the late-interaction model sees them.
+    """
+
+    def __init__(self, lender: EncoderStage, queries: Sequence[EncodedQuery]) -> None:
+        self.queries = queries
+        self._lender = lender
+        self._known = {query.query.id: query for query in lender.queries}
+
+    def retrieve(self, query: EncodedQuery) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and numbers of the best passages, each of shape ``[n]``."""
+        return self._lender.retrieve(self._known[query.query.id])
+
+
+Stage = EncoderStage | BorrowedStage
+
+
 def read_corpus(
     batches: Iterable[EncodedBatch], count: int, dimension: int, rerankers: Sequence[TokenReranker]
 ) -> np.ndarray:
