@@ -11,6 +11,7 @@ from haystack.document_stores.types import DuplicatePolicy
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
+from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
 from rrra_haystack.qdrant.requests import bounded, document_bytes
 
 
@@ -38,8 +39,12 @@ def new_client(store: QdrantDocumentStore) -> QdrantClient:
 
     :param store: The document store.
     """
-    store._client = QdrantClient(**store._prepare_client_params())
-    return store._client
+    if isinstance(store, QdrantEdgeDocumentStore):
+        client: Any = store.new_client()
+    else:
+        client = QdrantClient(**store._prepare_client_params())
+    store._client = client
+    return client
 
 
 def new_async_client(store: QdrantDocumentStore) -> AsyncQdrantClient:

@@ -8,6 +8,7 @@ from haystack import Pipeline
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 
 from haystack_integrations.components.retrievers.rrra import RRRARetriever
+from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
 from rrra_haystack.pipeline_files import stores_of
 from rrra_haystack.qdrant.clients import is_embedded
 from rrra_haystack.qdrant.document_store import bounded_in_writing, guarded
@@ -24,7 +25,9 @@ def take_turns(pipelines: Iterable[Pipeline]) -> None:
     """
     users: dict[int, tuple[QdrantDocumentStore, list[tuple[Any, str]]]] = {}
     for part, name, store in stores_of(pipelines):
-        if isinstance(store, QdrantDocumentStore) and is_embedded(store):
+        # Threads take turns at an Edge store anyway.
+        is_edge = isinstance(store, QdrantEdgeDocumentStore)
+        if isinstance(store, QdrantDocumentStore) and is_embedded(store) and not is_edge:
             users.setdefault(id(store), (store, []))[1].append((part, name))
     for store, parts in users.values():
         searching = [part for part, _ in parts if isinstance(part, RRRARetriever)]

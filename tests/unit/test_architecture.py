@@ -12,7 +12,9 @@ ROOT = Path(__file__).parents[2]
 CORE, TRAINING = "rrra_haystack", "rrra_training"
 # From the ground up: a room reaches the floors below it, never one above it or another room of its own.
 FLOORS = [
-    *((CORE, rooms) for rooms in ("errors files pretrained resources", "model", "documents reader", "qdrant")),
+    *((CORE, rooms) for rooms in ("errors files pretrained resources", "model", "documents reader")),
+    ("haystack_integrations", "document_stores"),
+    (CORE, "qdrant"),
     *(("haystack_integrations", rooms) for rooms in ("common", "components")),
     *((CORE, rooms) for rooms in ("pipeline_files", "__init__ asking enriching indexing serving")),
     *((TRAINING, rooms) for rooms in ("__init__ data measures negatives runs", "corpora", "candidates", "judging")),
@@ -30,7 +32,8 @@ NEVER = {
 LONG = {"encoder", "ranker", "reader", "retriever", "rrra_model"}
 # What users set in a pipeline, on the command line or in Python.
 WIDE = set(
-    "document_embedder.__init__ document_splitter.__init__ text_embedder.__init__ ranker.__init__ reader.__init__ "
+    "document_store.__init__ document_embedder.__init__ document_splitter.__init__ text_embedder.__init__ "
+    "ranker.__init__ reader.__init__ "
     "ranker.run reader.run retriever.__init__ retriever.run retriever.run_async encoder.__init__ rrra_model.load "
     "adding_codes.enrich examining.audit evaluate.evaluate audit.command evaluate.command train.command "
     "__main__.fit_command __main__.evaluate_command "

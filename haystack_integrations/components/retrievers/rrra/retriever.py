@@ -3,6 +3,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from haystack import Document, component, default_from_dict, default_to_dict
+from haystack.core.serialization import import_class_by_name
 from haystack.dataclasses import SparseEmbedding
 from haystack.document_stores.types import FilterPolicy
 from haystack.document_stores.types.filter_policy import apply_filter_policy
@@ -20,7 +21,7 @@ from rrra_haystack.qdrant.searching import SearchRequest, arguments_of, check_se
 @component
 class RRRARetriever:
     """
-    Retrieves the candidates for an `RRRAAdapterRanker` from a `QdrantDocumentStore`.
+    Retrieves the candidates for an `RRRAAdapterRanker` from a `QdrantDocumentStore` or a `QdrantEdgeDocumentStore`.
 
     Takes all that `QdrantEmbeddingRetriever` takes, and Qdrant's `search_params`. It never creates, changes or empties
     a collection, and says what is wrong where Qdrant would return nothing or a raw error.
@@ -61,7 +62,7 @@ class RRRARetriever:
         Creates an RRRARetriever component.
 
         :param document_store:
-            An instance of QdrantDocumentStore.
+            An instance of QdrantDocumentStore, or of QdrantEdgeDocumentStore, which is one.
         :param filters:
             A dictionary with filters to narrow down the search space.
         :param top_k:
@@ -76,7 +77,8 @@ class RRRARetriever:
         :param score_threshold:
             A minimal score threshold for the result.
         :param group_by:
-            Payload field to group by, must be a string or number field.
+            Payload field to group by, must be a string or number field. A QdrantEdgeDocumentStore makes the groups
+            of the best hits, at least ten times as many as were asked for: a group may lack what is not among them.
         :param group_size:
             Maximum amount of points to return per group. Default is 3.
         :param search_params:
@@ -150,7 +152,8 @@ class RRRARetriever:
         """
         parameters = dict(data.get("init_parameters", {}))
         if isinstance(parameters.get("document_store"), dict):
-            parameters["document_store"] = QdrantDocumentStore.from_dict(parameters["document_store"])
+            kind: Any = import_class_by_name(parameters["document_store"]["type"])
+            parameters["document_store"] = kind.from_dict(parameters["document_store"])
         return default_from_dict(cls, {**data, "init_parameters": parameters})
 
     def take_turns(self, lock: AbstractContextManager[Any]) -> None:

@@ -1,0 +1,229 @@
+"""Qdrant's engine in this process behind the interface of Qdrant's client."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from qdrant_client.http import models
+
+import qdrant_edge
+from haystack_integrations.document_stores.qdrant_edge.configs import (
+    collection_info,
+    collection_params,
+    edge_config,
+    edge_schema,
+)
+from haystack_integrations.document_stores.qdrant_edge.filters import edge_filter
+from haystack_integrations.document_stores.qdrant_edge.groups import grouped, window
+from haystack_integrations.document_stores.qdrant_edge.points import edge_point, id_of, record_of, scored_point_of
+from haystack_integrations.document_stores.qdrant_edge.queries import edge_prefetches, edge_query, edge_search_params
+from haystack_integrations.document_stores.qdrant_edge.shards import Shards
+
+Update = qdrant_edge.UpdateOperation
+
+
+class EdgeClient:
+    """
+    A Qdrant client over a folder, with the methods that document stores and retrievers of Haystack call.
+
+    What it takes and returns are the models of Qdrant's client; arguments about servers and clusters are ignored.
+
+    :param path: The folder; each collection is a folder in it.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._shards = Shards(path)
+
+    def close(self, **_: Any) -> None:
+        """Write everything to disk, and let others open the folder."""
+        self._shards.close()
+
+    def optimize(self, collection_name: str) -> None:
+        """Let the engine build its index of a collection; searches wait."""
+        self._shards.optimize(collection_name)
+
+    def get_collections(self, **_: Any) -> models.CollectionsResponse:
+        """The collections of the folder."""
+        names = self._shards.names()
+        return models.CollectionsResponse(collections=[models.CollectionDescription(name=one) for one in names])
+
+    def collection_exists(self, collection_name: str, **_: Any) -> bool:
+        """Whether the folder has a collection."""
+        return collection_name in self._shards.names()
+
+    def get_collection(self, collection_name: str, **_: Any) -> models.CollectionInfo:
+        """What there is to know of a collection."""
+        with self._shards.shard(collection_name) as shard:
+            return collection_info(self._shards.config(collection_name), shard.info())
+
+    def create_collection(
+        self, collection_name: str, vectors_config: Any = None, sparse_vectors_config: Any = None, **options: Any
+    ) -> bool:
+        """Make a collection."""
+        self._shards.create(collection_name, edge_config(vectors_config, sparse_vectors_config, options))
+        return True
+
+    def delete_collection(self, collection_name: str, **_: Any) -> bool:
+        """Delete a collection."""
+        self._shards.delete(collection_name)
+        return True
+
+    def create_payload_index(
+        self, collection_name: str, field_name: str, field_schema: Any = None, **_: Any
+    ) -> models.UpdateResult:
+        """Index a field of the payload."""
+        return self._update(collection_name, Update.create_field_index(field_name, edge_schema(field_schema)))
+
+    def count(
+        self, collection_name: str, count_filter: models.Filter | None = None, exact: bool = True, **_: Any
+    ) -> models.CountResult:
+        """Count the points of a collection."""
+        with self._shards.shard(collection_name) as shard:
+            request = qdrant_edge.CountRequest(exact=exact, filter=edge_filter(count_filter))
+            return models.CountResult(count=shard.count(request))
+
+    def retrieve(
+        self, collection_name: str, ids: Sequence[Any], with_payload: Any = True, with_vectors: Any = False, **_: Any
+    ) -> list[models.Record]:
+        """The points of some identifiers, those that are there."""
+        with self._shards.shard(collection_name) as shard:
+            found = shard.retrieve(list(ids), with_payload, with_vectors)
+        return [record_of(one, with_vectors) for one in found]
+
+    def scroll(
+        self,
+        collection_name: str,
+        scroll_filter: models.Filter | None = None,
+        limit: int = 10,
+        offset: Any = None,
+        with_payload: Any = True,
+        with_vectors: Any = False,
+        **_: Any,
+    ) -> tuple[list[models.Record], Any]:
+        """A page of points, and where the next one begins."""
+        request = qdrant_edge.ScrollRequest(
+            offset=offset, limit=limit, filter=edge_filter(scroll_filter), with_payload=with_payload,
+            with_vector=with_vectors,
+        )  # fmt: skip
+        with self._shards.shard(collection_name) as shard:
+            found, following = shard.scroll(request)
+        return [record_of(one, with_vectors) for one in found], None if following is None else id_of(following)
+
+    def upsert(self, collection_name: str, points: Sequence[models.PointStruct], **_: Any) -> models.UpdateResult:
+        """Write points, in place of those with their identifiers."""
+        params = collection_params(self._shards.config(collection_name))
+        return self._update(collection_name, Update.upsert_points([edge_point(one, params) for one in points]))
+
+    def delete(self, collection_name: str, points_selector: Any, **_: Any) -> models.UpdateResult:
+        """Delete the points of some identifiers, or those that match a filter."""
+        if isinstance(points_selector, models.FilterSelector | models.Filter):
+            given: Any = points_selector
+            chosen = edge_filter(getattr(given, "filter", given))
+            assert chosen is not None
+            return self._update(collection_name, Update.delete_points_by_filter(chosen))
+        ids = getattr(points_selector, "points", points_selector)
+        return self._update(collection_name, Update.delete_points(list(ids)))
+
+    def set_payload(
+        self, collection_name: str, payload: dict[str, Any], points: Any, key: str | None = None, **_: Any
+    ) -> models.UpdateResult:
+        """Add to the payload of some points, within a field of it if one is named."""
+        ids = getattr(points, "points", points)
+        return self._update(collection_name, Update.set_payload(list(ids), payload, key))
+
+    def batch_update_points(
+        self, collection_name: str, update_operations: Sequence[Any], **_: Any
+    ) -> list[models.UpdateResult]:
+        """Add to the payload of some points, by one operation after another."""
+        for operation in update_operations:
+            if not isinstance(operation, models.SetPayloadOperation):
+                msg = f"QdrantEdgeDocumentStore takes no {type(operation).__name__} in a batch."
+                raise NotImplementedError(msg)
+        given = [operation.set_payload for operation in update_operations]
+        return [self.set_payload(collection_name, one.payload, one.points, one.key) for one in given]
+
+    def query_points(
+        self, collection_name: str, limit: int = 10, with_payload: Any = True, with_vectors: Any = False, **query: Any
+    ) -> models.QueryResponse:
+        """The points nearest to a vector, or the fusion of several searches."""
+        hits = self._hits(collection_name, _request(limit, with_payload, with_vectors, query))
+        if query.get("prefetch"):
+            # Fusion leaves equals in another order each time.
+            hits.sort(key=lambda hit: (-hit.score, str(hit.id)))
+        return models.QueryResponse(points=[scored_point_of(one, with_vectors) for one in hits])
+
+    def query_points_groups(
+        self,
+        collection_name: str,
+        group_by: str,
+        limit: int = 10,
+        group_size: int = 3,
+        with_payload: Any = True,
+        with_vectors: Any = False,
+        **query: Any,
+    ) -> models.GroupsResult:
+        """
+        The nearest points in groups. The engine knows none, so they are made here of its nearest hits.
+
+        A group lacks those of its points that are not among them: ten times as many as were asked for, and more if
+        they make too few groups.
+        """
+        wanted = window(limit, group_size)
+        while True:
+            hits = self._hits(
+                collection_name, _request(wanted, [group_by], with_vectors=False, query=query, least=wanted)
+            )
+            groups = grouped(hits, group_by, limit, group_size)
+            if len(groups) == limit or len(hits) < wanted:
+                break
+            wanted *= 4
+        chosen = {id_of(hit.id): hit for _, members in groups for hit in members}
+        records = self.retrieve(collection_name, list(chosen), with_payload, with_vectors)
+        points = {one.id: scored_point_of(chosen[one.id], with_vectors, one) for one in records}
+        return models.GroupsResult(
+            groups=[
+                models.PointGroup(id=value, hits=[points[id_of(hit.id)] for hit in members if id_of(hit.id) in points])
+                for value, members in groups
+            ]
+        )
+
+    def _hits(self, collection_name: str, request: qdrant_edge.QueryRequest) -> list[qdrant_edge.ScoredPoint]:
+        with self._shards.shard(collection_name) as shard:
+            return shard.query(request)
+
+    def _update(self, collection_name: str, operation: qdrant_edge.UpdateOperation) -> models.UpdateResult:
+        with self._shards.shard(collection_name) as shard:
+            shard.update(operation)
+        return models.UpdateResult(status=models.UpdateStatus.COMPLETED)
+
+
+def _request(
+    limit: int, with_payload: Any, with_vectors: Any, query: dict[str, Any], least: int = 0
+) -> qdrant_edge.QueryRequest:
+    """A search as the engine takes it; each search before it finds at least so many points."""
+    return qdrant_edge.QueryRequest(
+        limit=limit,
+        offset=query.get("offset"),
+        query=edge_query(query.get("query"), query.get("using")),
+        prefetches=edge_prefetches(query.get("prefetch"), least),
+        with_vector=with_vectors,
+        with_payload=with_payload,
+        filter=edge_filter(query.get("query_filter")),
+        score_threshold=query.get("score_threshold"),
+        params=edge_search_params(query.get("search_params")),
+    )
+
+
+class AsyncEdgeClient:
+    """
+    The same client for an event loop: each method in a thread.
+
+    :param client: The client.
+    """
+
+    def __init__(self, client: EdgeClient) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return partial(asyncio.to_thread, getattr(self._client, name))

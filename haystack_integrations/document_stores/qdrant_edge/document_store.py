@@ -1,0 +1,237 @@
+import asyncio
+import inspect
+from threading import RLock
+from typing import Any
+
+from haystack import Document, default_to_dict
+from haystack.document_stores.types import DuplicatePolicy
+from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
+from qdrant_client import models
+
+from haystack_integrations.document_stores.qdrant_edge.client import AsyncEdgeClient, EdgeClient
+from haystack_integrations.document_stores.qdrant_edge.filters import qdrant_filter
+
+Filters = dict[str, Any] | models.Filter
+
+
+class QdrantEdgeDocumentStore(QdrantDocumentStore):
+    """
+    A document store over Qdrant's own engine in this process, in a folder: no server, no local mode of its client.
+
+    It is a QdrantDocumentStore with another client: same points, same filters, same scores, and the retrievers of
+    `qdrant-haystack` work with it.
+
+    ### Usage example
+
+    ```python
+    from haystack import Document
+    from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
+
+    store = QdrantEdgeDocumentStore("edge", embedding_dim=3)
+    store.write_documents([Document(content="The Danube", embedding=[0.1, 0.2, 0.3], meta={"kind": "river"})])
+    print(store.filter_documents({"field": "meta.kind", "operator": "==", "value": "river"})[0].content)
+    store.close()
+    ```
+    """
+
+    def __init__(
+        self,
+        path: str,
+        index: str = "Document",
+        embedding_dim: int = 768,
+        on_disk: bool = False,
+        use_sparse_embeddings: bool = False,
+        sparse_idf: bool = False,
+        similarity: str = "cosine",
+        return_embedding: bool = False,
+        progress_bar: bool = True,
+        recreate_index: bool = False,
+        on_disk_payload: bool | None = None,
+        hnsw_config: dict[str, Any] | None = None,
+        optimizers_config: dict[str, Any] | None = None,
+        quantization_config: dict[str, Any] | None = None,
+        write_batch_size: int = 100,
+        scroll_size: int = 10_000,
+        payload_fields_to_index: list[dict[str, Any]] | None = None,
+    ) -> None:
+        """
+        Creates a QdrantEdgeDocumentStore. The folder is made with the first use.
+
+        :param path:
+            Folder of the embedded Qdrant. One process at a time has a collection of it open.
+        :param index:
+            Name of the collection, a folder within the folder.
+        :param embedding_dim:
+            Dimension of the embeddings.
+        :param on_disk:
+            Whether to read vectors from disk rather than keep them in memory.
+        :param use_sparse_embeddings:
+            Whether documents have sparse embeddings too.
+        :param sparse_idf:
+            Whether a sparse search weighs by the inverse document frequency.
+        :param similarity:
+            Similarity of embeddings: `cosine`, `dot_product` or `l2`.
+        :param return_embedding:
+            Whether to return embeddings in the results of a search.
+        :param progress_bar:
+            Whether to show a progress bar while writing.
+        :param recreate_index:
+            Whether to empty the collection at the first use.
+        :param on_disk_payload:
+            Whether to leave payload on disk, as is the default.
+        :param hnsw_config:
+            Settings of the index that `optimize` builds, as `{"m": 16, "ef_construct": 100}`.
+        :param optimizers_config:
+            When `optimize` builds what, as `{"indexing_threshold": 10_000}` in kilobytes of vectors.
+        :param quantization_config:
+            Quantization of the vectors, as `{"scalar": {"type": "int8"}}`.
+        :param write_batch_size:
+            Documents that are written at once.
+        :param scroll_size:
+            Documents that are read at once.
+        :param payload_fields_to_index:
+            Fields of a new collection that filters are fast for, as
+            `[{"field_name": "meta.kind", "field_schema": "keyword"}]`.
+        """
+        super().__init__(
+            path=path,
+            index=index,
+            embedding_dim=embedding_dim,
+            on_disk=on_disk,
+            use_sparse_embeddings=use_sparse_embeddings,
+            sparse_idf=sparse_idf,
+            similarity=similarity,
+            return_embedding=return_embedding,
+            progress_bar=progress_bar,
+            recreate_index=recreate_index,
+            on_disk_payload=on_disk_payload,
+            hnsw_config=hnsw_config,
+            optimizers_config=optimizers_config,
+            quantization_config=quantization_config,
+            write_batch_size=write_batch_size,
+            scroll_size=scroll_size,
+            payload_fields_to_index=payload_fields_to_index,
+        )
+        # Writing looks first for what is there; opening makes the collection once.
+        self._turn = RLock()
+
+    def to_dict(self) -> dict[str, Any]:
+        """
+        Serializes the store to a dictionary.
+
+        :returns:
+            Dictionary with serialized data.
+        """
+        return default_to_dict(self, **{name: getattr(self, name) for name in inspect.signature(type(self)).parameters})
+
+    def new_client(self) -> EdgeClient:
+        """
+        A client of the folder, which makes nothing. The store works with one of its own.
+        """
+        return EdgeClient(str(self.path))
+
+    def optimize(self) -> None:
+        """
+        Builds the index of what was written, and tidies up what was deleted; nothing else does.
+
+        A search is exact and compares everything until then. It is done in a process of its own and takes minutes for
+        tens of thousands of documents; meanwhile searches and writes of this store wait.
+
+        :raises RuntimeError:
+            If that process fails. The collection is as it was.
+        """
+        self._initialize_client()
+        assert isinstance(self._client, EdgeClient)
+        self._client.optimize(self.index)
+
+    def _initialize_client(self) -> None:
+        with self._turn:
+            if self._client is not None:
+                return
+            self._client = self.new_client()  # type: ignore[assignment]
+            try:
+                self._set_up_collection(
+                    self.index, self.embedding_dim, self.recreate_index, self.similarity, self.use_sparse_embeddings,
+                    self.sparse_idf, self.on_disk, self.payload_fields_to_index,
+                )  # fmt: skip
+            except BaseException:
+                # Otherwise the next call would take the collection as set up.
+                self.close()
+                raise
+
+    async def _initialize_async_client(self) -> None:
+        if self._client is None or self._async_client is None:
+            await asyncio.to_thread(self._initialize_client)
+            assert isinstance(self._client, EdgeClient)
+            self._async_client = AsyncEdgeClient(self._client)
+
+    async def close_async(self) -> None:
+        """
+        Writes everything to disk, and lets others open the folder.
+        """
+        await asyncio.to_thread(self.close)
+        self._async_client = None
+
+    def write_documents(self, documents: list[Document], policy: DuplicatePolicy = DuplicatePolicy.FAIL) -> int:
+        """
+        Writes documents. Each batch of `write_batch_size` is there once it is written, whatever happens then.
+
+        :param documents:
+            The documents.
+        :param policy:
+            What to do with those that are there already: FAIL raises an error, SKIP leaves and OVERWRITE replaces them.
+        :returns:
+            Number of documents that were written.
+
+        :raises DuplicateDocumentError:
+            If one is there already, and the policy is to fail.
+        :raises ValueError:
+            If an embedding does not fit the collection, or metadata cannot be stored.
+        """
+        with self._turn:
+            return super().write_documents(documents, policy)
+
+    async def write_documents_async(
+        self, documents: list[Document], policy: DuplicatePolicy = DuplicatePolicy.FAIL
+    ) -> int:
+        """
+        As `write_documents`, in a thread.
+        """
+        return await asyncio.to_thread(self.write_documents, documents, policy)
+
+    def filter_documents(self, filters: Filters | None = None) -> list[Document]:
+        """
+        Returns the documents that match filters.
+
+        :param filters:
+            Haystack's filters, or Qdrant's; all documents if there are none.
+        :returns:
+            The documents, with their embeddings.
+        """
+        return super().filter_documents(qdrant_filter(filters))
+
+    async def filter_documents_async(self, filters: Filters | None = None) -> list[Document]:
+        """
+        As `filter_documents`, in a thread.
+        """
+        return await super().filter_documents_async(qdrant_filter(filters))
+
+    def update_by_filter(self, filters: Filters, meta: dict[str, Any]) -> int:
+        """
+        Adds to the metadata of the documents that match filters.
+
+        :param filters:
+            The filters.
+        :param meta:
+            What is added, in place of what has its names.
+        :returns:
+            Number of documents that were changed.
+        """
+        with self._turn:
+            return super().update_by_filter(qdrant_filter(filters), meta)  # type: ignore[arg-type]
+
+    async def update_by_filter_async(self, filters: Filters, meta: dict[str, Any]) -> int:
+        """
+        As `update_by_filter`, in a thread.
+        """
+        return await asyncio.to_thread(self.update_by_filter, filters, meta)

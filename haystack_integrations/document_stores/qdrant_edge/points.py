@@ -1,0 +1,116 @@
+"""Points of Qdrant as the engine's, and back."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic_core import to_jsonable_python
+from qdrant_client import models
+
+import qdrant_edge
+
+
+def edge_point(point: models.PointStruct, params: models.CollectionParams) -> qdrant_edge.Point:
+    """
+    A point as the engine takes it.
+
+    The engine logs a write before it looks at it: of a batch with one vector that does not fit, it refuses the rest,
+    and stores a part of it when the folder is opened again. So nothing that does not fit may reach it.
+
+    :param point: The point.
+    :param params: The parameters of its collection.
+    :raises ValueError: If a vector does not fit the collection, or the payload cannot be stored.
+    """
+    vector = point.vector
+    named = vector if isinstance(vector, dict) else {"": vector} if vector else {}
+    for name, one in named.items():
+        _check(point, name, one, params)
+    try:
+        payload = json.loads(json.dumps(point.payload or {}, allow_nan=False, default=to_jsonable_python))
+        return qdrant_edge.Point(point.id, {name: _edge_vector(one) for name, one in named.items()}, payload)
+    except (TypeError, ValueError) as error:
+        msg = f"Document {_name(point)} cannot be stored by Qdrant Edge: {error}."
+        raise ValueError(msg) from error
+
+
+def record_of(record: qdrant_edge.Record, vectors: bool | list[str] | None) -> models.Record:
+    """
+    A stored point as Qdrant's client returns it.
+
+    :param record: What the engine found.
+    :param vectors: The vectors that were asked for.
+    """
+    return models.Record(id=id_of(record.id), payload=record.payload, vector=_vector(record.vector, vectors))
+
+
+def scored_point_of(
+    point: qdrant_edge.ScoredPoint, vectors: bool | list[str] | None, found: models.Record | None = None
+) -> models.ScoredPoint:
+    """
+    A hit as Qdrant's client returns it.
+
+    :param point: What the engine found.
+    :param vectors: The vectors that were asked for.
+    :param found: Its payload and vectors, if they were read afterwards.
+    """
+    return models.ScoredPoint(
+        id=id_of(point.id),
+        version=point.version,
+        score=point.score,
+        payload=point.payload if found is None else found.payload,
+        vector=_vector(point.vector, vectors) if found is None else found.vector,
+    )
+
+
+def id_of(identifier: Any) -> models.ExtendedPointId:
+    """
+    The identifier of a point as Qdrant's server writes it.
+
+    :param identifier: A number or a UUID.
+    """
+    return identifier if isinstance(identifier, int) else str(identifier)
+
+
+def _check(point: models.PointStruct, name: str, vector: Any, params: models.CollectionParams) -> None:
+    if name in (params.sparse_vectors or {}):
+        if not isinstance(vector, models.SparseVector):
+            msg = f"Document {_name(point)}: its vector '{name}' must be sparse."
+            raise ValueError(msg)
+        return
+    dense = params.vectors if isinstance(params.vectors, dict) else {"": params.vectors}
+    known = dense.get(name)
+    if known is None:
+        place = f"no vector '{name}'" if name else "named vectors only (use_sparse_embeddings=True)"
+        msg = f"Document {_name(point)} does not fit: the collection has {place}."
+        raise ValueError(msg)
+    rows = vector if known.multivector_config is not None else [vector]
+    wrong = next((len(one) for one in rows if len(one) != known.size), None)
+    if wrong is not None:
+        msg = (
+            f"The embedding of document {_name(point)} has {wrong} dimensions, but the collection holds embeddings of "
+            f"{known.size}. Set embedding_dim={wrong} at the document store, and fill a collection of its own."
+        )
+        raise ValueError(msg)
+
+
+def _name(point: models.PointStruct) -> Any:
+    return (point.payload or {}).get("id", point.id)
+
+
+def _edge_vector(vector: Any) -> Any:
+    if isinstance(vector, models.SparseVector):
+        return qdrant_edge.SparseVector(vector.indices, vector.values)
+    return vector
+
+
+def _vector(vector: Any, wanted: bool | list[str] | None) -> Any:
+    if not wanted or vector is None or (isinstance(vector, Mapping) and not vector):
+        return None
+    if not isinstance(vector, Mapping):
+        return vector
+    return {
+        name: models.SparseVector(indices=one.indices, values=one.values)
+        if isinstance(one, qdrant_edge.SparseVector)
+        else one
+        for name, one in vector.items()
+    }

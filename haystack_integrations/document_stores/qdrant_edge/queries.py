@@ -1,0 +1,74 @@
+"""Queries of Qdrant as the engine's."""
+
+from typing import Any
+
+from qdrant_client import models
+
+import qdrant_edge
+from haystack_integrations.document_stores.qdrant_edge.filters import edge_filter
+
+# What a server takes for the constant of reciprocal rank fusion if none is given.
+_RRF_K = 2
+
+
+def edge_query(query: Any, using: str | None) -> Any:
+    """
+    A query as the engine takes it.
+
+    :param query: A vector, sparse or of many rows too, or a fusion of what was prefetched.
+    :param using: Name of the vector that is compared; none if the collection does not name its vectors.
+    :raises NotImplementedError: If it is another of Qdrant's queries.
+    """
+    if query is None:
+        return None
+    if isinstance(query, models.NearestQuery) and query.mmr is None:
+        return edge_query(query.nearest, using)
+    if isinstance(query, models.SparseVector):
+        return qdrant_edge.Query.Nearest(qdrant_edge.SparseVector(query.indices, query.values), using=using)
+    if isinstance(query, list):
+        return qdrant_edge.Query.Nearest(query, using=using)
+    if isinstance(query, models.RrfQuery):
+        return qdrant_edge.Fusion.Rrf(k=query.rrf.k or _RRF_K, weights=query.rrf.weights)
+    if isinstance(query, models.FusionQuery):
+        is_rrf = query.fusion == models.Fusion.RRF
+        return qdrant_edge.Fusion.Rrf(k=_RRF_K) if is_rrf else qdrant_edge.Fusion.Dbsf()
+    msg = f"QdrantEdgeDocumentStore takes no {type(query).__name__}: ask for vectors, or a fusion of searches."
+    raise NotImplementedError(msg)
+
+
+def edge_prefetches(prefetch: models.Prefetch | list[models.Prefetch] | None, least: int = 0) -> list[Any]:
+    """
+    Searches before the search as the engine takes them.
+
+    :param prefetch: One or some of Qdrant's.
+    :param least: The least limit of each.
+    """
+    given = prefetch if isinstance(prefetch, list) else [prefetch] if prefetch is not None else []
+    return [
+        qdrant_edge.Prefetch(
+            limit=max(one.limit or 10, least),
+            query=edge_query(one.query, one.using),
+            prefetches=edge_prefetches(one.prefetch, least),
+            params=edge_search_params(one.params),
+            filter=edge_filter(one.filter),
+            score_threshold=one.score_threshold,
+        )
+        for one in given
+    ]
+
+
+def edge_search_params(params: models.SearchParams | None) -> qdrant_edge.SearchParams | None:
+    """
+    Search parameters as the engine takes them.
+
+    :param params: Qdrant's.
+    """
+    if params is None:
+        return None
+    given = params.model_dump(exclude_none=True, include={"hnsw_ef", "exact", "indexed_only"})
+    if params.quantization is not None:
+        quantization = params.quantization.model_dump(exclude_none=True)
+        given["quantization"] = qdrant_edge.QuantizationSearchParams(**quantization)
+    if params.acorn is not None:
+        given["acorn"] = qdrant_edge.AcornSearchParams(**params.acorn.model_dump(exclude_none=True))
+    return qdrant_edge.SearchParams(**given)

@@ -1,0 +1,163 @@
+"""The folder of an embedded Qdrant: a shard of the engine for each collection, opened when it is first asked."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import RLock
+from typing import Any
+from uuid import uuid4
+
+import qdrant_edge
+
+# The engine writes it into a shard's folder when it makes one.
+_CONFIG = "edge_config.json"
+# What local mode of Qdrant's client keeps in its folder.
+_LOCAL_MODE = "meta.json"
+# The engine holds Python's interpreter while it optimizes, for minutes; a process of its own has one to spare.
+_OPTIMIZE = """
+import sys, qdrant_edge
+shard = qdrant_edge.EdgeShard.load(sys.argv[1])
+shard.optimize()
+shard.close()
+"""
+
+
+def is_edge_folder(path: str | Path) -> bool:
+    """
+    Whether a folder holds collections of the embedded engine.
+
+    :param path: The folder; it need not be there.
+    """
+    return any(Path(path).glob(f"*/{_CONFIG}"))
+
+
+class Shards:
+    """
+    The shards in a folder; threads take turns, since the engine lets one at a time compute anyway.
+
+    :param path: The folder; it is made with the first collection.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+        self._open: dict[str, qdrant_edge.EdgeShard] = {}
+        self._turn = RLock()
+
+    def names(self) -> list[str]:
+        """The collections that there are."""
+        return sorted(one.parent.name for one in self._path.glob(f"*/{_CONFIG}"))
+
+    def config(self, name: str) -> dict[str, Any]:
+        """What the engine wrote of a collection."""
+        data: dict[str, Any] = json.loads((self._path / name / _CONFIG).read_text(encoding="utf-8"))
+        return data
+
+    @contextmanager
+    def shard(self, name: str) -> Iterator[qdrant_edge.EdgeShard]:
+        """
+        The shard of a collection, for a block in which no other thread has it.
+
+        :param name: The collection.
+        :raises ValueError: If there is none, or another process has it open.
+        :raises PermissionError: If its folder cannot be written to.
+        """
+        with self._turn:
+            if name not in self._open:
+                self._open[name] = self._load(name)
+            yield self._open[name]
+
+    def create(self, name: str, config: qdrant_edge.EdgeConfig) -> None:
+        """
+        Make the shard of a collection, whole or not at all.
+
+        :param name: The collection.
+        :param config: Its settings.
+        :raises ValueError: If it is there already, or the folder is one of local mode.
+        """
+        if (self._path / _LOCAL_MODE).is_file():
+            msg = (
+                f"The folder {self._path} was filled by the local mode of Qdrant's client. Open it with "
+                "QdrantDocumentStore(path=...), or name another folder for QdrantEdgeDocumentStore."
+            )
+            raise ValueError(msg)
+        target = self._path / name
+        with self._turn:
+            if name in self.names():
+                msg = f"Collection {name} already exists in {self._path}."
+                raise ValueError(msg)
+            made = self._path / f".{name}-{uuid4().hex}"
+            try:
+                made.mkdir(parents=True)
+                qdrant_edge.EdgeShard.create(str(made), config).close()
+                made.rename(target)
+            except OSError as error:
+                msg = f"The folder {self._path} cannot be written to ({error.strerror})."
+                raise PermissionError(msg) from error
+            finally:
+                shutil.rmtree(made, ignore_errors=True)
+
+    def delete(self, name: str) -> None:
+        """
+        Delete a collection.
+
+        :param name: The collection.
+        """
+        with self._turn:
+            self._close(name)
+            shutil.rmtree(self._path / name, ignore_errors=True)
+
+    def optimize(self, name: str) -> None:
+        """
+        Let the engine index and tidy up a collection, in a process of its own; threads that want it wait.
+
+        :param name: The collection.
+        :raises RuntimeError: If that process fails.
+        """
+        with self._turn:
+            # Opened first: what is wrong with the folder is told here.
+            with self.shard(name):
+                pass
+            self._close(name)
+            command = [sys.executable, "-c", _OPTIMIZE, str(self._path / name)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        if done.returncode != 0:
+            told = done.stderr.strip().rpartition("\n")[2]
+            msg = f"Qdrant Edge could not optimize the collection '{name}' in {self._path}: {told}"
+            raise RuntimeError(msg)
+
+    def close(self) -> None:
+        """Write everything to disk, and let others open the folder. It is opened again when it is asked again."""
+        with self._turn:
+            for name in list(self._open):
+                self._close(name)
+
+    def _close(self, name: str) -> None:
+        shard = self._open.pop(name, None)
+        if shard is not None:
+            shard.close()
+
+    def _load(self, name: str) -> qdrant_edge.EdgeShard:
+        # The engine would leave traces of its attempt in a folder that is none of its own.
+        if name not in self.names():
+            msg = f"Collection {name} not found in {self._path}."
+            raise ValueError(msg)
+        try:
+            return qdrant_edge.EdgeShard.load(str(self._path / name))
+        except Exception as error:
+            raise self._explained(name, str(error)) from error
+
+    def _explained(self, name: str, told: str) -> Exception:
+        if "WouldBlock" in told:
+            msg = (
+                f"The Qdrant folder {self._path} is open in another document store or process. Close that one "
+                "first (document_store.close()), or run a Qdrant server and give its url."
+            )
+            return ValueError(msg)
+        if any(sign in told for sign in ("Permission denied", "PermissionDenied", "Read-only", "ReadOnlyFilesystem")):
+            msg = f"The Qdrant folder {self._path} cannot be written to, and Qdrant Edge opens none only to read it."
+            return PermissionError(msg)
+        return ValueError(f"Qdrant Edge cannot open the collection '{name}' in {self._path}: {told}")

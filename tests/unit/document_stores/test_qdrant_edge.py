@@ -1,0 +1,240 @@
+"""What an Edge store does beyond Haystack's suite: nothing is lost, and what is wrong is told in one sentence."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from haystack import Document
+from haystack.dataclasses import SparseEmbedding
+from haystack.document_stores.types import DuplicatePolicy
+from haystack_integrations.components.retrievers.qdrant import QdrantHybridRetriever
+from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
+
+from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
+from rrra_haystack import RRRARetriever
+
+KINDS = ["river", "moon", "bread"]
+DOCUMENTS = [
+    Document(
+        id=str(number),
+        content=f"Number {number}",
+        embedding=[1.0, number / 10, 0.5],
+        sparse_embedding=SparseEmbedding(indices=[number % 5, 7], values=[1 + number / 50, 1 + number / 10]),
+        meta={"number": number, "kind": KINDS[number % 3], "even": number % 2 == 0, "nested": {"none": None}},
+    )
+    for number in range(30)
+]
+OPTIONS = {"embedding_dim": 3, "use_sparse_embeddings": True, "sparse_idf": True, "progress_bar": False}
+WRITE = """
+import sys
+from haystack import Document
+from haystack.document_stores.types import DuplicatePolicy
+from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
+store = QdrantEdgeDocumentStore(sys.argv[1], embedding_dim=3, progress_bar=False)
+number = int(sys.argv[2])
+print("ready", flush=True)
+while True:
+    documents = [Document(id=str(number + one), content="x" * 2000, embedding=[1.0, 2.0, 3.0]) for one in range(20)]
+    store.write_documents(documents, DuplicatePolicy.OVERWRITE)
+    number += 20
+    print(number, flush=True)
+"""
+COUNT = """
+import sys
+from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
+try:
+    print(QdrantEdgeDocumentStore(sys.argv[1], embedding_dim=3).count_documents())
+except (ValueError, OSError) as error:
+    print(type(error).__name__, error)
+"""
+
+
+def edge(path: Path, **options: object) -> QdrantEdgeDocumentStore:
+    return QdrantEdgeDocumentStore(str(path), **{**OPTIONS, **options})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> QdrantEdgeDocumentStore:
+    store = edge(tmp_path / "edge")
+    store.write_documents(DOCUMENTS)
+    return store
+
+
+def test_every_acknowledged_document_outlives_a_killed_writer(tmp_path: Path) -> None:
+    draw, written = random.Random(0), 0
+    for _ in range(5):
+        command = [sys.executable, "-c", WRITE, str(tmp_path / "edge"), str(written)]
+        writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert writer.stdout.readline() == "ready\n"
+        time.sleep(draw.uniform(0.05, 0.6))
+        writer.send_signal(signal.SIGKILL)
+        told = writer.stdout.read().split("\n")[:-1]
+        writer.wait()
+        written = int(told[-1]) if told else written
+        store = QdrantEdgeDocumentStore(str(tmp_path / "edge"), embedding_dim=3, progress_bar=False)
+        found = store.filter_documents()
+        names = {document.id for document in found}
+        assert len(found) == len(names) == store.count_documents()
+        assert {str(number) for number in range(written)} <= names
+        assert all(len(document.content) == 2000 and len(document.embedding) == 3 for document in found)
+        store.close()
+    assert written > 0
+
+
+def test_a_second_process_is_told_in_one_sentence(tmp_path: Path) -> None:
+    store = QdrantEdgeDocumentStore(str(tmp_path / "edge"), embedding_dim=3)
+    command = [sys.executable, "-c", COUNT, str(tmp_path / "edge")]
+    assert store.count_documents() == 0
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert told.startswith("ValueError The Qdrant folder")
+    assert "is open in another document store or process. Close that one first" in told
+    store.close()
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "0\n"
+
+
+def test_documents_come_back_as_they_were(store: QdrantEdgeDocumentStore) -> None:
+    store.close()
+    found = {document.id: document for document in store.filter_documents()}
+    assert len(found) == 30
+    for document in DOCUMENTS:
+        same = found[document.id]
+        assert (same.content, same.meta) == (document.content, document.meta)
+        assert same.sparse_embedding.indices == document.sparse_embedding.indices
+        assert same.sparse_embedding.values == pytest.approx(document.sparse_embedding.values)
+        length = sum(value**2 for value in document.embedding) ** 0.5
+        assert same.embedding == pytest.approx([value / length for value in document.embedding], abs=1e-6)
+
+
+def test_the_points_are_those_of_local_mode(store: QdrantEdgeDocumentStore) -> None:
+    local = QdrantDocumentStore(":memory:", **OPTIONS)
+    local.write_documents(DOCUMENTS)
+    points = [
+        {str(one.id).replace("-", ""): one.payload for one in of._client.scroll("Document", limit=100)[0]}
+        for of in (local, store)
+    ]
+    assert points[0] == points[1]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"top_k": 7, "scale_score": True},
+        {"score_threshold": 0.9},
+        {"filters": {"field": "meta.kind", "operator": "==", "value": "moon"}},
+        {"filters": {"field": "meta.even", "operator": "==", "value": True}},
+        {"filters": {"field": "meta.number", "operator": ">=", "value": 20}, "search_params": {"exact": True}},
+        {"group_by": "meta.kind", "group_size": 2},
+        {"return_embedding": True},
+        {"query_sparse_embedding": SparseEmbedding(indices=[2, 7], values=[1.0, 1.0])},
+    ],
+)
+async def test_the_retriever_finds_what_it_finds_in_local_mode(store: QdrantEdgeDocumentStore, arguments: dict) -> None:
+    local = QdrantDocumentStore(":memory:", **OPTIONS)
+    local.write_documents(DOCUMENTS)
+    told = []
+    for one in (local, store):
+        retriever = RRRARetriever(one)
+        documents = retriever.run(query_embedding=[0.2, 1.0, 0.4], **arguments)["documents"]
+        later = (await retriever.run_async(query_embedding=[0.2, 1.0, 0.4], **arguments))["documents"]
+        assert [one.id for one in later] == [one.id for one in documents]
+        told.append(documents)
+    assert told[0]
+    scores = [[document.score for document in documents] for documents in told]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-5)
+    assert {one.id: one.meta for one in told[0]} == {one.id: one.meta for one in told[1]}
+    assert [one.embedding is None for one in told[0]] == [one.embedding is None for one in told[1]]
+
+
+def test_the_retrievers_of_qdrant_haystack_work(store: QdrantEdgeDocumentStore) -> None:
+    words = SparseEmbedding(indices=[2, 7], values=[1.0, 1.0])
+    found = QdrantHybridRetriever(store, top_k=4).run(query_embedding=[0.2, 1.0, 0.4], query_sparse_embedding=words)
+    assert len(found["documents"]) == 4
+
+
+def test_the_retriever_comes_back_with_its_store(store: QdrantEdgeDocumentStore) -> None:
+    loaded = RRRARetriever.from_dict(RRRARetriever(store, top_k=3).to_dict())
+    assert type(loaded.document_store) is QdrantEdgeDocumentStore
+    assert loaded.to_dict() == RRRARetriever(store, top_k=3).to_dict()
+    store.close()
+    assert len(loaded.run(query_embedding=[0.2, 1.0, 0.4])["documents"]) == 3
+    loaded.close()
+
+
+def test_the_retriever_makes_nothing_and_says_what_is_missing(tmp_path: Path, store: QdrantEdgeDocumentStore) -> None:
+    with pytest.raises(ValueError, match=r"no collection 'wrong'\. It has: Document"):
+        RRRARetriever(edge(tmp_path / "edge", index="wrong")).run(query_embedding=[0.2, 1.0, 0.4])
+    with pytest.raises(ValueError, match="has 2 dimensions, but the collection 'Document' holds embeddings of 3"):
+        RRRARetriever(store).run(query_embedding=[0.2, 1.0])
+    with pytest.raises(ValueError, match="has no collection"):
+        RRRARetriever(edge(tmp_path / "nowhere")).run(query_embedding=[0.2, 1.0, 0.4])
+    assert not (tmp_path / "nowhere").exists()
+    assert [one.name for one in (tmp_path / "edge").iterdir()] == ["Document"]
+
+
+def test_a_batch_with_one_wrong_embedding_leaves_nothing_behind(store: QdrantEdgeDocumentStore) -> None:
+    batch = [Document(id="good", content="", embedding=[1.0, 0, 0]), Document(id="bad", content="", embedding=[1.0])]
+    with pytest.raises(ValueError, match=r"embedding of document bad has 1 dimensions, but the collection holds .* 3"):
+        store.write_documents(batch)
+    # The engine itself would store the good one when the folder is opened again.
+    store.close()
+    assert store.count_documents() == 30
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_metadata_that_cannot_be_stored(store: QdrantEdgeDocumentStore, value: float) -> None:
+    with pytest.raises(ValueError, match=r"Document odd cannot be stored by Qdrant Edge: .*not JSON compliant"):
+        store.write_documents([Document(id="odd", content="", meta={"value": value})])
+    assert store.count_documents() == 30
+
+
+def test_a_folder_of_local_mode_is_told(tmp_path: Path) -> None:
+    local = QdrantDocumentStore(path=str(tmp_path / "local"), **OPTIONS)
+    local.write_documents(DOCUMENTS[:1])
+    local.close()
+    with pytest.raises(ValueError, match="was filled by the local mode of Qdrant's client"):
+        edge(tmp_path / "local").count_documents()
+
+
+def test_an_optimized_store_finds_the_same(tmp_path: Path) -> None:
+    store = edge(tmp_path / "edge", optimizers_config={"indexing_threshold": 1})
+    more = [Document(content=str(number), embedding=[1.0, number / 100, 0.3]) for number in range(300)]
+    store.write_documents(more)
+    assert store._client.get_collection("Document").indexed_vectors_count == 0
+    before = RRRARetriever(store, top_k=5).run(query_embedding=[0.2, 1.0, 0.4])["documents"]
+    store.optimize()
+    assert store._client.get_collection("Document").indexed_vectors_count >= 300
+    after = RRRARetriever(store, top_k=5).run(query_embedding=[0.2, 1.0, 0.4])["documents"]
+    assert [one.id for one in after] == [one.id for one in before]
+
+
+def test_named_fields_are_indexed(tmp_path: Path) -> None:
+    fields = [
+        {"field_name": "meta.kind", "field_schema": "keyword"},
+        {"field_name": "meta.number", "field_schema": {"type": "integer", "range": True, "lookup": True}},
+    ]
+    store = edge(tmp_path / "edge", payload_fields_to_index=fields)
+    store.write_documents(DOCUMENTS)
+    assert store.get_metadata_fields_info()["kind"]["type"].endswith("keyword")
+    schema = store._client.get_collection("Document").payload_schema
+    assert {name: one.points for name, one in schema.items()} == {"meta.kind": 30, "meta.number": 30}
+    assert store.count_documents_by_filter({"field": "meta.number", "operator": "<", "value": 3}) == 3
+
+
+def test_writing_again_replaces_or_leaves(store: QdrantEdgeDocumentStore) -> None:
+    changed = Document(id="3", content="changed", embedding=[0.0, 1.0, 0.0])
+    assert store.write_documents([changed], DuplicatePolicy.SKIP) == 0
+    assert store.write_documents([changed], DuplicatePolicy.OVERWRITE) == 1
+    (found,) = store.get_documents_by_id(["3"])
+    assert (found.content, found.meta, found.sparse_embedding) == ("changed", {}, None)
+    assert store.count_documents() == 30
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    store = edge(tmp_path / "edge", hnsw_config={"m": 8}, similarity="l2")
+    assert QdrantEdgeDocumentStore.from_dict(store.to_dict()).to_dict() == store.to_dict()
+    assert not (tmp_path / "edge").exists()
