@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from haystack_integrations.components.converters.rrra import RRRAFileToDocument
     from haystack_integrations.components.embedders.rrra import RRRADocumentEmbedder, RRRAEmbedder
     from haystack_integrations.components.preprocessors.rrra import RRRADocumentSplitter
     from haystack_integrations.components.rankers.rrra import RRRAAdapterRanker
@@ -18,6 +19,7 @@ __all__ = [
     "RRRADocumentEmbedder",
     "RRRADocumentSplitter",
     "RRRAEmbedder",
+    "RRRAFileToDocument",
     "RRRAModel",
     "RRRAReader",
     "RRRARetriever",
@@ -29,6 +31,7 @@ _HOMES = {
     "RRRADocumentEmbedder": "haystack_integrations.components.embedders.rrra",
     "RRRADocumentSplitter": "haystack_integrations.components.preprocessors.rrra",
     "RRRAEmbedder": "haystack_integrations.components.embedders.rrra",
+    "RRRAFileToDocument": "haystack_integrations.components.converters.rrra",
     "RRRAModel": "rrra_haystack.model.rrra_model",
     "RRRAReader": "haystack_integrations.components.readers.rrra",
     "RRRARetriever": "haystack_integrations.components.retrievers.rrra",

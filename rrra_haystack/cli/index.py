@@ -9,9 +9,7 @@ from rich.text import Text
 
 
 def command(
-    paths: Annotated[
-        list[Path], typer.Argument(exists=True, help="Files and folders: txt, md, pdf, html; passages as jsonl.")
-    ],
+    paths: Annotated[list[Path], typer.Argument(exists=True, help="Files and folders; passages as jsonl.")],
     store: Annotated[str | None, typer.Option(help="Folder or URL of the Qdrant to fill.")] = None,
     pipeline: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Indexing pipeline YAML.")] = None,
     ray: Annotated[
@@ -21,7 +19,6 @@ def command(
 ) -> None:
     """Index files: new ones are added, changed ones replaced, deleted ones removed, others skipped."""
     from rrra_haystack.indexing.index import index  # noqa: PLC0415
-    from rrra_haystack.indexing.units import KINDS  # noqa: PLC0415
     from rrra_haystack.pipeline_files import read_pipeline  # noqa: PLC0415
 
     report = index(paths, read_pipeline(pipeline, "indexing.yaml", store), ray=ray, show_progress=True)
@@ -30,7 +27,13 @@ def command(
         f"{report.unchanged} unchanged. The index holds {report.passages} passages."
     )
     if not (report.added or report.changed or report.removed or report.unchanged or report.skipped or report.failed):
-        Console().print(f"There is no file to index; the kinds are {', '.join(KINDS)}.")
+        Console().print("There is no file to index.")
+    if report.passed_over:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in report.passed_over.items())
+        Console().print(
+            Text(f"{sum(report.passed_over.values())} files of kinds that the pipeline does not read: {kinds}."),
+            soft_wrap=True,
+        )
     if report.of_another_pipeline:
         Console().print(
             f"{report.of_another_pipeline} files were indexed by another pipeline; name them again to index them anew."

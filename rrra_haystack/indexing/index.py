@@ -1,5 +1,6 @@
 """Bring a Qdrant index up to date with files, so that a kill at any moment costs a few seconds of work."""
 
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -10,11 +11,12 @@ from typing import Any
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from rrra_haystack.documents.metadata import UNREAD_KEY
+from rrra_haystack.indexing.finding import find_files, taken_by
 from rrra_haystack.indexing.manifest import Manifest, manifest_path, pipeline_digest
 from rrra_haystack.indexing.ray_workers import encoded_by_ray
 from rrra_haystack.indexing.steps import Batch, Encoding, Reading, key_of
 from rrra_haystack.indexing.stored import StoredUnits
-from rrra_haystack.indexing.units import Unit, file_of, find_units, is_gone
+from rrra_haystack.indexing.units import Unit, file_of, is_gone, units_of
 from rrra_haystack.pipeline_files import opened, store_parameters
 
 _BATCH_BYTES = 256 * 1024
@@ -24,6 +26,8 @@ _BATCH_BYTES = 256 * 1024
 class IndexReport:
     """
     How many files were added, changed, removed, left; passages in the index; files skipped and why.
+
+    Files `passed_over` are of kinds that the pipeline's router does not take: how many, by kind.
 
     What `failed` could not be read, wholly or in some lines; it counts as nothing else, and is tried again.
 
@@ -37,6 +41,7 @@ class IndexReport:
     passages: int = 0
     of_another_pipeline: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    passed_over: dict[str, int] = field(default_factory=dict)
     failed: list[tuple[str, str]] = field(default_factory=list)
     unread: int = 0
 
@@ -58,19 +63,22 @@ def index(
     :raises ValueError: If the pipeline does not write to a QdrantDocumentStore, or no file can be indexed.
     """
     path = manifest_path(_store_parameters(pipeline))
-    paths = list(paths)
-    units, skipped = find_units(paths)
     with opened(pipeline) as loaded:
+        found = find_files(paths, taken_by(loaded))
+        units, skipped = units_of(found)
+        if not found.files and not found.failed and not found.folders:
+            kinds = ", ".join(sorted(set(found.passed_over.values())))
+            msg = f"None of these files can be indexed: the pipeline's router takes no file of the kind {kinds}."
+            raise ValueError(msg)
         stored = StoredUnits(loaded.get_component("writer"))
         stored.set_up()
         digest = pipeline_digest(pipeline, loaded)
         manifest = Manifest.read(path, digest, is_empty=not stored.count_passages())
         named = {unit.key for own in units.values() for unit in own}
-        folders = [path.resolve() for path in paths if path.is_dir()]
-        gone = [key for key in manifest.known() - named if is_gone(file_of(key), units, folders)]
+        gone = [key for key in manifest.known() - named if is_gone(file_of(key), units, found.folders)]
         stale = [unit for own in units.values() for unit in own if not manifest.holds(unit)]
         known = {file_of(key) for key in manifest.held}
-        report, failed = IndexReport(), dict[str, str]()
+        report, failed = IndexReport(failed=list(found.failed.items())), dict[str, str]()
         former = stored.present(stale)
         try:
             stored.delete(gone)
@@ -102,6 +110,7 @@ def index(
         report.of_another_pipeline = len(others - units.keys())
         report.passages = stored.count_passages()
     report.skipped = skipped
+    report.passed_over = dict(Counter(found.passed_over.values()).most_common())
     return report
 
 

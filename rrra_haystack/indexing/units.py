@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-_SUFFIXES = frozenset({".txt", ".md", ".pdf", ".html", ".htm"})
-_PASSAGES_SUFFIX = ".jsonl"
-KINDS = (*sorted(_SUFFIXES), _PASSAGES_SUFFIX)
+from rrra_haystack.indexing.finding import PASSAGES_SUFFIX, Found, shown
+
 _LINES = 256
-_PART_NAME = re.compile(rf"({re.escape(_PASSAGES_SUFFIX)})#\d+$", flags=re.IGNORECASE)
+_PART_NAME = re.compile(rf"({re.escape(PASSAGES_SUFFIX)})#\d+$", flags=re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -46,53 +45,34 @@ class Unit:
         return cls(**{**told, "path": Path(told["path"])})
 
 
-def find_units(paths: Iterable[Path]) -> tuple[dict[Path, list[Unit]], list[tuple[str, str]]]:
+def units_of(found: Found) -> tuple[dict[Path, list[Unit]], list[tuple[str, str]]]:
     """
-    What there is to index.
+    The units of files; what cannot be read is told in `found`.
 
-    :param paths: Files and folders.
-    :returns: The units of each file, and the files that are left out with the reason.
-    :raises ValueError: If only files are named, and none is of a kind that can be indexed.
+    :param found: The files.
+    :returns: The units of each file, and the files that hold nothing, with the reason.
     """
-    paths = list(paths)
-    files, skipped = _files(paths)
-    if not files and not any(path.is_dir() for path in paths):
-        msg = f"None of these files can be indexed; the kinds are {', '.join(KINDS)}."
-        raise ValueError(msg)
     units: dict[Path, list[Unit]] = {}
-    for file in files:
+    skipped = []
+    for file, holds_passages in found.files.items():
         try:
-            units[file] = list(_units(file))
+            units[file] = list(_parts(file) if holds_passages else _whole(file))
         except OSError as error:
-            skipped.append((str(file), f"it cannot be read ({error.strerror})"))
+            found.failed[shown(file)] = f"it cannot be read ({error.strerror})"
         else:
             if not units[file]:
                 skipped.append((str(file), "it is empty"))
     return units, skipped
 
 
-def _files(paths: Iterable[Path]) -> tuple[list[Path], list[tuple[str, str]]]:
-    files: dict[Path, None] = {}
-    skipped = []
-    for path in paths:
-        if path.is_dir():
-            found = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix.lower() in _SUFFIXES)
-            visible = (p for p in found if not any(part.startswith(".") for part in p.relative_to(path).parts))
-            files |= dict.fromkeys(p.resolve() for p in visible)
-        elif path.suffix.lower() in KINDS:
-            files[path.resolve()] = None
-        else:
-            skipped.append((str(path), f"not one of {', '.join(KINDS)}"))
-    return list(files), skipped
+def _whole(path: Path) -> Iterator[Unit]:
+    data = path.read_bytes()
+    if data.strip():
+        yield Unit(str(path), path, len(data), hashlib.sha256(data).hexdigest())
 
 
-def _units(path: Path) -> Iterator[Unit]:
-    """The units of a file, without holding a file of passages in memory."""
-    if path.suffix.lower() != _PASSAGES_SUFFIX:
-        data = path.read_bytes()
-        if data.strip():
-            yield Unit(str(path), path, len(data), hashlib.sha256(data).hexdigest())
-        return
+def _parts(path: Path) -> Iterator[Unit]:
+    """The units of a file of passages, without holding it in memory."""
     with path.open("rb") as file:
         begin, line = 0, 1
         while lines := list(islice(file, _LINES)):

@@ -232,7 +232,7 @@ def test_an_interruption_leaves_what_is_whole(workspace: Path, files: Path, monk
 def test_nothing_to_index(workspace: Path) -> None:
     (workspace / "folder").mkdir()
     (workspace / "empty.jsonl").touch()
-    assert "There is no file to index; the kinds are" in " ".join(run("index", "folder").split())
+    assert "There is no file to index." in run("index", "folder")
     result = CliRunner().invoke(app, ["index", "empty.jsonl"])
     assert "0 files added, 0 changed, 0 removed, 0 unchanged" in result.output
     assert "empty.jsonl: it is empty" in " ".join(result.output.split())
@@ -439,7 +439,7 @@ def test_a_malformed_line_is_named(workspace: Path, line: str) -> None:
 
 def test_what_fails_is_named_at_every_run_and_keeps_its_passages(workspace: Path, files: Path) -> None:
     run("index", str(files))
-    (files / "rivers.txt").write_bytes("Die Donau fließt.".encode("latin-1"))
+    (files / "rivers.txt").write_bytes(b"\x00\x01\x02" * 99)
     (files / "broken.pdf").write_bytes(b"%PDF-1.4 and nothing more")
     (files / "scanned.pdf").write_bytes(pdf(""))
     rows = ['{"_id": "half", "text": "Half a pair: \\ud835."}', '{"_id": "good", "text": "Tea."}']
@@ -452,13 +452,13 @@ def test_what_fails_is_named_at_every_run_and_keeps_its_passages(workspace: Path
         output = " ".join(result.output.split())
         assert result.exit_code == 1
         assert said in output
-        assert "rivers.txt: it is not text in utf-8" in output
+        assert "rivers.txt: it is not text in any known encoding" in output
         assert "broken.pdf: it is damaged" in output
         assert "scanned.pdf: no text was found in it: it is probably scanned" in output
         assert any("Danube" in one["content"] for one in payloads())
     manifest = json.loads(Path(".rrra/store/rrra-rrra-index.json").read_text())
     assert {Path(key).name for key in manifest["failed"]} == {"rivers.txt", "broken.pdf", "scanned.pdf"}
-    (files / "rivers.txt").write_text("Die Donau fließt.")
+    (files / "rivers.txt").write_bytes("Die Donau fließt.".encode("latin-1"))
     (files / "broken.pdf").unlink()
     (files / "scanned.pdf").unlink()
     assert "1 changed" in run("index", str(files))

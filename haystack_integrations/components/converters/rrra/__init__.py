@@ -1,0 +1,3 @@
+from haystack_integrations.components.converters.rrra.file_converter import RRRAFileToDocument
+
+__all__ = ["RRRAFileToDocument"]

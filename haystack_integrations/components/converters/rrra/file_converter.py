@@ -1,0 +1,152 @@
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePath
+from typing import Any
+
+from haystack import Document, component, default_to_dict, logging
+from haystack.components import converters
+from haystack.components.converters.utils import get_bytestream_from_source, normalize_metadata
+from haystack.dataclasses import ByteStream
+
+from rrra_haystack.documents.decoding import decode, without_surrogates
+from rrra_haystack.documents.markup import text_of_html, text_of_markdown
+from rrra_haystack.documents.records import text_of_csv, text_of_json, text_of_json_lines, text_of_notebook
+
+logger = logging.getLogger(__name__)
+
+# By Haystack's own converters; those that want a package beside are made when the first such file comes.
+_BINARY: dict[str, tuple[str, dict[str, Any]]] = {
+    ".pdf": ("PyPDFToDocument", {}),
+    ".docx": ("DOCXToDocument", {}),
+    ".pptx": ("PPTXToDocument", {}),
+    ".xlsx": ("XLSXToDocument", {"table_format_kwargs": {"index": False, "header": False}}),
+}
+_OF_EXTRA = frozenset({".docx", ".pptx", ".xlsx"})
+# Any other text is taken as it stands.
+_TEXT: dict[str, Callable[[str], str]] = {
+    **dict.fromkeys((".md", ".markdown", ".mdown", ".mkd", ".mdx", ".rmd", ".qmd"), text_of_markdown),
+    **dict.fromkeys((".html", ".htm", ".xhtml"), text_of_html),
+    **dict.fromkeys((".csv", ".tsv"), text_of_csv),
+    **dict.fromkeys((".jsonl", ".ndjson"), text_of_json_lines),
+    ".json": text_of_json,
+    ".ipynb": text_of_notebook,
+}
+_OFFICE = "application/vnd.openxmlformats-officedocument"
+_SUFFIXES = {
+    "application/pdf": ".pdf",
+    f"{_OFFICE}.wordprocessingml.document": ".docx",
+    f"{_OFFICE}.presentationml.presentation": ".pptx",
+    f"{_OFFICE}.spreadsheetml.sheet": ".xlsx",
+    "text/markdown": ".md",
+    "text/html": ".html",
+    "application/xhtml+xml": ".html",
+    "text/csv": ".csv",
+    "text/tab-separated-values": ".tsv",
+    "application/json": ".json",
+}
+
+
+@component
+class RRRAFileToDocument:
+    r"""
+    Converts files of many kinds to documents.
+
+    Text is read in any common encoding, whatever ends its lines: plain text, source text, Markdown, HTML, tables as CSV
+    and TSV, JSON, JSON lines and notebooks. Rows and records name their fields. PDF, DOCX, PPTX and XLSX are read by
+    Haystack's own converters; the last three need the extra `files`: ``pip install "rrra-haystack[files]"``.
+
+    A file is known by the suffix of its name, or by the MIME type of a `ByteStream` without one. A file that cannot be
+    read is left out with a warning.
+
+    ### Usage example
+
+    ```python
+    from pathlib import Path
+    from rrra_haystack import RRRAFileToDocument
+
+    Path("rivers.csv").write_bytes("Fluß;Länge\nElbe;1094 km\n".encode("cp1252"))
+    converter = RRRAFileToDocument()
+    print(converter.run(sources=["rivers.csv"])["documents"][0].content)
+    # Fluß: Elbe; Länge: 1094 km
+    ```
+    """
+
+    def __init__(self, store_full_path: bool = False) -> None:
+        """
+        Creates an RRRAFileToDocument component.
+
+        :param store_full_path:
+            If `True`, the full path of the file is stored in the metadata of the document.
+            If `False`, only the file name is stored.
+        """
+        self.store_full_path = store_full_path
+        self._converters: dict[str, Any] = {}
+
+    def to_dict(self) -> dict[str, Any]:
+        """
+        Serializes the component to a dictionary.
+
+        :returns:
+            Dictionary with serialized data.
+        """
+        return default_to_dict(self, store_full_path=self.store_full_path)
+
+    @component.output_types(documents=list[Document])
+    def run(
+        self,
+        sources: list[str | Path | ByteStream],
+        meta: dict[str, Any] | list[dict[str, Any]] | None = None,
+    ) -> dict[str, list[Document]]:
+        """
+        Converts files to documents.
+
+        :param sources:
+            Paths of files, or `ByteStream` objects.
+        :param meta:
+            Metadata of the documents: one dictionary for all, or one for each source.
+            The metadata of a `ByteStream` are those of its documents, too.
+        :returns:
+            A dictionary with the following keys:
+            - `documents`: The documents: one for each file, of a workbook one for each sheet.
+        """
+        documents: list[Document] = []
+        for source, own in zip(sources, normalize_metadata(meta, len(sources)), strict=True):
+            name = source
+            try:
+                stream = get_bytestream_from_source(source)
+                name = _name_of(stream)
+                documents.extend(self._documents(stream, own))
+            except Exception as error:
+                logger.warning("{source} cannot be read: {error}", source=name, error=error)
+        return {"documents": documents}
+
+    def _documents(self, stream: ByteStream, meta: dict[str, Any]) -> Iterator[Document]:
+        suffix = PurePath(_name_of(stream)).suffix.lower()
+        if suffix not in _BINARY and suffix not in _TEXT:
+            suffix = _SUFFIXES.get(stream.mime_type or "", suffix)
+        if suffix in _BINARY:
+            for document in self._converter(suffix).run(sources=[stream], meta=[meta])["documents"]:
+                content = without_surrogates(document.content or "")
+                if suffix == ".xlsx":
+                    content = text_of_csv(content, ",")
+                yield Document(content=content, meta=document.meta)
+            return
+        told = {**stream.meta, **meta}
+        if not self.store_full_path and told.get("file_path"):
+            told["file_path"] = PurePath(told["file_path"]).name
+        yield Document(content=_TEXT.get(suffix, str)(decode(stream.data)), meta=told)
+
+    def _converter(self, suffix: str) -> Any:
+        if suffix not in self._converters:
+            name, parameters = _BINARY[suffix]
+            try:
+                self._converters[suffix] = getattr(converters, name)(store_full_path=self.store_full_path, **parameters)
+            except ImportError as error:
+                if suffix not in _OF_EXTRA:
+                    raise
+                msg = f"reading {suffix} needs the extra 'files': pip install 'rrra-haystack[files]'"
+                raise ImportError(msg) from error
+        return self._converters[suffix]
+
+
+def _name_of(stream: ByteStream) -> str:
+    return str(stream.meta.get("source") or stream.meta.get("file_path") or "")

@@ -1,0 +1,113 @@
+"""Tables, JSON and notebooks -> text in which each record names its own fields."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+_DELIMITERS = ",;\t|"
+_SAMPLE = 1 << 14
+_NUMBER = re.compile(r"[-+]?[\d.,\s]*\d[\d.,\s]*%?")
+# Rows are paragraphs, so that a passage ends with a whole one.
+_BETWEEN = "\n\n"
+
+
+def text_of_table(rows: Sequence[Sequence[str]]) -> str:
+    """
+    A table, with the names of the columns in every row: a passage holds few rows, and seldom the first one.
+
+    :param rows: The rows. The first holds the names, unless one of them is missing, twice there or a number.
+    """
+    rows = [[" ".join(cell.split()) for cell in row] for row in rows]
+    rows = [row for row in rows if any(row)]
+    if not rows:
+        return ""
+    names, *others = rows
+    if not others or len(set(names)) < len(names) or not all(name and not _NUMBER.fullmatch(name) for name in names):
+        return _BETWEEN.join(" | ".join(row) for row in rows)
+    return _BETWEEN.join(_row(names, row) for row in others)
+
+
+def text_of_csv(text: str, delimiter: str | None = None) -> str:
+    """
+    A file of separated values, in the same way.
+
+    :param text: The file.
+    :param delimiter: What separates the values; found out if `None`.
+    """
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter or _delimiter(text[:_SAMPLE])))
+    except csv.Error:
+        # A field that is too long, for one; it is text all the same.
+        return text
+    return text_of_table(rows)
+
+
+def text_of_json(text: str) -> str:
+    """
+    A JSON document: each record of a list with its fields, anything else as it stands.
+
+    :param text: The document.
+    :raises ValueError: If it is not JSON.
+    """
+    value = _loaded(text)
+    return _BETWEEN.join(map(_record, value)) if isinstance(value, list) else text
+
+
+def text_of_json_lines(text: str) -> str:
+    """
+    One record a line, each with its fields.
+
+    :param text: The lines.
+    :raises ValueError: If one of them is not JSON.
+    """
+    return _BETWEEN.join(_record(_loaded(line)) for line in text.split("\n") if line.strip())
+
+
+def text_of_notebook(text: str) -> str:
+    """
+    What was written into the cells of a Jupyter notebook, without what they put out.
+
+    :param text: The notebook.
+    :raises ValueError: If it is none.
+    """
+    try:
+        sources = ["".join(cell["source"]) for cell in _loaded(text)["cells"]]
+    except (KeyError, TypeError) as error:
+        msg = "it is not a notebook of format 4"
+        raise ValueError(msg) from error
+    return "\n\n".join(sources)
+
+
+def _row(names: Sequence[str], row: Sequence[str]) -> str:
+    named = [f"{name}: {cell}" for name, cell in zip(names, row, strict=False) if cell]
+    return "; ".join([*named, *filter(None, row[len(names) :])])
+
+
+def _delimiter(sample: str) -> str:
+    try:
+        return csv.Sniffer().sniff(sample, _DELIMITERS).delimiter
+    except csv.Error:
+        return max(_DELIMITERS, key=sample.count)
+
+
+def _record(value: Any) -> str:
+    if not isinstance(value, dict):
+        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return "\n".join(_fields(value))
+
+
+def _fields(record: dict[str, Any]) -> Iterable[str]:
+    for name, value in record.items():
+        if value not in (None, "", [], {}):
+            yield f"{name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+
+
+def _loaded(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        msg = f"it is not JSON ({error})"
+        raise ValueError(msg) from error

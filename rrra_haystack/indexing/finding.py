@@ -1,0 +1,138 @@
+"""Which files there are to index, and which are passed over."""
+
+import json
+import mimetypes
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from haystack import Pipeline
+from haystack.components.routers import FileTypeRouter
+
+PASSAGES_SUFFIX = ".jsonl"
+_LONGEST_LINE = 1 << 20
+
+
+@dataclass
+class Found:
+    """
+    What lies below the paths that are to be indexed.
+
+    :param files: Files that are read, links followed, and whether their lines are passages.
+    :param passed_over: Kinds of the others, by name.
+    :param failed: What cannot be read, with the reason.
+    :param folders: The folders, and those elsewhere that are linked to from within.
+    """
+
+    files: dict[Path, bool] = field(default_factory=dict)
+    passed_over: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    folders: set[Path] = field(default_factory=set)
+
+
+def find_files(paths: Iterable[Path], takes: Callable[[list[Path]], set[Path]]) -> Found:
+    """
+    Find files. A folder is read with all below it but what is hidden; one that is linked to is read once.
+
+    :param paths: Files and folders.
+    :param takes: Which of some files the pipeline reads.
+    """
+    found = Found()
+    seen: set[Path] = set()
+    candidates: dict[Path, None] = {}
+    for path in paths:
+        if path.is_dir():
+            candidates |= dict.fromkeys(_below(path, seen, found))
+        else:
+            candidates[path] = None
+            if _is_sound(path, found) and path.suffix.lower() == PASSAGES_SUFFIX:
+                found.files[path.resolve()] = True
+    sound = [path for path in candidates if _is_sound(path, found) and path.resolve() not in found.files]
+    taken = takes(sound)
+    for path in sound:
+        if path.suffix.lower() == PASSAGES_SUFFIX and _holds_passages(path):
+            found.files[path.resolve()] = True
+        elif path in taken:
+            found.files.setdefault(path.resolve(), False)
+        else:
+            found.passed_over[str(path)] = kind_of(path)
+    return found
+
+
+def taken_by(pipeline: Pipeline) -> Callable[[list[Path]], set[Path]]:
+    """
+    Which files a pipeline's router sends to a converter; all of them, if it goes by more than their names.
+
+    :param pipeline: The pipeline.
+    """
+    router = pipeline.get_component("router")
+    if not isinstance(router, FileTypeRouter):
+        return set
+    connected = {own["from_socket"].name for _, _, own in pipeline.graph.out_edges("router", data=True)}
+
+    def takes(files: list[Path]) -> set[Path]:
+        routed: dict[str, Any] = router.run(sources=list(files))
+        return {Path(str(file)) for name in connected for file in routed.get(name, [])}
+
+    return takes
+
+
+def kind_of(path: Path) -> str:
+    """What kind of file a name tells of."""
+    return path.suffix.lower() or "without a suffix"
+
+
+def shown(path: Path | str) -> str:
+    """The name of a file in characters that can be written anywhere, for it may be no UTF-8."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _below(folder: Path, seen: set[Path], found: Found) -> Iterator[Path]:
+    def failed(error: OSError) -> None:
+        found.failed[shown(error.filename)] = f"it cannot be read ({error.strerror})"
+
+    seen.add(folder.resolve())
+    found.folders.add(folder.resolve())
+    for root, folders, names in os.walk(folder, followlinks=True, onerror=failed):
+        unseen = []
+        for name in sorted(folders):
+            real = Path(root, name).resolve()
+            if not name.startswith(".") and real not in seen:
+                seen.add(real)
+                if Path(root, name).is_symlink():
+                    found.folders.add(real)
+                unseen.append(name)
+        folders[:] = unseen
+        yield from (Path(root, name) for name in sorted(names) if not name.startswith("."))
+
+
+def _is_sound(path: Path, found: Found) -> bool:
+    """Whether a path leads to a file that is what its name says, and has a name that can be written down."""
+    try:
+        is_file, exists, real = path.is_file(), path.exists(), path.resolve()
+    except (OSError, RuntimeError) as error:
+        found.failed[shown(path)] = f"it cannot be read ({getattr(error, 'strerror', None) or error})"
+        return False
+    if not exists:
+        found.failed[shown(path)] = "it is a link that leads nowhere"
+    elif not is_file:
+        found.passed_over[shown(path)] = "no file"
+    elif any("\ud800" <= character <= "\udfff" for character in f"{path}{real}"):
+        found.failed[shown(path)] = "its name is not UTF-8: rename it"
+    elif mimetypes.guess_type(path.name)[1]:
+        # Compressed: the router would go by the name within.
+        found.passed_over[str(path)] = kind_of(path)
+    else:
+        return True
+    return False
+
+
+def _holds_passages(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            first = json.loads(file.readline(_LONGEST_LINE).decode("utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(first, dict) and {"_id", "text"} <= first.keys()
