@@ -22,12 +22,14 @@ class Found:
 
     :param files: Files that are read, links followed, and whether their lines are passages.
     :param passed_over: Kinds of the others, by name.
+    :param skipped: Files that were named themselves and are not read, or hold nothing, with the reason.
     :param failed: What cannot be read, with the reason.
     :param folders: The folders, and those elsewhere that are linked to from within.
     """
 
     files: dict[Path, bool] = field(default_factory=dict)
     passed_over: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     folders: set[Path] = field(default_factory=set)
 
@@ -42,11 +44,13 @@ def find_files(paths: Iterable[Path], takes: Callable[[list[Path]], set[Path]]) 
     found = Found()
     seen: set[Path] = set()
     candidates: dict[Path, None] = {}
+    named: set[Path] = set()
     for path in paths:
         if path.is_dir():
             candidates |= dict.fromkeys(_below(path, seen, found))
         else:
             candidates[path] = None
+            named.add(path)
             if _is_sound(path, found) and path.suffix.lower() == PASSAGES_SUFFIX:
                 found.files[path.resolve()] = True
     sound = [path for path in candidates if _is_sound(path, found) and path.resolve() not in found.files]
@@ -56,6 +60,8 @@ def find_files(paths: Iterable[Path], takes: Callable[[list[Path]], set[Path]]) 
             found.files[path.resolve()] = True
         elif path in taken:
             found.files.setdefault(path.resolve(), False)
+        elif path in named:
+            found.skipped[str(path)] = f"the pipeline's router takes no file of the kind {kind_of(path)}"
         else:
             found.passed_over[str(path)] = kind_of(path)
     return found

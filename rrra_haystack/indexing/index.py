@@ -65,10 +65,10 @@ def index(
     path = manifest_path(_store_parameters(pipeline))
     with opened(pipeline) as loaded:
         found = find_files(paths, taken_by(loaded))
-        units, skipped = units_of(found)
+        units = units_of(found)
         if not found.files and not found.failed and not found.folders:
-            kinds = ", ".join(sorted(set(found.passed_over.values())))
-            msg = f"None of these files can be indexed: the pipeline's router takes no file of the kind {kinds}."
+            why = "; ".join(sorted(set(found.skipped.values())))
+            msg = f"None of these files can be indexed: {why or 'they are compressed'}."
             raise ValueError(msg)
         stored = StoredUnits(loaded.get_component("writer"))
         stored.set_up()
@@ -109,7 +109,7 @@ def index(
         _count(report, units, {unit.path for unit in stale}, {file_of(key) for key in gone}, known, not_read)
         report.of_another_pipeline = len(others - units.keys())
         report.passages = stored.count_passages()
-    report.skipped = skipped
+    report.skipped = list(found.skipped.items())
     report.passed_over = dict(Counter(found.passed_over.values()).most_common())
     return report
 

@@ -45,15 +45,13 @@ class Unit:
         return cls(**{**told, "path": Path(told["path"])})
 
 
-def units_of(found: Found) -> tuple[dict[Path, list[Unit]], list[tuple[str, str]]]:
+def units_of(found: Found) -> dict[Path, list[Unit]]:
     """
-    The units of files; what cannot be read is told in `found`.
+    The units of each file; those that hold nothing and those that cannot be read are told in `found`.
 
     :param found: The files.
-    :returns: The units of each file, and the files that hold nothing, with the reason.
     """
     units: dict[Path, list[Unit]] = {}
-    skipped = []
     for file, holds_passages in found.files.items():
         try:
             units[file] = list(_parts(file) if holds_passages else _whole(file))
@@ -61,8 +59,8 @@ def units_of(found: Found) -> tuple[dict[Path, list[Unit]], list[tuple[str, str]
             found.failed[shown(file)] = f"it cannot be read ({error.strerror})"
         else:
             if not units[file]:
-                skipped.append((str(file), "it is empty"))
-    return units, skipped
+                found.skipped[str(file)] = "it is empty"
+    return units
 
 
 def _whole(path: Path) -> Iterator[Unit]:

@@ -539,8 +539,8 @@ def test_errors_are_one_sentence(
 
 
 def test_an_error_of_the_installed_command_is_one_sentence(workspace: Path) -> None:
-    Path("notes.docx").write_text("x")
-    done = subprocess.run([RRRA, "index", "notes.docx"], capture_output=True, text=True, check=False)
+    Path("notes.odt").write_text("x")
+    done = subprocess.run([RRRA, "index", "notes.odt"], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "None of these files can be indexed" in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr

@@ -179,6 +179,6 @@ def test_a_pipelines_own_kinds_are_read(tmp_path: Path, monkeypatch: pytest.Monk
     Path("notes.txt").write_text("The router takes it, and leads it nowhere.")
     code, said = said_of("prices.csv", "notes.txt", "--pipeline", own(by_haystack))
     assert (code, "1 files added" in said) == (0, True)
-    assert "1 files of kinds that the pipeline does not read: 1 .txt." in said
+    assert "Skipped notes.txt: the pipeline's router takes no file of the kind .txt" in said
     with pytest.raises(ValueError, match=r"the pipeline's router takes no file of the kind \.txt"):
         index([Path("notes.txt")], read_pipeline(Path("own.yaml"), "unused", None))
