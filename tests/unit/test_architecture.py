@@ -18,7 +18,7 @@ FLOORS = [
     *(("haystack_integrations", rooms) for rooms in ("common", "components")),
     *((CORE, rooms) for rooms in ("pipeline_files", "__init__ asking enriching indexing serving")),
     *((TRAINING, rooms) for rooms in ("__init__ data measures negatives runs", "corpora", "candidates", "judging")),
-    *((TRAINING, rooms) for rooms in ("evaluation recipe", "answering audit reader report", "phases", "train")),
+    *((TRAINING, rooms) for rooms in ("evaluation recipe", "answering audit mining reader report", "phases", "train")),
     *((TRAINING, "studies"), (CORE, "cli"), (TRAINING, "launch")),
 ]
 FLOOR = {f"{package}.{room}": number for number, (package, rooms) in enumerate(FLOORS) for room in rooms.split()}
@@ -35,7 +35,7 @@ WIDE = set(
     "document_store.__init__ document_embedder.__init__ document_splitter.__init__ text_embedder.__init__ "
     "ranker.__init__ reader.__init__ "
     "ranker.run reader.run retriever.__init__ retriever.run retriever.run_async encoder.__init__ rrra_model.load "
-    "adding_codes.enrich examining.audit evaluate.evaluate audit.command evaluate.command train.command "
+    "adding_codes.enrich examining.audit evaluate.evaluate audit.command evaluate.command mine.command train.command "
     "__main__.fit_command __main__.evaluate_command "
     "detection_benchmark.main gradients.main serving_speed.load_command".split()
 )

@@ -1,18 +1,18 @@
 """Examine the labels of a set: unlabelled passages that are probably relevant, and labelled ones that are not."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_training.audit.decisions import labels_digest
-from rrra_training.audit.finding import Found, beside_surest, missing_labels, wrong_labels
+from rrra_training.audit.finding import Found, missing_labels, wrong_labels
 from rrra_training.audit.own_labels import right_labels
 from rrra_training.audit.suspects import DOUBTFUL, Audit, Suspect, meaning
 from rrra_training.candidates.evidence import EvidenceConfig
-from rrra_training.candidates.mining import Mined, MiningConfig
+from rrra_training.candidates.mining import MiningConfig
 from rrra_training.candidates.preparing import prepare
 from rrra_training.candidates.sets import CandidateSet, relevance_of
 from rrra_training.candidates.shared_labels import SharedLabels
@@ -21,6 +21,7 @@ from rrra_training.data import BeirData, BeirDataset
 from rrra_training.data.checks import Labelled, examine
 from rrra_training.judging.examined import Examined, false_negatives
 from rrra_training.judging.projecting import projected
+from rrra_training.judging.surest import beside_surest, with_positives
 from rrra_training.judging.verdicts import judge, relevance_probabilities
 
 
@@ -117,26 +118,13 @@ def judge_labels(
     :param seed: Seed of the folds in which the labels are fitted.
     :param show_progress: Show progress and the time left.
     """
-    lists = _with_positives(data)
+    lists = with_positives(data)
     with projected(lists.passages, model.projection, cache) as passages:
         verdicts = judge(model.adapter, model.projection, lists, passages, "int8", show_progress=show_progress)
         relevance = relevance_probabilities(model, verdicts, np.isfinite(verdicts.base))
-        beside = beside_surest(data, lists, relevance)
+        beside = beside_surest(data, lists, relevance, np.arange(len(lists)))
         missing = false_negatives(model.config.detection, beside, passages, SharedLabels(data), verdicts.adapter)
     return JudgedLabels(lists, relevance, right_labels(relevance, relevance_of(lists), seed), beside, missing)
-
-
-def _with_positives(data: CandidateSet) -> CandidateSet:
-    """The same candidates, followed by the labelled positives that are not among them."""
-    mined = np.asarray(data.mined.rows)
-    rows = []
-    for query in range(len(data)):
-        own = mined[query][mined[query] >= 0]
-        rows.append(np.concatenate([own, np.setdiff1d(data.positives.of(query), own)]))
-    padded = np.full((len(rows), max(map(len, rows))), -1, dtype=np.int64)
-    for place, own in enumerate(rows):
-        padded[place, : len(own)] = own
-    return replace(data, mined=Mined(padded, np.zeros(padded.shape, dtype=np.float32)))
 
 
 def _described(found: Sequence[Found], dataset: BeirDataset, data: CandidateSet) -> list[Suspect]:

@@ -40,29 +40,13 @@ class Found:
     remark: str = ""
 
 
-def beside_surest(data: CandidateSet, lists: CandidateSet, relevance: np.ndarray) -> Examined:
-    """
-    The mined candidates of all queries, each list beside the labelled positive that is most probably relevant.
-
-    :param data: The set.
-    :param lists: The same set with lists in which all labelled positives follow the candidates.
-    :param relevance: Probabilities of relevance in these lists, shape ``[Q, k]``.
-    """
-    rows = np.asarray(lists.mined.rows)
-    surest = np.where(relevance_of(lists), relevance, -np.inf).argmax(axis=1)
-    kept = rows[np.arange(len(rows)), surest]
-    mined = np.zeros(rows.shape, dtype=bool)
-    mined[:, : data.mined.rows.shape[1]] = np.asarray(data.mined.rows)[:, : rows.shape[1]] >= 0
-    return Examined(lists, np.arange(len(lists)), kept, mined & (rows != kept[:, None]))
-
-
 def missing_labels(
     beside: Examined, probability: np.ndarray, data: CandidateSet, qrels: Mapping[str, Mapping[str, int]], top: int
 ) -> list[Found]:
     """
     Unjudged candidates that are the most probably relevant, the most probable first.
 
-    :param beside: The candidates, as :func:`beside_surest` gives them.
+    :param beside: The candidates, as :func:`~rrra_training.judging.surest.beside_surest` gives them.
     :param probability: Their false-negative probabilities, shape ``[Q, k]``.
     :param data: The set, for the evidence on its candidates.
     :param qrels: Query id -> passage id -> grade.

@@ -1,0 +1,88 @@
+"""``rrra mine``: hard negatives for other trainers."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from rrra_haystack.files import working_folder
+
+
+def command(
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="A folder in the BEIR layout, as FOLDER or FOLDER:SPLIT, or a file of queries and positives.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[Path, typer.Option(help="The .jsonl file to write; a folder for beir.", show_default=False)],
+    format_: Annotated[
+        str,
+        typer.Option("--format", help="sentence-transformers, pylate, tevatron, flagembedding or beir."),
+    ] = "sentence-transformers",
+    split: Annotated[str, typer.Option(help="Which queries: the name of a file in qrels/.")] = "train",
+    negatives: Annotated[int, typer.Option(min=1, help="Negatives of a query.")] = 7,
+    sampler: Annotated[
+        str, typer.Option(help="How they are drawn: rrra, top-k, random, simans, perc-pos, {name: simans, a: 50}, ...")
+    ] = "rrra",
+    max_false_negative: Annotated[
+        float, typer.Option(min=0, max=1, help="What is more probably relevant than this is no negative.")
+    ] = 0.1,
+    add_positives: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="What is at least so probably relevant becomes a positive; none if not given."),
+    ] = None,
+    candidates: Annotated[int, typer.Option(min=1, help="Look among so many of the encoder's first passages.")] = 100,
+    model: Annotated[str | None, typer.Option(help="The model, or any encoder; the default one if not given.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Draw this many queries.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of every draw.")] = 0,
+    ignore_identical: Annotated[
+        bool,
+        typer.Option(
+            "--ignore-identical",
+            help="Leave a passage that is the query itself, word for word, out of its candidates.",
+            show_default=False,
+        ),
+    ] = False,
+    cache: Annotated[
+        Path | None,
+        typer.Option(file_okay=False, help="Keep what was encoded and judged here; an interrupted run goes on."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an output that is there.")] = False,
+) -> None:
+    """
+    Mine hard negatives for your own trainer, without those that are probably relevant.
+
+    A file of details beside the output holds the probability of each negative, and suspected positives.
+    """
+    try:
+        from rrra_training.data.beir import split_of  # noqa: PLC0415
+        from rrra_training.mining.formats import check_output, details_of  # noqa: PLC0415
+        from rrra_training.mining.mine import mine_negatives, summary, write_negatives  # noqa: PLC0415
+        from rrra_training.mining.settings import NegativesConfig, sampler_of  # noqa: PLC0415
+    except ImportError as error:
+        msg = f"rrra mine needs the extra 'train' ({error}). Install it with: pip install 'rrra-haystack[train]'"
+        raise ImportError(msg) from None
+    from rrra_haystack.model.rrra_model import DEFAULT_MODEL  # noqa: PLC0415
+
+    check_output(output, format_, force=force)
+    folder, own_split = split_of(data, split)
+    config = NegativesConfig(
+        negatives=negatives, sampler=sampler_of(sampler, negatives), max_false_negative=max_false_negative,
+        add_positives=add_positives, candidates=candidates, limit=limit, ignore_identical=ignore_identical, seed=seed,
+    )  # fmt: skip
+    with working_folder(cache) as kept:
+        mined = mine_negatives(
+            folder, own_split, config, model=model or DEFAULT_MODEL, cache=kept, show_progress=True
+        )  # fmt: skip
+        write_negatives(mined, output, format_)
+    console = Console()
+    console.print(summary(mined, format_))
+    console.print(
+        f"The negatives are in [bold]{escape(str(output))}[/], what is known of them in "
+        f"[bold]{escape(str(details_of(output, format_)))}[/].",
+        soft_wrap=True,
+    )

@@ -1,0 +1,106 @@
+"""Which candidates become negatives, and which are suspected to be positives."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from rrra_training.candidates.sets import CandidateSet, relevance_of
+from rrra_training.mining.settings import NegativesConfig
+from rrra_training.negatives.drawing import draw
+from rrra_training.negatives.sampler import Candidates
+
+# From here on a candidate is more probably relevant than not, and is told.
+SUSPECTED = 0.5
+_QUERIES_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """
+    The negatives of Q queries, the hardest first, and their suspected positives.
+
+    :param rows: Rows of the negatives, shape ``[Q, n]``; -1 where a query has fewer.
+    :param scores: Their cosines with the query, shape ``[Q, n]``, float32.
+    :param probability: How probably each is relevant all the same, shape ``[Q, n]``; nan for a passage that was drawn
+        from the corpus, because too few candidates were left.
+    :param suspects: Which of the mined candidates are suspected to be positives, shape ``[Q, k]``, bool.
+    :param added: Which of them became positives, shape ``[Q, k]``, bool.
+    """
+
+    rows: np.ndarray
+    scores: np.ndarray
+    probability: np.ndarray
+    suspects: np.ndarray
+    added: np.ndarray
+
+    @property
+    def is_full(self) -> np.ndarray:
+        """Which queries have as many negatives as were asked for, shape ``[Q]``, bool."""
+        return (self.rows >= 0).all(axis=1)
+
+
+def draw_negatives(data: CandidateSet, probability: np.ndarray, config: NegativesConfig) -> Drawn:
+    """
+    Draw the negatives of all queries.
+
+    :param data: The set.
+    :param probability: How probably each candidate is relevant, shape ``[Q, k]``.
+    :param config: What is mined.
+    """
+    mined = np.asarray(data.mined.rows)
+    unlabelled = (mined >= 0) & ~relevance_of(data)
+    least = np.inf if config.add_positives is None else config.add_positives
+    added = unlabelled & (probability >= least)
+    eligible = unlabelled & ~added & (probability <= config.max_false_negative)
+    places = np.concatenate(
+        [
+            _drawn(data, probability, eligible, slice(begin, begin + _QUERIES_AT_ONCE), config)
+            for begin in range(0, len(data), _QUERIES_AT_ONCE)
+        ]
+    )
+    # Mined candidates stand from hard to easy, and so do their places; -1, of none, goes last.
+    places = np.sort(np.where(places < 0, mined.shape[1], places), axis=1)
+    is_none = places == mined.shape[1]
+    at = np.where(is_none, 0, places)
+    rows = np.where(is_none, -1, np.take_along_axis(mined, at, axis=1))
+    own = np.where(is_none, np.nan, np.take_along_axis(probability, at, axis=1)).astype(np.float32)
+    for query in np.flatnonzero(is_none.any(axis=1)).tolist():
+        rows[query, is_none[query]] = _from_the_corpus(data, query, int(is_none[query].sum()), config.seed)
+    scores = np.stack([data.passages.pooled[np.maximum(one, 0)] @ data.queries.pooled[q] for q, one in enumerate(rows)])
+    return Drawn(rows, scores, own, unlabelled & (probability >= min(SUSPECTED, least)), added)
+
+
+def _drawn(
+    data: CandidateSet, probability: np.ndarray, eligible: np.ndarray, block: slice, config: NegativesConfig
+) -> np.ndarray:
+    """Places of the negatives of a block of queries, shape ``[b, n]``; -1 for none."""
+    mined, queries = np.asarray(data.mined.rows[block]), np.asarray(data.queries.pooled[block])
+    nearest = np.asarray([_nearest(data, query) for query in range(*block.indices(len(data)))])
+    positives = data.passages.pooled[nearest]
+    contexts = data.passages.pooled[np.maximum(mined, 0)]
+    candidates = Candidates(
+        scores=torch.from_numpy(np.array(data.mined.scores[block])),
+        positive_scores=torch.from_numpy(np.einsum("bd,bd->b", queries, positives)),
+        eligible=torch.from_numpy(eligible[block]),
+        positive_similarity=torch.from_numpy(np.einsum("bkd,bd->bk", contexts, positives)),
+        false_negative=torch.from_numpy(probability[block]),
+    )
+    (seed,) = np.random.SeedSequence([config.seed, block.start]).generate_state(1)
+    generator = torch.Generator().manual_seed(int(seed))
+    weights = config.sampler.weights(candidates)
+    return draw(weights, config.negatives, eligible=candidates.eligible, generator=generator).numpy()
+
+
+def _nearest(data: CandidateSet, query: int) -> int:
+    """Row of the labelled positive that is nearest to its query: samplers compare with it."""
+    rows = data.positives.of(query)
+    return int(rows[(data.passages.pooled[rows] @ data.queries.pooled[query]).argmax()])
+
+
+def _from_the_corpus(data: CandidateSet, query: int, count: int, seed: int) -> np.ndarray:
+    """Passages far from a query, where too few candidates are left; -1 where the corpus has no more."""
+    near = np.concatenate([np.asarray(data.mined.rows[query]), data.positives.of(query)])
+    far = np.setdiff1d(np.arange(len(data.passages)), near)
+    drawn = np.random.default_rng([seed, query]).permutation(far)[:count]
+    return np.pad(drawn, (0, count - len(drawn)), constant_values=-1)

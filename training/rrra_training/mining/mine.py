@@ -1,0 +1,178 @@
+"""Hard negatives for other trainers: mined by an encoder, judged by the adapter, written in the trainer's format."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from rrra_haystack.model.rrra_model import RRRAModel
+from rrra_training.candidates.evidence import EvidenceConfig
+from rrra_training.candidates.mining import MiningConfig
+from rrra_training.candidates.preparing import prepare
+from rrra_training.candidates.sets import CandidateSet
+from rrra_training.candidates.splits import SplitConfig
+from rrra_training.data import BeirData, BeirDataset, ColumnsData, ColumnsDataset, RetrievalData
+from rrra_training.data.checks import Labelled, examine
+from rrra_training.data.rows import known_split
+from rrra_training.mining.drawing import Drawn, draw_negatives
+from rrra_training.mining.formats import EVEN, Example, Text, write_beir, write_lines
+from rrra_training.mining.judged import probably_relevant
+from rrra_training.mining.settings import NegativesConfig
+
+
+@dataclass(frozen=True)
+class MinedNegatives:
+    """
+    The queries of a split with their negatives.
+
+    :param source: The data.
+    :param split: The split.
+    :param data: Its queries and their candidates.
+    :param drawn: The negatives and suspects.
+    :param probability: How probably each candidate is relevant, shape ``[Q, k]``.
+    """
+
+    source: RetrievalData
+    split: str
+    data: CandidateSet
+    drawn: Drawn
+    probability: np.ndarray
+
+    def examples(self, *, only_even: bool = False) -> Iterator[Example]:
+        """
+        The queries one by one, their texts read from disk.
+
+        :param only_even: Leave out queries with fewer negatives than the others.
+        """
+        data, drawn = self.data, self.drawn
+        for query in np.flatnonzero(drawn.is_full).tolist() if only_even else range(len(data)):
+            added = np.asarray(data.mined.rows[query])[drawn.added[query]]
+            yield Example(
+                Text(data.queries.ids[query], data.queries.text(query)),
+                [self._text(row) for row in (*data.positives.of(query), *added)],
+                [self._text(row) for row in drawn.rows[query] if row >= 0],
+                self._details(query),
+            )
+
+    def _text(self, row: int) -> Text:
+        return Text(self.data.passages.ids[row], self.data.passages.text(int(row)))
+
+    def _details(self, query: int) -> dict[str, object]:
+        ids, drawn = self.data.passages.ids, self.drawn
+        negatives = [
+            {"id": ids[row], "score": round(float(score), 4), "false_negative": _rounded(probability)}
+            for row, score, probability in zip(
+                drawn.rows[query], drawn.scores[query], drawn.probability[query], strict=True
+            )
+            if row >= 0
+        ]
+        places = np.flatnonzero(drawn.suspects[query])
+        places = places[np.argsort(-self.probability[query, places], kind="stable")]
+        suspects = [
+            {
+                "id": ids[row],
+                "probability": _rounded(self.probability[query, place]),
+                "added": bool(drawn.added[query, place]),
+                "text": self.data.passages.text(int(row)),
+            }
+            for place, row in zip(places, np.asarray(self.data.mined.rows[query])[places], strict=True)
+        ]
+        return {
+            "query_id": self.data.queries.ids[query],
+            "query": self.data.queries.text(query),
+            "positives": [ids[row] for row in self.data.positives.of(query)],
+            "negatives": negatives,
+            "suspected_positives": suspects,
+        }
+
+
+def mine_negatives(
+    data: str | Path,
+    split: str,
+    config: NegativesConfig,
+    *,
+    model: str | RRRAModel,
+    cache: Path,
+    show_progress: bool = False,
+) -> MinedNegatives:
+    """
+    Mine hard negatives of all queries of a split, and leave out what is probably relevant.
+
+    :param data: A folder in the BEIR layout, or one file of queries, positives and negatives.
+    :param split: Which queries; what to call those of a file.
+    :param config: What is mined.
+    :param model: A model, or what :meth:`RRRAModel.load` takes; any sentence-transformers encoder, too.
+    :param cache: Where the encoded corpus is kept, and what was judged: an interrupted run goes on from there.
+    :param show_progress: Show progress and the time left.
+    :raises ValueError: If the data cannot be read, or no query has a relevant passage.
+    """
+    path = Path(data)
+    source: RetrievalData = (
+        ColumnsDataset({split: path}, name=path.name.partition(".")[0]) if path.is_file() else BeirDataset(path)
+    )
+    known_split(str(data), split, source.splits())
+    examine(source, [Labelled.read(source, split, limit=config.limit, seed=config.seed)])
+    own = (
+        ColumnsData(format="columns", splits={split: path}, name=source.name)
+        if path.is_file()
+        else BeirData(format="beir", path=path)
+    )
+    loaded = model if isinstance(model, RRRAModel) else RRRAModel.load(model)
+    prepared = prepare(
+        SplitConfig(data=own, split=split, limit=config.limit, ignore_identical=config.ignore_identical),
+        loaded.encoder, cache, mining=MiningConfig(top_k=config.candidates), evidence=EvidenceConfig(),
+        seed=config.seed, show_progress=show_progress,
+    )  # fmt: skip
+    probability = probably_relevant(loaded, prepared, cache, show_progress=show_progress)
+    drawn = draw_negatives(prepared, probability, config)
+    return MinedNegatives(source, split, prepared, drawn, probability)
+
+
+def write_negatives(mined: MinedNegatives, output: Path, format_: str) -> None:
+    """
+    Write what was mined in the format of a trainer, and what is known of each negative beside it.
+
+    :param mined: What was mined.
+    :param output: The file, or the folder of ``beir``.
+    :param format_: One of :data:`~rrra_training.mining.formats.FORMATS`.
+    """
+    examples = mined.examples(only_even=format_ in EVEN)
+    if format_ == "beir":
+        passages = ({"_id": one.id, "title": one.title, "text": one.text} for one in mined.source.passages())
+        write_beir(examples, passages, output, mined.split)
+    else:
+        write_lines(examples, output, format_)
+
+
+def _rounded(probability: float) -> float | None:
+    return None if np.isnan(probability) else round(float(probability), 4)
+
+
+def summary(mined: MinedNegatives, format_: str) -> str:
+    """
+    What was mined, in words.
+
+    :param mined: What was mined.
+    :param format_: The format that it was written in.
+    """
+    drawn = mined.drawn
+    there, is_drawn_from_corpus = drawn.rows >= 0, np.isnan(drawn.probability)
+    count = int(there.sum())
+    told = [f"{len(mined.data):,} queries with {count:,} negatives"]
+    if count:
+        told[0] += (
+            f": mean cosine with the query {drawn.scores[there].mean():.2f}, mean probability of being relevant "
+            f"{np.nan_to_num(drawn.probability[there]).mean():.3f}"
+        )
+    further = [
+        (int(drawn.suspects.sum()), "candidates are suspected positives and no negatives"),
+        (int(drawn.added.sum()), "of them were added as positives"),
+        (
+            int((there & is_drawn_from_corpus).sum()),
+            "negatives were drawn from the whole corpus for want of candidates",
+        ),
+        (int((~drawn.is_full).sum()), f"queries have fewer negatives{' and are left out' if format_ in EVEN else ''}"),
+    ]
+    told += [f"{number:,} {what}" for number, what in further if number]
+    return "\n".join(f"{one}." for one in told)

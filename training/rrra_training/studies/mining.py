@@ -1,0 +1,200 @@
+"""
+How many false negatives remain among mined negatives, and how hard the others are.
+
+Of each query with several labelled positives one is kept, and the others are hidden: who takes them for negatives is
+wrong. Beside the samplers of ``rrra mine`` stands sentence-transformers' ``mine_hard_negatives``.
+
+``python -m rrra_training.studies.mining DATA/medquad:dev DATA/cranfield:train --output mining.json``
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from datasets import Dataset
+from rich.console import Console
+from rich.table import Table
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.util import mine_hard_negatives
+
+from rrra_haystack.files import atomic_write, working_folder
+from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
+from rrra_training.candidates.sets import CandidateSet
+from rrra_training.data import BeirDataset
+from rrra_training.data.beir import split_of
+from rrra_training.mining.drawing import draw_negatives
+from rrra_training.mining.mine import MinedNegatives, mine_negatives
+from rrra_training.mining.settings import NegativesConfig
+from rrra_training.negatives.samplers import RRRA, AnySampler, TopK
+
+app = typer.Typer(add_completion=False)
+# Query row -> rows of its negatives.
+Negatives = Mapping[int, Sequence[int]]
+_MARGINS: dict[str, dict[str, float]] = {
+    "sentence-transformers, no margin": {},
+    "sentence-transformers, relative margin 0.05": {"relative_margin": 0.05},
+    "sentence-transformers, relative margin 0.1": {"relative_margin": 0.1},
+    "sentence-transformers, absolute margin 0.05": {"absolute_margin": 0.05},
+    "sentence-transformers, absolute margin 0.1": {"absolute_margin": 0.1},
+}
+
+
+@app.command()
+def main(
+    data: Annotated[list[str], typer.Argument(help="Folders in the BEIR layout, as FOLDER:SPLIT.")],
+    output: Annotated[Path, typer.Option(dir_okay=False, help="Where the figures go, as JSON.")],
+    model: Annotated[str, typer.Option(help="The model.")] = DEFAULT_MODEL,
+    negatives: Annotated[int, typer.Option(min=1, help="Negatives of a query.")] = 7,
+    limit: Annotated[int | None, typer.Option(min=1, help="Hide positives of so many queries of a split.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of what is hidden and drawn.")] = 0,
+    cache: Annotated[Path | None, typer.Option(file_okay=False, help="Where encoded corpora are kept.")] = None,
+) -> None:
+    """Hide labelled positives, mine negatives in several ways, and count which of them were hidden."""
+    loaded = RRRAModel.load(model)
+    report = {}
+    with working_folder(None) as scratch, working_folder(cache) as kept:
+        for one in data:
+            folder, split = split_of(one, "train")
+            hidden = _hide(folder, split, scratch / folder.name, limit, seed)
+            config = NegativesConfig(negatives=negatives, seed=seed)
+            mined = mine_negatives(scratch / folder.name, split, config, model=loaded, cache=kept, show_progress=True)
+            report[f"{folder.name} {split}"] = _figures(loaded, mined, hidden, config)
+    atomic_write(output, json.dumps({"model": model, "seed": seed, "sets": report}, indent=2) + "\n")
+    console = Console()
+    for name, figures in report.items():
+        console.print(_table(name, figures))
+
+
+def _hide(source: Path, split: str, target: Path, limit: int | None, seed: int) -> dict[str, set[str]]:
+    """Write a set anew with one positive of each query that has several, and tell which are hidden, by query id."""
+    dataset = BeirDataset(source)
+    generator = np.random.default_rng(seed)
+    qrels = dataset.qrels(split)
+    several = [query for query, own in qrels.items() if sum(grade > 0 for grade in own.values()) > 1]
+    if limit is not None and limit < len(several):
+        several = [several[place] for place in sorted(generator.choice(len(several), size=limit, replace=False))]
+    hidden = {}
+    for query in several:
+        relevant = [passage for passage, grade in qrels[query].items() if grade > 0]
+        kept = relevant[int(generator.integers(len(relevant)))]
+        hidden[query] = set(relevant) - {kept}
+        qrels[query] = {kept: 1}
+    corpus = ({"_id": one.id, "title": one.title, "text": one.text} for one in dataset.passages())
+    queries = ({"_id": one.id, "text": one.text} for one in dataset.queries(split))
+    for part, rows in (("corpus", corpus), ("queries", queries)):
+        atomic_write(target / f"{part}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    lines = [f"{query}\t{one}\t{grade}\n" for query, own in qrels.items() for one, grade in own.items()]
+    atomic_write(target / "qrels" / f"{split}.tsv", "query-id\tcorpus-id\tscore\n" + "".join(lines))
+    return hidden
+
+
+def _figures(
+    model: RRRAModel, mined: MinedNegatives, hidden: Mapping[str, set[str]], config: NegativesConfig
+) -> dict[str, Any]:
+    data = mined.data
+    asked = [row for row, name in enumerate(data.queries.ids) if name in hidden]
+    truth = {row: {data.passages.row_of[one] for one in hidden[data.queries.ids[row]]} for row in asked}
+    figures: dict[str, Any] = {
+        "queries": len(asked),
+        "hidden among the candidates": float(
+            np.mean([np.isin(np.asarray(data.mined.rows[row]), list(truth[row])).sum() for row in asked])
+        ),
+    }
+    methods = _methods(model, mined, asked, config)
+    return figures | {"methods": {name: _measured(data, own, truth, config) for name, own in methods}}
+
+
+def _methods(
+    model: RRRAModel, mined: MinedNegatives, asked: Sequence[int], config: NegativesConfig
+) -> Iterator[tuple[str, Negatives]]:
+    """Negatives of the queries that are looked at, by the name of what chose them."""
+    hardest = TopK(k=config.negatives)
+    samplers: dict[str, tuple[AnySampler, float]] = {
+        "top-k": (hardest, 1.0),
+        "rrra mine": (RRRA(), config.max_false_negative),
+        **{f"rrra mine, top-k, at most {most}": (hardest, most) for most in (0.3, 0.1, 0.03)},
+    }
+    for name, (sampler, most) in samplers.items():
+        drawn = draw_negatives(
+            mined.data, mined.probability, config.model_copy(update={"sampler": sampler, "max_false_negative": most})
+        )
+        yield name, {row: drawn.rows[row][drawn.rows[row] >= 0].tolist() for row in asked}
+    for name, margin in _MARGINS.items():
+        yield name, _of_sentence_transformers(model, mined.data, asked, config.negatives, margin)
+
+
+class _Known(SentenceTransformer):
+    """The same encoder, which knows the texts of a set already."""
+
+    def __init__(self, transformer: SentenceTransformer, data: CandidateSet) -> None:
+        super().__init__(modules=list(transformer), device="cpu", similarity_fn_name="cosine")
+        self._known = {
+            "document": ({data.passages.text(row): row for row in range(len(data.passages))}, data.passages.pooled),
+            "query": ({data.queries.text(row): row for row in range(len(data))}, data.queries.pooled),
+        }
+
+    def encode_document(self, sentences: Any, **_: Any) -> np.ndarray:
+        return self._of("document", sentences)
+
+    def encode_query(self, sentences: Any, **_: Any) -> np.ndarray:
+        return self._of("query", sentences)
+
+    def _of(self, kind: str, texts: Sequence[str]) -> np.ndarray:
+        rows, pooled = self._known[kind]
+        return np.asarray(pooled[[rows[text] for text in texts]])
+
+
+def _of_sentence_transformers(
+    model: RRRAModel, data: CandidateSet, asked: Sequence[int], count: int, margin: Mapping[str, float]
+) -> Negatives:
+    texts = [data.passages.text(row) for row in range(len(data.passages))]
+    row_of = {text: row for row, text in enumerate(texts)}
+    queries = {data.queries.text(row): row for row in asked}
+    pairs = [(text, texts[int(positive)]) for text, row in queries.items() for positive in data.positives.of(row)]
+    mined = mine_hard_negatives(
+        Dataset.from_dict({"anchor": [query for query, _ in pairs], "positive": [text for _, text in pairs]}),
+        _Known(model.encoder.transformer, data), corpus=texts, num_negatives=count, range_max=100, verbose=False,
+        output_format="triplet", **margin,
+    )  # fmt: skip
+    found: dict[int, list[int]] = {row: [] for row in asked}
+    for row in mined:
+        found[queries[row["anchor"]]].append(row_of[row["negative"]])
+    return found
+
+
+def _measured(
+    data: CandidateSet, negatives: Negatives, truth: Mapping[int, set[int]], config: NegativesConfig
+) -> dict[str, float]:
+    pairs = [(query, row, row in truth[query]) for query, own in negatives.items() for row in own]
+    cosines = [
+        float(data.passages.pooled[row] @ data.queries.pooled[query]) for query, row, is_false in pairs if not is_false
+    ]
+    return {
+        "false negatives a query": sum(is_false for *_, is_false in pairs) / len(negatives),
+        "share of false ones": sum(is_false for *_, is_false in pairs) / max(len(pairs), 1),
+        "cosine of the others": float(np.mean(cosines)),
+        "queries with all": float(np.mean([len(own) == config.negatives for own in negatives.values()])),
+        "negatives a query": len(pairs) / len(negatives),
+    }
+
+
+def _table(name: str, figures: Mapping[str, Any]) -> Table:
+    title = (
+        f"{name}: {figures['queries']} queries, {figures['hidden among the candidates']:.2f} hidden positives a query "
+        "among the first 100"
+    )
+    table = Table(title=title, title_justify="left")
+    table.add_column("negatives by")
+    measured = figures["methods"]
+    for key in next(iter(measured.values())):
+        table.add_column(key, justify="right")
+    for method, own in measured.items():
+        table.add_row(method, *(f"{value:.3f}" for value in own.values()))
+    return table
+
+
+if __name__ == "__main__":
+    app()
