@@ -26,8 +26,9 @@ def command(
     split: Annotated[str, typer.Option(help="Which queries: the name of a file in qrels/.")] = "train",
     negatives: Annotated[int, typer.Option(min=1, help="Negatives of a query.")] = 7,
     sampler: Annotated[
-        str, typer.Option(help="How they are drawn: rrra, top-k, random, simans, perc-pos, {name: simans, a: 50}, ...")
-    ] = "rrra",
+        str,
+        typer.Option(help="How they are drawn: top-k (the hardest), rrra, random, ..., {name: simans, a: 50}."),
+    ] = "top-k",
     max_false_negative: Annotated[
         float, typer.Option(min=0, max=1, help="What is more probably relevant than this is no negative.")
     ] = 0.1,

@@ -9,6 +9,7 @@ from rrra_training.candidates.sets import CandidateSet, relevance_of
 from rrra_training.mining.settings import NegativesConfig
 from rrra_training.negatives.drawing import draw
 from rrra_training.negatives.sampler import Candidates
+from rrra_training.negatives.samplers import TopK
 
 # From here on a candidate is more probably relevant than not, and is told.
 SUSPECTED = 0.5
@@ -37,7 +38,7 @@ class Drawn:
     @property
     def is_full(self) -> np.ndarray:
         """Which queries have as many negatives as were asked for, shape ``[Q]``, bool."""
-        return (self.rows >= 0).all(axis=1)
+        return np.asarray((self.rows >= 0).all(axis=1))
 
 
 def draw_negatives(data: CandidateSet, probability: np.ndarray, config: NegativesConfig) -> Drawn:
@@ -88,7 +89,7 @@ def _drawn(
     )
     (seed,) = np.random.SeedSequence([config.seed, block.start]).generate_state(1)
     generator = torch.Generator().manual_seed(int(seed))
-    weights = config.sampler.weights(candidates)
+    weights = (config.sampler or TopK(k=config.negatives)).weights(candidates)
     return draw(weights, config.negatives, eligible=candidates.eligible, generator=generator).numpy()
 
 

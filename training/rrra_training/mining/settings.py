@@ -6,7 +6,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from rrra_haystack.errors import first_fault
-from rrra_training.negatives.samplers import RRRA, AnySampler
+from rrra_training.negatives.samplers import AnySampler
 
 # Those of which the first k of a list are all that is ever drawn.
 _OF_THE_FIRST = ("top-k", "margin-pos", "perc-pos")
@@ -17,7 +17,7 @@ class NegativesConfig(BaseModel):
     What is mined.
 
     :param negatives: Negatives of a query.
-    :param sampler: How they are drawn from the candidates.
+    :param sampler: How they are drawn from the candidates; the hardest are taken if `None`.
     :param max_false_negative: A candidate that is more probably relevant than this is no negative.
     :param add_positives: A candidate that is at least so probably relevant becomes a positive; none does if `None`.
     :param candidates: Passages that the encoder ranks highest, among which negatives are looked for.
@@ -29,7 +29,7 @@ class NegativesConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     negatives: int = Field(7, gt=0)
-    sampler: AnySampler = RRRA()
+    sampler: AnySampler | None = None
     max_false_negative: float = Field(0.1, gt=0, le=1)
     add_positives: float | None = Field(None, gt=0, le=1)
     candidates: int = Field(100, gt=0)

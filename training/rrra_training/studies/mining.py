@@ -28,17 +28,19 @@ from rrra_training.data.beir import split_of
 from rrra_training.mining.drawing import draw_negatives
 from rrra_training.mining.mine import MinedNegatives, mine_negatives
 from rrra_training.mining.settings import NegativesConfig
-from rrra_training.negatives.samplers import RRRA, AnySampler, TopK
+from rrra_training.negatives.samplers import RRRA, AnySampler
 
 app = typer.Typer(add_completion=False)
 # Query row -> rows of its negatives.
 Negatives = Mapping[int, Sequence[int]]
-_MARGINS: dict[str, dict[str, float]] = {
-    "sentence-transformers, no margin": {},
-    "sentence-transformers, relative margin 0.05": {"relative_margin": 0.05},
-    "sentence-transformers, relative margin 0.1": {"relative_margin": 0.1},
-    "sentence-transformers, absolute margin 0.05": {"absolute_margin": 0.05},
-    "sentence-transformers, absolute margin 0.1": {"absolute_margin": 0.1},
+_PEER = "sentence-transformers"
+# Relative and absolute margin below the positive.
+_MARGINS: dict[str, tuple[float | None, float | None]] = {
+    f"{_PEER}, no margin": (None, None),
+    f"{_PEER}, relative margin 0.05": (0.05, None),
+    f"{_PEER}, relative margin 0.1": (0.1, None),
+    f"{_PEER}, absolute margin 0.05": (None, 0.05),
+    f"{_PEER}, absolute margin 0.1": (None, 0.1),
 }
 
 
@@ -111,11 +113,10 @@ def _methods(
     model: RRRAModel, mined: MinedNegatives, asked: Sequence[int], config: NegativesConfig
 ) -> Iterator[tuple[str, Negatives]]:
     """Negatives of the queries that are looked at, by the name of what chose them."""
-    hardest = TopK(k=config.negatives)
-    samplers: dict[str, tuple[AnySampler, float]] = {
-        "top-k": (hardest, 1.0),
-        "rrra mine": (RRRA(), config.max_false_negative),
-        **{f"rrra mine, top-k, at most {most}": (hardest, most) for most in (0.3, 0.1, 0.03)},
+    samplers: dict[str, tuple[AnySampler | None, float]] = {
+        "the nearest": (None, 1.0),
+        **{f"rrra mine, at most {most}": (None, most) for most in (0.3, 0.1, 0.03)},
+        "rrra mine, at most 0.1, sampler rrra": (RRRA(), 0.1),
     }
     for name, (sampler, most) in samplers.items():
         drawn = draw_negatives(
@@ -126,38 +127,38 @@ def _methods(
         yield name, _of_sentence_transformers(model, mined.data, asked, config.negatives, margin)
 
 
-class _Known(SentenceTransformer):
-    """The same encoder, which knows the texts of a set already."""
+class _Known:
+    """An encoder that knows the texts of a set already, for who asks it to encode them."""
 
     def __init__(self, transformer: SentenceTransformer, data: CandidateSet) -> None:
-        super().__init__(modules=list(transformer), device="cpu", similarity_fn_name="cosine")
-        self._known = {
-            "document": ({data.passages.text(row): row for row in range(len(data.passages))}, data.passages.pooled),
-            "query": ({data.queries.text(row): row for row in range(len(data))}, data.queries.pooled),
-        }
+        self._transformer = transformer
+        self._passages = {data.passages.text(row): row for row in range(len(data.passages))}
+        self._queries = {data.queries.text(row): row for row in range(len(data))}
+        self._data = data
 
-    def encode_document(self, sentences: Any, **_: Any) -> np.ndarray:
-        return self._of("document", sentences)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transformer, name)
 
-    def encode_query(self, sentences: Any, **_: Any) -> np.ndarray:
-        return self._of("query", sentences)
+    def encode_document(self, texts: Sequence[str], **_: Any) -> np.ndarray:
+        return np.asarray(self._data.passages.pooled[[self._passages[text] for text in texts]])
 
-    def _of(self, kind: str, texts: Sequence[str]) -> np.ndarray:
-        rows, pooled = self._known[kind]
-        return np.asarray(pooled[[rows[text] for text in texts]])
+    def encode_query(self, texts: Sequence[str], **_: Any) -> np.ndarray:
+        return np.asarray(self._data.queries.pooled[[self._queries[text] for text in texts]])
 
 
 def _of_sentence_transformers(
-    model: RRRAModel, data: CandidateSet, asked: Sequence[int], count: int, margin: Mapping[str, float]
+    model: RRRAModel, data: CandidateSet, asked: Sequence[int], count: int, margin: tuple[float | None, float | None]
 ) -> Negatives:
+    known: Any = _Known(model.encoder.transformer, data)
     texts = [data.passages.text(row) for row in range(len(data.passages))]
     row_of = {text: row for row, text in enumerate(texts)}
     queries = {data.queries.text(row): row for row in asked}
     pairs = [(text, texts[int(positive)]) for text, row in queries.items() for positive in data.positives.of(row)]
+    relative, absolute = margin
     mined = mine_hard_negatives(
         Dataset.from_dict({"anchor": [query for query, _ in pairs], "positive": [text for _, text in pairs]}),
-        _Known(model.encoder.transformer, data), corpus=texts, num_negatives=count, range_max=100, verbose=False,
-        output_format="triplet", **margin,
+        known, corpus=texts, num_negatives=count, range_max=100, relative_margin=relative, absolute_margin=absolute,
+        output_format="triplet", verbose=False,
     )  # fmt: skip
     found: dict[int, list[int]] = {row: [] for row in asked}
     for row in mined:

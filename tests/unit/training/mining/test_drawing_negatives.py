@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+from rrra_training.candidates.evidence import Labels
+from rrra_training.candidates.mining import Mined
+from rrra_training.candidates.sets import CandidateSet, Positives
+from rrra_training.mining.drawing import draw_negatives
+from rrra_training.mining.settings import NegativesConfig, sampler_of
+from rrra_training.negatives.samplers import PercPos, TopK
+
+
+class Embedded:
+    """Texts of which the embeddings are known."""
+
+    def __init__(self, pooled: np.ndarray) -> None:
+        self.pooled = pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
+
+    def __len__(self) -> int:
+        return len(self.pooled)
+
+
+@pytest.fixture(scope="module")
+def data() -> CandidateSet:
+    """Three queries with the ten nearest of thirty passages; the first mined one is the positive."""
+    generator = np.random.default_rng(0)
+    passages, queries = (Embedded(generator.normal(size=(count, 8)).astype(np.float32)) for count in (30, 3))
+    scores = queries.pooled @ passages.pooled.T
+    rows = np.argsort(-scores, axis=1)[:, :10]
+    labels = Labels(np.full(rows.shape, 0.02, np.float32), np.zeros(rows.shape, np.uint8))
+    positives = Positives(rows[:, 0], np.ones(3, np.int64), np.array([1, 2, 3]))
+    mined = Mined(rows, np.take_along_axis(scores, rows, axis=1))
+    return CandidateSet("d", passages, queries, mined, positives, labels, 1.0)
+
+
+def test_what_is_probably_relevant_is_no_negative(data: CandidateSet) -> None:
+    probability = np.zeros((3, 10), np.float32)
+    probability[:, [1, 3]] = 0.2, 0.6
+    drawn = draw_negatives(data, probability, NegativesConfig(negatives=4, sampler=TopK(k=4)))
+    assert np.array_equal(drawn.rows, data.mined.rows[:, [2, 4, 5, 6]])
+    assert np.array_equal(drawn.suspects.nonzero()[1], [3, 3, 3])
+    assert not drawn.added.any()
+    assert (np.diff(drawn.scores, axis=1) < 0).all()
+    assert drawn.scores == pytest.approx(data.mined.scores[:, [2, 4, 5, 6]], abs=1e-5)
+
+
+def test_suspects_become_positives_on_request(data: CandidateSet) -> None:
+    probability = np.zeros((3, 10), np.float32)
+    probability[0, [1, 3]], probability[1, 2] = (0.2, 0.6), 0.05
+    config = NegativesConfig(negatives=8, sampler=TopK(k=8), max_false_negative=1, add_positives=0.15)
+    drawn = draw_negatives(data, probability, config)
+    assert np.argwhere(drawn.added).tolist() == [[0, 1], [0, 3]]
+    assert np.array_equal(drawn.suspects, drawn.added)
+    assert not np.isin(drawn.rows[0], data.mined.rows[0, [1, 3]]).any()
+
+
+def test_where_candidates_lack_the_corpus_gives_the_rest(data: CandidateSet) -> None:
+    probability = np.full((3, 10), 0.9, np.float32)
+    probability[:, 5] = 0.01
+    drawn = draw_negatives(data, probability, NegativesConfig(negatives=4))
+    assert drawn.is_full.all()
+    assert np.array_equal(drawn.rows[:, 0], data.mined.rows[:, 5])
+    for own, near in zip(drawn.rows[:, 1:], data.mined.rows, strict=True):
+        assert not np.isin(own, near).any()
+        assert len(set(own)) == 3
+    assert np.isnan(drawn.probability[:, 1:]).all()
+    most = draw_negatives(data, probability, NegativesConfig(negatives=40))
+    assert not most.is_full.any()
+    assert ((most.rows >= 0).sum(axis=1) == 21).all()
+
+
+def test_a_seed_decides(data: CandidateSet) -> None:
+    probability = np.zeros((3, 10), np.float32)
+    first, again, other = (
+        draw_negatives(data, probability, NegativesConfig(negatives=4, sampler=sampler_of("random", 4), seed=seed)).rows
+        for seed in (1, 1, 2)
+    )
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_samplers_are_named_as_in_a_recipe() -> None:
+    assert sampler_of("top-k", 5) == TopK(k=5)
+    assert sampler_of("perc-pos", 5) == PercPos(k=5)
+    assert sampler_of("{name: perc-pos, share: 0.9}", 5) == PercPos(share=0.9)
+    with pytest.raises(ValueError, match="the nearest known one is 'top-k'"):
+        sampler_of("topk", 5)
+    with pytest.raises(ValueError, match="greater than 0"):
+        sampler_of("{name: top-k, k: 0}", 5)
