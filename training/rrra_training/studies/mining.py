@@ -17,8 +17,8 @@ import typer
 from datasets import Dataset
 from rich.console import Console
 from rich.table import Table
-from sentence_transformers import SentenceTransformer
 from sentence_transformers.util import mine_hard_negatives
+from torch import nn
 
 from rrra_haystack.files import atomic_write, working_folder
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
@@ -130,7 +130,7 @@ def _methods(
 class _Known:
     """An encoder that knows the texts of a set already, for who asks it to encode them."""
 
-    def __init__(self, transformer: SentenceTransformer, data: CandidateSet) -> None:
+    def __init__(self, transformer: nn.Module, data: CandidateSet) -> None:
         self._transformer = transformer
         self._passages = {data.passages.text(row): row for row in range(len(data.passages))}
         self._queries = {data.queries.text(row): row for row in range(len(data))}
