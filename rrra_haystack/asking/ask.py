@@ -6,7 +6,7 @@ from typing import Any
 
 from haystack import Document, Pipeline
 
-from rrra_haystack.documents.metadata import HIGHLIGHTS_KEY, SCORES_KEY, source_of
+from rrra_haystack.documents.metadata import HIGHLIGHTS_KEY, SCORES_KEY, page_of, source_of
 from rrra_haystack.pipeline_files import question_inputs
 
 
@@ -69,6 +69,7 @@ class Asked:
                     "score": passage.document.score,
                     **passage.document.meta.get(SCORES_KEY, {}),
                     "source": passage.source,
+                    "page": page_of(passage.document),
                     "content": passage.document.content,
                 }
                 for passage in self.passages
@@ -101,11 +102,18 @@ def ask(pipeline: Pipeline, question: str) -> Asked:
     )
 
 
+def beginning(answer: Any) -> int:
+    """The character of its passage at which an extracted answer begins; of any other one the first."""
+    offset = getattr(answer, "document_offset", None)
+    return offset.start if offset else 0
+
+
 def _answer_json(answer: Any) -> dict[str, Any]:
     document = getattr(answer, "document", None)
     return {
         "answer": answer.data,
         "score": getattr(answer, "score", None),
         "source": source_of(document) or None,
+        "page": page_of(document, beginning(answer)),
         "document_id": document.id if document is not None else None,
     }

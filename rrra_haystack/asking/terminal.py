@@ -8,8 +8,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from rrra_haystack.asking.ask import Asked, Reranked
-from rrra_haystack.documents.metadata import SCORES_KEY, source_of
+from rrra_haystack.asking.ask import Asked, Reranked, beginning
+from rrra_haystack.documents.metadata import SCORES_KEY, place_of
 
 # Characters of a passage without a sentence that matched, and of a sentence.
 _SHOWN, _LONGEST = 90, 240
@@ -29,7 +29,7 @@ def show(console: Console, asked: Asked, passages: int = 3) -> None:
             str(passage.rank),
             Text(str(passage.before or "-"), style="bold green" if moved else "dim"),
             "-" if probability is None else f"{probability:.2f}",
-            _passage(passage) + Text(f"  {passage.source}", style="dim"),
+            _passage(passage) + Text(f"  {place_of(passage.document, passage.sentence[0])}", style="dim"),
         )
     parts: list[Text | Table] = [answer_line(asked), Text()] if asked.answers else []
     parts.append(table)
@@ -65,5 +65,5 @@ def answer_line(asked: Asked) -> Text:
 def _said(answer: Any, style: str) -> Text:
     line = Text(str(answer.data).strip(), style=style)
     if isinstance(answer, ExtractedAnswer):
-        line += Text(f"  {answer.score:.0%}  {source_of(answer.document)}", style="dim")
+        line += Text(f"  {answer.score:.0%}  {place_of(answer.document, beginning(answer))}", style="dim")
     return line

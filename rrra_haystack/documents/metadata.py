@@ -12,6 +12,10 @@ HEAD_KEY = "rrra_head"
 # How many tokens of a text its encoder did not read, where it is longer than the encoder reads.
 UNREAD_KEY = "rrra_unread"
 
+# Every passage is on the first page, at least; only these have others.
+_PAGED = (".pdf", ".docx", ".pptx")
+_PAGE_END = "\f"
+
 
 class HasContent(Protocol):
     """What is read of a document."""
@@ -24,6 +28,7 @@ class HasSource(Protocol):
     """What is read of a document to say where it comes from."""
 
     id: str
+    content: str | None
     meta: dict[str, Any]
 
 
@@ -44,3 +49,27 @@ def source_of(document: HasSource | None) -> str:
     if document is None:
         return ""
     return str(document.meta.get("source") or document.meta.get("file_path") or document.id)
+
+
+def page_of(document: HasSource | None, at: int = 0) -> int | None:
+    """
+    On which page of its file something stands; `None` if the file has no pages.
+
+    :param document: The passage.
+    :param at: The character of it.
+    """
+    page = document.meta.get("page_number") if document is not None else None
+    if document is None or not isinstance(page, int) or not source_of(document).lower().endswith(_PAGED):
+        return None
+    return page + (document.content or "").count(_PAGE_END, 0, at)
+
+
+def place_of(document: HasSource | None, at: int = 0) -> str:
+    """
+    The source of a passage, and the page if it has one.
+
+    :param document: The passage.
+    :param at: The character of it.
+    """
+    page = page_of(document, at)
+    return source_of(document) + (f", page {page}" if page else "")

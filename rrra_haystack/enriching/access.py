@@ -56,6 +56,7 @@ class QdrantAccess:
         offset = None
         while True:
             records, offset = self._try(partial(self._client.scroll, self._index, limit=size, offset=offset))
+            _check_payloads(records)
             # A document is named by its point here, which is what is written to.
             yield [_document(record) for record in records]
             if offset is None:
@@ -71,6 +72,19 @@ class QdrantAccess:
         ]
         for some in bounded(operations, lambda one: json_bytes(one.model_dump())):
             self._try(partial(self._client.batch_update_points, self._index, some, wait=True))
+
+
+def _check_payloads(records: Sequence[models.Record]) -> None:
+    """Say what a collection is that no Haystack store wrote; one of Haystack's has `content`, if empty."""
+    payloads = [record.payload or {} for record in records]
+    keys = sorted({key for payload in payloads for key in payload})
+    if keys and "content" not in keys:
+        msg = (
+            f"The documents of this collection have no 'content'; what they have is {', '.join(keys)}. Haystack's "
+            "stores keep the text in 'content' and the metadata in 'meta': set these two of every point, or write the "
+            "documents with a Haystack store."
+        )
+        raise ValueError(msg)
 
 
 def _document(record: models.Record) -> Document:

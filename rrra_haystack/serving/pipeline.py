@@ -14,7 +14,7 @@ from haystack import ExtractedAnswer
 from haystack.dataclasses import ChatMessage
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
-from rrra_haystack.documents.metadata import source_of
+from rrra_haystack.documents.metadata import place_of
 from rrra_haystack.qdrant.searching import check_filters
 from rrra_haystack.serving.running import AskedPipeline, WritingPipeline
 
@@ -130,6 +130,7 @@ def as_text(answers: Any) -> str:
     """
     best = answers[0] if isinstance(answers, list) and answers else answers
     if isinstance(best, ExtractedAnswer) and best.data and best.document is not None:
-        return f"{best.data} ({source_of(best.document)})"
+        begin = best.document_offset.start if best.document_offset else 0
+        return f"{best.data} ({place_of(best.document, begin)})"
     text = best.text if isinstance(best, ChatMessage) else getattr(best, "data", best)
     return str(text or _NO_ANSWER)

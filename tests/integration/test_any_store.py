@@ -21,6 +21,7 @@ from haystack_integrations.document_stores.pgvector import PgvectorDocumentStore
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from milvus_haystack import MilvusDocumentStore
 from milvus_haystack.milvus_embedding_retriever import MilvusEmbeddingRetriever
+from qdrant_client import models
 from typer.testing import CliRunner
 
 from rrra_haystack import RRRAAdapterRanker, RRRAEmbedder, RRRARetriever
@@ -261,3 +262,13 @@ def test_the_command_line_takes_folders_and_files(
     with pytest.raises(FileNotFoundError, match="no folder of an embedded Qdrant"):
         open_store(str(tmp_path / "plain"), "rrra")
     assert not list((tmp_path / "plain").iterdir())
+
+
+def test_a_collection_that_no_haystack_store_wrote(tmp_path: Path) -> None:
+    store = QdrantDocumentStore(path=str(tmp_path), index="others", embedding_dim=2, progress_bar=False)
+    store.count_documents()
+    payload = {"page_content": "The Elbe rises.", "metadata": {"source": "elbe.txt"}}
+    store._client.upsert("others", [models.PointStruct(id=1, vector=[0.0, 1.0], payload=payload)])
+    with pytest.raises(ValueError, match="no 'content'; what they have is metadata, page_content"):
+        enrich(store)
+    store.close()

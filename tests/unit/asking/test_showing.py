@@ -2,12 +2,14 @@ from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 
-from haystack import Document
+import pytest
+from haystack import Document, ExtractedAnswer
 from rich.console import Console
 
 from rrra_haystack.asking.ask import Asked, Reranked
 from rrra_haystack.asking.page import write_page
 from rrra_haystack.asking.terminal import show
+from rrra_haystack.serving.pipeline import as_text
 
 CONTENT = "Rivers are many & long. The Danube rises in the Black Forest. Bread needs yeast."
 SENTENCE = "The Danube rises in the Black Forest."
@@ -50,3 +52,19 @@ def test_the_page_marks_sentence_and_answer(tmp_path: Path) -> None:
     assert "in the <mark>Black Forest</mark>. Bread" in plain
     absent = write_page([asked("Alps", **highlighted())], tmp_path / "page.html").read_text()
     assert f"<strong>{SENTENCE}</strong>" in absent
+
+
+@pytest.mark.parametrize(("source", "page"), [("lease.pdf", 8), ("LEASE.PDF", 8), ("lease.txt", None)])
+def test_answers_name_the_page(source: str, page: int | None) -> None:
+    content = "The rent is due in May.\fThe deposit is two rents."
+    begin = content.index("two rents")
+    passage = Document(content=content, meta={"source": source, "page_number": 7})
+    answer = ExtractedAnswer(
+        query="How much?", score=0.9, data="two rents", document=passage,
+        document_offset=ExtractedAnswer.Span(begin, begin + 9),
+    )  # fmt: skip
+    one = Asked("How much?", [answer], [Reranked(passage, 1, 1)], 5.0)
+    told = one.as_json()
+    assert (told["answers"][0]["page"], told["documents"][0]["page"]) == (page, page and 7)
+    assert (f"{source}, page 8" in shown(one)) == (page is not None)
+    assert as_text([answer]) == (f"two rents ({source}, page 8)" if page else f"two rents ({source})")
