@@ -117,7 +117,7 @@ class Encoder:
         # Fast tokenizers cannot be used by two threads at once.
         self._tokenizer_lock = threading.Lock()
         self._kind = kind_of_encoder(self.transformer, self.name, layer, self._networks)
-        self.token_counts = TokenCounts(self.token_ids, dropped_ids(self._networks["document"].tokenizer))
+        self.token_counts = TokenCounts(self.token_offsets)
         self.hidden_size = self._observed_width()
 
     @property
@@ -221,7 +221,8 @@ class Encoder:
                 text, add_special_tokens=False, truncation=False, return_offsets_mapping=True, verbose=False
             )
         offsets = np.array(read["offset_mapping"], dtype=np.int64).reshape(-1, 2)
-        return offsets[offsets[:, 1] > offsets[:, 0]]
+        is_special = np.isin(read["input_ids"], dropped_ids(tokenizer))
+        return offsets[(offsets[:, 1] > offsets[:, 0]) & ~is_special]
 
     def room(self, prompt: str | None = None) -> int | None:
         """

@@ -65,8 +65,7 @@ def test_scores_are_those_of_the_tokens_that_stand_there(ranker: RRRAAdapterRank
     (batch,) = model.encoder.encode([f"Of rivers\n{text}"], task="document")
     states = nn.functional.normalize(model.project(batch.states), dim=-1)
     offsets = model.encoder.token_offsets(f"Of rivers\n{text}") - len("Of rivers\n")
-    special = [place for place, (begin, end) in enumerate(offsets) if text[max(begin, 0) : end] == "[SEP]"]
-    offsets = np.delete(offsets, special, axis=0)[: len(states)]
+    offsets = offsets[: len(states)]
     query = model.encode_query(QUESTION)
     similarity = nn.functional.normalize(query.states, dim=-1) @ states.T
     for one in found:
@@ -158,13 +157,15 @@ def test_a_long_sentence_is_highlighted_in_part(ranker: RRRAAdapterRanker) -> No
 
 
 def test_known_words_cost_no_tokenizer(model: RRRAModel) -> None:
-    asked: list[list[str]] = []
+    asked: list[str] = []
 
-    def token_ids(texts: list[str]) -> list[list[int]]:
-        asked.append(list(texts))
-        return model.encoder.token_ids(texts)
+    def token_offsets(text: str) -> np.ndarray:
+        asked.append(text)
+        return model.encoder.token_offsets(text)
 
-    counts = TokenCounts(token_ids, dropped=[])
-    expected = [len(ids) for ids in model.encoder.token_ids(list(TEXTS.values()))]
-    assert counts.of(list(TEXTS.values())) == counts.of(list(TEXTS.values())) == expected
+    counts = TokenCounts(token_offsets)
+    texts = [text for text in TEXTS.values() if "[SEP]" not in text]
+    expected = [len(ids) for ids in model.encoder.token_ids(texts)]
+    assert counts.of(texts) == counts.of(texts) == expected
     assert len(asked) == 1
+    assert counts.of(["", " \n"]) == [0, 0]
