@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-# A word or a mark, with the space before it. Few tokenizers make tokens across these, and whoever counts checks the sum.
+# A word or a mark, with the space before it. Few tokenizers make tokens across these, and who counts checks the sum.
 _WORD = re.compile(r"\s*(?:[^\s!-/:-@\[-`{-~]+|[!-/:-@\[-`{-~])")
 _MOST = 1 << 17
 

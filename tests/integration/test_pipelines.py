@@ -4,7 +4,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import yaml
 from chat_server import ChatServer, chatting
+from documented import fences
 from projects import edit, load
 
 from rrra_haystack.indexing.index import index
@@ -125,3 +127,30 @@ def test_rag_answers_with_the_documents_used(
     prompt = request["messages"][-1]["content"]
     assert QUESTION in prompt
     assert prompt.index("Golden Gate") < prompt.index("[2]")
+
+
+def test_rag_with_sentences_gives_the_generator_no_more(
+    indexed: Path, chat_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "unused")
+    edit("rag.yaml", "generator", api_base_url=chat_server)
+    ((_, text),) = [(page, text) for page, text in fences("yaml") if page == "highlights.md"]
+    for name, own in yaml.safe_load(text).items():
+        edit("rag.yaml", name, **own["init_parameters"])
+    pipeline = load("rag.yaml")
+    inputs = {
+        "embedder": {"text": QUESTION},
+        "ranker": {"query": QUESTION},
+        "prompt_builder": {"question": QUESTION},
+        "answer_builder": {"query": QUESTION},
+    }
+    output = pipeline.run(inputs, include_outputs_from={"ranker"})
+    pipeline.close()
+    assert "1937" in output["answer_builder"]["answers"][0].data
+    first = output["ranker"]["documents"][0]
+    sentences = [one["text"] for one in first.meta["rrra"]["highlights"]]
+    prompt = ChatServer.requests[-1]["messages"][-1]["content"]
+    given = prompt.split("[1]")[1].split("[2]")[0]
+    assert sentences
+    assert all(sentence in given for sentence in sentences)
+    assert len(given.split()) == sum(len(sentence.split()) for sentence in sentences)
