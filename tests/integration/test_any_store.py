@@ -27,7 +27,7 @@ from typer.testing import CliRunner
 from rrra_haystack import RRRAAdapterRanker, RRRAEmbedder, RRRARetriever
 from rrra_haystack.cli import app
 from rrra_haystack.enriching.adding_codes import enrich
-from rrra_haystack.enriching.opening import open_store
+from rrra_haystack.named_store import open_store
 
 QUESTION = "Where does the Danube rise?"
 STORES = ("memory", "qdrant", "chroma", "milvus", "pgvector")

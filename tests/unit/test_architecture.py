@@ -16,7 +16,7 @@ FLOORS = [
     ("haystack_integrations", "document_stores"),
     (CORE, "qdrant"),
     *(("haystack_integrations", rooms) for rooms in ("common", "components")),
-    *((CORE, rooms) for rooms in ("pipeline_files", "__init__ asking enriching indexing serving")),
+    *((CORE, rooms) for rooms in ("named_store pipeline_files", "__init__ asking copying enriching indexing serving")),
     *((TRAINING, rooms) for rooms in ("__init__ data measures negatives runs", "corpora", "candidates", "judging")),
     *((TRAINING, rooms) for rooms in ("evaluation recipe", "answering audit mining reader report", "phases", "train")),
     *((TRAINING, "studies"), (CORE, "cli"), (TRAINING, "launch")),

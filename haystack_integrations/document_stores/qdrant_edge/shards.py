@@ -35,6 +35,15 @@ def is_edge_folder(path: str | Path) -> bool:
     return any(Path(path).glob(f"*/{_CONFIG}"))
 
 
+def is_local_folder(path: str | Path) -> bool:
+    """
+    Whether a folder holds collections of the local mode of Qdrant's client.
+
+    :param path: The folder; it need not be there.
+    """
+    return (Path(path) / _LOCAL_MODE).is_file()
+
+
 class Shards:
     """
     The shards in a folder; threads take turns, since the engine lets one at a time compute anyway.
@@ -78,7 +87,7 @@ class Shards:
         :param config: Its settings.
         :raises ValueError: If it is there already, or the folder is one of local mode.
         """
-        if (self._path / _LOCAL_MODE).is_file():
+        if is_local_folder(self._path):
             msg = (
                 f"The folder {self._path} was filled by the local mode of Qdrant's client. Open it with "
                 "QdrantDocumentStore(path=...), or name another folder for QdrantEdgeDocumentStore."

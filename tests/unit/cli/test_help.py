@@ -10,7 +10,8 @@ import pytest
 RRRA = Path(sys.executable).with_name("rrra")
 HEAVY = {"haystack", "numpy", "qdrant_client", "sentence_transformers", "torch", "transformers"}
 ROOMS = {
-    f"rrra_haystack.{room}" for room in ("asking", "enriching", "indexing", "model", "qdrant", "reader", "serving")
+    f"rrra_haystack.{room}"
+    for room in ("asking", "copying", "enriching", "indexing", "model", "qdrant", "reader", "serving")
 }
 
 

@@ -9,8 +9,10 @@ from haystack.document_stores.types import DocumentStore
 from haystack.utils import Secret
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 
+from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
 from rrra_haystack.files import read_yaml
 from rrra_haystack.qdrant.clients import API_KEY
+from rrra_haystack.qdrant.engines import engine_of
 
 
 def open_store(store: str, index: str) -> DocumentStore:
@@ -30,9 +32,12 @@ def open_store(store: str, index: str) -> DocumentStore:
         msg = f"There is no file or folder {store}. Name a Qdrant folder or URL, or a YAML file with a document store."
         raise FileNotFoundError(msg)
     if path.is_dir():
-        if not (path / "meta.json").exists():
-            msg = f"{store} is no folder of an embedded Qdrant: it has no meta.json."
+        engine = engine_of(path)
+        if engine is None:
+            msg = f"{store} is no folder of an embedded Qdrant: neither local mode nor Qdrant Edge has filled it."
             raise FileNotFoundError(msg)
+        if engine == "edge":
+            return QdrantEdgeDocumentStore(store, index=index, progress_bar=False)
         return QdrantDocumentStore(path=store, index=index, force_disable_check_same_thread=True)
     return _store_from_yaml(path)
 

@@ -1,0 +1,210 @@
+"""Copies a collection from one Qdrant into another: local mode, Edge and servers, each into each."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
+from qdrant_client import QdrantClient, models
+from tqdm.auto import tqdm
+
+from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
+from rrra_haystack.named_store import open_store
+from rrra_haystack.qdrant.clients import checked_client, place_of
+from rrra_haystack.qdrant.collections import missing
+from rrra_haystack.qdrant.engines import Engine, engine_of
+from rrra_haystack.qdrant.patience import patiently
+from rrra_haystack.qdrant.requests import NUMBER_BYTES, bounded, json_bytes
+
+Result = TypeVar("Result")
+# A multivector takes half a megabyte in Python.
+_PAGE = 128
+
+
+@dataclass(frozen=True)
+class Copied:
+    """
+    What was done.
+
+    :param documents: Documents of the source.
+    :param written: Those that were written.
+    :param kept: Those that the target had already, with the same content and metadata.
+    """
+
+    documents: int
+    written: int
+    kept: int
+
+
+def open_target(store: str, index: str, engine: Engine | None = None) -> Any:
+    """
+    The document store that is copied into; a folder may be new.
+
+    :param store: As :func:`open_store` takes it.
+    :param index: Collection of the Qdrant.
+    :param engine: Engine of a new folder, Edge if `None`.
+    :raises ValueError: If there is another engine's collection, or something else, in the folder.
+    """
+    path = Path(store)
+    if "://" in store or path.is_file():
+        if engine is not None:
+            msg = f"An engine is chosen for a folder, and {store} is none. Leave it out."
+            raise ValueError(msg)
+        return open_store(store, index)
+    there = engine_of(path)
+    # A kill may have left a hidden folder where a collection was to be made.
+    if there is None and path.is_dir() and any(not one.name.startswith(".") for one in path.iterdir()):
+        msg = f"The folder {store} holds something else than a Qdrant. Name a new folder."
+        raise ValueError(msg)
+    if engine is not None and there not in (None, engine):
+        msg = f"The folder {store} is of the engine '{there}', not '{engine}'. Name a new folder."
+        raise ValueError(msg)
+    if there is not None:
+        return open_store(store, index)
+    if engine == "local":
+        return QdrantDocumentStore(path=store, index=index, force_disable_check_same_thread=True)
+    return QdrantEdgeDocumentStore(store, index=index, progress_bar=False)
+
+
+def copy(source: QdrantDocumentStore, target: QdrantDocumentStore, *, show_progress: bool = False) -> Copied:
+    """
+    Copy all documents of a collection, with their embeddings, sparse embeddings, multivectors and codes.
+
+    A missing target is made with the vectors and the payload indexes of the source. Documents that the target has with
+    the same content and metadata are left alone, so that a copy goes on after an interruption; others of the same
+    identifiers are replaced. A target of the engine Edge is optimized at the end.
+
+    :param source: The document store that is read.
+    :param target: The document store that is written to.
+    :param show_progress: Show progress and the time left.
+    :raises ValueError: If there is no source, the target does not fit it, or one of them was written to meanwhile.
+    """
+    _check_stores(source, target)
+    with checked_client(source) as reader:
+        read = partial(_ask, source, reader)
+        if not read("collection_exists"):
+            raise missing(source, patiently(reader.get_collections, place_of(source)))
+        described = read("get_collection")
+        total = read("count", exact=True).count
+    with checked_client(target) as writer:
+        write = partial(_ask, target, writer)
+        if not write("collection_exists"):
+            _create(target, writer, described)
+        _check_fit(source, target, described, write("get_collection"))
+    written = 0
+    with tqdm(total=total, desc="Copying", unit="document", disable=not show_progress) as progress:
+        for page in _pages(read):
+            there = {one.id: one.payload for one in write("retrieve", [one.id for one in page], with_payload=True)}
+            points = [_point(one) for one in page if one.id not in there or there[one.id] != one.payload]
+            for some in bounded(points, _bytes):
+                write("upsert", some, wait=True)
+            written += len(points)
+            progress.update(len(page))
+    found = write("count", exact=True).count
+    if found < total or read("count", exact=True).count != total:
+        msg = f"{found} of {total} documents are in the copy. Was one of the two written to meanwhile? Copy again."
+        raise ValueError(msg)
+    if isinstance(target, QdrantEdgeDocumentStore):
+        target.optimize()
+    return Copied(total, written, total - written)
+
+
+def _ask(store: QdrantDocumentStore, client: QdrantClient, method: str, *given: Any, **options: Any) -> Any:
+    call: Callable[..., Any] = getattr(client, method)
+    return patiently(partial(call, store.index, *given, **options), place_of(store))
+
+
+def _pages(read: Callable[..., Any]) -> Iterator[list[models.Record]]:
+    offset = None
+    while True:
+        page, offset = read("scroll", limit=_PAGE, offset=offset, with_payload=True, with_vectors=True)
+        yield page
+        if offset is None:
+            return
+
+
+def _check_stores(source: QdrantDocumentStore, target: QdrantDocumentStore) -> None:
+    for store in (source, target):
+        if not isinstance(store, QdrantDocumentStore):
+            msg = f"A {type(store).__name__} is no Qdrant, and only collections of Qdrant can be copied."
+            raise ValueError(msg)
+    if _is_same(source, target):
+        msg = f"The collection '{source.index}' at {place_of(source)} cannot be copied into itself."
+        raise ValueError(msg)
+
+
+def _is_same(source: QdrantDocumentStore, target: QdrantDocumentStore) -> bool:
+    if source.index != target.index:
+        return False
+    if source.path is not None and target.path is not None:
+        return Path(source.path).resolve() == Path(target.path).resolve()
+    return source is target or (source.location != ":memory:" and place_of(source) == place_of(target))
+
+
+def _create(target: QdrantDocumentStore, client: QdrantClient, described: models.CollectionInfo) -> None:
+    params = described.config.params
+    ask = partial(_ask, target, client)
+
+    def create() -> None:
+        # An attempt whose answer was lost may have made it.
+        if not client.collection_exists(target.index):
+            client.create_collection(
+                target.index, vectors_config=params.vectors, sparse_vectors_config=params.sparse_vectors
+            )
+
+    patiently(create, place_of(target))
+    # Local mode has no such indexes, and would warn.
+    if target.path is None or isinstance(target, QdrantEdgeDocumentStore):
+        for name, one in (described.payload_schema or {}).items():
+            ask("create_payload_index", name, one.params or one.data_type)
+
+
+def _check_fit(
+    source: QdrantDocumentStore,
+    target: QdrantDocumentStore,
+    described: models.CollectionInfo,
+    found: models.CollectionInfo,
+) -> None:
+    wanted, there = _vectors(described.config.params), _vectors(found.config.params)
+    for name in sorted(wanted.keys() | there.keys()):
+        if wanted.get(name) != there.get(name):
+            called = f"vector '{name}'" if name else "vector"
+            msg = (
+                f"The collection '{target.index}' at {place_of(target)} does not fit: its {called} is "
+                f"{there.get(name, 'missing')}, and that of {place_of(source)} is {wanted.get(name, 'missing')}. Copy "
+                "into a new folder or collection."
+            )
+            raise ValueError(msg)
+
+
+def _vectors(params: models.CollectionParams) -> dict[str, str]:
+    """The vectors of a collection, each as what a copy must keep."""
+    dense = params.vectors if isinstance(params.vectors, dict) else {"": params.vectors}
+    told = {
+        name: f"{'a multivector' if one.multivector_config else 'one'} of {one.size} dimensions ({one.distance.value})"
+        for name, one in dense.items()
+        if one is not None
+    }
+    for name, sparse in (params.sparse_vectors or {}).items():
+        told[name] = "sparse with IDF" if sparse.modifier == models.Modifier.IDF else "sparse without IDF"
+    return told
+
+
+def _point(record: models.Record) -> models.PointStruct:
+    # A document without an embedding has no vectors.
+    vector: Any = record.vector or {}
+    return models.PointStruct(id=record.id, payload=record.payload or {}, vector=vector)
+
+
+def _bytes(point: models.PointStruct) -> int:
+    return json_bytes(point.payload) + NUMBER_BYTES * _numbers(point.vector) + 512
+
+
+def _numbers(vector: Any) -> int:
+    if isinstance(vector, dict):
+        return sum(_numbers(one) for one in vector.values())
+    if isinstance(vector, models.SparseVector):
+        return 2 * len(vector.indices)
+    return sum(len(one) if isinstance(one, list) else 1 for one in vector)

@@ -1,0 +1,185 @@
+"""A collection is copied whole between all engines, goes on after an interruption, and what does not fit is told."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from haystack import Document
+from haystack.dataclasses import SparseEmbedding
+from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
+from qdrant_client import models
+from qdrant_server import qdrant_server
+
+from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
+from rrra_haystack import copying
+from rrra_haystack.copying import copy, open_target
+from rrra_haystack.qdrant.clients import open_client
+from rrra_haystack.qdrant.engines import engine_of
+
+OPTIONS = {"embedding_dim": 3, "use_sparse_embeddings": True, "sparse_idf": True, "progress_bar": False}
+DOCUMENTS = [
+    Document(
+        id=str(number),
+        content=f"Number {number}",
+        embedding=[1.0, number / 10, 0.5],
+        sparse_embedding=SparseEmbedding(indices=[number % 5, 7], values=[1.0, 2.0]),
+        meta={"number": number, "rrra_codes": "x" * number, "nested": {"none": None}},
+    )
+    for number in range(30)
+]
+TOKENS = models.VectorParams(
+    size=2,
+    distance=models.Distance.DOT,
+    multivector_config=models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM),
+    datatype=models.Datatype.FLOAT16,
+    hnsw_config=models.HnswConfigDiff(m=0),
+)
+
+
+def local(path: Path, **options: object) -> QdrantDocumentStore:
+    return QdrantDocumentStore(path=str(path), **{**OPTIONS, **options})
+
+
+def edge(path: Path, **options: object) -> QdrantEdgeDocumentStore:
+    return QdrantEdgeDocumentStore(str(path), **{**OPTIONS, **options})
+
+
+def points(store: QdrantDocumentStore) -> dict:
+    found, _ = open_client(store).scroll(store.index, limit=100, with_payload=True, with_vectors=True)
+    return {one.id: (one.payload, one.vector) for one in found}
+
+
+def are_equal(some: dict, others: dict) -> bool:
+    for name, (payload, vectors) in some.items():
+        copied, same = others[name]
+        assert payload == copied
+        assert vectors.keys() == same.keys()
+        for kind, vector in vectors.items():
+            if isinstance(vector, models.SparseVector):
+                assert (vector.indices, vector.values) == (same[kind].indices, same[kind].values)
+            else:
+                assert same[kind] == [pytest.approx(one, abs=1e-6) for one in vector]
+    return some.keys() == others.keys()
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> Iterator[QdrantDocumentStore]:
+    """A store of local mode with a multivector, and one document without an embedding."""
+    store = local(tmp_path / "filled")
+    client = open_client(store)
+    dense = models.VectorParams(size=3, distance=models.Distance.COSINE)
+    client.create_collection(
+        "Document",
+        vectors_config={"text-dense": dense, "rrra_tokens": TOKENS},
+        sparse_vectors_config={"text-sparse": models.SparseVectorParams(modifier=models.Modifier.IDF)},
+    )
+    store.write_documents([*DOCUMENTS, Document(id="bare", content="bare")])
+    tokens = [
+        models.PointVectors(id=name, vector={"rrra_tokens": [[0.5, number], [-1.0, 0.25]]})
+        for number, name in enumerate(sorted(points(store))[:30])
+    ]
+    client.update_vectors("Document", tokens)
+    yield store
+    store.close()
+
+
+def test_all_comes_along_between_all_engines(
+    filled: QdrantDocumentStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copying, "_PAGE", 7)
+    assert any("rrra_tokens" in vectors for _, vectors in points(filled).values())
+    with qdrant_server() as server:
+        stores = [
+            filled,
+            edge(tmp_path / "edge"),
+            QdrantDocumentStore(url=server.url, **OPTIONS),
+            edge(tmp_path / "again"),
+            local(tmp_path / "local"),
+        ]
+        for source, target in pairwise(stores):
+            done = copy(source, target)
+            assert (done.documents, done.written, done.kept) == (31, 31, 0)
+            assert are_equal(points(source), points(target))
+        vectors = open_client(stores[-1]).get_collection("Document").config.params.vectors
+        assert vectors["rrra_tokens"].datatype == models.Datatype.FLOAT16
+        assert len(stores[-1].filter_documents()) == 31
+        for store in stores:
+            store.close()
+
+
+def test_a_copy_without_names_for_its_vectors(tmp_path: Path) -> None:
+    source = local(tmp_path / "local", use_sparse_embeddings=False)
+    source.write_documents([Document(id="1", content="one", embedding=[1.0, 0.0, 0.0]), Document(id="2", content="")])
+    target = edge(tmp_path / "edge", use_sparse_embeddings=False)
+    assert copy(source, target).written == 2
+    assert sorted((one.id, one.embedding) for one in target.filter_documents()) == [("1", [1, 0, 0]), ("2", None)]
+
+
+def test_it_goes_on_after_an_interruption(
+    filled: QdrantDocumentStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copying, "_PAGE", 10)
+    target, written = edge(tmp_path / "edge"), copying._point
+
+    def interrupted(record: models.Record) -> models.PointStruct:
+        if len(points(target)) == 20:
+            raise KeyboardInterrupt
+        return written(record)
+
+    monkeypatch.setattr(copying, "_point", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        copy(filled, target)
+    monkeypatch.setattr(copying, "_point", written)
+    target.close()
+    done = copy(filled, target)
+    assert (done.written, done.kept) == (11, 20)
+    filled.update_by_filter({"field": "meta.number", "operator": "==", "value": 3}, {"number": 300})
+    assert copy(filled, target).written == 1
+    assert are_equal(points(filled), points(target))
+
+
+def test_payload_indexes_come_along(tmp_path: Path) -> None:
+    source = edge(tmp_path / "edge", payload_fields_to_index=[{"field_name": "meta.k", "field_schema": "keyword"}])
+    source.write_documents(DOCUMENTS)
+    target = edge(tmp_path / "copy")
+    copy(source, target)
+    assert open_client(target).get_collection("Document").payload_schema.keys() == {"meta.k"}
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"embedding_dim": 4}, "vector 'text-dense' is one of 4 dimensions .* is one of 3 dimensions"),
+        ({"similarity": "l2"}, "vector 'text-dense' is one of 3 dimensions .Euclid"),
+        ({"sparse_idf": False}, "vector 'text-sparse' is sparse without IDF.* is sparse with IDF"),
+        ({"use_sparse_embeddings": False}, r"its vector is one of 3 dimensions \(Cosine\), .* is missing"),
+    ],
+)
+def test_a_target_that_does_not_fit_is_left_as_it_is(tmp_path: Path, options: dict, told: str) -> None:
+    source, target = local(tmp_path / "local"), edge(tmp_path / "edge", **options)
+    source.write_documents(DOCUMENTS)
+    assert target.count_documents() == 0
+    with pytest.raises(ValueError, match=f"'Document' at .*edge does not fit: .*{told}"):
+        copy(source, target)
+    assert target.count_documents() == 0
+
+
+def test_what_cannot_be_copied_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="has no collection 'Document'"):
+        copy(local(tmp_path / "nothing"), edge(tmp_path / "edge"))
+    assert not (tmp_path / "edge").exists()
+    with pytest.raises(ValueError, match="cannot be copied into itself"):
+        copy(edge(tmp_path / "edge"), edge(tmp_path / "edge"))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "letter.txt").write_text("Dear")
+    with pytest.raises(ValueError, match="holds something else than a Qdrant"):
+        open_target(str(tmp_path / "other"), "rrra")
+    store = open_target(str(tmp_path / "new"), "rrra", "local")
+    assert store.count_documents() == 0
+    store.close()
+    assert engine_of(tmp_path / "new") == "local"
+    with pytest.raises(ValueError, match="is of the engine 'local', not 'edge'"):
+        open_target(str(tmp_path / "new"), "rrra", "edge")
+    with pytest.raises(ValueError, match="An engine is chosen for a folder"):
+        open_target("http://localhost:6333", "rrra", "edge")
