@@ -15,7 +15,22 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from rrra_haystack.cli import ask, audit, benchmark, copy, demo, enrich, evaluate, index, info, init, mine, serve, train
+from rrra_haystack.cli import (
+    ask,
+    audit,
+    benchmark,
+    compress,
+    copy,
+    demo,
+    enrich,
+    evaluate,
+    index,
+    info,
+    init,
+    mine,
+    serve,
+    train,
+)
 
 app = typer.Typer(
     name="rrra",
@@ -25,7 +40,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     rich_markup_mode="rich",
 )
-for module in (index, enrich, copy, ask, serve, init, demo, info, train, evaluate, benchmark, audit, mine):
+for module in (index, enrich, copy, ask, serve, init, demo, info, train, evaluate, benchmark, audit, mine, compress):
     app.command(module.__name__.rpartition(".")[2])(module.command)
 
 

@@ -18,8 +18,10 @@ FLOORS = [
     *(("haystack_integrations", rooms) for rooms in ("common", "components")),
     *((CORE, rooms) for rooms in ("named_store pipeline_files", "__init__ asking copying enriching indexing serving")),
     *((TRAINING, rooms) for rooms in ("__init__ data measures negatives runs", "corpora", "candidates", "judging")),
-    *((TRAINING, rooms) for rooms in ("evaluation recipe", "answering audit mining reader report", "phases", "train")),
-    *((TRAINING, "studies"), (CORE, "cli"), (TRAINING, "launch")),
+    *((TRAINING, rooms) for rooms in ("evaluation recipe", "answering audit compression mining reader report")),
+    *((TRAINING, room) for room in ("phases", "train", "studies")),
+    (CORE, "cli"),
+    (TRAINING, "launch"),
 ]
 FLOOR = {f"{package}.{room}": number for number, (package, rooms) in enumerate(FLOORS) for room in rooms.split()}
 HAYSTACK, QDRANT = ("haystack.",), ("qdrant_client.", "haystack_integrations.document_stores.")
@@ -36,7 +38,7 @@ WIDE = set(
     "ranker.__init__ reader.__init__ "
     "ranker.run reader.run retriever.__init__ retriever.run retriever.run_async encoder.__init__ rrra_model.load "
     "adding_codes.enrich examining.audit evaluate.evaluate audit.command evaluate.command mine.command train.command "
-    "__main__.fit_command __main__.evaluate_command "
+    "compressing.compress __main__.fit_command __main__.evaluate_command "
     "detection_benchmark.main gradients.main serving_speed.load_command".split()
 )
 

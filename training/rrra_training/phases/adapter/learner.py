@@ -12,13 +12,13 @@ from rrra_haystack.model.adapter.parts import AdapterConfig
 from rrra_haystack.model.codes.record import full_bytes
 from rrra_haystack.model.encoder import Encoder
 from rrra_training.candidates.sets import CandidateSet
+from rrra_training.corpora.principal import principal_projection
 from rrra_training.corpora.store import StateStore
 from rrra_training.recipe.settings import AdapterTraining
 
 ADAPTER_PHASE = "adapter"
 # Token states that the projection is initialised from.
 _SAMPLED_TEXTS = 300
-_ROTATION_ROUNDS = 30
 
 
 class AdapterLearner(nn.Module):
@@ -61,10 +61,7 @@ def fresh_learner(encoder: Encoder, sets: Sequence[CandidateSet], config: Adapte
 
 def _initial_projection(stores: Sequence[StateStore], token_dim: int, seed: int) -> Tensor:
     """
-    Principal directions of the token states, rotated so that signs keep as much of them as they can.
-
-    Inner products survive the first; the second is iterative quantisation (Gong and Lazebnik, CVPR 2011): it makes all
-    dimensions matter alike, as 1bit codes take them to, and changes nothing for int8.
+    Principal directions of the token states of a few texts.
 
     :param stores: Where to sample token states.
     :param token_dim: Dimensions to keep.
@@ -72,20 +69,8 @@ def _initial_projection(stores: Sequence[StateStore], token_dim: int, seed: int)
     :returns: Shape ``[token_dim, hidden]``.
     """
     generator = np.random.default_rng(seed)
-    sample = torch.cat(
-        [
-            store.tokens(generator.choice(len(store), min(_SAMPLED_TEXTS, len(store)), replace=False)).states.float()
-            for store in stores
-        ]
-    )
-    sample = nn.functional.normalize(sample, dim=-1)
-    # A few tokens span a few directions; the others are taken as they come.
-    _, _, directions = torch.linalg.svd(sample, full_matrices=len(sample) < sample.shape[1])
-    # Of an encoder that is narrower there are no more.
-    directions = nn.functional.pad(directions[:token_dim], (0, 0, 0, max(token_dim - len(directions), 0)))
-    kept = nn.functional.normalize(sample @ directions.T, dim=-1)
-    rotation, _ = torch.linalg.qr(torch.from_numpy(generator.standard_normal((token_dim, token_dim))).float())
-    for _ in range(_ROTATION_ROUNDS):
-        left, _, right = torch.linalg.svd((kept @ rotation).sign().T @ kept)
-        rotation = (left @ right).T
-    return (directions.T @ rotation).T.contiguous()
+    sample = [
+        store.tokens(generator.choice(len(store), min(_SAMPLED_TEXTS, len(store)), replace=False)).states
+        for store in stores
+    ]
+    return principal_projection(torch.cat(sample), token_dim, generator)

@@ -1,0 +1,50 @@
+"""The passages of a user's own documents."""
+
+import json
+from pathlib import Path
+
+from rrra_haystack.documents.cutting import cut
+from rrra_haystack.model.encoder import Encoder
+
+SUFFIXES = (".jsonl", ".md", ".txt")
+# As the splitter of the bundled pipelines has it, in tokens.
+_LENGTH = 180
+
+
+def read_texts(path: Path, encoder: Encoder) -> list[str]:
+    """
+    Read passages.
+
+    :param path: A file or a folder: of passages that are cut already, one a line of a ``.jsonl`` with its ``text``; or
+        of texts, ``.txt`` and ``.md``, which are cut into passages of some 180 tokens.
+    :param encoder: The encoder that says what a token is.
+    :raises FileNotFoundError: If there is none.
+    :raises ValueError: If a line has no text.
+    """
+    files = sorted(one for one in path.rglob("*") if one.suffix in SUFFIXES) if path.is_dir() else [path]
+    files = [one for one in files if one.is_file()]
+    if not files:
+        msg = f"There are no texts at {path}: no {', '.join(SUFFIXES)}."
+        raise FileNotFoundError(msg)
+    texts: list[str] = []
+    for file in files:
+        content = file.read_text(encoding="utf-8", errors="replace")
+        texts += _lines(file, content) if file.suffix == ".jsonl" else _passages(content, encoder)
+    return [text for text in texts if text.strip()]
+
+
+def _lines(file: Path, content: str) -> list[str]:
+    texts = []
+    for number, line in enumerate(content.splitlines(), start=1):
+        try:
+            texts.append(str(json.loads(line)["text"]))
+        except (ValueError, KeyError, TypeError):
+            msg = f"{file}, line {number}: expected a JSON object with the key 'text'."
+            raise ValueError(msg) from None
+    return texts
+
+
+def _passages(content: str, encoder: Encoder) -> list[str]:
+    room = encoder.room() or _LENGTH
+    found = cut(content, encoder.token_offsets(content), min(_LENGTH, room), room)
+    return [content[begin:end] for begin, end in found]

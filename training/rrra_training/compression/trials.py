@@ -1,0 +1,121 @@
+"""What a loss is measured on: held-out questions with labels, or sentences taken out of their passages."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from rrra_haystack.documents.cutting import sentence_ends
+from rrra_training.data import BeirDataset, Passage, Query
+from rrra_training.data.rows import known_split
+
+SPLIT = "test"
+_QUERIES = 300
+_PASSAGES = 1500
+# A sentence of fewer words says too little to be found by.
+_LEAST_WORDS = 5
+_LEAST_SENTENCES = 3
+_LONGEST_SENTENCE = 400
+
+
+@dataclass(frozen=True)
+class Trial:
+    """
+    Questions over a small corpus, and texts that have no part in it.
+
+    :param queries: The questions.
+    :param passages: The corpus.
+    :param judged: Query id -> passage id -> grade.
+    :param others: Texts of passages that no question is about.
+    """
+
+    queries: list[Query]
+    passages: list[Passage]
+    judged: dict[str, dict[str, int]]
+    others: list[str]
+
+    def write(self, folder: Path) -> Path:
+        """Write it in the BEIR layout."""
+        (folder / "qrels").mkdir(parents=True)
+        corpus = [{"_id": one.id, "title": one.title, "text": one.text} for one in self.passages]
+        questions = [{"_id": one.id, "text": one.text} for one in self.queries]
+        rows = [f"{query}\t{passage}\t{grade}" for query, own in self.judged.items() for passage, grade in own.items()]
+        _write(folder / "corpus.jsonl", [json.dumps(row) for row in corpus])
+        _write(folder / "queries.jsonl", [json.dumps(row) for row in questions])
+        _write(folder / "qrels" / f"{SPLIT}.tsv", ["query-id\tcorpus-id\tscore", *rows])
+        return folder
+
+
+def labelled_trial(data: BeirDataset, split: str, generator: np.random.Generator) -> Trial:
+    """
+    Questions of a split, over the passages that are judged for them and others.
+
+    :param data: The data.
+    :param split: Which questions.
+    :param generator: Draws them.
+    :raises ValueError: If there is no such split.
+    """
+    known_split(str(data.folder), split, data.splits())
+    passages = {passage.id: passage for passage in data.passages()}
+    qrels = data.qrels(split)
+    queries = [query for query in data.queries(split) if any(grade > 0 for grade in qrels[query.id].values())]
+    queries = [queries[number] for number in _drawn(generator, len(queries), _QUERIES)]
+    judged = {query.id: {one: grade for one, grade in qrels[query.id].items() if one in passages} for query in queries}
+    asked = {passage for own in judged.values() for passage, grade in own.items() if grade > 0}
+    further = [name for name in passages if name not in asked]
+    further = [further[number] for number in _drawn(generator, len(further), max(_PASSAGES - len(asked), 0))]
+    corpus = [passages[name] for name in sorted(asked) + further]
+    held = {passage.id for passage in corpus}
+    judged = {query: {one: grade for one, grade in own.items() if one in held} for query, own in judged.items()}
+    return Trial(queries, corpus, judged, [one.title_and_text for name, one in passages.items() if name not in asked])
+
+
+def pseudo_trial(texts: Sequence[str], generator: np.random.Generator) -> Trial:
+    """
+    Sentences that were taken out of their passages, each asking for the passage that it was taken from.
+
+    :param texts: The passages.
+    :param generator: Draws passages and sentences.
+    :raises ValueError: If no passage has a sentence to spare.
+    """
+    order = _drawn(generator, len(texts), len(texts))
+    queries: list[Query] = []
+    passages: list[Passage] = []
+    others: list[str] = []
+    for number in order:
+        name = str(number)
+        taken = _without_a_sentence(texts[number], generator) if len(queries) < min(_QUERIES, len(texts) // 2) else None
+        if taken is not None:
+            sentence, rest = taken
+            queries.append(Query(name, sentence))
+            passages.append(Passage(name, "", rest))
+        else:
+            others.append(texts[number])
+            if len(passages) < _PASSAGES:
+                passages.append(Passage(name, "", texts[number]))
+    if not queries:
+        msg = "No passage has three sentences, one of which could ask for the others. Give a folder with questions."
+        raise ValueError(msg)
+    return Trial(queries, passages, {query.id: {query.id: 1} for query in queries}, others)
+
+
+def _without_a_sentence(text: str, generator: np.random.Generator) -> tuple[str, str] | None:
+    """A sentence of a text, and the text without it; `None` if it has no three or only short ones."""
+    ends = [0, *sentence_ends(text, _LONGEST_SENTENCE)]
+    spans = [(begin, end) for begin, end in pairwise(ends) if text[begin:end].strip()]
+    long = [span for span in spans if len(text[slice(*span)].split()) >= _LEAST_WORDS]
+    if len(spans) < _LEAST_SENTENCES or not long:
+        return None
+    begin, end = long[int(generator.integers(len(long)))]
+    return text[begin:end].strip(), f"{text[:begin]}{text[end:]}".strip()
+
+
+def _drawn(generator: np.random.Generator, count: int, most: int) -> list[int]:
+    return generator.permutation(count)[:most].tolist()
+
+
+def _write(path: Path, lines: Sequence[str]) -> None:
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
