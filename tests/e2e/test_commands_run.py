@@ -23,6 +23,7 @@ ELSEWHERE = (
 )  # fmt: skip
 # What makes a command short: it stands behind what the page says.
 SHORTER = {
+    "rrra compress": ["--max-loss=100"],
     "rrra train": ["--set=adapter.steps=2", "--set=adapter.batch_size=2"],
     "rrra_training.studies.speed": ["--passages=64", "--rounds=1", "--repeats=5"],
 }

@@ -17,7 +17,7 @@ _QUERIES = 300
 _PASSAGES = 1500
 # A sentence of fewer words says too little to be found by.
 _LEAST_WORDS = 5
-_LEAST_SENTENCES = 3
+_LEAST_SENTENCES = 2
 _LONGEST_SENTENCE = 400
 
 
@@ -97,13 +97,13 @@ def pseudo_trial(texts: Sequence[str], generator: np.random.Generator) -> Trial:
             if len(passages) < _PASSAGES:
                 passages.append(Passage(name, "", texts[number]))
     if not queries:
-        msg = "No passage has three sentences, one of which could ask for the others. Give a folder with questions."
+        msg = "No passage has two sentences, one of which could ask for the other. Give a folder with questions."
         raise ValueError(msg)
     return Trial(queries, passages, {query.id: {query.id: 1} for query in queries}, others)
 
 
 def _without_a_sentence(text: str, generator: np.random.Generator) -> tuple[str, str] | None:
-    """A sentence of a text, and the text without it; `None` if it has no three or only short ones."""
+    """A sentence of a text, and the text without it; `None` if it has no two or only short ones."""
     ends = [0, *sentence_ends(text, _LONGEST_SENTENCE)]
     spans = [(begin, end) for begin, end in pairwise(ends) if text[begin:end].strip()]
     long = [span for span in spans if len(text[slice(*span)].split()) >= _LEAST_WORDS]
