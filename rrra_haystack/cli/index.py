@@ -12,6 +12,12 @@ def command(
     paths: Annotated[list[Path], typer.Argument(exists=True, help="Files and folders; passages as jsonl.")],
     store: Annotated[str | None, typer.Option(help="Folder or URL of the Qdrant to fill.")] = None,
     pipeline: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Indexing pipeline YAML.")] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            metavar="local|edge", help="Engine of a new folder: Qdrant's client, or Qdrant Edge.", show_default=False
+        ),
+    ] = None,
     ray: Annotated[
         str | None,
         typer.Option(metavar="ADDRESS|local", help="Read and encode on a Ray cluster, or on a local one."),
@@ -20,8 +26,9 @@ def command(
     """Index files: new ones are added, changed ones replaced, deleted ones removed, others skipped."""
     from rrra_haystack.indexing.index import index  # noqa: PLC0415
     from rrra_haystack.pipeline_files import read_pipeline  # noqa: PLC0415
+    from rrra_haystack.qdrant.engines import checked  # noqa: PLC0415
 
-    report = index(paths, read_pipeline(pipeline, "indexing.yaml", store), ray=ray, show_progress=True)
+    report = index(paths, read_pipeline(pipeline, "indexing.yaml", store, checked(engine)), ray=ray, show_progress=True)
     Console().print(
         f"{report.added} files added, {report.changed} changed, {report.removed} removed, "
         f"{report.unchanged} unchanged. The index holds {report.passages} passages."

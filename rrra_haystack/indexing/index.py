@@ -104,6 +104,8 @@ def index(
                     progress.advance(task, sum(unit.size for unit in batch))
         finally:
             manifest.write()
+        # Also where nothing changed: a run before may have been killed before it came to this.
+        stored.optimize()
         not_read = {unit.path for unit in stale if unit.key in failed}
         others = {file_of(key) for key in manifest.of_another_pipeline()}
         _count(report, units, {unit.path for unit in stale}, {file_of(key) for key in gone}, known, not_read)

@@ -8,6 +8,7 @@ from haystack import Document
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from qdrant_client import models
 
+from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
 from rrra_haystack.indexing.units import Unit, is_part
 from rrra_haystack.qdrant.clients import is_embedded, open_client, place_of
 from rrra_haystack.qdrant.patience import patiently
@@ -66,13 +67,18 @@ class StoredUnits:
 
         self._try(replace)
 
+    def optimize(self) -> None:
+        """Let Qdrant Edge index what was written; a server does so by itself, and local mode has no index."""
+        if isinstance(self._store, QdrantEdgeDocumentStore):
+            self._store.optimize()
+
     def _try(self, call: Callable[[], Result]) -> Result:
         return patiently(call, self._place)
 
     def _index_fields(self) -> None:
-        """Let a server find the passages of a file without reading all payloads."""
-        if is_embedded(self._store):
-            # An embedded Qdrant has no such indexes, and would warn.
+        """Let the engine find the passages of a file without reading all payloads."""
+        if is_embedded(self._store) and not isinstance(self._store, QdrantEdgeDocumentStore):
+            # Local mode has no such indexes, and would warn.
             return
         client = open_client(self._store)
         present = client.get_collection(self._store.index).payload_schema
