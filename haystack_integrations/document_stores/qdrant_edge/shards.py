@@ -90,7 +90,7 @@ class Shards:
         if is_local_folder(self._path):
             msg = (
                 f"The folder {self._path} was filled by the local mode of Qdrant's client. Open it with "
-                "QdrantDocumentStore(path=...), or name another folder for QdrantEdgeDocumentStore."
+                f"QdrantDocumentStore(path=...), or copy it into another folder: rrra copy {self._path} NEW_FOLDER."
             )
             raise ValueError(msg)
         target = self._path / name
