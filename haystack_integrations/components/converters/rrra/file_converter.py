@@ -8,7 +8,7 @@ from haystack.components.converters.utils import get_bytestream_from_source, nor
 from haystack.dataclasses import ByteStream
 
 from rrra_haystack.documents.decoding import decode, without_surrogates
-from rrra_haystack.documents.markup import text_of_html, text_of_markdown
+from rrra_haystack.documents.markup import Section, sections_of_html, sections_of_markdown
 from rrra_haystack.documents.records import text_of_csv, text_of_json, text_of_json_lines, text_of_notebook
 
 logger = logging.getLogger(__name__)
@@ -23,12 +23,14 @@ _BINARY: dict[str, tuple[str, dict[str, Any]]] = {
 _OF_EXTRA = frozenset({".docx", ".pptx", ".xlsx"})
 # Any other text is taken as it stands.
 _TEXT: dict[str, Callable[[str], str]] = {
-    **dict.fromkeys((".md", ".markdown", ".mdown", ".mkd", ".mdx", ".rmd", ".qmd"), text_of_markdown),
-    **dict.fromkeys((".html", ".htm", ".xhtml"), text_of_html),
     **dict.fromkeys((".csv", ".tsv"), text_of_csv),
     **dict.fromkeys((".jsonl", ".ndjson"), text_of_json_lines),
     ".json": text_of_json,
     ".ipynb": text_of_notebook,
+}
+_SECTIONS: dict[str, Callable[[str], list[Section]]] = {
+    **dict.fromkeys((".md", ".markdown", ".mdown", ".mkd", ".mdx", ".rmd", ".qmd"), sections_of_markdown),
+    **dict.fromkeys((".html", ".htm", ".xhtml"), sections_of_html),
 }
 _OFFICE = "application/vnd.openxmlformats-officedocument"
 _SUFFIXES = {
@@ -53,6 +55,9 @@ class RRRAFileToDocument:
     Text is read in any common encoding, whatever ends its lines: plain text, source text, Markdown, HTML, tables as CSV
     and TSV, JSON, JSON lines and notebooks. Rows and records name their fields. PDF, DOCX, PPTX and XLSX are read by
     Haystack's own converters; the last three need the extra `files`: ``pip install "rrra-haystack[files]"``.
+
+    Each section of Markdown and HTML is a document, with the `title` of the whole and the path of its `headings` in the
+    metadata: embed them with the content, by `meta_fields_to_embed` of splitter and embedder.
 
     A file is known by the suffix of its name, or by the MIME type of a `ByteStream` without one. A file that cannot be
     read is left out with a warning.
@@ -106,7 +111,8 @@ class RRRAFileToDocument:
             The metadata of a `ByteStream` are those of its documents, too.
         :returns:
             A dictionary with the following keys:
-            - `documents`: The documents: one for each file, of a workbook one for each sheet.
+            - `documents`: The documents: one for each file, of a workbook one for each sheet, of Markdown and HTML one
+              for each section.
         """
         documents: list[Document] = []
         for source, own in zip(sources, normalize_metadata(meta, len(sources)), strict=True):
@@ -121,7 +127,7 @@ class RRRAFileToDocument:
 
     def _documents(self, stream: ByteStream, meta: dict[str, Any]) -> Iterator[Document]:
         suffix = PurePath(_name_of(stream)).suffix.lower()
-        if suffix not in _BINARY and suffix not in _TEXT:
+        if suffix not in _BINARY | _SECTIONS | _TEXT:
             suffix = _SUFFIXES.get(stream.mime_type or "", suffix)
         if suffix in _BINARY:
             for document in self._converter(suffix).run(sources=[stream], meta=[meta])["documents"]:
@@ -133,7 +139,12 @@ class RRRAFileToDocument:
         told = {**stream.meta, **meta}
         if not self.store_full_path and told.get("file_path"):
             told["file_path"] = PurePath(told["file_path"]).name
-        yield Document(content=_TEXT.get(suffix, str)(decode(stream.data)), meta=told)
+        text = decode(stream.data)
+        if suffix in _SECTIONS:
+            for section in _SECTIONS[suffix](text):
+                yield Document(content=section.text, meta={**told, **section.meta})
+        else:
+            yield Document(content=_TEXT.get(suffix, str)(text), meta=told)
 
     def _converter(self, suffix: str) -> Any:
         if suffix not in self._converters:
