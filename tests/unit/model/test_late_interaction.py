@@ -8,11 +8,13 @@ import pytest
 import torch
 from encoders import write_late_interaction
 from haystack import Document
+from haystack.document_stores.in_memory import InMemoryDocumentStore
 from sentence_transformers import MultiVectorEncoder
 from sentence_transformers.multi_vector_encoder.modules import HierarchicalTokenPooling
 from texts import TEXTS
 
 from rrra_haystack import RRRAAdapterRanker, RRRADocumentEmbedder, RRRAEmbedder, RRRAModel
+from rrra_haystack.enriching.adding_codes import enrich
 from rrra_haystack.model.adapter.observation import StateTokens
 from rrra_haystack.model.codes.kinds import KINDS
 from rrra_haystack.model.segments import Segments
@@ -98,6 +100,15 @@ def test_components_rerank_by_it_and_leave_embeddings_alone(path: str) -> None:
     assert [one.content for one in ranked] == [SHORT[number] for number in order]
     without = RRRADocumentEmbedder(path, progress_bar=False).run([Document(content="Tea.")])["documents"][0]
     assert without.embedding is None
+
+
+def test_a_full_store_is_given_its_codes(path: str) -> None:
+    store = InMemoryDocumentStore()
+    store.write_documents([Document(content=text, embedding=[0.5, 1.0]) for text in SHORT])
+    assert enrich(store, model=path, code="int8").written == len(SHORT)
+    found = RRRAAdapterRanker(path).run(query=QUESTION, documents=store.filter_documents())["documents"]
+    assert found[0].content == SHORT[int(max_sim(MultiVectorEncoder(path, device="cpu")).argmax())]
+    assert found[0].embedding == [0.5, 1.0]
 
 
 def test_it_is_said_what_to_retrieve_with(path: str) -> None:
