@@ -31,6 +31,7 @@ SETS = ("squad", "medquad", "scifact", "cranfield", "fairytaleqa")
 PREPARATION = (
     "rrra init pipelines/",
     "rrra index my-documents/",
+    "rrra copy .rrra/store .rrra/edge",
     "rrra index DATA/squad/corpus.jsonl --store .rrra/squad",
     "rrra index my-documents/ --pipeline pipelines/indexing-hybrid.yaml",
     "rrra audit my-data --split train --output audit",

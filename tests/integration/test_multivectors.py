@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 
 import httpx
@@ -18,6 +19,7 @@ from qdrant_client.http.exceptions import ResponseHandlingException
 from qdrant_server import qdrant_server
 from texts import TEXTS
 
+from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
 from rrra_haystack import RRRAAdapterRanker, RRRADocumentEmbedder, RRRAEmbedder, RRRAModel, RRRARetriever
 from rrra_haystack.model.codes.record import InvalidCodesError
 from rrra_haystack.model.words import word_codes
@@ -77,9 +79,19 @@ def indexed(corpus: list[Document]) -> list[Document]:
     return RRRADocumentEmbedder(progress_bar=False).run(corpus)["documents"]
 
 
-@pytest.fixture(scope="module")
-def store(indexed: list[Document]) -> QdrantDocumentStore:
-    return filled(indexed)
+@pytest.fixture(scope="module", params=["local", "edge"])
+def store(
+    indexed: list[Document], request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[QdrantDocumentStore]:
+    if request.param == "local":
+        yield filled(indexed)
+        return
+    folder = str(tmp_path_factory.mktemp("edge"))
+    store = QdrantEdgeDocumentStore(folder, embedding_dim=384, use_sparse_embeddings=True, progress_bar=False)
+    create_collection(store)
+    write_documents(store, indexed)
+    yield store
+    store.close()
 
 
 @pytest.mark.parametrize(("model", "code"), VARIANTS)

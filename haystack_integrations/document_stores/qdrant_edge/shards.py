@@ -18,8 +18,11 @@ _CONFIG = "edge_config.json"
 # What local mode of Qdrant's client keeps in its folder.
 _LOCAL_MODE = "meta.json"
 # The engine holds Python's interpreter while it optimizes, for minutes; a process of its own has one to spare.
+# Where the system can, it ends with this one, or the folder would stay open behind it.
 _OPTIMIZE = """
-import sys, qdrant_edge
+import ctypes, signal, sys, qdrant_edge
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 shard = qdrant_edge.EdgeShard.load(sys.argv[1])
 shard.optimize()
 shard.close()
