@@ -37,6 +37,13 @@ def command(
     condensed: Annotated[
         bool, typer.Option("--condensed", help="Measure over the judged passages alone too.", show_default=False)
     ] = False,
+    match: Annotated[
+        str | None,
+        typer.Option(
+            metavar="meta.FIELD[,FIELD]",
+            help="Labels name these metadata fields, as meta.source,meta.page_number, and not passages.",
+        ),
+    ] = None,
     ignore_identical: Annotated[
         bool,
         typer.Option(
@@ -73,7 +80,7 @@ def command(
     named = [split_of(one, split) for one in data]
     # What is wrong with the last collection is told before hours are spent on the first, which is looked at anyway.
     for folder, own_split in named[1:]:
-        check_split(folder, own_split, only_judged=condensed)
+        check_split(folder, own_split, only_judged=condensed, match=match)
     evaluations: list[Evaluation] = []
     try:
         for folder, own_split in named:
@@ -81,7 +88,7 @@ def command(
                 evaluate(
                     folder, model=model or DEFAULT_MODEL, split=own_split, systems=systems or DEFAULT_SYSTEMS,
                     codes=code, top_k=top_k, limit=limit, seed=seed, only_judged=condensed,
-                    ignore_identical=ignore_identical, cache=cache, show_progress=True,
+                    match=match, ignore_identical=ignore_identical, cache=cache, show_progress=True,
                 )
             )  # fmt: skip
     except UnfinishedEvaluationError as error:

@@ -1,12 +1,12 @@
 """Retrieval data in the BEIR layout: ``corpus.jsonl``, ``queries.jsonl``, ``qrels/<split>.tsv``; MTEB's Parquet too."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rrra_training.data.files import records
 from rrra_training.data.interface import Passage, Query
 from rrra_training.data.qrels import Qrels, read_qrels
-from rrra_training.data.rows import Malformed, RowError, drawn, identifier_of, known_split, text_of, texts_of
+from rrra_training.data.rows import Malformed, RowError, drawn, field_of, identifier_of, known_split, text_of, texts_of
 
 __all__ = ["BeirDataset", "Passage", "Query", "split_of"]
 
@@ -38,12 +38,21 @@ class BeirDataset:
         ``queries`` and ``qrels`` (or ``default``, ``data``) with Parquet files.
     :param name: What to call it; the folder's name if `None`.
     :param max_malformed: So many malformed rows are skipped and told; one more is an error.
+    :param fields: Metadata fields that passages are read with.
     :raises FileNotFoundError: If one of these is missing.
     """
 
-    def __init__(self, folder: str | Path, *, name: str | None = None, max_malformed: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        name: str | None = None,
+        max_malformed: int | None = None,
+        fields: Sequence[str] = (),
+    ) -> None:
         self.folder = Path(folder)
         self._name = name
+        self._fields = fields
         self.malformed = Malformed(max_malformed)
         self._corpus, self._queries = self._part("corpus"), self._part("queries")
         self._qrels = self._judgments()
@@ -88,12 +97,15 @@ class BeirDataset:
         """
         Read the corpus, one passage at a time.
 
-        :raises ValueError: If a row has no ``_id`` or no ``text``, or a value of another kind.
+        :raises ValueError: If a row has no ``_id``, no ``text``, none of a field that was asked for, or
+            a value of another kind.
         """
         for path in self._corpus:
             for number, row in records(path, self.malformed):
                 try:
-                    yield Passage(identifier_of(row, "_id", "id"), text_of(row, "title", ""), text_of(row, "text"))
+                    fields = tuple(field_of(row, name) for name in self._fields)
+                    identifier, title = identifier_of(row, "_id", "id"), text_of(row, "title", "")
+                    yield Passage(identifier, title, text_of(row, "text"), fields)
                 except RowError as error:
                     self.malformed.report(path, number, str(error))
         self.malformed.tell()

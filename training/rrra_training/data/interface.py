@@ -28,11 +28,13 @@ class Passage:
     :param id: The passage's identifier in the qrels.
     :param title: Its title, possibly empty.
     :param text: Its body.
+    :param fields: Values of the metadata fields that were asked for, as text.
     """
 
     id: str
     title: str
     text: str
+    fields: tuple[str, ...] = ()
 
     @property
     def title_and_text(self) -> str:

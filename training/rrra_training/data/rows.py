@@ -85,6 +85,23 @@ def text_of(row: Mapping[str, Any], key: str, default: str | None = None) -> str
     return value
 
 
+def field_of(row: Mapping[str, Any], name: str) -> str:
+    """
+    A metadata field of a row, as text: under ``meta``, or beside the text.
+
+    :param row: The row.
+    :param name: Name of the field.
+    :raises RowError: If it is missing, null, or more than one value.
+    """
+    meta = row.get("meta")
+    value = {**row, **(meta if isinstance(meta, Mapping) else {})}.get(name)
+    if not isinstance(value, str | int | float):
+        said = "missing" if value is None else _kind_of(value)
+        msg = f"the metadata field '{name}' is {said}"
+        raise RowError(msg)
+    return str(value)
+
+
 def identifier_of(row: Mapping[str, Any], *keys: str) -> str:
     """
     The identifier of a row, a text or a whole number, under the first of some keys that it has.

@@ -15,6 +15,7 @@ from rrra_training.data import Passage, Query
 from rrra_training.evaluation.bench import Bench
 from rrra_training.evaluation.collection import Collection
 from rrra_training.evaluation.figures import Runs, answers_found, summary
+from rrra_training.evaluation.matching import Matching
 from rrra_training.evaluation.rerankers.interface import Form
 from rrra_training.evaluation.splits import check_condensable, check_split
 from rrra_training.evaluation.systems import (
@@ -26,7 +27,7 @@ from rrra_training.evaluation.systems import (
     named_models,
     needs_model,
 )
-from rrra_training.measures.ranking import condensed, judged_share, mean, per_query
+from rrra_training.measures.ranking import Run, condensed, judged_share, mean, per_query
 
 DEFAULT_SYSTEMS = ("match", RRRA_SYSTEM)
 _PERCENTILES = (50, 95)
@@ -82,6 +83,7 @@ def evaluate(
     limit: int | None = None,
     seed: int = 0,
     only_judged: bool = False,
+    match: str | None = None,
     ignore_identical: bool = False,
     cache: Path | None = None,
     show_progress: bool = False,
@@ -104,22 +106,26 @@ def evaluate(
     :param limit: Draw this many queries.
     :param seed: Seed of the draw, the bootstrap and the randomisation test.
     :param only_judged: Measure condensed lists too: the runs without what nobody judged.
+    :param match: The metadata fields that labels name, as ``meta.source,meta.page_number``: of all passages with a
+        label's values, the first is what is looked for. Labels are passages' ids if `None`.
     :param ignore_identical: Leave a passage that is the query itself, word for word, out of the query's candidates, as
         where questions are searched among questions.
     :param cache: Where encoded corpora are kept, those of a training included; nothing is kept if `None`.
     :param show_progress: Show progress and the time left.
     :raises ValueError: If a split, a system or a kind of codes is unknown, the split has no queries, none of them has a
-        relevant passage in the corpus, the model is a late-interaction model, or condensed lists are asked for where
-        nothing is judged irrelevant.
+        relevant passage in the corpus, a passage lacks a field of `match`, the model is a late-interaction model, or
+        condensed lists are asked for where nothing is judged irrelevant.
     :raises UnfinishedEvaluationError: If a system fails after others were measured.
     """
     check_systems(systems, codes or ())
     if unknown := [kind for kind in codes or () if kind not in KINDS]:
         msg = f"Unknown kind of codes {unknown[0]!r}; the kinds are {', '.join(KINDS)}."
         raise ValueError(msg)
-    dataset, passages = check_split(data, split, only_judged=only_judged)
+    checked = check_split(data, split, only_judged=only_judged, match=match)
+    dataset, matching = checked.dataset, checked.matching
     queries = dataset.queries(split, limit=limit, seed=seed)
-    qrels = dataset.qrels(split)
+    labels = {query.id: checked.labels[query.id] for query in queries}
+    qrels = checked.labels if matching is None else matching.by_passage()
     judged = {query.id: qrels[query.id] for query in queries}
     if only_judged:
         check_condensable(dataset, split, judged)
@@ -130,7 +136,7 @@ def evaluate(
             "(--model), and this one beside it as a system, NAME=MODEL, to rerank its candidates."
         )
         raise ValueError(msg)
-    collection = Collection(dataset.name, passages, queries, judged, ignore_identical)
+    collection = Collection(dataset.name, checked.passages, queries, judged, ignore_identical)
     forms = _forms(loaded, systems, codes)
     failure: Exception | None = None
     with tempfile.TemporaryDirectory(prefix="rrra-evaluate-") as scratch:
@@ -145,7 +151,8 @@ def evaluate(
             if ENCODER_SYSTEM not in bench.runs:
                 raise
             failure = error
-    values = {name: per_query(judged, run) for name, run in bench.runs.items()}
+    found = bench.runs if matching is None else {name: _of_labels(matching, run) for name, run in bench.runs.items()}
+    values = {name: per_query(labels, run) for name, run in found.items()}
     figures = {
         "dataset": dataset.name,
         "split": split,
@@ -154,6 +161,7 @@ def evaluate(
         "documents": len(collection.passages),
         "top_k": top_k,
         "seed": seed,
+        **({"match": match} if match else {}),
         **summary(values, seed),
         **_further_figures(bench, collection, only_judged=only_judged),
     }
@@ -163,6 +171,10 @@ def evaluate(
     if failure is not None:
         raise UnfinishedEvaluationError(measured, failure) from failure
     return measured
+
+
+def _of_labels(matching: Matching, run: Run) -> dict[str, dict[str, float]]:
+    return {query: matching.labels_found(query, scores) for query, scores in run.items()}
 
 
 def _measure(bench: Bench, model: RRRAModel, forms: Sequence[Form], systems: Sequence[str]) -> None:

@@ -1,26 +1,51 @@
 """Looks at a split before anything is measured on it."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rrra_training.data import BeirDataset, Passage
 from rrra_training.data.checks import Labelled, examine
 from rrra_training.data.rows import known_split
+from rrra_training.evaluation.matching import Matching, fields_of
 from rrra_training.measures.ranking import has_judged_irrelevant
 
 
-def check_split(data: str | Path, split: str, *, only_judged: bool = False) -> tuple[BeirDataset, list[Passage]]:
+@dataclass(frozen=True)
+class Split:
+    """
+    A split that can be measured.
+
+    :param dataset: The data.
+    :param passages: The corpus.
+    :param labels: The judgments as the data have them: query id -> label -> grade. A label is a passage's id, or what
+        `matching` says.
+    :param matching: Which passages the labels name; `None` if they are passages' ids.
+    """
+
+    dataset: BeirDataset
+    passages: list[Passage]
+    labels: dict[str, dict[str, int]]
+    matching: Matching | None
+
+
+def check_split(data: str | Path, split: str, *, only_judged: bool = False, match: str | None = None) -> Split:
     """
     See that a split can be measured, and tell what is odd in its labels and its corpus.
 
     :param data: A folder in the BEIR layout.
     :param split: Which queries.
     :param only_judged: Whether condensed lists are to be measured.
-    :returns: The data, and the corpus, which is read for this once.
+    :param match: The metadata fields that labels name, as ``meta.source,meta.page_number``; passages' ids if `None`.
     :raises ValueError: If there is no such folder or split, it has no queries, none of them has a relevant passage in
-        the corpus, or condensed lists are asked for where nothing is judged irrelevant.
+        the corpus, a passage lacks a field of `match`, or condensed lists are asked for where nothing is judged
+        irrelevant, or with `match`.
     """
-    dataset = BeirDataset(data)
+    fields = fields_of(match)
+    if fields and only_judged:
+        msg = "Condensed lists are lists of judged passages, and with --match no passage is judged: leave one away."
+        raise ValueError(msg)
+    dataset = BeirDataset(data, fields=fields)
     known_split(str(dataset.folder), split, dataset.splits())
     labelled = Labelled.read(dataset, split)
     if not labelled.queries:
@@ -29,8 +54,10 @@ def check_split(data: str | Path, split: str, *, only_judged: bool = False) -> t
     if only_judged:
         check_condensable(dataset, split, {query.id: labelled.qrels[query.id] for query in labelled.queries})
     passages = list(dataset.passages())
-    examine(dataset, [labelled], passages)
-    return dataset, passages
+    matching = Matching(fields, passages, labelled.qrels) if fields else None
+    named = labelled if matching is None else replace(labelled, qrels=matching.by_passage())
+    examine(dataset, [named], passages)
+    return Split(dataset, passages, labelled.qrels, matching)
 
 
 def check_condensable(dataset: BeirDataset, split: str, judged: Mapping[str, Mapping[str, int]]) -> None:

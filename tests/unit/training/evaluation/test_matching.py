@@ -1,0 +1,121 @@
+import json
+from pathlib import Path
+
+import pytest
+from rrra_training.data import BeirDataset, Passage
+from rrra_training.evaluation.evaluate import evaluate
+from rrra_training.evaluation.matching import Matching, fields_of
+from rrra_training.evaluation.splits import check_split
+from rrra_training.measures.ranking import per_query
+
+from rrra_haystack import RRRAModel
+
+GUIDE = "The Danube rises in the Black Forest. Bread rises because of yeast. Titan is a moon of Saturn."
+
+
+def write(folder: Path, passages: list[dict], labels: dict[str, list[str]]) -> Path:
+    (folder / "qrels").mkdir(parents=True)
+    (folder / "corpus.jsonl").write_text("".join(json.dumps(one) + "\n" for one in passages))
+    questions = {"river": "Where does the Danube rise?", "bread": "What makes bread rise?", "moon": "What is Titan?"}
+    asked = [{"_id": name, "text": questions[name]} for name in labels]
+    (folder / "queries.jsonl").write_text("".join(json.dumps(one) + "\n" for one in asked))
+    rows = [f"{query}\t{label}\t1\n" for query, own in labels.items() for label in own]
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(rows))
+    return folder
+
+
+def cut_at(places: list[int], **fields: object) -> list[dict]:
+    """The guide as passages that end at some places, and a passage of another file."""
+    found = [
+        {"_id": f"p{begin}", "text": GUIDE[begin:end], "source": "guide.txt", "split_idx_start": begin, **fields}
+        for begin, end in zip([0, *places], [*places, len(GUIDE)], strict=True)
+    ]
+    other = {"source": "tea.txt", "split_idx_start": 0, **fields}
+    return [*found, {"_id": "tea", "text": "Green tea is steeped at 75 degrees.", **other}]
+
+
+BREAD = GUIDE.index("yeast")
+LABELS = {"river": ["guide.txt,10"], "bread": [f"guide.txt,{BREAD}"], "moon": [f"guide.txt,{len(GUIDE) - 3}"]}
+
+
+def test_two_ways_of_cutting_are_measured_by_the_same_labels(tmp_path: Path, model: RRRAModel) -> None:
+    sentences = [GUIDE.index("Bread"), GUIDE.index("Titan")]
+    one = write(tmp_path / "sentences", cut_at(sentences), LABELS)
+    two = write(tmp_path / "whole", cut_at([]), LABELS)
+    measured = [evaluate(folder, model=model, match="meta.source,meta.split_idx_start") for folder in (one, two)]
+    for own in measured:
+        assert own.figures["systems"]["rrra"]["R@1"] == 1
+        assert own.figures["match"] == "meta.source,meta.split_idx_start"
+        # What is shown of passages is judged by passages.
+        assert own.qrels["bread"] == ({"p38": 1} if own is measured[0] else {"p0": 1})
+
+
+def test_a_label_is_found_once_and_where_its_first_passage_stands() -> None:
+    passages = [Passage(name, "", "text", (file,)) for name, file in (("a", "x"), ("b", "x"), ("c", "y"), ("d", "z"))]
+    matching = Matching(["source"], passages, {"q": {"x": 1, "y": 2}})
+    found = matching.labels_found("q", {"d": 0.9, "b": 0.8, "a": 0.7, "c": 0.1})
+    assert list(found) == [" d", "x", " a", "y"]
+    assert list(found.values()) == sorted(found.values(), reverse=True)
+    values = per_query({"q": {"x": 1, "y": 2}}, {"q": found})
+    assert (values["R@1"][0], values["R@5"][0], values["MRR@10"][0]) == (0, 1, 0.5)
+    assert matching.by_passage() == {"q": {"a": 1, "b": 1, "c": 2}}
+
+
+def test_a_passage_may_have_several_labels_of_places() -> None:
+    passages = [Passage("a", "", "0123456789", ("f", "0")), Passage("b", "", "0123456789", ("f", "10"))]
+    matching = Matching(["source", "split_idx_start"], passages, {"q": {"f,0": 1, "f,9": 1, "f,10": 1, "f,99": 1}})
+    assert list(matching.labels_found("q", {"a": 2.0, "b": 1.0})) == ["f,0", "f,9", "f,10"]
+
+
+def test_fields_stand_under_meta_or_beside_the_text(tmp_path: Path) -> None:
+    rows = [
+        {"_id": "a", "text": "one", "meta": {"page": 3}, "page": 4},
+        {"_id": "b", "text": "two", "page": "iv"},
+    ]
+    folder = write(tmp_path / "set", rows, {"river": ["3"]})
+    assert [one.fields for one in BeirDataset(folder, fields=["page"]).passages()] == [("3",), ("iv",)]
+    assert [one.fields for one in BeirDataset(folder).passages()] == [(), ()]
+
+
+@pytest.mark.parametrize("match", ["source", "meta.", "meta.a,b", "meta.a,,meta.b", ""])
+def test_what_names_no_field_is_refused(match: str) -> None:
+    with pytest.raises(ValueError, match="takes metadata fields"):
+        fields_of(match)
+
+
+def test_the_place_comes_last() -> None:
+    assert fields_of(None) == ()
+    assert fields_of("meta.source, meta.split_idx_start") == ("source", "split_idx_start")
+    with pytest.raises(ValueError, match="has to come last"):
+        fields_of("meta.split_idx_start,meta.source")
+
+
+@pytest.mark.parametrize(
+    ("match", "labels", "said"),
+    [
+        ("meta.page", LABELS, r"corpus.jsonl, line 1: the metadata field 'page' is missing"),
+        ("meta.tags", LABELS, r"the metadata field 'tags' is a list"),
+        ("meta.source", LABELS, r"No label names a passage by meta.source: the first label is 'guide.txt,10'.*guide"),
+        ("meta.split_idx_start", {"river": ["guide.txt"]}, "does not end with a character's number"),
+        ("meta.source,meta.name,meta.split_idx_start", LABELS, "the metadata field 'name' is missing"),
+    ],
+)
+def test_what_cannot_match_is_told(tmp_path: Path, match: str, labels: dict, said: str) -> None:
+    folder = write(tmp_path / "set", cut_at([40], tags=["a"]), labels)
+    with pytest.raises(ValueError, match=said):
+        check_split(folder, "test", match=match)
+
+
+def test_condensed_lists_are_not_measured_by_fields(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="leave one away"):
+        check_split(write(tmp_path / "set", cut_at([40]), LABELS), "test", match="meta.source", only_judged=True)
+
+
+def test_labels_of_no_passage_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    labels = {**LABELS, "bread": ["lost.txt,0"]}
+    checked = check_split(
+        write(tmp_path / "set", cut_at([40]), labels), "test", match="meta.source,meta.split_idx_start"
+    )
+    assert "1 of 3 labels name no passage by meta.source,meta.split_idx_start" in caplog.text
+    assert checked.matching is not None
+    assert checked.matching.by_passage()["bread"] == {}
