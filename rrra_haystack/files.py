@@ -69,6 +69,23 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
         work.unlink(missing_ok=True)
 
 
+def check_writable(path: str | Path) -> None:
+    """
+    See that a file or a directory can be written to a place, before hours are spent on what it will hold.
+
+    :param path: Where it is to stand; its directory is made if it is missing.
+    :raises OSError: If it cannot.
+    """
+    target = Path(path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+    except OSError as error:
+        msg = f"{target} cannot be written ({error.strerror}). Choose another place."
+        raise OSError(msg) from None
+
+
 def atomic_write(path: str | Path, text: str) -> None:
     """Write a text file in one step, making its directory if it is missing."""
     with atomic_file(path) as work:

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from rrra_haystack.files import working_folder
+from rrra_haystack.files import check_writable, working_folder
 
 
 def command(
@@ -69,6 +69,7 @@ def command(
         path, stem = escape(str(made.path)), escape(made.path.stem)
         console.print(f"The labels are in [bold]{path}[/]. Use them as [bold]split: {stem}[/].")
         return
+    check_writable(output / "audit.html")
     with working_folder(cache) as kept:
         found = audit(
             folder, model=model or DEFAULT_MODEL, cache=kept, split=own_split, top=top, limit=limit, seed=seed,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from rrra_haystack.files import atomic_write
+from rrra_haystack.files import atomic_write, check_writable
 
 if TYPE_CHECKING:
     from rrra_training.evaluation.evaluate import Evaluation
@@ -77,6 +77,9 @@ def command(
         raise ImportError(msg) from None
     from rrra_haystack.model.rrra_model import DEFAULT_MODEL  # noqa: PLC0415
 
+    for file in (json_file, html_file):
+        if file is not None:
+            check_writable(file)
     named = [split_of(one, split) for one in data]
     # What is wrong with the last collection is told before hours are spent on the first, which is looked at anyway.
     for folder, own_split in named[1:]:

@@ -119,6 +119,18 @@ def test_labels_that_fit_no_passage_are_refused_before_anything_is_encoded(
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.usefixtures("no_encoding")
+@pytest.mark.parametrize("command", ["evaluate --json", "evaluate --html", "audit --output", "mine --output"])
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_encoded(
+    folder: Path, tmp_path: Path, command: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    name, option = command.split()
+    result = CliRunner().invoke(app, [name, str(folder), option, str(tmp_path / "file" / "out.jsonl")])
+    assert isinstance(result.exception, OSError)
+    assert "cannot be written" in str(result.exception)
+
+
 def test_a_dry_run_shows_rows_and_tells_leaks(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         result = CliRunner().invoke(app, ["train", recipe(folder), "--dry-run"], catch_exceptions=False)

@@ -2,13 +2,12 @@
 
 import difflib
 import json
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rrra_haystack.files import atomic_directory, atomic_file
+from rrra_haystack.files import atomic_directory, atomic_file, check_writable
 
 Row = dict[str, Any]
 
@@ -91,6 +90,7 @@ def check_output(output: Path, format_: str, *, force: bool) -> None:
     :param force: Whether an output that is there may be replaced.
     :raises ValueError: If the format is unknown, or does not go with the name of the file.
     :raises FileExistsError: If the output is there.
+    :raises OSError: If it cannot be written.
     """
     if format_ not in FORMATS:
         near = difflib.get_close_matches(format_, FORMATS, n=1, cutoff=0)[0]
@@ -103,10 +103,7 @@ def check_output(output: Path, format_: str, *, force: bool) -> None:
     if output.exists() and not force:
         msg = f"{output} exists. Choose another --output, or replace it with --force."
         raise FileExistsError(msg)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=output.parent):
-        # A folder that cannot be written to is told now.
-        pass
+    check_writable(output)
 
 
 def write_lines(examples: Iterable[Example], output: Path, format_: str) -> None:
