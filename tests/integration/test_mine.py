@@ -174,6 +174,22 @@ def test_a_file_of_another_trainer_is_mined(tmp_path: Path, model: RRRAModel, wr
     assert found.drawn.is_full.all()
 
 
+def test_a_corpus_of_too_few_passages_is_refused(tmp_path: Path, model: RRRAModel) -> None:
+    (tmp_path / "few.csv").write_text("question,context\nwhat is warm,Wool is warm.\nwhat is salty,The sea is salty.\n")
+    found = mine_negatives(
+        tmp_path / "few.csv",
+        "train",
+        NegativesConfig(negatives=2, max_false_negative=1),
+        model=model,
+        cache=tmp_path / "cache",
+    )
+    with pytest.raises(ValueError, match="of this corpus 1 are left at most"):
+        write_negatives(found, tmp_path / "out.jsonl", "pylate")
+    assert not (tmp_path / "out.jsonl").exists()
+    write_negatives(found, tmp_path / "out.jsonl", "flagembedding")
+    assert [len(json.loads(line)["neg"]) for line in (tmp_path / "out.jsonl").open()] == [1, 1]
+
+
 def test_the_command(towns: Path, cache: Path, tmp_path: Path) -> None:
     output = tmp_path / "out" / "train.jsonl"
     command = ["mine", f"{towns}:train", "--output", str(output), "--cache", str(cache), "--negatives", "2"]

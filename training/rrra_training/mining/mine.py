@@ -136,7 +136,15 @@ def write_negatives(mined: MinedNegatives, output: Path, format_: str) -> None:
     :param mined: What was mined.
     :param output: The file, or the folder of ``beir``.
     :param format_: One of :data:`~rrra_training.mining.formats.FORMATS`.
+    :raises ValueError: If no query has as many negatives as every row of the format must have.
     """
+    if format_ in EVEN and not mined.drawn.is_full.any():
+        most = int((mined.drawn.rows >= 0).sum(axis=1).max())
+        msg = (
+            f"No query has as many negatives as were asked for, {mined.drawn.rows.shape[1]}: of this corpus {most} are "
+            f"left at most, and in the format '{format_}' every row has as many. Ask for fewer."
+        )
+        raise ValueError(msg)
     examples = mined.examples(only_even=format_ in EVEN)
     if format_ == "beir":
         passages = ({"_id": one.id, "title": one.title, "text": one.text} for one in mined.source.passages())

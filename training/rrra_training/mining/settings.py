@@ -47,7 +47,11 @@ def sampler_of(text: str, negatives: int) -> AnySampler:
     :param negatives: Negatives of a query.
     :raises ValueError: If it is unknown, or a setting is.
     """
-    told: Any = yaml.safe_load(text)
+    try:
+        told: Any = yaml.safe_load(text)
+    except yaml.YAMLError:
+        msg = f"The sampler {text!r} is no valid YAML: write its bare name, or its settings as {{name: simans, a: 50}}."
+        raise ValueError(msg) from None
     if isinstance(told, str) and told in _OF_THE_FIRST:
         told = {"name": told, "k": negatives}
     try:

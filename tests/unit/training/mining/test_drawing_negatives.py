@@ -83,5 +83,7 @@ def test_samplers_are_named_as_in_a_recipe() -> None:
     assert sampler_of("{name: perc-pos, share: 0.9}", 5) == PercPos(share=0.9)
     with pytest.raises(ValueError, match="the nearest known one is 'top-k'"):
         sampler_of("topk", 5)
+    with pytest.raises(ValueError, match="is no valid YAML"):
+        sampler_of("{name: simans", 5)
     with pytest.raises(ValueError, match="greater than 0"):
         sampler_of("{name: top-k, k: 0}", 5)
