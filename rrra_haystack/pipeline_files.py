@@ -18,6 +18,7 @@ from rrra_haystack.resources import resource_directory
 _QDRANT = "haystack_integrations.document_stores.qdrant.document_store.QdrantDocumentStore"
 _EDGE = "haystack_integrations.document_stores.qdrant_edge.document_store.QdrantEdgeDocumentStore"
 _TYPES = {"local": _QDRANT, "edge": _EDGE}
+_EMBEDDER = ".RRRADocumentEmbedder"
 _QUESTION_SOCKETS = frozenset({"text", "query", "question"})
 
 
@@ -56,6 +57,22 @@ def read_pipeline(pipeline: Path | None, name: str, store: str | None, engine: E
     for described in _stores(data):
         _choose_engine(described, engine)
     return data
+
+
+def set_code(data: dict[str, Any], code: str) -> None:
+    """
+    Let the embedder of an indexing pipeline make another kind of token codes.
+
+    :param data: The pipeline, as a dictionary; it is changed.
+    :param code: The kind.
+    :raises ValueError: If no component makes token codes.
+    """
+    embedders = [one for one in data["components"].values() if str(one.get("type")).endswith(_EMBEDDER)]
+    if not embedders:
+        msg = "This pipeline makes no token codes: it has no RRRADocumentEmbedder."
+        raise ValueError(msg)
+    for embedder in embedders:
+        embedder.setdefault("init_parameters", {})["code"] = code
 
 
 def store_parameters(data: dict[str, Any]) -> Iterator[dict[str, Any]]:

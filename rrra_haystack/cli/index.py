@@ -18,6 +18,9 @@ def command(
             metavar="local|edge", help="Engine of a new folder: Qdrant's client, or Qdrant Edge.", show_default=False
         ),
     ] = None,
+    code: Annotated[
+        str | None, typer.Option(help="Kind of the codes: 1bit, 2bit, 4bit or int8; the pipeline's own if not given.")
+    ] = None,
     ray: Annotated[
         str | None,
         typer.Option(metavar="ADDRESS|local", help="Read and encode on a Ray cluster, or on a local one."),
@@ -25,10 +28,13 @@ def command(
 ) -> None:
     """Index files: new ones are added, changed ones replaced, deleted ones removed, others skipped."""
     from rrra_haystack.indexing.index import index  # noqa: PLC0415
-    from rrra_haystack.pipeline_files import read_pipeline  # noqa: PLC0415
+    from rrra_haystack.pipeline_files import read_pipeline, set_code  # noqa: PLC0415
     from rrra_haystack.qdrant.engines import checked  # noqa: PLC0415
 
-    report = index(paths, read_pipeline(pipeline, "indexing.yaml", store, checked(engine)), ray=ray, show_progress=True)
+    data = read_pipeline(pipeline, "indexing.yaml", store, checked(engine))
+    if code is not None:
+        set_code(data, code)
+    report = index(paths, data, ray=ray, show_progress=True)
     Console().print(
         f"{report.added} files added, {report.changed} changed, {report.removed} removed, "
         f"{report.unchanged} unchanged. The index holds {report.passages} passages."

@@ -97,6 +97,19 @@ def test_index_is_incremental(workspace: Path, files: Path) -> None:
     assert "Ganymede" not in contents
 
 
+def test_index_makes_codes_of_the_kind_that_is_asked_for(workspace: Path, files: Path) -> None:
+    rivers = str(files / "rivers.txt")
+    sizes = []
+    for code, said in (("int8", "1 files added"), ("1bit", "1 changed")):
+        assert said in run("index", rivers, "--code", code)
+        (held,) = payloads()
+        sizes.append(len(held["meta"]["rrra_codes"]))
+    assert sizes[0] > 3 * sizes[1]
+    assert "1 unchanged" in run("index", rivers, "--code", "1bit")
+    with pytest.raises(Exception, match=r"code must be .* but got '3bit'"):
+        run("index", rivers, "--code", "3bit")
+
+
 def test_ask_says_what_changed(workspace: Path, files: Path) -> None:
     run("index", str(files), "--store", "other/place")
     shown = run("ask", "What makes bread rise?", "--store", "other/place")
