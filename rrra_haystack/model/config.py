@@ -10,6 +10,7 @@ from rrra_haystack.model.adapter.parts import AdapterConfig
 from rrra_haystack.model.codes.kinds import CodeKind
 from rrra_haystack.model.detection import Detection
 from rrra_haystack.model.scoring import Calibration
+from rrra_haystack.model.words import EARLIER_FORM, LexicalForm
 
 CONFIG = "rrra/config.json"
 WEIGHTS = "rrra/adapter.safetensors"
@@ -29,6 +30,7 @@ class RRRAConfig(BaseModel):
     :param code: Kind of the token codes that are written.
     :param fusion_weight: The exponent lambda of the reranking score.
     :param lexical_weight: How much the words in common add to the adapter score; 0 for nothing.
+    :param lexical: How they are counted.
     :param calibration: Makes a probability of relevance from a reranking score.
     :param detection: Makes a probability that an unlabelled passage is relevant, given one that is labelled so.
     :param adapter: The adapter's shape.
@@ -43,9 +45,10 @@ class RRRAConfig(BaseModel):
     layer: int = -1
     code: CodeKind = "1bit"
     lexical_weight: float = Field(0.0, ge=0)
-    # Untrained values, chosen and fitted on the dev splits of four sets; docs/untrained.md says how.
-    fusion_weight: float = Field(3.0, ge=0)
-    calibration: Calibration = Calibration(slope=5.6, gap_slope=14.9, intercept=-4.2)
+    lexical: LexicalForm = EARLIER_FORM
+    # Untrained values, chosen on dev splits; docs/untrained.md says how.
+    fusion_weight: float = Field(1.5, ge=0)
+    calibration: Calibration = Calibration(slope=4.7, gap_slope=10.3, intercept=-4.0)
     detection: Detection = Detection()
     adapter: AdapterConfig
 

@@ -352,7 +352,7 @@ class RRRAModel(nn.Module):
         judgement = self._judge(query, read)
         adapter = judgement.adapter
         if self.config.lexical_weight:
-            lexical = torch.from_numpy(lexical_scores(query.words, read.words, read.word_counts))
+            lexical = torch.from_numpy(lexical_scores(query.words, read.words, read.word_counts, self.config.lexical))
             adapter = adapter + self.config.lexical_weight * lexical
         return fused_scores(judgement, adapter, weight, self.config.fusion_weight, self.config.calibration)
 

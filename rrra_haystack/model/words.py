@@ -3,11 +3,15 @@
 import re
 import unicodedata
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import islice, pairwise
+from typing import Literal
 from zlib import crc32
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from rrra_haystack.pretrained import WORD_RARITY
 
 # Words of one or two letters are left out, as "of", "in" and "It", unless they end in a capital, as "US" and the C of
 # vitamin C: the words that carry the meaning come to stand side by side, and a fifth of their bytes is saved.
@@ -48,6 +52,30 @@ _MOST = 1024
 _K1 = 0.9
 # The number of no word: it parts two readings of a query.
 _NO_WORD = 0
+# A byte of the table of a language counts this part: 160 stand for a rarity at which the language changes nothing.
+RARITY_UNIT = 160
+
+
+class LexicalForm(BaseModel):
+    """
+    How the words in common are counted.
+
+    :param pair_weight: How much a pair of adjacent words counts, beside a word as rare.
+    :param length: How far the words of a long candidate count less, the b of BM25: 0 for not at all, 1 for in
+        proportion to its length over the mean of the list.
+    :param language: A language whose common words count less, also where few candidates have them, such as the *what*
+        of a question; `None` if nothing is known of the language.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    pair_weight: float = Field(0.3, ge=0)
+    length: float = Field(0.4, ge=0, le=1)
+    language: Literal["english"] | None = "english"
+
+
+# Of models that were saved before the form was kept with them.
+EARLIER_FORM = LexicalForm(pair_weight=1.0, length=0.0, language=None)
 
 
 def word_codes(text: str) -> np.ndarray:
@@ -108,19 +136,23 @@ def _code(word: str) -> int:
     return crc32(counted.encode()) & 0xFFFF or 1
 
 
-def lexical_scores(query: np.ndarray, words: np.ndarray, counts: np.ndarray) -> np.ndarray:
+def lexical_scores(
+    query: np.ndarray, words: np.ndarray, counts: np.ndarray, form: LexicalForm = EARLIER_FORM
+) -> np.ndarray:
     """
     Which share of a query's terms each of n candidates has: of its words, and of its pairs of adjacent words.
 
-    A word that stands f times in a candidate counts ``f / (f + 0.9)``, as in BM25 without length (Robertson and
-    Zaragoza, 2009); a pair counts 1, however often it stands there. Rare terms weigh more: one that d candidates have
-    weighs ``log((n + 1) / (d + 1/2))``, its inverse document frequency (Robertson and Spärck Jones, 1976), taken over
-    the candidates, since a ranker does not know the corpus. A term that no candidate has says nothing of their order
-    and weighs nothing.
+    A word that stands f times in a candidate counts ``f / (f + 0.9)``, as in BM25 (Robertson and Zaragoza, 2009), where
+    the 0.9 grows and shrinks with the candidate's length as far as the form says; a pair counts 1, however often it
+    stands there. Rare terms weigh more: one that d candidates have weighs ``log((n + 1) / (d + 1/2))``, its inverse
+    document frequency (Robertson and Spärck Jones, 1976), taken over the candidates, since a ranker does not know the
+    corpus; a word's weight is multiplied by its rarity in the language. A term that no candidate has says nothing of
+    their order and weighs nothing.
 
     :param query: The query's words as :func:`query_word_codes` gives them, shape ``[m]``.
     :param words: The candidates' words, one candidate after the other, shape ``[W]``.
     :param counts: Words of each candidate, shape ``[n]``.
+    :param form: How words, pairs and lengths count.
     :returns: Between 0 and 1, shape ``[n]``, float32.
     """
     candidates = len(counts)
@@ -141,7 +173,22 @@ def lexical_scores(query: np.ndarray, words: np.ndarray, counts: np.ndarray) -> 
     frequency = np.bincount(found, minlength=candidates * terms).reshape(candidates, terms).astype(np.float32)
     having = np.count_nonzero(frequency, axis=0)
     rarity = np.log((candidates + 1) / (having + 0.5)) * (having > 0)
+    if form.language is not None:
+        rarity[: len(known)] *= _rarity_in(form.language)[known]
+    rarity[len(known) :] *= form.pair_weight
     of_words, of_pairs = np.split(frequency, [len(known)], axis=1)
-    of_words /= of_words + _K1
+    lengths = counts / max(counts.mean(), 1)
+    of_words /= of_words + (_K1 * (1 - form.length + form.length * lengths)).astype(np.float32)[:, None]
     np.minimum(of_pairs, 1, out=of_pairs)
     return frequency @ (rarity / max(rarity.sum(), 1e-12)).astype(np.float32)
+
+
+@cache
+def _rarity_in(language: str) -> np.ndarray:
+    """
+    How much each number of a word counts for its rarity in a language, shape ``[65536]``, float32.
+
+    A word that 7 of 1,000 documents have counts 1; one that all have counts nothing, one that hardly any has up to 1.6.
+    """
+    table: np.ndarray = np.fromfile(WORD_RARITY / f"{language}.u8", dtype=np.uint8).astype(np.float32)
+    return table / RARITY_UNIT

@@ -9,6 +9,8 @@ MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 _HERE = Path(__file__).parent
+# A file for each language: how rare the words of each number are in it.
+WORD_RARITY = _HERE / "_word_rarity"
 _MINILM_NAMES = frozenset({MINILM, "all-MiniLM-L6-v2"})
 
 

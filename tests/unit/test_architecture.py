@@ -39,7 +39,7 @@ WIDE = set(
     "ranker.run reader.run retriever.__init__ retriever.run retriever.run_async encoder.__init__ rrra_model.load "
     "adding_codes.enrich examining.audit evaluate.evaluate audit.command evaluate.command mine.command train.command "
     "compressing.compress __main__.fit_command __main__.evaluate_command "
-    "detection_benchmark.main gradients.main serving_speed.load_command".split()
+    "verdicts.judge detection_benchmark.main gradients.main serving_speed.load_command".split()
 )
 
 PATHS = [

@@ -31,6 +31,7 @@ from transformers import (
 
 from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.model.rrra_model import RRRAModel
+from rrra_haystack.model.words import lexical_scores, query_word_codes, word_codes
 
 QUESTION = "Where does the Danube rise?"
 WIDTH = 32
@@ -163,4 +164,7 @@ def test_a_text_that_is_the_question_is_found(kind: tuple[Path, dict[str, Any]])
     # Behind another prompt the same text is not the same to a random network.
     if prompts.get("query") == prompts.get("document"):
         assert found.fused.argmax() == 4
-        assert found.adapter[4] == pytest.approx(1 + model.config.lexical_weight, abs=0.1)
+        words = [word_codes(text) for text in texts]
+        counts = np.array([len(own) for own in words])
+        lexical = lexical_scores(query_word_codes(QUESTION), np.concatenate(words), counts, model.config.lexical)
+        assert found.adapter[4] == pytest.approx(1 + model.config.lexical_weight * lexical[4], abs=0.1)

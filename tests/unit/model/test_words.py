@@ -2,20 +2,22 @@ import math
 from collections import Counter
 from itertools import pairwise
 
+import bm25s
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rrra_haystack.model.words import lexical_scores, query_word_codes, word_codes
+from rrra_haystack.model.words import EARLIER_FORM, LexicalForm, lexical_scores, query_word_codes, word_codes
 
 some_words = st.lists(st.sampled_from(["yeast", "salt", "dough", "bread"]), max_size=8)
 
 
-def scores(query: str, texts: list[str]) -> np.ndarray:
+def scores(query: str, texts: list[str], form: LexicalForm = EARLIER_FORM) -> np.ndarray:
     words = [word_codes(text) for text in texts]
     counts = np.asarray([len(own) for own in words])
-    return lexical_scores(query_word_codes(query), np.concatenate(words) if words else np.zeros(0, np.uint16), counts)
+    joined = np.concatenate(words) if words else np.zeros(0, np.uint16)
+    return lexical_scores(query_word_codes(query), joined, counts, form)
 
 
 def test_case_accents_and_endings_make_no_difference() -> None:
@@ -152,6 +154,37 @@ def test_scores_are_shares_and_go_with_their_candidates(query: str, texts: list[
     order = list(range(len(texts)))
     draw.shuffle(order)
     assert scores(query, [texts[i] for i in order]) == pytest.approx(found[order], abs=1e-6)
+
+
+@given(st.lists(some_words.filter(bool), min_size=2, max_size=6), some_words.filter(bool))
+def test_over_a_whole_corpus_words_rank_as_bm25_does(texts: list[list[str]], query: list[str]) -> None:
+    index = bm25s.BM25(k1=0.9, b=0.4)
+    index.index(texts, show_progress=False)
+    known = sorted(set(query) & {word for own in texts for word in own})
+    expected = index.get_scores(known) if known else np.zeros(len(texts))
+    form = LexicalForm(pair_weight=0, length=0.4, language=None)
+    found = scores(" ".join(query).title(), [" ".join(own) for own in texts], form)
+    rarities = [math.log((len(texts) + 1) / (sum(word in own for own in texts) + 0.5)) for word in known]
+    assert found * sum(rarities) == pytest.approx(expected, abs=1e-4)
+
+
+def test_common_words_of_the_language_count_less() -> None:
+    texts = ["what a river is", "the danube", "salt"]
+    plain, known = (scores("what danube", texts, LexicalForm(language=name)) for name in (None, "english"))
+    assert plain[0] == pytest.approx(plain[1], abs=0.02)
+    assert known[1] > 3 * known[0] > 0
+    assert known[2] == 0
+
+
+def test_pairs_and_lengths_count_as_the_form_says() -> None:
+    texts = ["black forest", "forest black"]
+    for weight in (0.0, 0.3, 1.0):
+        in_order, turned = scores("black forest", texts, LexicalForm(pair_weight=weight, language=None))
+        assert (in_order > turned) == (weight > 0)
+    short, long = scores("yeast", ["yeast", "yeast salt flour water"], LexicalForm(language=None))
+    assert short > long
+    short, long = scores("yeast", ["yeast", "yeast salt flour water"], LexicalForm(length=0, language=None))
+    assert short == long
 
 
 @given(some_words, st.lists(some_words, min_size=1, max_size=5))

@@ -120,7 +120,10 @@ def judge_labels(
     """
     lists = with_positives(data)
     with projected(lists.passages, model.projection, cache) as passages:
-        verdicts = judge(model.adapter, model.projection, lists, passages, "int8", show_progress=show_progress)
+        verdicts = judge(
+            model.adapter, model.projection, lists, passages, "int8",
+            lexical_form=model.config.lexical, show_progress=show_progress,
+        )  # fmt: skip
         relevance = relevance_probabilities(model, verdicts, np.isfinite(verdicts.base))
         beside = beside_surest(data, lists, relevance, np.arange(len(lists)))
         missing = false_negatives(model.config.detection, beside, passages, SharedLabels(data), verdicts.adapter)

@@ -115,3 +115,11 @@ class Bm25Stage:
         rows, scores = self._index.retrieve(words, k=self._top_k, show_progress=False)
         found = scores[0] > 0
         return scores[0][found], rows[0][found]
+
+    def score(self, text: str, rows: np.ndarray) -> np.ndarray:
+        """BM25 of some passages, wherever they would be found, shape ``[n]``."""
+        words = bm25s.tokenize([text], stemmer=self._stemmer, return_ids=False, show_progress=False)[0]
+        if not (self._top_k and words):
+            return np.zeros(len(rows), dtype=np.float32)
+        scores: np.ndarray = self._index.get_scores(list(words))
+        return scores[rows]

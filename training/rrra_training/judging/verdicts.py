@@ -12,7 +12,7 @@ from rrra_haystack.model.adapter.observation import Observation
 from rrra_haystack.model.codes.kinds import CodeKind
 from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_haystack.model.scoring import reranking_score
-from rrra_haystack.model.words import lexical_scores, query_word_codes
+from rrra_haystack.model.words import LexicalForm, lexical_scores, query_word_codes
 from rrra_training.candidates.sets import CandidateSet
 from rrra_training.judging.projecting import ProjectedStates, project
 
@@ -47,6 +47,7 @@ def judge(
     kind: CodeKind,
     *,
     queries: np.ndarray | None = None,
+    lexical_form: LexicalForm = LexicalForm(),  # noqa: B008  # it cannot be changed
     show_progress: bool = False,
 ) -> Verdicts:
     """
@@ -58,6 +59,7 @@ def judge(
     :param passages: Its projected passages.
     :param kind: Kind of codes to judge from.
     :param queries: Rows of the queries to judge; all if `None`.
+    :param lexical_form: How the words in common are counted.
     :param show_progress: Show progress and the time left.
     """
     numbers = np.arange(len(data)) if queries is None else queries
@@ -83,7 +85,8 @@ def judge(
             base[here], scores[here] = judgement.base.numpy(), judgement.adapter.numpy()
             logits[here] = judgement.relevance_logit.numpy()
             if len(rows):
-                lexical[here] = lexical_scores(query_word_codes(data.queries.text(int(number))), *passages.words(rows))
+                asked = query_word_codes(data.queries.text(int(number)))
+                lexical[here] = lexical_scores(asked, *passages.words(rows), lexical_form)
     return Verdicts(base, scores, logits, lexical)
 
 

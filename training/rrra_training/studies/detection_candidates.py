@@ -85,7 +85,8 @@ def judge_split(model: RRRAModel, data: str, cache: Path, *, seed: int, limit: i
         raise ValueError(msg)
     with projected(prepared.passages, model.projection, cache) as passages:
         verdicts = judge(
-            model.adapter, model.projection, prepared, passages, "int8", queries=hidden.queries, show_progress=True
-        )
+            model.adapter, model.projection, prepared, passages, "int8", queries=hidden.queries,
+            lexical_form=model.config.lexical, show_progress=True,
+        )  # fmt: skip
         features = features_of(hidden, passages, SharedLabels(prepared, hidden.known), verdicts.adapter)
     return JudgedSplit(hidden, features, relevance_probabilities(model, verdicts, hidden.candidate)[hidden.candidate])

@@ -1,0 +1,135 @@
+"""Encoder, BM25, both joined by ranks, the untrained form and a model over many collections, side by side."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from rrra_haystack.files import atomic_write
+from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
+from rrra_training.data.beir import split_of
+from rrra_training.evaluation.evaluate import Evaluation, evaluate
+from rrra_training.evaluation.stages import Bm25Stage
+from rrra_training.measures.ranking import Run, per_query
+from rrra_training.measures.significance import paired_interval
+
+# Of reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009).
+_RANK_OFFSET = 60
+_MEASURE = "nDCG@10"
+# What reranks the encoder's candidates must not be worse than the better of these.
+_FLOORS = ("encoder", "BM25's order")
+_OURS = ("untrained", "rrra")
+
+app = typer.Typer(add_completion=False)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """
+    One collection.
+
+    :param name: Collection and split.
+    :param values: System -> nDCG@10 of each query, shape ``[Q]``.
+    """
+
+    name: str
+    values: Mapping[str, np.ndarray]
+
+
+@app.command()
+def main(
+    data: list[str],
+    model: str = DEFAULT_MODEL,
+    other: Annotated[list[str], typer.Option(help="A further model, as NAME=MODEL.")] = [],  # noqa: B006
+    limit: int | None = None,
+    seed: int = 0,
+    cache: Path | None = None,
+    output: Path | None = None,
+) -> None:
+    """
+    Measure nDCG@10 of every system on every collection.
+
+    :param data: Collections in the BEIR layout, each as ``FOLDER:SPLIT``.
+    :param model: What ``rrra`` stands for.
+    :param other: Further models.
+    :param limit: Draw this many queries of each.
+    :param seed: Seed of the draws and the intervals.
+    :param cache: Where encoded corpora are kept.
+    :param output: A file for the tables.
+    """
+    loaded = RRRAModel.load(model)
+    every = []
+    for one in data:
+        folder, split = split_of(one, "test")
+        evaluation = evaluate(
+            folder, model=loaded, split=split, systems=["bm25", *_OURS, *other], limit=limit, seed=seed, cache=cache,
+            show_progress=True,
+        )  # fmt: skip
+        every.append(Measured(f"{folder.name} {split}", _values(evaluation)))
+    text = tables(every, seed=seed)
+    typer.echo(text)
+    if output is not None:
+        atomic_write(output, text)
+
+
+def _values(evaluation: Evaluation) -> dict[str, np.ndarray]:
+    runs = evaluation.runs
+    passages = list(evaluation.passages.values())
+    row_of = {passage.id: row for row, passage in enumerate(passages)}
+    lexical = Bm25Stage([passage.title_and_text for passage in passages], len(passages))
+    ordered: dict[str, dict[str, float]] = {}
+    for query in evaluation.queries:
+        found = list(runs["encoder"][query.id])
+        scores = lexical.score(query.text, np.asarray([row_of[one] for one in found], dtype=np.int64))
+        ordered[query.id] = dict(zip(found, scores.tolist(), strict=True))
+    further = {"BM25's order": ordered, "RRF": joined_by_ranks(runs["encoder"], runs["bm25"])}
+    values = {name: own[_MEASURE] for name, own in evaluation.per_query.items()}
+    return values | {name: per_query(evaluation.qrels, run)[_MEASURE] for name, run in further.items()}
+
+
+def joined_by_ranks(one: Run, other: Run) -> dict[str, dict[str, float]]:
+    """Two runs joined by reciprocal rank fusion: query id -> passage id -> score."""
+    joined: dict[str, dict[str, float]] = {}
+    for query in one:
+        scores = joined[query] = {}
+        for run in (one, other):
+            ranked = sorted(run.get(query, {}).items(), key=lambda pair: -pair[1])
+            for rank, (passage, _) in enumerate(ranked, start=1):
+                scores[passage] = scores.get(passage, 0.0) + 1 / (_RANK_OFFSET + rank)
+    return joined
+
+
+def tables(every: Sequence[Measured], *, seed: int) -> str:
+    """
+    nDCG@10 of every system on every collection, and what the model and the untrained form have over the better floor.
+
+    :param every: The collections.
+    :param seed: Seed of the intervals.
+    """
+    systems = list(every[0].values)
+    lines = [f"| {' | '.join(('set', 'queries', *systems))} |", "|---" * (2 + len(systems)) + "|"]
+    for one in every:
+        cells = [f"{100 * one.values[name].mean():.1f}" for name in systems]
+        lines.append(f"| {one.name} | {len(one.values[systems[0]]):,} | {' | '.join(cells)} |")
+    means = [f"{np.mean([100 * one.values[name].mean() for one in every]):.1f}" for name in systems]
+    lines += [f"| mean of the sets | | {' | '.join(means)} |", ""]
+    ours = [name for name in systems if name not in {*_FLOORS, "bm25", "RRF", "match"}]
+    lines += [f"| {' | '.join(('set', 'better of both', *(f'{name} over it' for name in ours)))} |"]
+    lines.append("|---" * (2 + len(ours)) + "|")
+    for one in every:
+        floor = max(_FLOORS, key=lambda name: one.values[name].mean())
+        cells = [_difference(one.values[name], one.values[floor], seed) for name in ours]
+        lines.append(f"| {one.name} | {floor} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _difference(system: np.ndarray, baseline: np.ndarray, seed: int) -> str:
+    low, high = paired_interval(system, baseline, seed=seed)
+    return f"{100 * (system - baseline).mean():+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+
+
+if __name__ == "__main__":
+    app()
