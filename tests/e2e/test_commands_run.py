@@ -27,7 +27,7 @@ SHORTER = {
     "rrra train": ["--set=adapter.steps=2", "--set=adapter.batch_size=2"],
     "rrra_training.studies.speed": ["--passages=64", "--rounds=1", "--repeats=5"],
 }
-SETS = ("squad", "medquad", "scifact", "cranfield", "fairytaleqa")
+SETS = "squad medquad scifact cranfield fairytaleqa cosqa cisi cacm npl time".split()
 PREPARATION = (
     "rrra init pipelines/",
     "rrra index my-documents/",

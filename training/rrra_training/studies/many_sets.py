@@ -10,7 +10,9 @@ import typer
 
 from rrra_haystack.files import atomic_write
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
+from rrra_training.data import BeirDataset
 from rrra_training.data.beir import split_of
+from rrra_training.data.rows import known_split
 from rrra_training.evaluation.evaluate import Evaluation, evaluate
 from rrra_training.evaluation.stages import Bm25Stage
 from rrra_training.measures.ranking import Run, per_query
@@ -60,10 +62,12 @@ def main(
     :param cache: Where encoded corpora are kept.
     :param output: A file for the tables.
     """
+    chosen = [split_of(one, "test") for one in data]
+    for folder, split in chosen:
+        known_split(str(folder), split, BeirDataset(folder).splits())
     loaded = RRRAModel.load(model)
     every = []
-    for one in data:
-        folder, split = split_of(one, "test")
+    for folder, split in chosen:
         evaluation = evaluate(
             folder, model=loaded, split=split, systems=["bm25", *_OURS, *other], limit=limit, seed=seed, cache=cache,
             show_progress=True,
