@@ -1,10 +1,13 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from facts import write_facts
+from rrra_training.evaluation.evaluate import Evaluation
 from rrra_training.recipe.yaml_files import load_yaml
+from rrra_training.studies import benchmark
 from rrra_training.studies.cross_encoder import CrossEncoderRecipe, train_cross_encoder
 from sentence_transformers import CrossEncoder
 from typer.testing import CliRunner
@@ -109,6 +112,24 @@ def test_what_is_wrong_is_told_before_anything_is_trained(workplace: Path, chang
     options = ["--set", f"data_root={workplace}", "--output", str(workplace / "out")]
     result = CliRunner().invoke(app, ["benchmark", str(workplace / "wrong.yaml"), *options])
     assert reason in str(result.exception)
+
+
+def test_what_was_measured_before_an_error_is_kept(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (workplace / "two.yaml").write_text(yaml.safe_dump({"data": ["facts:test", "facts:dev"], "systems": ["bm25"]}))
+    measure = benchmark.evaluate
+
+    def failing(*arguments: Any, split: str, **options: Any) -> Evaluation:
+        if split == "dev":
+            msg = "No space left on device"
+            raise OSError(msg)
+        return measure(*arguments, split=split, **options)
+
+    monkeypatch.setattr(benchmark, "evaluate", failing)
+    output = workplace / "two"
+    options = ["--set", f"data_root={workplace}", "--output", str(output), "--cache", str(workplace / "cache")]
+    result = CliRunner().invoke(app, ["benchmark", str(workplace / "two.yaml"), *options])
+    assert "No space left on device" in str(result.exception)
+    assert "| bm25 |" in (output / "report" / "benchmark.md").read_text()
 
 
 def test_a_peer_of_an_earlier_release_is_told_before_anything_is_trained(workplace: Path) -> None:

@@ -15,7 +15,7 @@ from rrra_haystack.model.encoder import native_dtype
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL
 from rrra_training.candidates.splits import check_splits
 from rrra_training.data.beir import split_of
-from rrra_training.evaluation.evaluate import as_json, evaluate
+from rrra_training.evaluation.evaluate import Evaluation, UnfinishedEvaluationError, as_json, evaluate
 from rrra_training.evaluation.splits import check_split
 from rrra_training.evaluation.systems import RRRA_SYSTEM, check_systems
 from rrra_training.recipe.bundled import find_recipe
@@ -100,21 +100,32 @@ def benchmark(plan: BenchmarkPlan, output: Path, *, cache: Path | None = None, s
     for name, peer in plan.peers.items():
         logger.info("Peer: %s", name)
         systems.append(_trained(name, peer, plan, output, kept, show_progress=show_progress))
-    evaluations = [
-        evaluate(
-            plan.data_root / folder, model=plan.model, split=split, systems=systems, limit=plan.limit, seed=plan.seed,
-            cache=kept, show_progress=show_progress,
-        )
-        for folder, split in (split_of(one, "test") for one in plan.data)
-    ]  # fmt: skip
-    report = output / "report"
+    evaluations: list[Evaluation] = []
+    try:
+        for folder, split in (split_of(one, "test") for one in plan.data):
+            evaluations.append(
+                evaluate(
+                    plan.data_root / folder, model=plan.model, split=split, systems=systems, limit=plan.limit,
+                    seed=plan.seed, cache=kept, show_progress=show_progress,
+                )
+            )  # fmt: skip
+    except UnfinishedEvaluationError as error:
+        evaluations.append(error.measured)
+        raise
+    finally:
+        # What was measured before an error is kept.
+        if evaluations:
+            _write(evaluations, plan, output / "report")
+    return output / "report"
+
+
+def _write(evaluations: list[Evaluation], plan: BenchmarkPlan, report: Path) -> None:
     with atomic_directory(report) as work:
         (work / "benchmark.md").write_text(markdown(evaluations), encoding="utf-8")
         held = {"plan": plan.model_dump(mode="json", exclude={"data_root"}), **as_json(evaluations)}
         (work / "benchmark.json").write_text(json.dumps(held, indent=2) + "\n", encoding="utf-8")
         draw_figure(evaluations, work / "benchmark.png")
         write_report(evaluations, work / "benchmark.html")
-    return report
 
 
 def _check(plan: BenchmarkPlan, output: Path) -> None:
