@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -10,12 +11,19 @@ import yaml
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from mdit_plain.renderer import RendererPlain
+from trafilatura.settings import use_config
 
 from rrra_haystack.documents.records import text_of_table
 
 TITLE_KEY, HEADINGS_KEY = "title", "headings"
 _BETWEEN = " > "
 _FRONT_MATTER = re.compile(r"\A---\n(.*?)\n(?:---|\.\.\.)\n", re.DOTALL)
+# A heading or a row of a table in Markdown, and what gives one in HTML.
+_STRUCTURE, _STRUCTURED = re.compile(r"^(?:#|\|)", re.MULTILINE), "//h2 | //h3 | //h4 | //th"
+_AROUND = {"nav", "header", "footer", "aside", "script", "style"}
+_OF_ANY_LENGTH = use_config()
+for _size in ("MIN_EXTRACTED_SIZE", "MIN_OUTPUT_SIZE"):
+    _OF_ANY_LENGTH.set("DEFAULT", _size, "0")
 _LISTED_IN_CELL = "//td//li | //th//li"
 
 
@@ -77,8 +85,29 @@ def sections_of_html(text: str) -> list[Section]:
     title = " ".join((tree.findtext(".//title") or "").split())
     # Of a short page the first heading is found there alone.
     title = " - ".join(filter(None, [title, "" if heading in title else heading]))
-    told = trafilatura.extract(tree, output_format="markdown", include_formatting=True, favor_recall=True)
-    return sections_of_markdown(told or "", html=False, title=title or None)
+    whole = deepcopy(tree)
+    told = _markdown_of(tree)
+    if not _STRUCTURE.search(told) and whole.xpath(_STRUCTURED):
+        # Of a short page it gives the bare text, unless it is told what is the page and what is around it.
+        told = _markdown_of(_with_main(whole), _OF_ANY_LENGTH) or told
+    return sections_of_markdown(told, html=False, title=title or None)
+
+
+def _markdown_of(tree: Any, config: Any = None) -> str:
+    options = {} if config is None else {"config": config}
+    told = trafilatura.extract(tree, output_format="markdown", include_formatting=True, favor_recall=True, **options)
+    return told or ""
+
+
+def _with_main(tree: Any) -> Any:
+    """The page with a `main` about all but its navigation, unless it has one."""
+    body = tree.find(".//body")
+    if body is not None and not tree.xpath("//main | //article"):
+        main = body.makeelement("main")
+        main.text, body.text = body.text, None
+        main.extend([child for child in body if child.tag not in _AROUND])
+        body.append(main)
+    return tree
 
 
 def _meta(title: str | None, path: Sequence[tuple[int, str]]) -> dict[str, str]:

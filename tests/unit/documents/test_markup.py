@@ -87,3 +87,14 @@ def test_the_heading_of_a_short_page_is_kept() -> None:
     assert section.meta["title"] == "Acme docs - Returns"
     assert "thirty days" in section.text
     assert sections_of_html("") == sections_of_html("<html><body></body></html>") == []
+
+
+def test_a_short_page_keeps_its_headings_and_its_columns() -> None:
+    around = "<nav><ul><li><a href='/a'>Home</a></li></ul></nav>", "<footer>Imprint</footer>"
+    table = "<table><tr><th>Model</th><th>Power</th></tr><tr><td>A</td><td>5 kW</td></tr></table>"
+    body = f"<h1>Pump</h1><h2>Starting</h2><p>Open the valve.</p><h2>Stopping</h2><p>Close it and wait.</p>{table}"
+    for page in (body, f"<main>{body}</main>"):
+        first, second = sections_of_html(f"<html><body>{around[0]}{page}{around[1]}</body></html>")
+        assert (first.text, first.meta["headings"]) == ("Open the valve.", "Starting")
+        assert second.text.split("\n\n") == ["Close it and wait.", "Model: A; Power: 5 kW"]
+        assert second.meta["headings"] == "Stopping"
