@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 _DELIMITERS = ",;\t|"
+_LONGEST_CELL = 2**31 - 1
 _SAMPLE = 1 << 14
 _NUMBER = re.compile(r"[-+]?[\d.,\s]*\d[\d.,\s]*%?")
 # Rows are paragraphs, so that a passage ends with a whole one.
@@ -38,9 +39,11 @@ def text_of_csv(text: str, delimiter: str | None = None) -> str:
     :param delimiter: What separates the values; found out if `None`.
     """
     try:
+        # The limit is the whole process's, whoever set it.
+        csv.field_size_limit(_LONGEST_CELL)
         rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter or _delimiter(text[:_SAMPLE])))
     except csv.Error:
-        # A field that is too long, for one; it is text all the same.
+        # What is no table is text all the same.
         return text
     return text_of_table(rows)
 
