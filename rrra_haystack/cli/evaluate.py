@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from rrra_haystack.cli.options import IgnoreIdentical
 from rrra_haystack.files import atomic_write, check_writable
 
 if TYPE_CHECKING:
@@ -44,14 +45,7 @@ def command(
             help="Labels name these metadata fields, as meta.source,meta.page_number, and not passages.",
         ),
     ] = None,
-    ignore_identical: Annotated[
-        bool,
-        typer.Option(
-            "--ignore-identical",
-            help="Leave a passage that is the query itself, word for word, out of its candidates.",
-            show_default=False,
-        ),
-    ] = False,
+    ignore_identical: IgnoreIdentical = False,
     cache: Annotated[
         Path | None,
         typer.Option(file_okay=False, help="Keep the encoded corpus here and take it from there the next time."),

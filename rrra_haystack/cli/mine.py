@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from rrra_haystack.cli.options import IgnoreIdentical
 from rrra_haystack.files import working_folder
 
 
@@ -40,14 +41,7 @@ def command(
     model: Annotated[str | None, typer.Option(help="The model, or any encoder; the default one if not given.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Draw this many queries.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of every draw.")] = 0,
-    ignore_identical: Annotated[
-        bool,
-        typer.Option(
-            "--ignore-identical",
-            help="Leave a passage that is the query itself, word for word, out of its candidates.",
-            show_default=False,
-        ),
-    ] = False,
+    ignore_identical: IgnoreIdentical = False,
     cache: Annotated[
         Path | None,
         typer.Option(file_okay=False, help="Keep what was encoded and judged here; an interrupted run goes on."),
