@@ -11,7 +11,7 @@ from qdrant_client import QdrantClient, models
 from tqdm.auto import tqdm
 
 from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
-from rrra_haystack.named_store import open_store
+from rrra_haystack.named_store import open_store, store_of_folder
 from rrra_haystack.qdrant.clients import checked_client, place_of
 from rrra_haystack.qdrant.collections import missing
 from rrra_haystack.qdrant.engines import Engine, engine_of
@@ -61,11 +61,7 @@ def open_target(store: str, index: str, engine: Engine | None = None) -> Any:
     if engine is not None and there not in (None, engine):
         msg = f"The folder {store} is of the engine '{there}', not '{engine}'. Name a new folder."
         raise ValueError(msg)
-    if there is not None:
-        return open_store(store, index)
-    if engine == "local":
-        return QdrantDocumentStore(path=store, index=index, force_disable_check_same_thread=True)
-    return QdrantEdgeDocumentStore(store, index=index, progress_bar=False)
+    return store_of_folder(store, index, there or engine or "edge")
 
 
 def copy(source: QdrantDocumentStore, target: QdrantDocumentStore, *, show_progress: bool = False) -> Copied:

@@ -12,7 +12,7 @@ from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
 from rrra_haystack.files import read_yaml
 from rrra_haystack.qdrant.clients import API_KEY
-from rrra_haystack.qdrant.engines import engine_of
+from rrra_haystack.qdrant.engines import Engine, engine_of
 
 
 def open_store(store: str, index: str) -> DocumentStore:
@@ -36,10 +36,21 @@ def open_store(store: str, index: str) -> DocumentStore:
         if engine is None:
             msg = f"{store} is no folder of an embedded Qdrant: neither local mode nor Qdrant Edge has filled it."
             raise FileNotFoundError(msg)
-        if engine == "edge":
-            return QdrantEdgeDocumentStore(store, index=index, progress_bar=False)
-        return QdrantDocumentStore(path=store, index=index, force_disable_check_same_thread=True)
+        return store_of_folder(store, index, engine)
     return _store_from_yaml(path)
+
+
+def store_of_folder(path: str, index: str, engine: Engine) -> QdrantDocumentStore:
+    """
+    The store of a folder of an embedded Qdrant; a new one is made with the first use.
+
+    :param path: The folder.
+    :param index: The collection.
+    :param engine: The engine.
+    """
+    if engine == "edge":
+        return QdrantEdgeDocumentStore(path, index=index, progress_bar=False)
+    return QdrantDocumentStore(path=path, index=index, force_disable_check_same_thread=True)
 
 
 def _store_from_yaml(path: Path) -> DocumentStore:
