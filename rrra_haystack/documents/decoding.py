@@ -27,6 +27,15 @@ _FEW = 2
 _NEWLINES = re.compile(r"\r\n?")
 
 
+def marked_encoding(data: bytes) -> str | None:
+    """
+    The encoding that a byte order mark tells; `None` without one.
+
+    :param data: The beginning of a file, at least four bytes if it has so many.
+    """
+    return next((encoding for mark, encoding in _MARKS if data.startswith(mark)), None)
+
+
 def decode(data: bytes) -> str:
     """
     The text that some bytes are, with newlines alone at the ends of lines.
@@ -59,9 +68,8 @@ def without_surrogates(value: Any) -> Any:
 
 
 def _decoded(data: bytes) -> str:
-    for mark, encoding in _MARKS:
-        if data.startswith(mark):
-            return data.decode(encoding, "replace")
+    if marked := marked_encoding(data):
+        return data.decode(marked, "replace")
     if utf16 := _unmarked_utf16(data):
         return data.decode(utf16, "replace")
     text = data.decode("utf-8", "replace")

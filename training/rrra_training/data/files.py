@@ -1,6 +1,5 @@
 """Data files as people have them: compressed or not, with an encoding mark or without, JSON, CSV or Parquet."""
 
-import codecs
 import csv
 import gzip
 import io
@@ -13,18 +12,11 @@ from typing import IO, Any, TextIO, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rrra_haystack.documents.decoding import marked_encoding
 from rrra_training.data.rows import Malformed
 
 _CHUNK = 1 << 16
 _ROWS_AT_ONCE = 1024
-# The 32-bit marks begin with the 16-bit ones.
-_MARKS = (
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 # Cells may be longer than the reader's default of 131,072 characters.
 _LONGEST_CELL = (1 << 31) - 1
 
@@ -73,7 +65,7 @@ def _encoding_of(file: IO[bytes], path: Path) -> str:
         msg = f"{path} is damaged: it cannot be decompressed ({error}). Copy or download it again."
         raise ValueError(msg) from None
     file.seek(0)
-    return next((encoding for mark, encoding in _MARKS if begin.startswith(mark)), "utf-8")
+    return marked_encoding(begin) or "utf-8"
 
 
 def _is_encoded(line: bytes, encoding: str) -> bool:
