@@ -12,6 +12,7 @@ from torch import nn
 
 from rrra_haystack.files import atomic_directory
 from rrra_haystack.model.encoder import Encoder
+from rrra_haystack.model.saving import check_place
 
 
 def multi_vector_encoder(encoder: Encoder, projection: nn.Linear | None) -> MultiVectorEncoder:
@@ -38,12 +39,14 @@ def multi_vector_encoder(encoder: Encoder, projection: nn.Linear | None) -> Mult
 
 def write_multi_vector(path: str | Path, model: MultiVectorEncoder, *, model_card: str | None) -> None:
     """
-    Write a late-interaction model to a directory, in one step; a directory that is there is replaced.
+    Write a late-interaction model to a directory, in one step; a model that is there is replaced.
 
     :param path: The directory.
     :param model: The model.
     :param model_card: Text of its README; none is written if `None`.
+    :raises FileExistsError: If something else than a model stands there.
     """
+    check_place(path)
     with atomic_directory(path) as work:
         model.save(str(work), create_model_card=False)
         if model_card is not None:

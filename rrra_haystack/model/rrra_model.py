@@ -113,16 +113,10 @@ class RRRAModel(nn.Module):
         """
         files = find_files(str(model), token, revision, local_files_only=local_files_only)
         encoder = load_encoder(
-            files,
-            device=device,
-            token=token,
-            trust_remote_code=trust_remote_code,
-            local_files_only=local_files_only,
-            truncate_dim=truncate_dim,
-            model_kwargs=model_kwargs,
-            tokenizer_kwargs=tokenizer_kwargs,
+            files, device=device, token=token, trust_remote_code=trust_remote_code, local_files_only=local_files_only,
+            truncate_dim=truncate_dim, model_kwargs=model_kwargs, tokenizer_kwargs=tokenizer_kwargs,
             config_kwargs=config_kwargs,
-        )
+        )  # fmt: skip
         if files.adapter is None:
             return cls.untrained(encoder)
         config, weights = files.adapter
@@ -168,13 +162,14 @@ class RRRAModel(nn.Module):
         format: Literal["rrra", "multi-vector"] = "rrra",  # noqa: A002  (as other libraries call it)
     ) -> None:
         """
-        Write the model to a directory, in one step; a directory that is there is replaced.
+        Write the model to a directory, in one step; a model that is there is replaced.
 
         :param path: The directory. ``SentenceTransformer(path)`` opens it if the encoder is included.
         :param include_encoder: Write the encoder too. Without it the encoder is looked up by its name at loading.
         :param dtype: Number format of the adapter's weights on disk.
         :param model_card: Text of its README; a short one is made if `None`.
         :param format: ``multi-vector`` to write what :meth:`to_multi_vector` gives.
+        :raises FileExistsError: If something else than a model stands there.
         """
         if format == "multi-vector":
             write_multi_vector(path, self.to_multi_vector(), model_card=model_card)

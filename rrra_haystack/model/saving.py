@@ -12,6 +12,9 @@ from rrra_haystack.files import atomic_directory
 from rrra_haystack.model.config import CONFIG, WEIGHTS, RRRAConfig
 from rrra_haystack.model.encoder import Encoder
 
+# What an encoder that sentence-transformers saved has.
+_MODULES = "modules.json"
+
 
 def own_weights(model: nn.Module, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
     """
@@ -27,14 +30,16 @@ def write_model(
     path: str | Path, config: RRRAConfig, weights: dict[str, Tensor], *, encoder: Encoder | None, model_card: str
 ) -> None:
     """
-    Write a model to a directory, in one step; a directory that is there is replaced.
+    Write a model to a directory, in one step; a model that is there is replaced.
 
     :param path: The directory.
     :param config: Its configuration.
     :param weights: The weights of adapter and projection.
     :param encoder: Its encoder; `None` to leave it out.
     :param model_card: Text of its README.
+    :raises FileExistsError: If something else than a model stands there.
     """
+    check_place(path)
     with atomic_directory(path) as work:
         if encoder is not None:
             encoder.save(work)
@@ -42,6 +47,19 @@ def write_model(
         (work / CONFIG).write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
         save_file(weights, work / WEIGHTS)
         (work / "README.md").write_text(model_card, encoding="utf-8")
+
+
+def check_place(path: str | Path) -> None:
+    """
+    See that a model may be written to a directory: it is missing or empty, or a model, which is replaced.
+
+    :param path: The directory.
+    :raises FileExistsError: If something else stands there.
+    """
+    target = Path(path)
+    if target.is_dir() and any(target.iterdir()) and not any((target / one).is_file() for one in (CONFIG, _MODULES)):
+        msg = f"{target} holds something else than a model, which would be lost. Choose another folder for the model."
+        raise FileExistsError(msg)
 
 
 def lasting_name(encoder: str) -> str:

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from rrra_haystack.files import check_writable
 from rrra_haystack.model.codes.kinds import CodeKind
 from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.model.rrra_model import RRRAModel
+from rrra_haystack.model.saving import check_place
 from rrra_training.compression.texts import read_texts
 from rrra_training.compression.trials import SPLIT, Trial, labelled_trial, pseudo_trial
 from rrra_training.corpora.principal import principal_projection
@@ -80,7 +82,10 @@ def compress(
     :param show_progress: Show progress and the time left.
     :raises ValueError: If the model is no plain encoder, the dimensions are no fewer than its own, there are too few
         texts, or it would lose more than `max_loss`.
+    :raises FileExistsError: If something else than a model stands where the model goes.
     """
+    check_place(output)
+    check_writable(output)
     whole = RRRAModel.load(model)
     _check(whole, model, dimensions)
     generator = np.random.default_rng(seed)

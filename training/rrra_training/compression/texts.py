@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from rrra_haystack.documents.cutting import cut
+from rrra_haystack.documents.decoding import decode
 from rrra_haystack.model.encoder import Encoder
 
 SUFFIXES = (".jsonl", ".md", ".txt")
@@ -28,19 +29,32 @@ def read_texts(path: Path, encoder: Encoder) -> list[str]:
         raise FileNotFoundError(msg)
     texts: list[str] = []
     for file in files:
-        content = file.read_text(encoding="utf-8", errors="replace")
+        content = _text_of(file)
         texts += _lines(file, content) if file.suffix == ".jsonl" else _passages(content, encoder)
     return [text for text in texts if text.strip()]
 
 
+def _text_of(file: Path) -> str:
+    try:
+        return decode(file.read_bytes())
+    except ValueError as error:
+        msg = f"{file}: {error}. Leave it out, or save it as UTF-8."
+        raise ValueError(msg) from None
+
+
 def _lines(file: Path, content: str) -> list[str]:
     texts = []
-    for number, line in enumerate(content.splitlines(), start=1):
+    for number, line in enumerate(content.split("\n"), start=1):
+        if not line.strip():
+            continue
         try:
-            texts.append(str(json.loads(line)["text"]))
+            text = json.loads(line)["text"]
         except (ValueError, KeyError, TypeError):
-            msg = f"{file}, line {number}: expected a JSON object with the key 'text'."
-            raise ValueError(msg) from None
+            text = None
+        if not isinstance(text, str):
+            msg = f"{file}, line {number}: expected a JSON object with the key 'text', a text."
+            raise ValueError(msg)
+        texts.append(text)
     return texts
 
 

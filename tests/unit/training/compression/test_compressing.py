@@ -120,3 +120,20 @@ def test_the_command_compresses_by_texts_alone(encoder: str, tmp_path: Path) -> 
     assert told.exit_code == 0, told.output
     assert "2 bytes a token in place of 4. Over 30 sentences taken out of their passages" in told.output
     assert RRRAModel.load(tmp_path / "made").config.code == "1bit"
+
+
+def test_a_folder_of_something_else_is_not_replaced(encoder: str, facts: Path, tmp_path: Path) -> None:
+    (tmp_path / "note.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="holds something else than a model, which would be lost"):
+        compress(encoder, facts, tmp_path, dimensions=8)
+    assert (tmp_path / "note.txt").read_text() == "mine"
+
+
+def test_texts_are_read_in_any_encoding_and_lines_as_they_are(encoder: str, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes("Größe und Länge der Flüsse.\r\n".encode("cp1252"))
+    (tmp_path / "b.jsonl").write_text('\ufeff{"text": "One\u2028line."}\n\n', encoding="utf-8")
+    held = RRRAModel.load(encoder).encoder
+    assert [text.strip() for text in read_texts(tmp_path, held)] == ["Größe und Länge der Flüsse.", "One\u2028line."]
+    (tmp_path / "b.jsonl").write_text('{"text": "One."}\n{"text": null}\n')
+    with pytest.raises(ValueError, match=r"b\.jsonl, line 2: expected a JSON object with the key 'text', a text"):
+        read_texts(tmp_path, held)
