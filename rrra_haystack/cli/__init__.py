@@ -24,6 +24,7 @@ from rrra_haystack.cli import (
     demo,
     enrich,
     evaluate,
+    fetch,
     index,
     info,
     init,
@@ -40,7 +41,23 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     rich_markup_mode="rich",
 )
-for module in (index, enrich, copy, ask, serve, init, demo, info, train, evaluate, benchmark, audit, mine, compress):
+for module in (
+    index,
+    enrich,
+    copy,
+    ask,
+    serve,
+    init,
+    demo,
+    info,
+    train,
+    evaluate,
+    benchmark,
+    audit,
+    mine,
+    compress,
+    fetch,
+):
     app.command(module.__name__.rpartition(".")[2])(module.command)
 
 

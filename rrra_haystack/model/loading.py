@@ -19,7 +19,7 @@ from rrra_haystack.model.config import CONFIG, WEIGHTS, RRRAConfig, read_config
 from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.model.fingerprint import encoder_fingerprint
 from rrra_haystack.model.words import LexicalForm
-from rrra_haystack.pretrained import bundled, bundled_names, resolve_encoder
+from rrra_haystack.pretrained import ENCODERS, bundled, bundled_names, resolve_encoder
 
 logger = logging.getLogger(__name__)
 
@@ -165,7 +165,7 @@ def _find_directory(model: str, token: str | None, revision: str | None, *, loca
     if _looks_like_path(model) or "/" not in model:
         msg = (
             f"There is no model {model!r}: it is no directory, no hub id (owner/name), and no bundled name "
-            f"({', '.join([*_bundled_models(), 'all-MiniLM-L6-v2'])})."
+            f"({', '.join([*_bundled_models(), *ENCODERS])})."
         )
         raise FileNotFoundError(msg)
     try:

@@ -1,17 +1,20 @@
-"""Names of models -> where they lie: bundled adapters and readers, the offline encoder, directories, hub ids."""
+"""Names of models -> where they lie: bundled adapters and readers, offline encoders, directories, hub ids."""
 
 import hashlib
+import os
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+MPNET = "sentence-transformers/all-mpnet-base-v2"
 
 _HERE = Path(__file__).parent
 # A file for each language: how rare the words of each number are in it.
 WORD_RARITY = _HERE / "_word_rarity"
-_MINILM_NAMES = frozenset({MINILM, "all-MiniLM-L6-v2"})
+# Short names of encoders -> their hub ids.
+ENCODERS = {"all-MiniLM-L6-v2": MINILM, "all-mpnet-base-v2": MPNET}
 
 
 def bundled(name: str) -> Path | None:
@@ -30,15 +33,26 @@ def resolve_encoder(model: str | Path) -> str:
     """
     Say where sentence-transformers finds an encoder.
 
-    :param model: A directory, a hub id, or ``all-MiniLM-L6-v2``, which the extra ``offline`` brings along.
+    :param model: A directory, a hub id, or a short name: ``all-MiniLM-L6-v2``, which the extra ``offline`` brings
+        along, or ``all-mpnet-base-v2``, which ``rrra fetch`` brings.
     :returns: A directory, or the hub id for sentence-transformers to look up in its cache or on the hub.
     :raises ValueError: If the offline weights are not the published ones.
     """
     name = str(model)
-    if Path(name).is_dir() or name not in _MINILM_NAMES:
+    if Path(name).is_dir():
         return name
-    offline = _offline_minilm()
-    return str(offline) if offline is not None else MINILM
+    hub_id = ENCODERS.get(name, name)
+    if hub_id == MINILM:
+        offline = _offline_minilm()
+    else:
+        offline = place if hub_id == MPNET and (place := fetched(hub_id)).is_dir() else None
+    return str(offline) if offline is not None else hub_id
+
+
+def fetched(hub_id: str) -> Path:
+    """The folder where ``rrra fetch`` puts an encoder: below ``XDG_CACHE_HOME``, or ``.cache`` in the home folder."""
+    cache_home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(cache_home).expanduser() / "rrra-haystack" / hub_id.rpartition("/")[2]
 
 
 @cache

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 CORE, TRAINING = "rrra_haystack", "rrra_training"
 # From the ground up: a room reaches the floors below it, never one above it or another room of its own.
 FLOORS = [
-    *((CORE, rooms) for rooms in ("errors files pretrained resources", "model", "documents reader")),
+    *((CORE, rooms) for rooms in ("errors files pretrained resources", "fetching model", "documents reader")),
     ("haystack_integrations", "document_stores"),
     (CORE, "qdrant"),
     *(("haystack_integrations", rooms) for rooms in ("common", "components")),
