@@ -19,6 +19,7 @@ from rrra_training.evaluation.tables import render
 from rrra_training.measures.answers import answer_recall, answer_tokens
 from rrra_training.measures.ranking import MEASURES, condensed, per_query
 from rrra_training.measures.significance import paired_interval, randomisation_test
+from rrra_training.report.page import write_report
 from sentence_transformers import MultiVectorEncoder, SentenceTransformer
 from typer.testing import CliRunner
 
@@ -243,8 +244,24 @@ def test_a_late_interaction_model_reranks_what_the_model_retrieves(
     expected = reference.similarity(asked, read)[0].argmax()
     ranked = found.runs["late"]["q1"]
     assert max(ranked, key=ranked.__getitem__) == list(PASSAGES)[int(expected)]
-    with pytest.raises(ValueError, match="retrieves nothing itself: name a model that does"):
-        evaluate(data, model=late)
+
+
+def test_bm25_retrieves_for_a_late_interaction_model_alone(data: Path, tmp_path: Path) -> None:
+    late = str(write_late_interaction(tmp_path / "late"))
+    found = evaluate(data, model=late, systems=["match", "rrra", "maxsim"], codes=["int8"])
+    assert set(found.runs) == {"bm25", "match", "rrra", "maxsim"}
+    assert found.figures["stages"]["rrra"] == ["bm25", "rerank"]
+    assert "embedding" not in found.figures["bytes_per_document"]
+    assert set(found.figures["intervals"]) == {"match", "rrra", "maxsim"}
+    for query, ranked in found.runs["rrra"].items():
+        assert set(ranked) == set(found.runs["bm25"][query])
+        assert ranked == pytest.approx(found.runs["maxsim"][query], abs=0.01)
+    write_report([found], tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "nDCG@10 over bm25" in page
+    assert "over encoder" not in page
+    with pytest.raises(ValueError, match="BM25 alone retrieves for it: leave the system 'hybrid' out"):
+        evaluate(data, model=late, systems=["hybrid"])
 
 
 def test_a_further_model_with_another_encoder_retrieves_by_itself(data: Path, model: RRRAModel, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from rrra_training.evaluation.stages import (
     encode_queries,
     read_corpus,
 )
-from rrra_training.evaluation.systems import ENCODER_SYSTEM, RRRA_SYSTEM, code_key, is_ranker, time_key
+from rrra_training.evaluation.systems import BM25_SYSTEM, ENCODER_SYSTEM, RRRA_SYSTEM, code_key, is_ranker, time_key
 
 # What the distribution of relevance probabilities is drawn from.
 _SAMPLED_QUERIES = 500
@@ -57,7 +57,7 @@ class Bench:
         self._generator = np.random.default_rng(seed)
         self._scratch, self._cache = scratch, cache
         self._show_progress = show_progress
-        # The retrieval of the model's own encoder, whose candidates late-interaction models rerank.
+        # The retrieval of the model's own encoder, whose candidates late-interaction models rerank, or else BM25's.
         self._first: EncoderStage | None = None
         self.runs: Runs = {}
         self.times: dict[str, list[float]] = {}
@@ -75,8 +75,8 @@ class Bench:
         :param encoder: The encoder.
         :param forms: Forms of RRRA over this encoder.
         :param systems: Names of systems, of which ``maxsim``, ``hybrid`` and the YAML files of rankers are taken here.
-        :param name: What the encoder alone is called. A late-interaction model, which retrieves nothing alone, comes
-            after an encoder that does, and reranks its candidates.
+        :param name: What the encoder alone is called. A late-interaction model, which retrieves nothing alone, reranks
+            the candidates of the model's encoder, which comes before it; those of BM25 if it is the model itself.
         """
         # Opened first: what is wrong with a ranker is told before the corpus is encoded.
         others = [HaystackReranker(Path(one), self._collection.passages) for one in systems if is_ranker(one)]
@@ -88,8 +88,8 @@ class Bench:
             stage = EncoderStage(pooled, queries, self._top_k)
             retrieval = self._measure_retrieval(stage, name, encoder.dimension)
         else:
-            assert self._first is not None
-            stage, retrieval = BorrowedStage(self._first, queries), _RETRIEVAL
+            stage = BorrowedStage(self._first or self._lexical, queries)
+            retrieval = _RETRIEVAL if self._first else BM25_SYSTEM
         rerankers: list[Reranker] = [*reading, *others]
         self.stages |= {reranker.name: [retrieval, time_key(reranker.name)] for reranker in rerankers}
         self.sizes |= {code_key(reranker.name): reranker.bytes_per_document for reranker in reading}
@@ -170,12 +170,12 @@ class Bench:
     def measure_bm25(self) -> None:
         """Measure BM25's own retrieval."""
         stage = self._lexical
-        self.stages["bm25"] = ["bm25"]
+        self.stages[BM25_SYSTEM] = [BM25_SYSTEM]
         for query in self._progress(self._collection.queries, "BM25"):
             (scores, rows), elapsed = _timed(partial(stage.retrieve, query.text))
-            self._note("bm25", elapsed)
+            self._note(BM25_SYSTEM, elapsed)
             scores, rows = self._collection.candidates_of(query, scores, rows)
-            self._keep("bm25", query, rows, scores)
+            self._keep(BM25_SYSTEM, query, rows, scores)
 
     def forget_unfinished(self) -> None:
         """Keep nothing of a system that did not come to its last query."""

@@ -19,10 +19,12 @@ from rrra_training.evaluation.matching import Matching
 from rrra_training.evaluation.rerankers.interface import Form
 from rrra_training.evaluation.splits import check_condensable, check_split
 from rrra_training.evaluation.systems import (
+    BM25_SYSTEM,
     ENCODER_OF,
     ENCODER_SYSTEM,
     KINDS,
     RRRA_SYSTEM,
+    baseline_of,
     check_systems,
     named_models,
     needs_model,
@@ -91,6 +93,8 @@ def evaluate(
     """
     Measure systems: exact retrieval of the first passages of the whole corpus, then reranking of these.
 
+    A late-interaction model has no embedding to retrieve by: BM25 retrieves for it, and is measured in any case.
+
     :param data: A folder in the BEIR layout.
     :param model: A model, or what :meth:`RRRAModel.load` takes.
     :param split: Which queries.
@@ -113,8 +117,8 @@ def evaluate(
     :param cache: Where encoded corpora are kept, those of a training included; nothing is kept if `None`.
     :param show_progress: Show progress and the time left.
     :raises ValueError: If a split, a system or a kind of codes is unknown, the split has no queries, none of them has a
-        relevant passage in the corpus, a passage lacks a field of `match`, the model is a late-interaction model, or
-        condensed lists are asked for where nothing is judged irrelevant.
+        relevant passage in the corpus, a passage lacks a field of `match`, ``hybrid`` is asked of a late-interaction
+        model, or condensed lists are asked for where nothing is judged irrelevant.
     :raises UnfinishedEvaluationError: If a system fails after others were measured.
     """
     check_systems(systems, codes or ())
@@ -130,10 +134,11 @@ def evaluate(
     if only_judged:
         check_condensable(dataset, split, judged)
     loaded = model if isinstance(model, RRRAModel) else RRRAModel.load(model)
-    if not loaded.encoder.embeds:
+    if "hybrid" in systems and not loaded.encoder.embeds:
         msg = (
-            f"{loaded.encoder.name} is a late-interaction model and retrieves nothing itself: name a model that does "
-            "(--model), and this one beside it as a system, NAME=MODEL, to rerank its candidates."
+            f"{loaded.encoder.name} is a late-interaction model and retrieves nothing itself, so BM25 alone retrieves "
+            "for it: leave the system 'hybrid' out, or name a model that retrieves (--model), and this one beside it "
+            "as a system, NAME=MODEL."
         )
         raise ValueError(msg)
     collection = Collection(dataset.name, checked.passages, queries, judged, ignore_identical)
@@ -147,8 +152,8 @@ def evaluate(
             _measure(bench, loaded, forms, systems)
         except Exception as error:
             bench.forget_unfinished()
-            # With the encoder's retrieval all is compared.
-            if ENCODER_SYSTEM not in bench.runs:
+            # With what retrieves all is compared.
+            if baseline_of(bench.runs) not in bench.runs:
                 raise
             failure = error
     found = bench.runs if matching is None else {name: _of_labels(matching, run) for name, run in bench.runs.items()}
@@ -178,12 +183,14 @@ def _of_labels(matching: Matching, run: Run) -> dict[str, dict[str, float]]:
 
 
 def _measure(bench: Bench, model: RRRAModel, forms: Sequence[Form], systems: Sequence[str]) -> None:
-    """Measure all systems, those of the model's encoder first."""
+    """Measure all systems, those of the model's encoder first, or BM25 where that does not retrieve."""
     own, *others = _by_encoder(model, forms)
+    if not model.encoder.embeds:
+        bench.measure_bm25()
     bench.measure_encoder(own.encoder, own.forms, systems)
     for other in others:
         bench.measure_encoder(other.encoder, other.forms, (), name=other.name)
-    if "bm25" in systems:
+    if BM25_SYSTEM in systems and model.encoder.embeds:
         bench.measure_bm25()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from rrra_training.evaluation.collection import Collection
-from rrra_training.evaluation.systems import ENCODER_SYSTEM, RRRA_SYSTEM, code_key
+from rrra_training.evaluation.systems import RRRA_SYSTEM, baseline_of, code_key
 from rrra_training.measures.answers import answer_recall, answer_tokens
 from rrra_training.measures.ranking import mean
 from rrra_training.measures.significance import paired_interval, randomisation_test
@@ -19,10 +19,10 @@ COMPARED = ("R@1", "nDCG@10")
 
 
 def summary(values: Mapping[str, Mapping[str, np.ndarray]], seed: int) -> dict[str, Any]:
-    """Means, what each system has over the encoder, and what the model has over each other system."""
+    """Means, what each system has over what retrieves, and what the model has over each other system."""
     figures: dict[str, Any] = {"systems": {name: mean(own) for name, own in values.items()}}
-    baseline = values[ENCODER_SYSTEM]
-    figures |= _differences([(name, own, baseline) for name, own in values.items() if name != ENCODER_SYSTEM], seed)
+    first = baseline_of(values)
+    figures |= _differences([(name, own, values[first]) for name, own in values.items() if name != first], seed)
     if (ours := values.get(RRRA_SYSTEM)) is not None:
         others = [(name, ours, own) for name, own in values.items() if name != RRRA_SYSTEM]
         figures["rrra_over"] = _differences(others, seed)

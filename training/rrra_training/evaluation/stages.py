@@ -24,6 +24,7 @@ class EncoderStage:
 
     def __init__(self, pooled: np.ndarray, queries: Sequence[EncodedQuery], top_k: int) -> None:
         self.queries = queries
+        self.known = {query.query.id: query for query in queries}
         self._index = faiss.IndexFlatIP(pooled.shape[1])
         self._index.add(pooled)
         self._top_k = min(top_k, len(pooled))
@@ -37,20 +38,21 @@ class EncoderStage:
 
 class BorrowedStage:
     """
-    Another encoder's retrieval, for a late-interaction model, which has no embedding to retrieve by.
+    The retrieval of another encoder or of BM25, for a late-interaction model, which has no embedding to retrieve by.
 
     :param lender: What retrieves.
     :param queries: The queries as the late-interaction model sees them.
     """
 
-    def __init__(self, lender: EncoderStage, queries: Sequence[EncodedQuery]) -> None:
+    def __init__(self, lender: "EncoderStage | Bm25Stage", queries: Sequence[EncodedQuery]) -> None:
         self.queries = queries
         self._lender = lender
-        self._known = {query.query.id: query for query in lender.queries}
 
     def retrieve(self, query: EncodedQuery) -> tuple[np.ndarray, np.ndarray]:
         """Scores and numbers of the best passages, each of shape ``[n]``."""
-        return self._lender.retrieve(self._known[query.query.id])
+        if isinstance(self._lender, Bm25Stage):
+            return self._lender.retrieve(query.query.text)
+        return self._lender.retrieve(self._lender.known[query.query.id])
 
 
 Stage = EncoderStage | BorrowedStage

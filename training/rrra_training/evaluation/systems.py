@@ -2,19 +2,20 @@
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 
 from rrra_haystack.model.codes.kinds import KINDS as CODE_KINDS
 from rrra_training.evaluation.rerankers.of_haystack import read_ranker
 
-# What the model's encoder retrieves, with which all is compared, and what the model makes of it.
-ENCODER_SYSTEM = "encoder"
+# What retrieves, with which all is compared: the model's encoder, or BM25 for a late-interaction model, which has no
+# embedding to retrieve by; and what the model makes of it.
+ENCODER_SYSTEM, BM25_SYSTEM = "encoder", "bm25"
 RRRA_SYSTEM = "rrra"
 # After the name of a further model: what its encoder retrieves, if that is not the encoder of all others.
 ENCODER_OF = f": {ENCODER_SYSTEM}"
 KINDS = (*sorted(CODE_KINDS), "float32")
-_NAMED = ("bm25", "maxsim", "match", RRRA_SYSTEM, "untrained", "hybrid")
+_NAMED = (BM25_SYSTEM, "maxsim", "match", RRRA_SYSTEM, "untrained", "hybrid")
 # Systems that come from the model, which is measured if any of them is.
 _OF_THE_MODEL = {RRRA_SYSTEM, "match", "hybrid"}
 # Those of them that read its codes, and which kind.
@@ -93,6 +94,15 @@ def named_models(systems: Sequence[str]) -> dict[str, str]:
 def needs_model(systems: Sequence[str]) -> bool:
     """Whether the model itself is among what is measured."""
     return not _OF_THE_MODEL.isdisjoint(systems)
+
+
+def baseline_of(measured: Container[str]) -> str:
+    """
+    With which of the systems all others are compared.
+
+    :param measured: Names of what was measured.
+    """
+    return ENCODER_SYSTEM if ENCODER_SYSTEM in measured else BM25_SYSTEM
 
 
 def time_key(system: str) -> str:

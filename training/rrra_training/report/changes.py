@@ -13,7 +13,7 @@ from rrra_haystack.documents.token_places import EmbeddedText
 from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_training.data import Query
 from rrra_training.evaluation.evaluate import Evaluation
-from rrra_training.evaluation.systems import ENCODER_SYSTEM
+from rrra_training.evaluation.systems import baseline_of
 from rrra_training.report.alignment import MatchedWord, align
 
 _GAINS, _LOSSES, _TOP = 5, 3, 3
@@ -65,10 +65,10 @@ class Change:
 
 
 def changes(one: Evaluation, main: str, *, gains: bool) -> list[Change]:
-    """The queries that a system gains or loses most over the encoder."""
-    values = {name: one.per_query[name] for name in (ENCODER_SYSTEM, main)}
-    by_ndcg = values[main]["nDCG@10"] - values[ENCODER_SYSTEM]["nDCG@10"]
-    by_rank = values[main]["MRR@10"] - values[ENCODER_SYSTEM]["MRR@10"]
+    """The queries that a system gains or loses most over what retrieves."""
+    before, after = (one.per_query[name] for name in (baseline_of(one.runs), main))
+    by_ndcg = after["nDCG@10"] - before["nDCG@10"]
+    by_rank = after["MRR@10"] - before["MRR@10"]
     sign = -1 if gains else 1
     order = np.lexsort((sign * by_rank, sign * by_ndcg))[: _GAINS if gains else _LOSSES]
     chosen = [int(i) for i in order if (by_ndcg[i] > 0 if gains else by_ndcg[i] < 0)]
@@ -77,7 +77,8 @@ def changes(one: Evaluation, main: str, *, gains: bool) -> list[Change]:
 
 def _change(one: Evaluation, main: str, number: int) -> Change:
     query = one.queries[number]
-    before, after = (_order(one.runs[name].get(query.id, {})) for name in (ENCODER_SYSTEM, main))
+    systems = (baseline_of(one.runs), main)
+    before, after = (_order(one.runs[name].get(query.id, {})) for name in systems)
     shown = list(dict.fromkeys([*before[:_TOP], *after[:_TOP]]))
     texts = [one.passages[passage].title_and_text for passage in shown]
     pieces = dict(zip(shown, _pieces(one, query, texts), strict=True))
@@ -90,7 +91,7 @@ def _change(one: Evaluation, main: str, number: int) -> Change:
             for rank, passage in enumerate(own[:_TOP], start=1)
         ]
 
-    values = [float(one.per_query[name]["nDCG@10"][number]) for name in (ENCODER_SYSTEM, main)]
+    values = [float(one.per_query[name]["nDCG@10"][number]) for name in systems]
     return Change(query.text, values[0], values[1], listed(before, after), listed(after, before))
 
 

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from rrra_haystack.files import atomic_write
 from rrra_training.evaluation.evaluate import Evaluation
 from rrra_training.evaluation.figures import COMPARED, difference, query_costs, title_of
-from rrra_training.evaluation.systems import ENCODER_SYSTEM, RRRA_SYSTEM
+from rrra_training.evaluation.systems import RRRA_SYSTEM, baseline_of
 from rrra_training.measures.ranking import MEASURES
 from rrra_training.report.changes import changes
 from rrra_training.report.plots import as_svg, probability_plot, quality_plot, wins_plot
@@ -72,7 +72,8 @@ def _section(one: Evaluation) -> dict[str, Any]:
         "columns": _columns(figures),
         "measures": COMPARED,
         "compared": "rrra_over" in figures,
-        "embedding": figures["bytes_per_document"]["embedding"],
+        "embedding": figures["bytes_per_document"].get("embedding"),
+        "baseline": baseline_of(figures["systems"]),
         "plots": [Markup(as_svg(figure, f"{figures['dataset']}-{n}")) for n, figure in enumerate(plots)],  # noqa: S704
         "main": main,
         "gains": changes(one, main, gains=True) if main else [],
@@ -81,8 +82,8 @@ def _section(one: Evaluation) -> dict[str, Any]:
 
 
 def _main_system(one: Evaluation) -> str | None:
-    """The system that the encoder is compared with: ``rrra``, or the last that was measured beside the encoder."""
-    others = [name for name in one.figures["systems"] if name != ENCODER_SYSTEM]
+    """The system that what retrieves is compared with: ``rrra``, or the last that was measured beside it."""
+    others = [name for name in one.figures["systems"] if name != baseline_of(one.figures["systems"])]
     return RRRA_SYSTEM if RRRA_SYSTEM in others else (others[-1] if others else None)
 
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from rrra_training.evaluation.systems import ENCODER_SYSTEM
+from rrra_training.evaluation.systems import baseline_of
 from rrra_training.report.quality_plot import plot_quality
 
 # Colours that stand for others: the page's theme says which.
@@ -71,7 +71,8 @@ def probability_plot(probabilities: Mapping[str, np.ndarray]) -> Figure:
 
 def wins_plot(per_query: Mapping[str, Mapping[str, np.ndarray]], main: str) -> Figure:
     """Queries won and lost, by how much."""
-    difference = np.sort(per_query[main]["nDCG@10"] - per_query[ENCODER_SYSTEM]["nDCG@10"])[::-1]
+    first = baseline_of(per_query)
+    difference = np.sort(per_query[main]["nDCG@10"] - per_query[first]["nDCG@10"])[::-1]
     won, lost = int((difference > 0).sum()), int((difference < 0).sum())
     with mpl.rc_context(_STYLE):
         figure, axes = _figure()
@@ -82,7 +83,7 @@ def wins_plot(per_query: Mapping[str, Mapping[str, np.ndarray]], main: str) -> F
         axes.set_ylim(-105, 105)
         axes.set_title(f"{won:,} queries won, {len(difference) - won - lost:,} equal, {lost:,} lost")
         axes.set_xlabel("queries, by what changed")
-        axes.set_ylabel(f"nDCG@10 of {main} over the encoder")
+        axes.set_ylabel(f"nDCG@10 of {main} over {first}")
     return figure
 
 

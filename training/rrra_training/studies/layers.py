@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import numpy as np
 import pybase64
@@ -74,7 +74,7 @@ def main(
     observed = LayeredEncoder(model, layer)
     lines = ["| set | queries | encoder | layer | token match | untrained | alikeness | peak |", "|---" * 8 + "|"]
     for collection in collections:
-        alone, layers = measure(observed, collection, cast("CodeKind", code))
+        alone, layers = measure(observed, collection, code)
         for number, found in zip(layer, layers, strict=True):
             figures = [f"{100 * one:.1f}" for one in (found.match, found.untrained)]
             scale = [f"{one:.3f}" for one in (found.alikeness, found.peak)]
