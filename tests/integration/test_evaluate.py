@@ -248,7 +248,11 @@ def test_a_late_interaction_model_reranks_what_the_model_retrieves(
 
 def test_bm25_retrieves_for_a_late_interaction_model_alone(data: Path, tmp_path: Path) -> None:
     late = str(write_late_interaction(tmp_path / "late"))
+    with (data / "queries.jsonl").open("a") as queries, (data / "qrels" / "test.tsv").open("a") as labels:
+        queries.write('{"_id": "none", "text": "the"}\n')
+        labels.write("none\tbread\t1\n")
     found = evaluate(data, model=late, systems=["match", "rrra", "maxsim"], codes=["int8"])
+    assert found.runs["rrra"]["none"] == found.runs["match"]["none"] == {}
     assert set(found.runs) == {"bm25", "match", "rrra", "maxsim"}
     assert found.figures["stages"]["rrra"] == ["bm25", "rerank"]
     assert "embedding" not in found.figures["bytes_per_document"]

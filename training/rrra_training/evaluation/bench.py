@@ -144,6 +144,12 @@ class Bench:
         for number, query in enumerate(self._progress(stage.queries, f"Reranking: {reranker.name}")):
             prepared = reranker.prepare(query)
             base, rows = self._collection.candidates_of(query.query, *stage.retrieve(query))
+            if not len(rows):
+                # BM25 finds nothing where no word is shared.
+                for name in (reranker.name, form.match if form else None):
+                    if name is not None:
+                        self._keep(name, query.query, rows, base)
+                continue
             ranked, elapsed = _timed(partial(reranker.rank, prepared, rows, base))
             self._note(time_key(reranker.name), elapsed)
             self._keep(reranker.name, query.query, rows, ranked.scores)
