@@ -16,7 +16,10 @@ def command(
     index: Annotated[str, typer.Option(help="Collection of the Qdrant.")] = "rrra",
     model: Annotated[str | None, typer.Option(help="The ranker's model; the default one if not given.")] = None,
     code: Annotated[
-        str | None, typer.Option(help="Kind of the codes: 1bit, 2bit, 4bit or int8; the model's own if not given.")
+        str | None,
+        typer.Option(
+            help="Kind of the codes: 1bit, 2bit, 4bit or int8; if not given, the model's own where there are none."
+        ),
     ] = None,
     meta_field: Annotated[
         list[str] | None, typer.Option(help="A metadata field that is read with the content. May be repeated.")

@@ -14,6 +14,7 @@ from rrra_haystack.enriching.access import Access, AnyStoreAccess, QdrantAccess
 from rrra_haystack.model.codes.content import checksum_in, of_other_contents
 from rrra_haystack.model.codes.flaws import flaw
 from rrra_haystack.model.codes.kinds import CodeKind
+from rrra_haystack.model.codes.record import kind_of
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
 
 
@@ -56,7 +57,7 @@ def enrich(
 
     :param store: Any Haystack document store.
     :param model: The ranker's model, or what :meth:`RRRAModel.load` takes.
-    :param code: Kind of the codes; the model's own if `None`.
+    :param code: Kind of the codes. If `None`, documents keep codes of whichever kind, and get the model's own.
     :param meta_fields_to_embed: Metadata fields that are read with the content; the same as when it was embedded.
     :param embedding_separator: Put between these parts.
     :param batch_size: Documents that are written at a time.
@@ -66,7 +67,6 @@ def enrich(
         written cannot be read again.
     """
     loaded = model if isinstance(model, RRRAModel) else RRRAModel.load(model)
-    codec = loaded.codec(code)
     access: Access = (
         QdrantAccess(store) if isinstance(store, QdrantDocumentStore) else AnyStoreAccess(store, without_embeddings)
     )
@@ -75,7 +75,8 @@ def enrich(
         return text_to_embed(document, meta_fields_to_embed, embedding_separator)
 
     def is_sound(document: Document) -> bool:
-        return flaw(document.meta.get(CODES_KEY, ""), codec) is None
+        record = document.meta.get(CODES_KEY, "")
+        return flaw(record, loaded.codec(code or kind_of(record))) is None
 
     written = changed = kept = 0
     total = access.count()

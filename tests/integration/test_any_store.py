@@ -183,11 +183,11 @@ def test_codes_of_another_content_are_replaced(opened: Callable, embedded: list[
     assert held[embedded[1].id].meta["rrra_codes"] == embedded[1].meta["rrra_codes"]
 
 
-def test_codes_of_another_kind_are_replaced(opened: Callable, embedded: list[Document]) -> None:
+def test_codes_of_another_kind_are_replaced_if_a_kind_is_named(opened: Callable, embedded: list[Document]) -> None:
     store, _ = opened("memory")
     store.write_documents(embedded)
     assert enrich(store, code="1bit").written == len(embedded)
-    assert enrich(store, code="1bit").kept == len(embedded)
+    assert enrich(store, code="1bit").kept == enrich(store).kept == len(embedded)
 
 
 def test_embeddings_are_not_lost(opened: Callable, documents: list[Document]) -> None:

@@ -40,7 +40,6 @@ def fit_and_measure(
     :returns: Figures of each set, and what was fitted.
     """
     config = workshop.recipe.adapter
-    kinds = config.codes
     verdicts, untrained = _judge(workshop, encoder, learner, dev)
     figures: dict[str, Any] = {}
     floors = {}
@@ -50,18 +49,16 @@ def fit_and_measure(
         systems = {label: _measures(data, own) for label, own in scores.items()}
         figures[data.name] = _about(data) | {"systems": systems}
         floors[data.name] = max(systems[form]["nDCG@10"] for form in _FORMS)
-    # int8 is what the model is fitted for if it was trained for it: its scores are the finer ones.
-    first = config.code if config.code in kinds else kinds[0]
     weights = LEXICAL_WEIGHTS if config.lexical_match else (0.0,)
-    fitted = fit(dev, verdicts[first], floors, lexical_weights=weights)
+    fitted = fit(dev, verdicts[config.code], floors, lexical_weights=weights)
     for data in dev:
         own = figures[data.name]
-        for kind in kinds:
-            both = fused(verdicts[kind][data.name], fitted.fusion_weight, fitted.lexical_weight)
+        for kind, judged in verdicts.items():
+            both = fused(judged[data.name], fitted.fusion_weight, fitted.lexical_weight)
             own["systems"][f"rrra {kind}"] = _measures(data, both)
         if fitted.lexical_weight:
-            wordless = fused(verdicts[first][data.name], fitted.fusion_weight)
-            own["systems"][f"rrra {first} without words"] = _measures(data, wordless)
+            wordless = fused(verdicts[config.code][data.name], fitted.fusion_weight)
+            own["systems"][f"rrra {config.code} without words"] = _measures(data, wordless)
         own["calibration_error"] = fitted.calibration_error[data.name]
         own["ndcg_by_fusion_weight"] = fitted.table[data.name]
     chosen = {"fusion_weight": fitted.fusion_weight, "lexical_weight": fitted.lexical_weight}
@@ -72,15 +69,17 @@ def _judge(
     workshop: Workshop, encoder: Encoder, learner: AdapterLearner, dev: Sequence[CandidateSet]
 ) -> tuple[dict[str, dict[str, Verdicts]], dict[str, Verdicts]]:
     """Verdicts of the adapter by kind of codes and set, and those of the untrained token match by set."""
-    verdicts: dict[str, dict[str, Verdicts]] = {kind: {} for kind in workshop.recipe.adapter.codes}
+    config = workshop.recipe.adapter
+    # A model is fitted for the codes that it writes, whether or not it was trained for them.
+    verdicts: dict[str, dict[str, Verdicts]] = {kind: {} for kind in (*config.codes, config.code)}
     untrained: dict[str, Verdicts] = {}
     for group in _by_passages(dev):
         with ExitStack() as stack:
             own = stack.enter_context(projected(group[0].passages, learner.projection, workshop.cache))
             raw = stack.enter_context(projected(group[0].passages, None, workshop.cache))
             for data in group:
-                for kind in workshop.recipe.adapter.codes:
-                    verdicts[kind][data.name] = judge(
+                for kind, judged in verdicts.items():
+                    judged[data.name] = judge(
                         learner.adapter, learner.projection, data, own, kind, show_progress=workshop.show_progress
                     )
                 untrained[data.name] = _token_match(encoder, data, raw)

@@ -37,7 +37,7 @@ class AdapterTraining(BaseModel):
     :param hard_lists: Draw candidates by the rank that the untrained token match gives them, not the encoder's.
     :param lexical_match: Fit on dev how much the words in common with the query add to the adapter score.
     :param codes: Kinds of token codes to train for; the steps take turns.
-    :param code: Kind of token codes that the model writes.
+    :param code: Kind of token codes that the model writes, and that its weights and calibration are fitted for.
     :param save_steps: Steps between two checkpoints.
     """
 
