@@ -72,7 +72,7 @@ def trained(workplace: Path) -> Path:
         ],
     )
     assert result.exit_code == 0, result.output
-    assert "rrra int8" in result.output
+    assert "rrra 2bit" in result.output
     return workplace / "run"
 
 
@@ -84,7 +84,7 @@ def test_one_command_makes_a_model_that_components_load(trained: Path) -> None:
     figures = json.loads((trained / "dev.json").read_text())
     (own,) = figures["sets"].values()
     assert own["queries"] == 20
-    assert own["systems"]["rrra int8"]["nDCG@10"] >= own["systems"]["encoder"]["nDCG@10"]
+    assert own["systems"]["rrra 2bit"]["nDCG@10"] >= own["systems"]["encoder"]["nDCG@10"]
     assert 0 <= own["calibration_error"] <= 1
     lines = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
     losses = [line["loss"] for line in lines if line["phase"] == "adapter"]
@@ -111,7 +111,7 @@ def test_the_saved_model_is_the_one_that_was_measured(trained: Path) -> None:
     assert model.config.fusion_weight == figures["fusion_weight"]
     assert model.config.lexical_weight == figures["lexical_weight"]
     for own in figures["sets"].values():
-        assert ("rrra int8 without words" in own["systems"]) == (figures["lexical_weight"] > 0)
+        assert ("rrra 2bit without words" in own["systems"]) == (figures["lexical_weight"] > 0)
     assert all(tensor.dtype == torch.float16 for tensor in weights(trained).values())
 
 
@@ -141,7 +141,7 @@ def dev(workplace: Path, trained: Path) -> CandidateSet:
     )
 
 
-@pytest.mark.parametrize("code", ["int8", "1bit"])
+@pytest.mark.parametrize("code", ["2bit", "1bit"])
 def test_dev_is_judged_as_the_model_scores(workplace: Path, trained: Path, dev: CandidateSet, code: str) -> None:
     model = RRRAModel.load(trained / "model")
     model.config = model.config.model_copy(update={"lexical_weight": 0.5})

@@ -60,7 +60,7 @@ class AdapterTraining(BaseModel):
     hard_lists: bool = True
     lexical_match: bool = True
     codes: tuple[CodeKind, ...] = Field(("int8", "1bit"), min_length=1)
-    code: CodeKind = "int8"
+    code: CodeKind = "2bit"
     save_steps: int = Field(250, gt=0)
 
     @field_validator("parts", mode="before")

@@ -13,7 +13,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -107,17 +107,18 @@ def untrained_time(kind: CodeKind, *, token_dim: int, repeats: int) -> dict[str,
     return _percentiles(lambda: model.score(query, codes), repeats) | {"bytes": len(codes[0])}
 
 
-def ranker_time(kind: CodeKind, *, repeats: int) -> dict[str, dict[str, float]]:
+def ranker_time(kinds: Sequence[CodeKind], *, repeats: int) -> dict[str, dict[str, float]]:
     """
     Milliseconds of the bundled adapter: its scorer alone, from codes as text, and the whole run of the ranker.
 
-    :param kind: Kind of the codes.
+    :param kinds: Kinds of the codes, which the candidates have in turns.
     :param repeats: How many calls are timed.
     """
     ranker = RRRAAdapterRanker()
     ranker.warm_up()
     model = RRRAModel.shared()
-    codes = _drawn_codes(model, kind)
+    drawn = [_drawn_codes(model, kind) for kind in kinds]
+    codes = [drawn[number % len(kinds)][number] for number in range(_CANDIDATES)]
     documents = [
         Document(id=str(number), content="word " * _TOKENS, meta={CODES_KEY: code}, score=0.5)
         for number, code in enumerate(codes)
@@ -215,7 +216,8 @@ def main(
         for kind in get_args(CodeKind)
         for dim in (384, 128)
     }
-    result["bundled_ms"] = {kind: ranker_time(kind, repeats=repeats) for kind in get_args(CodeKind)}
+    lists: list[tuple[CodeKind, ...]] = [*((kind,) for kind in get_args(CodeKind)), ("int8", "2bit")]
+    result["bundled_ms"] = {" and ".join(kinds): ranker_time(kinds, repeats=repeats) for kinds in lists}
     typer.echo(json.dumps(result, indent=2))
 
 

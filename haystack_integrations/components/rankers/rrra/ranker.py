@@ -25,8 +25,8 @@ class RRRAAdapterRanker(LoadsModel):
     Reranks documents from any retriever of any document store with an RRRA adapter.
 
     The adapter reads the token codes that `RRRADocumentEmbedder` left in `meta["rrra_codes"]`, so a hundred documents
-    are reranked in about 11 milliseconds on two cores. Documents without codes, and those whose content is no longer
-    the one that their codes were made of, are encoded on the fly.
+    are reranked in milliseconds. Documents without codes, and those whose content is no longer the one that their codes
+    were made of, are encoded on the fly.
 
     Each returned document carries in `meta["rrra"]` its `base_score` (the encoder's), its `adapter_score` and its
     `relevance_probability`; its `score` is the reranking score, and the codes are taken out.
