@@ -9,6 +9,7 @@ import numpy as np
 
 from rrra_haystack.model.adapter.adapter import RelationAwareAdapter
 from rrra_haystack.model.adapter.parts import AdapterConfig
+from rrra_haystack.model.codes.kinds import CodeKind
 from rrra_haystack.model.encoder import Encoder
 from rrra_training.candidates.sets import CandidateSet
 from rrra_training.judging.fitting import LEXICAL_WEIGHTS, Fit, fit, fused, measured
@@ -67,11 +68,11 @@ def fit_and_measure(
 
 def _judge(
     workshop: Workshop, encoder: Encoder, learner: AdapterLearner, dev: Sequence[CandidateSet]
-) -> tuple[dict[str, dict[str, Verdicts]], dict[str, Verdicts]]:
+) -> tuple[dict[CodeKind, dict[str, Verdicts]], dict[str, Verdicts]]:
     """Verdicts of the adapter by kind of codes and set, and those of the untrained token match by set."""
     config = workshop.recipe.adapter
     # A model is fitted for the codes that it writes, whether or not it was trained for them.
-    verdicts: dict[str, dict[str, Verdicts]] = {kind: {} for kind in (*config.codes, config.code)}
+    verdicts: dict[CodeKind, dict[str, Verdicts]] = {kind: {} for kind in (*config.codes, config.code)}
     untrained: dict[str, Verdicts] = {}
     for group in _by_passages(dev):
         with ExitStack() as stack:
