@@ -14,6 +14,7 @@ from haystack.dataclasses import ByteStream
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import UploadFile
 
+from haystack_integrations.document_stores.qdrant_edge.shards import FullDiskError
 from rrra_haystack.errors import cause_of
 from rrra_haystack.qdrant.patience import is_transient
 from rrra_haystack.serving.pipeline import ServedPipeline
@@ -151,6 +152,8 @@ async def _index(wrapper: ServedPipeline, names: dict[Path, str]) -> dict[str, A
 def _check_store(error: Exception) -> None:
     if is_transient(error):
         raise HTTPException(503, "The document store is away or busy. Try again later.") from error
+    if isinstance(cause_of(error), FullDiskError):
+        raise HTTPException(507, "The disk of the document store is full.") from error
 
 
 async def _run(wrapper: ServedPipeline, paths: Sequence[Path], names: dict[Path, str]) -> dict[str, Any]:

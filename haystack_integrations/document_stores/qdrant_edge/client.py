@@ -193,7 +193,7 @@ class EdgeClient:
             return shard.query(request)
 
     def _update(self, collection_name: str, operation: qdrant_edge.UpdateOperation) -> models.UpdateResult:
-        with self._shards.shard(collection_name) as shard:
+        with self._shards.writable(collection_name) as shard:
             shard.update(operation)
         return models.UpdateResult(status=models.UpdateStatus.COMPLETED)
 

@@ -16,7 +16,9 @@ import qdrant_edge
 # The engine writes it into a shard's folder when it makes one.
 _CONFIG = "edge_config.json"
 # What local mode of Qdrant's client keeps in its folder.
-_LOCAL_MODE = "meta.json"
+LOCAL_MODE = "meta.json"
+# The engine writes through memory that is mapped to files: a disk without room for them ends the whole process.
+_LEAST_FREE = 128 * 2**20
 # The engine holds Python's interpreter while it optimizes, for minutes; a process of its own has one to spare.
 # Where the system can, it ends with this one, or the folder would stay open behind it.
 _OPTIMIZE = """
@@ -27,6 +29,10 @@ shard = qdrant_edge.EdgeShard.load(sys.argv[1])
 shard.optimize()
 shard.close()
 """
+
+
+class FullDiskError(OSError):
+    """The disk has no room for what is to be written."""
 
 
 def is_edge_folder(path: str | Path) -> bool:
@@ -44,7 +50,7 @@ def is_local_folder(path: str | Path) -> bool:
 
     :param path: The folder; it need not be there.
     """
-    return (Path(path) / _LOCAL_MODE).is_file()
+    return (Path(path) / LOCAL_MODE).is_file()
 
 
 class Shards:
@@ -82,6 +88,18 @@ class Shards:
                 self._open[name] = self._load(name)
             yield self._open[name]
 
+    @contextmanager
+    def writable(self, name: str) -> Iterator[qdrant_edge.EdgeShard]:
+        """
+        The same for a block that writes.
+
+        :param name: The collection.
+        :raises FullDiskError: If the disk is nearly full.
+        """
+        self._check_room(_LEAST_FREE)
+        with self.shard(name) as shard:
+            yield shard
+
     def create(self, name: str, config: qdrant_edge.EdgeConfig) -> None:
         """
         Make the shard of a collection, whole or not at all.
@@ -98,6 +116,7 @@ class Shards:
             raise ValueError(msg)
         target = self._path / name
         with self._turn:
+            self._check_room(_LEAST_FREE)
             if name in self.names():
                 msg = f"Collection {name} already exists in {self._path}."
                 raise ValueError(msg)
@@ -127,8 +146,11 @@ class Shards:
         Let the engine index and tidy up a collection, in a process of its own; threads that want it wait.
 
         :param name: The collection.
+        :raises FullDiskError: If the disk has no room for what is made of it.
         :raises RuntimeError: If that process fails.
         """
+        held = sum(one.stat().st_size for one in (self._path / name).rglob("*") if one.is_file())
+        self._check_room(_LEAST_FREE + held)
         with self._turn:
             # Opened first: what is wrong with the folder is told here.
             with self.shard(name):
@@ -146,6 +168,16 @@ class Shards:
         with self._turn:
             for name in list(self._open):
                 self._close(name)
+
+    def _check_room(self, wanted: int) -> None:
+        place = next(one for one in (self._path, *self._path.absolute().parents) if one.exists())
+        free = shutil.disk_usage(place).free
+        if free < wanted:
+            msg = (
+                f"The disk of the Qdrant folder {self._path} is nearly full: {free >> 20} MB are free, and Qdrant Edge "
+                f"wants {wanted >> 20} MB to write."
+            )
+            raise FullDiskError(msg)
 
     def _close(self, name: str) -> None:
         shard = self._open.pop(name, None)
@@ -172,4 +204,10 @@ class Shards:
         if any(sign in told for sign in ("Permission denied", "PermissionDenied", "Read-only", "ReadOnlyFilesystem")):
             msg = f"The Qdrant folder {self._path} cannot be written to, and Qdrant Edge opens none only to read it."
             return PermissionError(msg)
+        if "is newer than application version" in told:
+            msg = (
+                f"The Qdrant folder {self._path} was filled by a newer version of Qdrant Edge. Upgrade it: pip install "
+                "--upgrade qdrant-edge-py"
+            )
+            return ValueError(msg)
         return ValueError(f"Qdrant Edge cannot open the collection '{name}' in {self._path}: {told}")

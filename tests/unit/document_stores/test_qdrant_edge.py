@@ -1,6 +1,7 @@
 """What an Edge store does beyond Haystack's suite: nothing is lost, and what is wrong is told in one sentence."""
 
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from haystack_integrations.components.retrievers.qdrant import QdrantHybridRetri
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 
 from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
+from haystack_integrations.document_stores.qdrant_edge.shards import FullDiskError
 from rrra_haystack import RRRARetriever
 
 KINDS = ["river", "moon", "bread"]
@@ -190,6 +192,31 @@ def test_metadata_that_cannot_be_stored(store: QdrantEdgeDocumentStore, value: f
     with pytest.raises(ValueError, match=r"Document odd cannot be stored by Qdrant Edge: .*not JSON compliant"):
         store.write_documents([Document(id="odd", content="", meta={"value": value})])
     assert store.count_documents() == 30
+
+
+def test_a_full_disk_is_told_before_anything_is_written(
+    tmp_path: Path, store: QdrantEdgeDocumentStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=100 * 2**20))
+    for write in (
+        lambda: store.write_documents([Document(id="late", content="")]),
+        lambda: store.delete_documents(["1"]),
+        store.optimize,
+        edge(tmp_path / "other").count_documents,
+    ):
+        with pytest.raises(FullDiskError, match=r"^The disk of .* is nearly full: 100 MB are free, and Qdrant"):
+            write()
+    assert store.count_documents() == 30
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_folder_of_a_newer_version_is_told(tmp_path: Path, store: QdrantEdgeDocumentStore) -> None:
+    store.close()
+    for version in (tmp_path / "edge").rglob("version.info"):
+        version.write_text("99.0.0")
+    with pytest.raises(ValueError, match=r"was filled by a newer version of Qdrant Edge\. Upgrade it"):
+        store.count_documents()
 
 
 def test_a_folder_of_local_mode_is_told(tmp_path: Path) -> None:
