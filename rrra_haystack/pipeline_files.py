@@ -1,6 +1,5 @@
 """Load a pipeline YAML, point it at a store, and ask it a question whatever its components are called."""
 
-import inspect
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,16 +8,12 @@ from typing import Any
 from haystack import Pipeline
 from haystack.utils import Secret
 
-from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
 from rrra_haystack.files import read_yaml
+from rrra_haystack.fitting import described_stores, document_embedders, fit_to_folders
 from rrra_haystack.qdrant.clients import API_KEY
-from rrra_haystack.qdrant.engines import Engine, engine_of
+from rrra_haystack.qdrant.engines import Engine
 from rrra_haystack.resources import resource_directory
 
-_QDRANT = "haystack_integrations.document_stores.qdrant.document_store.QdrantDocumentStore"
-_EDGE = "haystack_integrations.document_stores.qdrant_edge.document_store.QdrantEdgeDocumentStore"
-_TYPES = {"local": _QDRANT, "edge": _EDGE}
-_EMBEDDER = ".RRRADocumentEmbedder"
 _QUESTION_SOCKETS = frozenset({"text", "query", "question"})
 
 
@@ -54,8 +49,7 @@ def read_pipeline(pipeline: Path | None, name: str, store: str | None, engine: E
                 parameters["path"] = store
                 # A folder wants no key, and a strict one that is missing would be an error.
                 parameters.pop("api_key", None)
-    for described in _stores(data):
-        _choose_engine(described, engine)
+    fit_to_folders(data, engine)
     return data
 
 
@@ -67,7 +61,7 @@ def set_code(data: dict[str, Any], code: str) -> None:
     :param code: The kind.
     :raises ValueError: If no component makes token codes.
     """
-    embedders = [one for one in data["components"].values() if str(one.get("type")).endswith(_EMBEDDER)]
+    embedders = document_embedders(data)
     if not embedders:
         msg = "This pipeline makes no token codes: it has no RRRADocumentEmbedder."
         raise ValueError(msg)
@@ -77,41 +71,8 @@ def set_code(data: dict[str, Any], code: str) -> None:
 
 def store_parameters(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The init parameters of each Qdrant document store in a pipeline, to be read or changed."""
-    for store in _stores(data):
+    for store in described_stores(data):
         yield store["init_parameters"]
-
-
-def _stores(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for component in data["components"].values():
-        store = component.get("init_parameters", {}).get("document_store")
-        if isinstance(store, dict) and store.get("type") in _TYPES.values():
-            yield store
-
-
-def _choose_engine(described: dict[str, Any], engine: Engine | None) -> None:
-    """Let a store be of the class that can open its folder, or its server."""
-    parameters = described["init_parameters"]
-    path = parameters.get("path")
-    if path is None:
-        if engine is not None:
-            msg = "An engine is chosen for a folder of an embedded Qdrant; a server has its own. Leave it out."
-            raise ValueError(msg)
-        described["type"] = _QDRANT
-        return
-    there = engine_of(path)
-    if engine is not None and there not in (None, engine):
-        names = {"local": "local mode of Qdrant's client", "edge": "Qdrant Edge"}
-        msg = (
-            f"The folder {path} is one of {names[there]}, not of {names[engine]}. Name another folder, or copy what it "
-            f"holds: rrra copy {path} NEW_FOLDER --engine {engine}."
-        )
-        raise ValueError(msg)
-    chosen = there or engine
-    if chosen is not None:
-        described["type"] = _TYPES[chosen]
-    if described["type"] == _EDGE:
-        known = inspect.signature(QdrantEdgeDocumentStore).parameters
-        described["init_parameters"] = {name: value for name, value in parameters.items() if name in known}
 
 
 @contextmanager

@@ -10,8 +10,9 @@ import typer
 from rrra_haystack.files import atomic_write
 from rrra_haystack.resources import resource_directory
 
-# The line that names the folder of an embedded Qdrant; a file keeps its comments if only this line changes.
-_EMBEDDED = re.compile(r"^(?P<indent> +)path: \.rrra/.*$", re.MULTILINE)
+# The lines that name an embedded Qdrant and its folder; a file keeps its comments if only these lines change.
+_FOLDER = re.compile(r"^(?P<indent> +)path: \.rrra/.*$", re.MULTILINE)
+_EDGE, _QDRANT = "qdrant_edge.document_store.QdrantEdgeDocumentStore", "qdrant.document_store.QdrantDocumentStore"
 
 
 def command(
@@ -31,7 +32,7 @@ def command(
     for source in sources:
         text = source.read_text(encoding="utf-8")
         if url is not None:
-            text = _EMBEDDED.sub(lambda line: _server(line["indent"], url), text)
+            text = _FOLDER.sub(lambda line: _server(line["indent"], url), text.replace(_EDGE, _QDRANT))
         atomic_write(directory / source.name, text)
         typer.echo(directory / source.name)
 

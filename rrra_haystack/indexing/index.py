@@ -8,10 +8,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from haystack import Pipeline
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from rrra_haystack.documents.metadata import UNREAD_KEY
-from rrra_haystack.indexing.finding import find_files, taken_by
+from rrra_haystack.fitting import fit_to_servers
+from rrra_haystack.indexing.finding import Found, find_files, taken_by
 from rrra_haystack.indexing.manifest import Manifest, manifest_path, pipeline_digest
 from rrra_haystack.indexing.ray_workers import encoded_by_ray
 from rrra_haystack.indexing.steps import Batch, Encoding, Reading, key_of
@@ -63,13 +73,10 @@ def index(
     :raises ValueError: If the pipeline does not write to a QdrantDocumentStore, or no file can be indexed.
     """
     path = manifest_path(_store_parameters(pipeline))
+    fit_to_servers(pipeline)
     with opened(pipeline) as loaded:
-        found = find_files(paths, taken_by(loaded))
+        found = _found(paths, loaded)
         units = units_of(found)
-        if not found.files and not found.failed and not found.folders:
-            why = "; ".join(sorted(set(found.skipped.values())))
-            msg = f"None of these files can be indexed: {why or 'they are compressed'}."
-            raise ValueError(msg)
         stored = StoredUnits(loaded.get_component("writer"))
         stored.set_up()
         digest = pipeline_digest(pipeline, loaded)
@@ -105,7 +112,8 @@ def index(
         finally:
             manifest.write()
         # Also where nothing changed: a run before may have been killed before it came to this.
-        stored.optimize()
+        with _waiting(show_progress and bool(stale), stored.count_passages()):
+            stored.optimize()
         not_read = {unit.path for unit in stale if unit.key in failed}
         others = {file_of(key) for key in manifest.of_another_pipeline()}
         _count(report, units, {unit.path for unit in stale}, {file_of(key) for key in gone}, known, not_read)
@@ -114,6 +122,15 @@ def index(
     report.skipped = list(found.skipped.items())
     report.passed_over = dict(Counter(found.passed_over.values()).most_common())
     return report
+
+
+def _found(paths: Iterable[Path], loaded: Pipeline) -> Found:
+    found = find_files(paths, taken_by(loaded))
+    if not found.files and not found.failed and not found.folders:
+        why = "; ".join(sorted(set(found.skipped.values())))
+        msg = f"None of these files can be indexed: {why or 'they are compressed'}."
+        raise ValueError(msg)
+    return found
 
 
 def _store_parameters(pipeline: dict[str, Any]) -> dict[str, Any]:
@@ -163,6 +180,14 @@ def _encoded(pipeline: dict[str, Any], batches: Sequence[Sequence[Unit]]) -> Gen
     with closing(encode):
         for number, batch in enumerate(batches):
             yield number, encode(read(batch))
+
+
+def _waiting(is_shown: bool, passages: int) -> Progress:
+    """The engine does not tell how far it is, so what is shown is for how long it has been at it."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    progress = Progress(*columns, disable=not is_shown, transient=True)
+    progress.add_task(f"Building the search index over {passages:,} passages")
+    return progress
 
 
 def _progress(is_shown: bool) -> Progress:

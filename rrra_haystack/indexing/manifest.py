@@ -12,6 +12,7 @@ from typing import Any
 from haystack import Pipeline
 
 from rrra_haystack.files import atomic_write
+from rrra_haystack.fitting import DEFAULT_INDEX
 from rrra_haystack.indexing.units import Unit
 from rrra_haystack.model.codes.record import VERSION
 from rrra_haystack.pretrained import bundled
@@ -113,7 +114,7 @@ class Manifest:
 
 def manifest_path(parameters: dict[str, Any]) -> Path:
     """Where the manifest of a store lies: beside an embedded one, else below the working directory."""
-    name = parameters.get("index", "Document")
+    name = parameters.get("index", DEFAULT_INDEX)
     if parameters.get("path"):
         return Path(parameters["path"]) / f"{name}-{_NAME}"
     address = json.dumps([parameters.get(key) for key in ("url", "host", "port", "location")])

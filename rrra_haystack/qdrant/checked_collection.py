@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+from haystack import logging
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from qdrant_client import AsyncQdrantClient, QdrantClient
 
-from rrra_haystack.qdrant.clients import checked_async_client, checked_client
+from rrra_haystack.qdrant.clients import checked_async_client, checked_client, place_of
 from rrra_haystack.qdrant.collections import (
     Vectors,
     check_dimension,
@@ -17,6 +18,8 @@ from rrra_haystack.qdrant.collections import (
 from rrra_haystack.qdrant.document_store import async_client_of, client_of
 from rrra_haystack.qdrant.searching import SearchRequest
 
+logger = logging.getLogger(__name__)
+
 
 class CheckedCollection:
     """
@@ -24,11 +27,14 @@ class CheckedCollection:
 
     It opens clients itself and only looks. A store with a client takes its collection as set up, so it gets to keep one
     only when the collection was seen.
+
+    `vectors` are those that it saw last.
     """
 
     def __init__(self) -> None:
         self.seen_with: QdrantClient | AsyncQdrantClient | None = None
-        self._vectors = Vectors(None, None)
+        self.vectors = Vectors()
+        self._has_told = False
 
     def client(self, store: QdrantDocumentStore, request: SearchRequest) -> QdrantClient:
         """
@@ -45,7 +51,7 @@ class CheckedCollection:
             with checked_client(store) as client:
                 # Another thread may have looked meanwhile.
                 if client is not self.seen_with:
-                    self._vectors, self.seen_with = look(store, client), client
+                    self.vectors, self.seen_with = look(store, client), client
         self._compare(store, request)
         return client
 
@@ -55,7 +61,7 @@ class CheckedCollection:
         async def check(client: AsyncQdrantClient) -> None:
             # Another task may have looked meanwhile.
             if client is not self.seen_with:
-                self._vectors = await look_async(store, client)
+                self.vectors = await look_async(store, client)
 
         client = async_client_of(store)
         if client is None or client is not self.seen_with:
@@ -68,11 +74,19 @@ class CheckedCollection:
         self.seen_with = None
 
     def _compare(self, store: QdrantDocumentStore, request: SearchRequest) -> None:
-        check_dimension(store, self._vectors.dimension, len(request.embedding))
+        check_dimension(store, self.vectors.dimension, len(request.embedding))
+        if request.sparse_embedding is not None and not self.vectors.has_sparse and not self._has_told:
+            self._has_told = True
+            logger.warning(
+                "The collection '{index}' at {place} has no sparse embeddings, so its documents are found by their "
+                "meaning alone, and not by their words. Index them again into a new folder or collection for both.",
+                index=store.index,
+                place=place_of(store),
+            )
         if request.multivector or request.return_codes:
             wanted = len(request.multivector[0]) if request.multivector else None
             try:
-                check_multivector(store, self._vectors.multivector_dimension, wanted)
+                check_multivector(store, self.vectors.multivector_dimension, wanted)
             except ValueError:
                 # The collection may be made anew, with a multivector.
                 self.forget()

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
-from haystack_integrations.document_stores.qdrant.converters import DENSE_VECTORS_NAME
+from haystack_integrations.document_stores.qdrant.converters import DENSE_VECTORS_NAME, SPARSE_VECTORS_NAME
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
 from rrra_haystack.qdrant.clients import place_of
@@ -18,10 +18,14 @@ class Vectors:
 
     :param dimension: Dimensions of its embedding; `None` if it has none.
     :param multivector_dimension: Dimensions of its tokens; `None` if it has no multivector for token codes.
+    :param has_names: Whether its vectors have names, as those of a store with sparse embeddings do.
+    :param has_sparse: Whether it has sparse embeddings.
     """
 
-    dimension: int | None
-    multivector_dimension: int | None
+    dimension: int | None = None
+    multivector_dimension: int | None = None
+    has_names: bool = False
+    has_sparse: bool = False
 
 
 def look(store: QdrantDocumentStore, client: QdrantClient) -> Vectors:
@@ -30,18 +34,18 @@ def look(store: QdrantDocumentStore, client: QdrantClient) -> Vectors:
 
     :param store: The document store.
     :param client: A client of its Qdrant.
-    :raises ValueError: If there is no such collection, or Haystack did not make it.
+    :raises ValueError: If there is no such collection.
     """
     if not client.collection_exists(store.index):
         raise missing(store, client.get_collections())
-    return vectors_of(store, client.get_collection(store.index))
+    return vectors_of(client.get_collection(store.index).config.params)
 
 
 async def look_async(store: QdrantDocumentStore, client: AsyncQdrantClient) -> Vectors:
     """As :func:`look`, without blocking the event loop."""
     if not await client.collection_exists(store.index):
         raise missing(store, await client.get_collections())
-    return vectors_of(store, await client.get_collection(store.index))
+    return vectors_of((await client.get_collection(store.index)).config.params)
 
 
 def missing(store: QdrantDocumentStore, found: models.CollectionsResponse | None = None) -> ValueError:
@@ -75,24 +79,20 @@ def check_filled(store: QdrantDocumentStore, points: int) -> None:
         raise ValueError(msg)
 
 
-def vectors_of(store: QdrantDocumentStore, collection: models.CollectionInfo) -> Vectors:
+def vectors_of(params: models.CollectionParams) -> Vectors:
     """
-    The vectors of a collection that Haystack made.
+    The vectors of a collection.
 
-    :param store: The document store.
-    :param collection: What Qdrant says of the collection.
-    :raises ValueError: If it names its vectors and the store does not, or the other way round.
+    :param params: The parameters of the collection.
     """
-    vectors = collection.config.params.vectors
-    is_named = isinstance(vectors, dict)
-    if is_named != store.use_sparse_embeddings:
-        msg = (
-            f"The collection '{store.index}' was {'made' if is_named else 'not made'} with sparse embeddings. "
-            f"Set use_sparse_embeddings={is_named} at the QdrantDocumentStore."
-        )
-        raise ValueError(msg)
+    vectors = params.vectors
     dense = vectors.get(DENSE_VECTORS_NAME) if isinstance(vectors, dict) else vectors
-    return Vectors(dense.size if dense is not None else None, multivector_dimension(collection))
+    return Vectors(
+        dense.size if dense is not None else None,
+        multivector_dimension(params),
+        has_names=isinstance(vectors, dict),
+        has_sparse=SPARSE_VECTORS_NAME in (params.sparse_vectors or {}),
+    )
 
 
 def check_dimension(store: QdrantDocumentStore, dimension: int | None, wanted: int) -> None:
@@ -113,15 +113,15 @@ def check_dimension(store: QdrantDocumentStore, dimension: int | None, wanted: i
         raise ValueError(msg)
 
 
-def multivector_dimension(collection: models.CollectionInfo) -> int | None:
+def multivector_dimension(params: models.CollectionParams) -> int | None:
     """
     Dimensions of a collection's multivector for token codes, or `None` if it has none.
 
-    :param collection: What Qdrant says of the collection.
+    :param params: The parameters of the collection.
     """
-    vectors = collection.config.params.vectors
-    params = vectors.get(MULTIVECTOR_NAME) if isinstance(vectors, dict) else None
-    return params.size if params is not None and params.multivector_config is not None else None
+    vectors = params.vectors
+    tokens = vectors.get(MULTIVECTOR_NAME) if isinstance(vectors, dict) else None
+    return tokens.size if tokens is not None and tokens.multivector_config is not None else None
 
 
 def check_multivector(store: QdrantDocumentStore, dimension: int | None, wanted: int | None = None) -> None:

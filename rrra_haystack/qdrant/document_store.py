@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from copy import copy
 from functools import wraps
 from typing import Any
 
@@ -103,15 +104,19 @@ def without_duplicates(
 
 
 def documents_of_points(
-    store: QdrantDocumentStore, points: Sequence[models.ScoredPoint], *, scale_score: bool = False
+    store: QdrantDocumentStore, points: Sequence[models.ScoredPoint], *, has_names: bool, scale_score: bool = False
 ) -> list[Document]:
     """
     The documents that a store makes of what Qdrant found.
 
     :param store: The document store.
     :param points: What Qdrant found.
+    :param has_names: Whether the vectors of its collection have names, whatever the store thinks.
     :param scale_score: Bring the scores between 0 and 1.
     """
+    if has_names != store.use_sparse_embeddings:
+        store = copy(store)
+        store.use_sparse_embeddings = has_names
     return store._process_query_point_results(list(points), scale_score=scale_score)
 
 

@@ -1,9 +1,14 @@
-"""Which engine filled the folder of an embedded Qdrant."""
+"""Which engine filled the folder of an embedded Qdrant, and with which vectors, without opening it."""
 
+import json
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from haystack_integrations.document_stores.qdrant_edge.shards import is_edge_folder, is_local_folder
+from qdrant_client import models
+
+from haystack_integrations.document_stores.qdrant_edge.configs import collection_params
+from haystack_integrations.document_stores.qdrant_edge.shards import LOCAL_MODE, Shards, is_edge_folder, is_local_folder
+from rrra_haystack.qdrant.collections import Vectors, vectors_of
 
 Engine = Literal["local", "edge"]
 
@@ -31,3 +36,22 @@ def engine_of(path: str | Path) -> Engine | None:
     if is_edge_folder(path):
         return "edge"
     return "local" if is_local_folder(path) else None
+
+
+def vectors_in(path: str | Path, index: str) -> Vectors | None:
+    """
+    The vectors of a collection in a folder; `None` if the folder has no such collection.
+
+    :param path: The folder; it need not be there.
+    :param index: The collection.
+    """
+    if is_edge_folder(path):
+        shards = Shards(str(path))
+        return vectors_of(collection_params(shards.config(index))) if index in shards.names() else None
+    if not is_local_folder(path):
+        return None
+    described = json.loads((Path(path) / LOCAL_MODE).read_text(encoding="utf-8"))["collections"].get(index)
+    if described is None:
+        return None
+    vectors, sparse = described.get("vectors"), described.get("sparse_vectors")
+    return vectors_of(models.CollectionParams(vectors=vectors, sparse_vectors=sparse))

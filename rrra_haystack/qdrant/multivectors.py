@@ -60,7 +60,7 @@ def create_collection(
                 field, schema = one["field_name"], one["field_schema"]
                 patiently(partial(client.create_payload_index, store.index, field, schema), place)
         collection = patiently(partial(client.get_collection, store.index), place)
-        found = multivector_dimension(collection)
+        found = multivector_dimension(collection.config.params)
         if found != dimension:
             msg = (
                 f"The collection '{store.index}' exists, and its multivector '{MULTIVECTOR_NAME}' has {found or 'no'} "
@@ -115,7 +115,7 @@ def write_documents(
     with checked_client(store) as client:
         exists = patiently(partial(client.collection_exists, store.index), place)
         collection = patiently(partial(client.get_collection, store.index), place) if exists else None
-        check_multivector(store, multivector_dimension(collection) if collection is not None else None)
+        check_multivector(store, multivector_dimension(collection.config.params) if collection is not None else None)
     bare = [document.id for document in documents if CODES_KEY not in document.meta]
     if bare:
         msg = f"Document {bare[0]} has no token codes. Embed the documents with RRRADocumentEmbedder first."

@@ -17,7 +17,7 @@ from qdrant_client import models
 from rrra_haystack.documents.metadata import CODES_KEY, HEAD_KEY, SCORES_KEY
 from rrra_haystack.errors import first_fault
 from rrra_haystack.model.codes.parts import join_record
-from rrra_haystack.qdrant.collections import MULTIVECTOR_NAME
+from rrra_haystack.qdrant.collections import MULTIVECTOR_NAME, Vectors
 from rrra_haystack.qdrant.document_store import documents_of_points
 
 _DOCUMENT_FIELDS = frozenset({"id", "content", "blob", "score"})
@@ -58,18 +58,18 @@ class SearchRequest:
     prefetch_limit: int
 
 
-def arguments_of(store: QdrantDocumentStore, request: SearchRequest) -> dict[str, Any]:
+def arguments_of(index: str, vectors: Vectors, request: SearchRequest) -> dict[str, Any]:
     """
     A search as the arguments of Qdrant's client.
 
-    :param store: The document store.
+    :param index: The collection.
+    :param vectors: Its vectors; without sparse ones the search is a dense one.
     :param request: What is asked.
-    :raises ValueError: If a filter names a field without ``meta.``, Qdrant knows no such search parameter, or the store
-        has no sparse embeddings for a sparse search.
+    :raises ValueError: If a filter names a field without ``meta.``, or Qdrant knows no such search parameter.
     """
-    arguments = _dense(store, request)
-    if request.sparse_embedding is not None:
-        arguments |= _of_both_searches(store, arguments, request.sparse_embedding)
+    arguments = _dense(index, vectors, request)
+    if request.sparse_embedding is not None and vectors.has_sparse:
+        arguments |= _of_both_searches(arguments, request.sparse_embedding)
     if request.multivector:
         arguments |= _rescored(arguments, request.multivector, max(request.top_k, request.prefetch_limit))
     if request.group_by is not None:
@@ -78,29 +78,23 @@ def arguments_of(store: QdrantDocumentStore, request: SearchRequest) -> dict[str
     return arguments
 
 
-def _dense(store: QdrantDocumentStore, request: SearchRequest) -> dict[str, Any]:
+def _dense(index: str, vectors: Vectors, request: SearchRequest) -> dict[str, Any]:
     if isinstance(request.filters, dict):
         _check_filter_fields(request.filters)
     return {
-        "collection_name": store.index,
+        "collection_name": index,
         "query": request.embedding,
-        "using": DENSE_VECTORS_NAME if store.use_sparse_embeddings else None,
+        "using": DENSE_VECTORS_NAME if vectors.has_names else None,
         "query_filter": convert_filters_to_qdrant(request.filters),
         "search_params": check_search_params(request.search_params),
         "limit": request.top_k,
-        "with_vectors": _wanted_vectors(store, embedding=request.return_embedding, codes=request.return_codes),
+        "with_vectors": _wanted_vectors(vectors, embedding=request.return_embedding, codes=request.return_codes),
         "score_threshold": request.score_threshold,
     }
 
 
-def _of_both_searches(store: QdrantDocumentStore, dense: dict[str, Any], sparse: SparseEmbedding) -> dict[str, Any]:
+def _of_both_searches(dense: dict[str, Any], sparse: SparseEmbedding) -> dict[str, Any]:
     """What changes in a dense search if it is to be joined with a sparse one with the same filter."""
-    if not store.use_sparse_embeddings:
-        msg = (
-            "A sparse embedding of the query was given, but the store has none of its documents. Create it with "
-            "use_sparse_embeddings=True and sparse_idf=True, and index with RRRADocumentEmbedder(sparse=True)."
-        )
-        raise ValueError(msg)
     shared = {"filter": dense["query_filter"], "limit": dense["limit"]}
     meaning = models.Prefetch(
         query=dense["query"], using=DENSE_VECTORS_NAME, params=dense["search_params"],
@@ -134,19 +128,24 @@ def _rescored(arguments: dict[str, Any], query: list[list[float]], limit: int) -
 
 
 def documents_of(
-    store: QdrantDocumentStore, found: models.QueryResponse | models.GroupsResult, request: SearchRequest
+    store: QdrantDocumentStore,
+    vectors: Vectors,
+    found: models.QueryResponse | models.GroupsResult,
+    request: SearchRequest,
 ) -> list[Document]:
     """
     The documents that Qdrant found, with token codes in their metadata if the points have their multivectors.
 
     :param store: The document store.
+    :param vectors: The vectors of its collection.
     :param found: Qdrant's answer: points, or groups of them.
     :param request: What was asked.
     """
     if isinstance(found, models.GroupsResult):
-        documents = documents_of_points(store, points := [hit for group in found.groups for hit in group.hits])
+        points, scale = [hit for group in found.groups for hit in group.hits], False
     else:
-        documents = documents_of_points(store, points := found.points, scale_score=request.scale_score)
+        points, scale = found.points, request.scale_score
+    documents = documents_of_points(store, points, has_names=vectors.has_names, scale_score=scale)
     result = []
     for document, point in zip(documents, points, strict=True):
         meta = dict(document.meta)
@@ -192,9 +191,9 @@ def check_search_params(search_params: dict[str, Any] | None) -> models.SearchPa
         raise ValueError(msg) from None
 
 
-def _wanted_vectors(store: QdrantDocumentStore, *, embedding: bool, codes: bool) -> bool | list[str]:
+def _wanted_vectors(vectors: Vectors, *, embedding: bool, codes: bool) -> bool | list[str]:
     """Which vectors Qdrant shall return; a multivector is large, so it comes along only if it is asked for."""
-    if not store.use_sparse_embeddings:
+    if not vectors.has_names:
         return embedding
     names = [DENSE_VECTORS_NAME, SPARSE_VECTORS_NAME] if embedding else []
     return [*names, MULTIVECTOR_NAME] if codes else names or False

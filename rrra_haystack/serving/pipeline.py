@@ -15,6 +15,7 @@ from haystack.dataclasses import ChatMessage
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
 from rrra_haystack.documents.metadata import place_of
+from rrra_haystack.fitting import fit_to_folders
 from rrra_haystack.qdrant.searching import check_filters
 from rrra_haystack.serving.running import AskedPipeline, WritingPipeline
 
@@ -60,7 +61,9 @@ class ServedPipeline(YAMLPipelineWrapper):
         """
         kind = AskedPipeline if self._questions else WritingPipeline
         try:
-            self.pipeline = kind.loads(self._source)
+            data = yaml.safe_load(self._source)
+            fit_to_folders(data)
+            self.pipeline = kind.from_dict(data)
         except Exception as error:
             msg = f"Failed to load pipeline from YAML: {error}"
             raise ValueError(msg) from error

@@ -33,7 +33,6 @@ PREPARATION = (
     "rrra index my-documents/",
     "rrra copy .rrra/store .rrra/edge",
     "rrra index DATA/squad/corpus.jsonl --store .rrra/squad",
-    "rrra index my-documents/ --pipeline pipelines/indexing-hybrid.yaml",
     "rrra audit my-data --split train --output audit",
 )
 CONTRACT = "The contract about the pump XK-962 was signed by Edith Fell in 1987."

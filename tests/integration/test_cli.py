@@ -14,12 +14,13 @@ import pytest
 import yaml
 from haystack import Pipeline
 from projects import edit
-from qdrant_client import QdrantClient, models
+from qdrant_client import models
 from qdrant_server import qdrant_server
 from safetensors.torch import load_file, save_file
 from texts import pdf
 from typer.testing import CliRunner
 
+from haystack_integrations.document_stores.qdrant_edge.client import EdgeClient
 from rrra_haystack.cli import app, main
 from rrra_haystack.indexing import index as indexing
 from rrra_haystack.indexing.stored import StoredUnits
@@ -39,7 +40,7 @@ def run(*arguments: str) -> str:
 
 
 def payloads() -> list[dict]:
-    client = QdrantClient(path=".rrra/store")
+    client = EdgeClient(".rrra/store")
     held = [record.payload for record in client.scroll("rrra", limit=1000)[0]]
     client.close()
     return held
@@ -178,7 +179,7 @@ def test_another_pipeline_indexes_what_is_named_anew_and_leaves_the_rest(workspa
     assert "3 changed, 0 removed, 1 unchanged" in said
     assert "another pipeline" not in said
 
-    client = QdrantClient(path=".rrra/store")
+    client = EdgeClient(".rrra/store")
     client.delete("rrra", models.FilterSelector(filter=models.Filter()))
     client.close()
     assert "4 files added" in run("index", str(files), "--pipeline", str(changed))
@@ -562,8 +563,6 @@ def test_an_error_of_the_installed_command_is_one_sentence(workspace: Path) -> N
 def test_init_copies_the_pipelines_and_overwrites_nothing(tmp_path: Path) -> None:
     run("init", str(tmp_path / "app"))
     assert {path.name for path in (tmp_path / "app").iterdir()} == {
-        "hybrid.yaml",
-        "indexing-hybrid.yaml",
         "indexing.yaml",
         "qa.yaml",
         "rag.yaml",

@@ -21,7 +21,7 @@ def run(*arguments: str) -> str:
 def test_the_folder_knows_its_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tea.md").write_text("Oolong is half fermented.")
-    assert "1 files added" in run("index", "tea.md", "--engine", "edge")
+    assert "1 files added" in run("index", "tea.md")
     assert engine_of(".rrra/store") == "edge"
     assert "1 unchanged" in run("index", "tea.md")
     assert "Oolong" in run("ask", "What is half fermented?")

@@ -4,6 +4,9 @@ import asyncio
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from uuid import uuid4
 
 import httpx
 import numpy as np
@@ -30,6 +33,7 @@ from rrra_haystack.qdrant.multivectors import create_collection, write_documents
 QUESTIONS = ["Where does the Danube rise?", "Who founded Arlow?", "Which moon is the largest?"]
 # Qdrant keeps 16 bits a dimension.
 TOLERANCE = 5e-4
+FOLDER = TemporaryDirectory()
 VARIANTS = [
     ("rrra-minilm-l6", "int8"),
     ("rrra-minilm-l6", "2bit"),
@@ -39,8 +43,11 @@ VARIANTS = [
 
 
 def new_store(**options: object) -> QdrantDocumentStore:
-    place = {} if "url" in options else {"location": ":memory:"}
-    return QdrantDocumentStore(**place, embedding_dim=384, use_sparse_embeddings=True, progress_bar=False, **options)
+    """A store over the engine in a folder of its own, unless a server or memory is named."""
+    common = {"embedding_dim": 384, "use_sparse_embeddings": True, "progress_bar": False, **options}
+    if {"url", "location"} & common.keys():
+        return QdrantDocumentStore(**common)
+    return QdrantEdgeDocumentStore(str(Path(FOLDER.name) / uuid4().hex), **common)
 
 
 def filled(documents: list[Document], model: str = "rrra-minilm-l6", **options: object) -> QdrantDocumentStore:
@@ -79,18 +86,37 @@ def indexed(corpus: list[Document]) -> list[Document]:
     return RRRADocumentEmbedder(progress_bar=False).run(corpus)["documents"]
 
 
-@pytest.fixture(scope="module", params=["local", "edge"])
-def store(
-    indexed: list[Document], request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[QdrantDocumentStore]:
-    if request.param == "local":
-        yield filled(indexed)
-        return
-    folder = str(tmp_path_factory.mktemp("edge"))
-    store = QdrantEdgeDocumentStore(folder, embedding_dim=384, use_sparse_embeddings=True, progress_bar=False)
-    create_collection(store)
-    write_documents(store, indexed)
+@pytest.fixture(scope="module")
+def store(indexed: list[Document]) -> Iterator[QdrantDocumentStore]:
+    store = filled(indexed)
     yield store
+    store.close()
+
+
+def test_local_mode_finds_the_same(store: QdrantDocumentStore, indexed: list[Document]) -> None:
+    told = [
+        [(one.id, one.meta) for one in RRRARetriever(own, top_k=5).run(**asked(QUESTIONS[1]))["documents"]]
+        for own in (store, filled(indexed, location=":memory:"))
+    ]
+    assert [name for name, _ in told[0]] == [name for name, _ in told[1]]
+    scores = [[meta["rrra"]["token_match"] for _, meta in own] for own in told]
+    assert scores[0] == pytest.approx(scores[1], abs=TOLERANCE)
+
+
+def test_quantised_tokens_are_matched_approximately(indexed: list[Document]) -> None:
+    int8 = models.ScalarQuantization(scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8))
+    store = new_store(optimizers_config={"indexing_threshold": 1})
+    create_collection(store, quantization=int8)
+    write_documents(store, indexed)
+    store.optimize()
+    exact, approximate = (
+        RRRARetriever(store, top_k=5, search_params={"quantization": own}).run(**asked(QUESTIONS[1]))["documents"]
+        for own in ({"ignore": True}, {"rescore": False})
+    )
+    assert exact[0].id == approximate[0].id
+    scores = [[one.score for one in own] for own in (exact, approximate)]
+    assert scores[0] != scores[1]
+    assert scores[0] == pytest.approx(scores[1], abs=0.05)
     store.close()
 
 
@@ -140,7 +166,7 @@ def test_the_payload_has_no_codes(store: QdrantDocumentStore, indexed: list[Docu
 
 
 def test_the_collection_is_made_as_asked() -> None:
-    store = new_store(similarity="dot_product", sparse_idf=True)
+    store = new_store(location=":memory:", similarity="dot_product", sparse_idf=True)
     quantization = models.ScalarQuantization(scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8))
     create_collection(store, on_disk=True, quantization=quantization)
     params = store._client.get_collection(store.index).config.params
@@ -233,7 +259,9 @@ def test_through_http(indexed: list[Document], monkeypatch: pytest.MonkeyPatch) 
         remote = filled(indexed, url=server.url, api_key=Secret.from_env_var("QDRANT_API_KEY"))
         query = asked(QUESTIONS[1])
         retriever = RRRARetriever(remote, top_k=5, return_codes=True)
-        expected = RRRARetriever(filled(indexed), top_k=5, return_codes=True).run(**query)["documents"]
+        expected = RRRARetriever(filled(indexed, location=":memory:"), top_k=5, return_codes=True).run(**query)[
+            "documents"
+        ]
         for found in (retriever.run(**query), asyncio.run(_run_and_close(retriever, query))):
             assert [one.meta for one in found["documents"]] == [one.meta for one in expected]
 
@@ -340,7 +368,8 @@ def test_vectors_that_were_changed_are_noticed(indexed: list[Document]) -> None:
     store = filled(indexed[:2])
     (point,) = store._client.scroll(store.index, limit=1, with_vectors=True)[0]
     point.vector[MULTIVECTOR_NAME][0][0] += 0.1
-    store._client.update_vectors(store.index, [models.PointVectors(id=point.id, vector=point.vector)])
+    changed = models.PointStruct(id=point.id, vector=point.vector, payload=point.payload)
+    store._client.upsert(store.index, [changed])
     found = RRRARetriever(store, return_codes=True).run(**asked(QUESTIONS[0]))["documents"]
     with pytest.raises(InvalidCodesError, match="check sum is wrong"):
         RRRAAdapterRanker().run(query=QUESTIONS[0], documents=found)

@@ -2,15 +2,20 @@ import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from chat_server import ChatServer, chatting
 from documented import fences
+from haystack import Pipeline
+from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from projects import edit, load
 
+from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
 from rrra_haystack.indexing.index import index
 from rrra_haystack.pipeline_files import opened, read_pipeline
+from rrra_haystack.qdrant.engines import Engine
 
 QUESTION = "When was the Golden Gate Bridge opened?"
 QA_INPUT = {"embedder": {"text": QUESTION}, "ranker": {"query": QUESTION}, "reader": {"query": QUESTION}}
@@ -34,18 +39,39 @@ def test_search_puts_the_answer_first(indexed: Path) -> None:
     assert scores == sorted(scores, reverse=True)
 
 
-def test_hybrid_finds_words_that_the_encoder_does_not_know(files: Path, tmp_path: Path) -> None:
+def found(pipeline: Pipeline, question: str) -> list[str]:
+    inputs = {"embedder": {"text": question}, "ranker": {"query": question}}
+    return [one.content for one in pipeline.run(inputs)["ranker"]["documents"]]
+
+
+@pytest.mark.parametrize("engine", ["edge", "local"])
+def test_search_finds_words_that_the_encoder_does_not_know(
+    files: Path, tmp_path: Path, engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
     (files / "parts.txt").write_text("\n\n".join(f"Part XK-{n * 37} fits the blue pump." for n in range(40)))
-    index([files], read_pipeline(None, "indexing-hybrid.yaml", str(tmp_path / "store")))
-    with opened(read_pipeline(None, "hybrid.yaml", str(tmp_path / "store"))) as pipeline:
+    index([files], read_pipeline(None, "indexing.yaml", str(tmp_path / "store"), engine))
+    with opened(read_pipeline(None, "search.yaml", str(tmp_path / "store"))) as pipeline:
         pipeline.get_component("retriever").top_k = 6
-        question = "XK-962"
-        inputs = {"embedder": {"text": question}, "ranker": {"query": question}}
-        found = pipeline.run(inputs)["ranker"]["documents"]
-        assert "XK-962" in found[0].content
-        question = "Where does the Rhine rise?"
-        inputs = {"embedder": {"text": question}, "ranker": {"query": question}}
-        assert "Swiss Alps" in pipeline.run(inputs)["ranker"]["documents"][0].content
+        assert "XK-962" in found(pipeline, "XK-962")[0]
+        assert "Swiss Alps" in found(pipeline, "Where does the Rhine rise?")[0]
+    offers = [one for one in caplog.messages if f"rrra copy {tmp_path / 'store'} {tmp_path / 'store-edge'}" in one]
+    assert len(offers) == (engine == "local")
+
+
+@pytest.mark.parametrize("engine", ["edge", "local"])
+def test_a_store_without_the_words_is_taken_as_it_is(
+    files: Path, tmp_path: Path, engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = str(tmp_path / "store")
+    kind: Any = QdrantEdgeDocumentStore if engine == "edge" else QdrantDocumentStore
+    store = kind(path=place, index="rrra", embedding_dim=384)
+    assert store.count_documents() == 0
+    store.close()
+    assert index([files], read_pipeline(None, "indexing.yaml", place)).passages > 3
+    assert "so what is written to it gets none" in caplog.text
+    with opened(read_pipeline(None, "search.yaml", place)) as pipeline:
+        assert "Swiss Alps" in found(pipeline, "Where does the Rhine rise?")[0]
+    assert "its documents are found by their meaning alone" in caplog.text
 
 
 def test_search_loads_and_runs_twice_in_one_process(indexed: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -31,6 +32,7 @@ from rrra_training.studies.served_process import start, wait_for
 from rrra_training.studies.serving_speed import load, time_query
 from starlette.routing import Match
 
+from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
 from rrra_haystack import RRRARetriever
 from rrra_haystack.indexing.index import index
 from rrra_haystack.pipeline_files import read_pipeline
@@ -75,7 +77,7 @@ def running(*command: str, folder: Path) -> Iterator[str]:
 def test_hayhooks_serves_the_pipelines_as_they_are(indexed: Path) -> None:
     with running("hayhooks", "run", folder=indexed) as server:
         assert set(httpx.get(f"{server}/status").json()["pipelines"]) == {
-            "indexing", "search", "qa", "rag", "hybrid", "indexing-hybrid",
+            "indexing", "search", "qa", "rag",
         }  # fmt: skip
         response = httpx.post(f"{server}/qa/run", json={"question": QUESTION}, timeout=60)
         assert response.status_code == 200, response.text
@@ -109,25 +111,24 @@ def test_several_pipelines_answer_over_one_embedded_store(server: str) -> None:
     assert "1937" in written["result"]["answer_builder"]["answers"][0]["data"]
 
 
-@pytest.mark.parametrize(
-    ("indexing", "searching", "text"),
-    [
-        ("indexing", "search", "The Drava rises in the Dolomites."),
-        ("indexing-hybrid", "hybrid", "The Loire rises in the Massif Central."),
-    ],
-)
-def test_a_file_that_is_indexed_over_http_is_found_at_once(
-    server: str, indexed_once: Path, indexing: str, searching: str, text: str
-) -> None:
-    river = text.split()[1]
-    file = indexed_once / f"{river}.txt"
-    file.write_text(text)
-    written = httpx.post(f"{server}/{indexing}/run", json={"sources": [str(file)]}, timeout=60)
+def test_a_file_that_is_indexed_over_http_is_found_at_once(server: str, indexed_once: Path) -> None:
+    file = indexed_once / "Drava.txt"
+    file.write_text("The Drava rises in the Dolomites.")
+    written = httpx.post(f"{server}/indexing/run", json={"sources": [str(file)]}, timeout=60)
     assert written.status_code == 200, written.text
-    question = f"Where does the {river} rise?"
-    found = httpx.post(f"{server}/{searching}/run", json={"question": question}, timeout=60).json()
+    found = httpx.post(f"{server}/search/run", json={"question": "Where does the Drava rise?"}, timeout=60).json()
     document = found["result"]["ranker"]["documents"][0]
-    assert (document["content"], document["meta"]["source"]) == (text, str(file))
+    assert (document["content"], document["meta"]["source"]) == (file.read_text(), str(file))
+
+
+def test_another_process_is_told_that_the_folder_is_served(server: str, indexed_once: Path) -> None:
+    assert httpx.post(f"{server}/search/run", json={"question": QUESTION}, timeout=60).status_code == 200
+    command = [str(Path(sys.executable).with_name("rrra")), "index", "pipelines"]
+    refused = subprocess.run(command, cwd=indexed_once, capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    told = " ".join(refused.stderr.split())
+    assert "is open in another document store or process" in told
+    assert "Traceback" not in told
 
 
 def test_a_file_that_is_indexed_in_both_ways_is_there_once(workspace: Path, files: Path) -> None:
@@ -140,7 +141,7 @@ def test_a_file_that_is_indexed_in_both_ways_is_there_once(workspace: Path, file
         wrapper.pipeline.close()
 
     def passages() -> set[str]:
-        store = QdrantDocumentStore(path=".rrra/store", index="rrra", embedding_dim=384)
+        store = QdrantEdgeDocumentStore(".rrra/store", "rrra", embedding_dim=384, use_sparse_embeddings=True)
         held = {document.id for document in store.filter_documents()}
         store.close()
         return held
@@ -232,16 +233,21 @@ def test_a_store_that_is_only_searched_is_left_alone() -> None:
 
 
 @pytest.mark.usefixtures("impatient_threads")
-def test_threads_take_turns_at_an_embedded_store(tmp_path: Path) -> None:
-    store = QdrantDocumentStore(
-        path=str(tmp_path / "store"), index="turns", embedding_dim=8, progress_bar=False, write_batch_size=20,
-        force_disable_check_same_thread=True,
-    )  # fmt: skip
+@pytest.mark.parametrize("engine", ["edge", "local"])
+def test_threads_share_an_embedded_store(tmp_path: Path, engine: str) -> None:
+    options = {"embedding_dim": 8, "progress_bar": False, "write_batch_size": 20}
+    folder = str(tmp_path / "store")
+    if engine == "edge":
+        store: QdrantDocumentStore = QdrantEdgeDocumentStore(folder, "turns", **options)
+    else:
+        store = QdrantDocumentStore(path=folder, index="turns", force_disable_check_same_thread=True, **options)
+    given = store
     searching, writing = Pipeline(), Pipeline()
     searching.add_component("retriever", RRRARetriever(store, top_k=10))
     writing.add_component("writer", DocumentWriter(store))
     take_turns([searching, writing])
     store = writing.get_component("writer").document_store
+    assert (store is given) == (engine == "edge")
     assert searching.get_component("retriever").document_store is store
 
     def write(name: str, number: int) -> None:

@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -6,12 +7,14 @@ from threading import Barrier, RLock
 
 import pytest
 from haystack import Document, Pipeline
+from haystack.dataclasses import SparseEmbedding
 from haystack.document_stores.in_memory import InMemoryDocumentStore
 from haystack.document_stores.types import FilterPolicy
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from qdrant_client import AsyncQdrantClient, QdrantClient
 from qdrant_client.http import models
 
+from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
 from rrra_haystack import RRRADocumentEmbedder, RRRAEmbedder, RRRARetriever
 
 TYPE = "haystack_integrations.components.retrievers.rrra.retriever.RRRARetriever"
@@ -46,6 +49,7 @@ def test_to_dict_of_the_defaults() -> None:
             "search_params": None,
             "prefetch_limit": 500,
             "return_codes": False,
+            "sparse": True,
         },
     }
 
@@ -238,13 +242,16 @@ def test_looking_does_not_empty_a_store(tmp_path: Path, embedded: list[Document]
         retriever.close()
 
 
-def test_a_store_with_sparse_embeddings(embedded: list[Document], query: list[float]) -> None:
-    store = QdrantDocumentStore(":memory:", embedding_dim=384, use_sparse_embeddings=True, progress_bar=False)
+@pytest.mark.parametrize("has_names", [False, True])
+def test_vectors_are_named_as_the_collection_has_them(
+    embedded: list[Document], query: list[float], has_names: bool
+) -> None:
+    store = QdrantDocumentStore(":memory:", embedding_dim=384, use_sparse_embeddings=has_names, progress_bar=False)
     store.write_documents(embedded)
-    assert len(RRRARetriever(store).run(query_embedding=query)["documents"]) == 12
-    store.use_sparse_embeddings = False
-    with pytest.raises(ValueError, match="Set use_sparse_embeddings=True"):
-        RRRARetriever(store).run(query_embedding=query)
+    store.use_sparse_embeddings = not has_names
+    found = RRRARetriever(store, return_embedding=True).run(query_embedding=query)["documents"]
+    assert len(found) == 12
+    assert {len(one.embedding) for one in found} == {384}
 
 
 @pytest.mark.parametrize(
@@ -297,6 +304,7 @@ def test_to_dict_of_other_values() -> None:
         search_params={"hnsw_ef": 128},
         prefetch_limit=20,
         return_codes=True,
+        sparse=False,
     )
     data = {
         "type": TYPE,
@@ -313,6 +321,7 @@ def test_to_dict_of_other_values() -> None:
             "search_params": {"hnsw_ef": 128},
             "prefetch_limit": 20,
             "return_codes": True,
+            "sparse": False,
         },
     }
     assert retriever.to_dict() == data
@@ -607,10 +616,17 @@ async def test_the_asynchronous_client_says_what_is_wrong(query: list[float]) ->
         await RRRARetriever(empty).run_async(query_embedding=query)
 
 
-def test_both_searches_together(documents: list[Document]) -> None:
-    store = QdrantDocumentStore(":memory:", embedding_dim=384, use_sparse_embeddings=True, sparse_idf=True)
+@pytest.fixture(scope="module")
+def edge(tmp_path_factory: pytest.TempPathFactory, documents: list[Document]) -> Iterator[QdrantEdgeDocumentStore]:
+    folder = str(tmp_path_factory.mktemp("edge"))
+    store = QdrantEdgeDocumentStore(folder, embedding_dim=384, use_sparse_embeddings=True, sparse_idf=True)
     store.write_documents(RRRADocumentEmbedder(sparse=True, progress_bar=False).run(documents)["documents"])
-    retriever = RRRARetriever(store, top_k=2)
+    yield store
+    store.close()
+
+
+def test_both_searches_together(edge: QdrantEdgeDocumentStore, documents: list[Document]) -> None:
+    retriever = RRRARetriever(edge, top_k=2)
     meaning = RRRAEmbedder().run(documents[0].content)
     words = RRRAEmbedder(sparse=True).run(documents[3].content)["sparse_embedding"]
     alone = retriever.run(query_embedding=meaning["embedding"])["documents"]
@@ -618,25 +634,34 @@ def test_both_searches_together(documents: list[Document]) -> None:
     assert documents[3].id not in {one.id for one in alone}
     assert {one.id for one in both} == {documents[0].id, documents[3].id}
     assert all("rrra_codes" in one.meta for one in both)
+    by_meaning = RRRARetriever(edge, top_k=2, sparse=False)
+    found = by_meaning.run(query_embedding=meaning["embedding"], query_sparse_embedding=words)["documents"]
+    assert [one.id for one in found] == [one.id for one in alone]
 
 
-def test_both_searches_keep_filters_and_agree_async(documents: list[Document]) -> None:
-    store = QdrantDocumentStore(":memory:", embedding_dim=384, use_sparse_embeddings=True, sparse_idf=True)
-    marked = [replace(one, meta={"n": number}) for number, one in enumerate(documents)]
-    store.write_documents(RRRADocumentEmbedder(sparse=True, progress_bar=False).run(marked)["documents"])
-    retriever = RRRARetriever(store, filters={"field": "meta.n", "operator": ">", "value": 1})
+def test_both_searches_keep_filters_and_agree_async(edge: QdrantEdgeDocumentStore, documents: list[Document]) -> None:
+    retriever = RRRARetriever(edge, filters={"field": "meta.number", "operator": ">", "value": 1})
     asked = RRRAEmbedder(sparse=True).run(documents[0].content)
     inputs = {"query_embedding": asked["embedding"], "query_sparse_embedding": asked["sparse_embedding"]}
     found = retriever.run(**inputs)["documents"]
-    assert {one.meta["n"] for one in found} == set(range(2, len(documents)))
+    assert {one.meta["number"] for one in found} == set(range(2, len(documents)))
     later = asyncio.run(retriever.run_async(**inputs))["documents"]
     assert [one.id for one in later] == [one.id for one in found]
 
 
-def test_a_sparse_query_needs_sparse_documents(store: QdrantDocumentStore, query: list[float]) -> None:
-    words = RRRAEmbedder(sparse=True).run("Tea")["sparse_embedding"]
-    with pytest.raises(ValueError, match="use_sparse_embeddings=True"):
-        RRRARetriever(store).run(query_embedding=query, query_sparse_embedding=words)
+@pytest.mark.parametrize("use_sparse", [False, True])
+def test_without_sparse_documents_the_embedding_is_enough(
+    store: QdrantDocumentStore, query: list[float], use_sparse: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = SparseEmbedding(indices=[7], values=[1.0])
+    expected = [one.id for one in RRRARetriever(store).run(query_embedding=query)["documents"]]
+    store.use_sparse_embeddings = use_sparse
+    retriever = RRRARetriever(store)
+    for _ in range(2):
+        found = retriever.run(query_embedding=query, query_sparse_embedding=words)["documents"]
+        assert [one.id for one in found] == expected
+    (told,) = caplog.records
+    assert "has no sparse embeddings" in told.getMessage()
 
 
 @pytest.mark.parametrize("is_async", [False, True])

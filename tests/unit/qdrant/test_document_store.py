@@ -139,12 +139,12 @@ def test_points_become_documents_with_their_scores() -> None:
     store = memory()
     store.write_documents([replace(DOCUMENTS[0], meta={"a": 1})])
     found = client_of(store).query_points(store.index, [1.0, 1.0, 0.0], with_vectors=True).points
-    (plain,) = documents_of_points(store, found)
+    (plain,) = documents_of_points(store, found, has_names=False)
     assert (plain.content, plain.meta) == ("Number 0", {"a": 1})
     assert plain.score == pytest.approx(1)
     assert plain.embedding == pytest.approx([0.5**0.5, 0.5**0.5, 0], abs=1e-6)
     found[0].score = 0.0
-    assert documents_of_points(store, found, scale_score=True)[0].score == 0.5
+    assert documents_of_points(store, found, has_names=False, scale_score=True)[0].score == 0.5
 
 
 def test_a_guarded_store_holds_the_lock_while_it_opens_and_calls(monkeypatch: pytest.MonkeyPatch) -> None:

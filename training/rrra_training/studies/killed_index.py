@@ -1,60 +1,29 @@
 """
-Kills ``rrra index`` at random moments, and looks after each kill whether what it called done is there.
+Kills ``rrra index``, ``rrra enrich`` or ``rrra copy`` over Edge, and looks whether what was done is still there.
 
-``python -m rrra_training.studies.killed_index DATA/squad --kills 20`` fills a folder of Edge. Whenever all is indexed,
-all passages are changed, so that they are to be replaced.
+``python -m rrra_training.studies.killed_index DATA/squad --kills 20`` fills a folder. Whenever all is indexed, all
+passages are changed, so that they are to be replaced. ``--command enrich`` and ``--command copy`` kill the others.
 """
 
 import json
-import random
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from qdrant_client import models
 from rich.console import Console
-from tqdm.auto import tqdm
 
 from rrra_haystack.documents.metadata import CODES_KEY
 from rrra_haystack.indexing.finding import find_files
 from rrra_haystack.indexing.units import units_of
-from rrra_haystack.named_store import open_store
-from rrra_haystack.qdrant.clients import open_client
 from rrra_training.data import BeirDataset
-
-_COLLECTION, _ENGINE = "rrra", "edge"
-
-
-@dataclass
-class Kills:
-    """
-    What became of the passages.
-
-    :param kills: Runs that were killed.
-    :param finished: Runs that were faster than their kill.
-    :param done: Passages that the manifest called done, over all kills.
-    :param stored: Passages in the store, over all kills.
-    :param lost: Passages that were done and are not there, or not as they were given.
-    :param twice: Passages that are there more than once.
-    :param half: Passages without their embedding, codes or content.
-    :param missing_at_the_end: Passages that the last run, which was not killed, did not bring.
-    """
-
-    kills: int = 0
-    finished: int = 0
-    done: int = 0
-    stored: int = 0
-    lost: int = 0
-    twice: int = 0
-    half: int = 0
-    missing_at_the_end: int = 0
+from rrra_training.studies.killed_changes import KilledCopy, KilledEnriching
+from rrra_training.studies.killing import COLLECTION, Killed, Kills, kill, points_in, started
 
 
 class KilledIndex:
@@ -81,9 +50,7 @@ class KilledIndex:
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start ``rrra index``."""
-        rrra = Path(sys.executable).with_name("rrra")
-        command: list[str | Path] = [rrra, "index", self._corpus, "--store", self._store, "--engine", _ENGINE]
-        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)  # noqa: S603
+        return started("index", self._corpus, "--store", self._store)
 
     def wait_for_writing(self, process: subprocess.Popen[bytes]) -> None:
         """Wait until the manifest names what is to be written, or the process ends."""
@@ -99,7 +66,7 @@ class KilledIndex:
         """Open the store, and count what became of the passages."""
         done = self._done()
         # The first kill may have come before the collection.
-        points = self._points() if self._noted() else []
+        points = points_in(self._store, 2 * len(self._texts)) if self._noted() else []
         names, whole = [], {}
         for point in points:
             payload = point.payload or {}
@@ -112,14 +79,6 @@ class KilledIndex:
         kills.twice += len(points) - len(set(names))
         kills.half += len(points) - len(whole)
         kills.lost += sum(whole.get(name) != content for name, content in done.items())
-
-    def _points(self) -> list[models.Record]:
-        store: Any = open_store(str(self._store), _COLLECTION)
-        try:
-            client = open_client(store)
-            return client.scroll(_COLLECTION, limit=2 * len(self._texts), with_payload=True, with_vectors=True)[0]
-        finally:
-            store.close()
 
     def missing(self) -> int:
         """Passages that are not done."""
@@ -142,58 +101,29 @@ class KilledIndex:
             yield row["_id"], row["text"]
 
     def _noted(self) -> str:
-        path = self._store / f"{_COLLECTION}-rrra-index.json"
+        path = self._store / f"{COLLECTION}-rrra-index.json"
         return path.read_text(encoding="utf-8") if path.exists() else ""
-
-
-def kill_index(index: KilledIndex, *, kills: int, longest: float, seed: int = 0) -> Kills:
-    """
-    Fill a folder of Edge, and kill what fills it.
-
-    :param index: What is filled.
-    :param kills: How many runs are killed.
-    :param longest: The latest moment of a kill, in seconds after a run began to write.
-    :param seed: Of the moments.
-    :raises RuntimeError: If a run fails by itself.
-    """
-    draw, result = random.Random(seed), Kills()
-    with tqdm(total=kills, desc="Killing", unit="kill") as progress:
-        while result.kills < kills:
-            if index.is_complete():
-                index.change()
-            process = index.start()
-            index.wait_for_writing(process)
-            try:
-                _, told = process.communicate(timeout=draw.uniform(0, longest))
-                if process.returncode != 0:
-                    raise RuntimeError(told.decode())
-                result.finished += 1
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.communicate()
-                result.kills += 1
-                progress.update()
-            index.look(result)
-    last = index.start()
-    _, told = last.communicate()
-    if last.returncode != 0:
-        raise RuntimeError(told.decode())
-    index.look(result)
-    result.missing_at_the_end = index.missing()
-    return result
 
 
 def main(
     data: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="A folder in the BEIR layout.")],
     passages: Annotated[int, typer.Option(min=1, help="How many passages of it.")] = 2000,
     kills: Annotated[int, typer.Option(min=1, help="Runs that are killed.")] = 20,
+    command: Annotated[str, typer.Option(help="What is killed: index, enrich or copy.")] = "index",
     longest: Annotated[float, typer.Option(min=0, help="Latest moment of a kill, in seconds.")] = 30.0,
     seed: Annotated[int, typer.Option(help="Seed of the moments.")] = 0,
 ) -> None:
-    """Kill rrra index at random moments, and count what is lost."""
+    """Kill a command at random moments, and count what is lost."""
+    kinds: dict[str, Callable[[Path, list[str]], Killed]] = {
+        "index": KilledIndex, "enrich": KilledEnriching, "copy": KilledCopy,
+    }  # fmt: skip
+    if command not in kinds:
+        msg = f"Unknown command {command!r}; those that can be killed are {', '.join(kinds)}."
+        raise ValueError(msg)
     texts = [one.text for one in islice(BeirDataset(data).passages(), passages)]
     with tempfile.TemporaryDirectory() as folder:
-        Console().print(asdict(kill_index(KilledIndex(Path(folder), texts), kills=kills, longest=longest, seed=seed)))
+        killed = kinds[command](Path(folder), texts)
+        Console().print(asdict(kill(killed, kills=kills, longest=longest, seed=seed)))
 
 
 if __name__ == "__main__":

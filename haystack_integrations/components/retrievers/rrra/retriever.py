@@ -57,6 +57,7 @@ class RRRARetriever:
         search_params: dict[str, Any] | None = None,
         prefetch_limit: int = 500,
         return_codes: bool = False,
+        sparse: bool = True,
     ) -> None:
         """
         Creates an RRRARetriever component.
@@ -89,6 +90,8 @@ class RRRARetriever:
         :param return_codes:
             Whether to read the tokens of the returned Documents out of a multivector, so that an `RRRAAdapterRanker`
             finds their codes. Codes in the metadata are returned anyway.
+        :param sparse:
+            Whether to search by a `query_sparse_embedding` too, where one is given. If `False`, by the embedding alone.
 
         :raises ValueError:
             If `document_store` is not a QdrantDocumentStore, `top_k` or `prefetch_limit` is not > 0, or
@@ -114,6 +117,7 @@ class RRRARetriever:
         self.search_params = search_params
         self.prefetch_limit = prefetch_limit
         self.return_codes = return_codes
+        self.sparse = sparse
         self._collection = CheckedCollection()
         self._turn: AbstractContextManager[Any] = nullcontext()
 
@@ -138,6 +142,7 @@ class RRRARetriever:
             search_params=self.search_params,
             prefetch_limit=self.prefetch_limit,
             return_codes=self.return_codes,
+            sparse=self.sparse,
         )
 
     @classmethod
@@ -221,7 +226,8 @@ class RRRARetriever:
         :param query_sparse_embedding:
             Sparse embedding of the query, as `RRRAEmbedder` gives it: candidates are then the best of both searches,
             joined by reciprocal rank. The ranker puts them in order. `score_threshold` and `search_params` are those
-            of the dense search.
+            of the dense search. A collection without sparse embeddings is searched by the embedding alone, and a
+            warning says so.
         :param query_multivector:
             Tokens of the query, as `RRRAEmbedder` gives them: Qdrant then puts the candidates in order by token match,
             over the multivector of `rrra_haystack.qdrant.multivectors`. `score` and `score_threshold` are token
@@ -295,7 +301,7 @@ class RRRARetriever:
             raise ValueError(msg)
         return SearchRequest(
             embedding=embedding,
-            sparse_embedding=sparse_embedding,
+            sparse_embedding=sparse_embedding if self.sparse else None,
             multivector=multivector,
             filters=apply_filter_policy(self.filter_policy, self.filters, filters),  # type: ignore[arg-type]
             return_codes=self.return_codes,
@@ -309,20 +315,20 @@ class RRRARetriever:
 
     def _search(self, request: SearchRequest) -> dict[str, list[Document]]:
         store = self.document_store
-        arguments = arguments_of(store, request)
         client = self._collection.client(store, request)
+        vectors = self._collection.vectors
         search = client.query_points if request.group_by is None else client.query_points_groups
-        documents = documents_of(store, search(**arguments), request)
+        documents = documents_of(store, vectors, search(**arguments_of(store.index, vectors, request)), request)
         if not documents:
             check_filled(store, client.count(store.index, exact=False).count)
         return {"documents": documents}
 
     async def _search_async(self, request: SearchRequest) -> dict[str, list[Document]]:
         store = self.document_store
-        arguments = arguments_of(store, request)
         client = await self._collection.async_client(store, request)
+        vectors = self._collection.vectors
         search = client.query_points if request.group_by is None else client.query_points_groups
-        documents = documents_of(store, await search(**arguments), request)
+        documents = documents_of(store, vectors, await search(**arguments_of(store.index, vectors, request)), request)
         if not documents:
             check_filled(store, (await client.count(store.index, exact=False)).count)
         return {"documents": documents}
