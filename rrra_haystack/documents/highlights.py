@@ -1,5 +1,7 @@
 """Which sentences of documents a query matched, read from their token codes without a pass of the encoder."""
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import TypedDict
 
 import numpy as np
@@ -47,18 +49,21 @@ def find_highlights(
     :returns: At most three of each, best first; none of a document whose codes were made of another text.
     """
     word_ends = np.cumsum(batch.word_counts).tolist()
-    found: list[tuple[int, Place]] = []
-    for number, text in texts.items():
-        words = batch.words[word_ends[number - 1] if number else 0 : word_ends[number]]
-        coded = CodedTokens(int(batch.lengths[number]), words)
-        found += [(number, place) for place in places_of(model.encoder, text, coded, prompt)]
-    scored: dict[int, list[tuple[float, Place]]] = {number: [] for number in texts}
-    if found and len(query.states):
-        owners, begins, counts = np.array([(number, place.token, place.tokens) for number, place in found]).T
-        match = batch.match_stretches(query.states, owners, begins, counts)
-        for (number, place), score in zip(found, (match @ model.token_weights(query)).tolist(), strict=True):
-            scored[number].append((score, place))
-    return {number: _best(texts[number].content, own) for number, own in scored.items()}
+    coded = [
+        CodedTokens(count, batch.words[word_ends[number - 1] if number else 0 : word_ends[number]])
+        for number, count in zip(texts, batch.lengths[list(texts)].tolist(), strict=True)
+    ]
+    places = places_of(model.encoder, list(zip(texts.values(), coded, strict=True)), prompt)
+    scores: Iterator[float] = iter(())
+    stretches = [(number, one.token, one.tokens) for number, own in zip(texts, places, strict=True) for one in own]
+    if stretches and len(query.states):
+        match = batch.match_stretches(query.states, *np.array(stretches).T)
+        scores = iter((match @ model.token_weights(query)).tolist())
+    # Of a query without a token, no place has a score.
+    return {
+        number: _best(text.content, list(zip(islice(scores, len(own)), own)))  # noqa: B905
+        for (number, text), own in zip(texts.items(), places, strict=True)
+    }
 
 
 def _best(content: str, scored: list[tuple[float, Place]]) -> list[Highlight]:

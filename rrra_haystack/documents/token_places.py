@@ -1,7 +1,9 @@
 """Where the sentences of a document lie among the tokens that its codes were made of."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from functools import cached_property
+from itertools import accumulate, islice, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -60,29 +62,68 @@ class Place(NamedTuple):
     tokens: int
 
 
-def places_of(encoder: Encoder, text: EmbeddedText, coded: CodedTokens, prompt: str | None = None) -> list[Place]:
+def places_of(
+    encoder: Encoder, texts: Sequence[tuple[EmbeddedText, CodedTokens]], prompt: str | None = None
+) -> list[list[Place]]:
     """
-    Find the sentences of a document among its token codes.
+    Find the sentences of documents among their token codes.
 
     :param encoder: The encoder that made the codes.
-    :param text: The document as it would be embedded now. What was embedded beside the content may have been another
-        text, which is noticed.
-    :param coded: What its codes say.
-    :param prompt: Put before the text instead of the model's own prompt.
-    :returns: Those that have a word and a token; none if the codes were made of a text that cannot be told from this,
-        or by a late-interaction model.
+    :param texts: Each document as it would be embedded now, and what its codes say. What was embedded beside the
+        content may have been another text, which is noticed.
+    :param prompt: Put before each text instead of the model's own prompt.
+    :returns: Those of each document that have a word and a token; none if the codes were made of a text that cannot be
+        told from this, or by a late-interaction model.
     """
     if not encoder.embeds:
         # Which tokens a late-interaction model keeps, its mask alone knows.
-        return []
-    whole = text.before + text.content[: coded.count * _CHARACTERS_PER_TOKEN] + text.after
-    begin, end = len(text.before), len(whole) - len(text.after)
-    # Space belongs to what follows it, as tokenizers that keep it have it.
+        return [[] for _ in texts]
+    divided = [_divided(text, coded.count) for text, coded in texts]
+    counts = iter(encoder.token_counts.of([part for one in divided for part in one.parts]))
+    return [
+        _places(encoder, text, coded, one, list(islice(counts, len(one.parts))), prompt)
+        for (text, coded), one in zip(texts, divided, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class _Divided:
+    """
+    A document in parts: what stands before the content, its sentences, and what stands behind it.
+
+    :param whole: The text.
+    :param bounds: The characters behind the parts but the last. Space belongs to what follows it, as tokenizers that
+        keep it have it.
+    :param begin: The first character of the content.
+    """
+
+    whole: str
+    bounds: list[int]
+    begin: int
+
+    @cached_property
+    def parts(self) -> list[str]:
+        return [self.whole[a:b] for a, b in pairwise([0, *self.bounds, len(self.whole)])]
+
+
+def _divided(text: EmbeddedText, count: int) -> _Divided:
+    """Part a document of so many coded tokens."""
+    content = text.content[: count * _CHARACTERS_PER_TOKEN]
+    begin = len(text.before)
     bounds = [len(text.before.rstrip())]
-    for stop in sentence_ends(whole[begin:end], _LONGEST):
-        bounds.append(_before_space(whole, bounds[-1], begin + stop))
-    parts = [whole[: bounds[0]], *(whole[a:b] for a, b in pairwise(bounds)), whole[bounds[-1] :]]
-    counts = encoder.token_counts.of(parts)
+    before = 0
+    for stop in sentence_ends(content, _LONGEST):
+        sentence = content[before:stop].rstrip()
+        bounds.append(begin + before + len(sentence) if sentence else bounds[-1])
+        before = stop
+    return _Divided(text.before + content + text.after, bounds, begin)
+
+
+def _places(
+    encoder: Encoder, text: EmbeddedText, coded: CodedTokens, divided: _Divided, counts: list[int], prompt: str | None
+) -> list[Place]:
+    """The sentences of one document, whose parts have so many tokens if each word is read for itself."""
+    whole, bounds, begin = divided.whole, divided.bounds, divided.begin
     if sum(counts) != coded.count:
         starts = encoder.token_offsets(whole)[:, 0]
         counts = np.diff(np.searchsorted(starts, [0, *bounds, len(whole) + 1])).tolist()
@@ -91,16 +132,11 @@ def places_of(encoder: Encoder, text: EmbeddedText, coded: CodedTokens, prompt: 
         return []
     tokens = [min(max(token, 0), coded.count) for token in accumulate(counts[1:-1], initial=first)]
     places = []
-    for part, behind, (token, stop) in zip(parts[1:-1], bounds[1:], pairwise(tokens), strict=True):
+    for part, behind, (token, stop) in zip(divided.parts[1:-1], bounds[1:], pairwise(tokens), strict=True):
         # What the encoder truncated has no codes.
         if stop > token and has_word(part):
             places.append(Place(behind - len(part.lstrip()) - begin, behind - begin, token, stop - token))
     return places
-
-
-def _before_space(text: str, begin: int, end: int) -> int:
-    """The end of what stands before the space at the end of a piece of a text."""
-    return begin + len(text[begin:end].rstrip())
 
 
 def _first(

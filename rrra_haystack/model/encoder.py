@@ -3,6 +3,8 @@
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from textwrap import shorten
 from typing import Any, get_args
@@ -15,7 +17,7 @@ from tqdm.auto import tqdm
 
 from rrra_haystack.model.encoder_files import load_transformer
 from rrra_haystack.model.encoder_kinds import Task, dropped_ids, kind_of_encoder
-from rrra_haystack.model.token_counts import TokenCounts
+from rrra_haystack.model.token_counts import TokenCounts, WholeWords
 from rrra_haystack.pretrained import resolve_encoder
 
 _TASKS: tuple[Task, ...] = get_args(Task)
@@ -117,7 +119,6 @@ class Encoder:
         # Fast tokenizers cannot be used by two threads at once.
         self._tokenizer_lock = threading.Lock()
         self._kind = kind_of_encoder(self.transformer, self.name, layer, self._networks)
-        self.token_counts = TokenCounts(self.token_offsets)
         self.hidden_size = self._observed_width()
 
     @property
@@ -134,6 +135,11 @@ class Encoder:
     def embeds(self) -> bool:
         """Whether it gives a pooled embedding of a text to retrieve by; a late-interaction model does not."""
         return self._kind.embeds
+
+    @cached_property
+    def token_counts(self) -> TokenCounts:
+        """Counts the tokens of whole texts, as :meth:`token_ids` would find them."""
+        return TokenCounts(self.token_offsets, WholeWords(self._networks["document"].tokenizer))
 
     @property
     def dimension(self) -> int:
@@ -220,9 +226,13 @@ class Encoder:
             read = tokenizer(
                 text, add_special_tokens=False, truncation=False, return_offsets_mapping=True, verbose=False
             )
-        offsets = np.array(read["offset_mapping"], dtype=np.int64).reshape(-1, 2)
-        is_special = np.isin(read["input_ids"], dropped_ids(tokenizer))
-        return offsets[(offsets[:, 1] > offsets[:, 0]) & ~is_special]
+        offsets = np.fromiter(chain.from_iterable(read["offset_mapping"]), dtype=np.int64).reshape(-1, 2)
+        is_token = offsets[:, 1] > offsets[:, 0]
+        dropped = dropped_ids(tokenizer)
+        # Few texts have one of them, and to look each up takes longer than all else here.
+        if not set(dropped).isdisjoint(read["input_ids"]):
+            is_token &= ~np.isin(read["input_ids"], dropped)
+        return offsets[is_token]
 
     def room(self, prompt: str | None = None) -> int | None:
         """

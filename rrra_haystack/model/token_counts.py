@@ -1,13 +1,52 @@
-"""How many tokens texts have, without reading words again that were read before."""
+"""How many tokens texts have, without reading words that were read before or that the vocabulary has whole."""
 
 import re
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
-# A word or a mark, with the space before it. Few tokenizers make tokens across these, and who counts checks the sum.
-_WORD = re.compile(r"\s*(?:[^\s!-/:-@\[-`{-~]+|[!-/:-@\[-`{-~])")
+# How a tokenizer writes a word is learned from this one, which every vocabulary of Latin script has.
+_SPECIMEN = "House"
+# A tokenizer that cuts at all marks and ideographs makes six tokens of these, others fewer.
+_MARKS_AND_IDEOGRAPHS = "(.\u4e2d\u56fd\u65e5\u672c"
+_IDEOGRAPHS = "\u3400-\u4dbf\u4e00-\u9fff"
+_CUT = re.compile(rf"[{_IDEOGRAPHS}]|[^\W_{_IDEOGRAPHS}]+|[^\w\s]|_")
+# Behind a word, each of these is a token of its own, however a tokenizer cuts.
+_MARKS = frozenset(".,;:?!")
 _MOST = 1 << 17
+
+
+class WholeWords:
+    """
+    Knows tokens without reading texts: words that a vocabulary has whole.
+
+    :param tokenizer: A tokenizer of transformers.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        written = "".join(tokenizer.tokenize(f" {_SPECIMEN}"))
+        self._lowers = written.endswith(_SPECIMEN.lower())
+        self._space = written.removesuffix(_SPECIMEN.lower() if self._lowers else _SPECIMEN)
+        self._cuts = not self._space and len(tokenizer.tokenize(_MARKS_AND_IDEOGRAPHS)) == len(_MARKS_AND_IDEOGRAPHS)
+        self._number: Callable[[str], int | None] = tokenizer.backend_tokenizer.token_to_id
+
+    def counted(self, word: str) -> tuple[int, list[str]]:
+        """
+        Count the tokens of a word that need not be read.
+
+        :param word: What stands between two spaces.
+        :returns: How many they are, and the parts of the word that must be read.
+        """
+        written = word.lower() if self._lowers else word
+        if self._cuts:
+            parts = [written] if written.isalnum() and written.isascii() else _CUT.findall(written)
+            unread = [part for part in parts if self._number(part) is None]
+            return len(parts) - len(unread), unread
+        body = written[:-1] if written[-1] in _MARKS else written
+        if body.isalnum() and self._number(self._space + body) is not None:
+            return 1 + len(written) - len(body), []
+        return 0, [word]
 
 
 class TokenCounts:
@@ -15,21 +54,23 @@ class TokenCounts:
     Counts tokens word by word and remembers the words, so that texts of known words cost no tokenizer.
 
     :param token_offsets: Where the tokens of a text begin and end, shape ``[n, 2]``.
+    :param whole_words: What need not be read.
     """
 
-    def __init__(self, token_offsets: Callable[[str], np.ndarray]) -> None:
+    def __init__(self, token_offsets: Callable[[str], np.ndarray], whole_words: WholeWords) -> None:
         self._token_offsets = token_offsets
-        self._known: dict[str, int] = {}
+        self._whole_words = whole_words
+        self._known = {"": 0}
 
     def of(self, texts: Sequence[str]) -> list[int]:
         """
         The sum of the tokens of each text's words.
 
-        It is the number of the text's tokens unless the tokenizer makes tokens across spaces, or of spaces alone.
+        It is nearly always the number of the text's tokens, unless the tokenizer makes tokens of spaces alone.
 
-        :param texts: The texts; space before the first word belongs to it.
+        :param texts: The texts.
         """
-        words = [_WORD.findall(text) for text in texts]
+        words = [text.split(" ") for text in texts]
         known = self._known
         try:
             return [sum(map(known.__getitem__, own)) for own in words]
@@ -41,14 +82,22 @@ class TokenCounts:
         """What is known, with some words among it."""
         if len(self._known) > _MOST:
             # Not emptied: another thread may be reading it.
-            self._known = {}
+            self._known = {"": 0}
         known = self._known
-        new = sorted(words - known.keys())
-        sizes = np.array([len(word) for word in new])
-        begins = np.cumsum(sizes + 1) - sizes - 1
-        # Read together, a line each. Some tokenizers let a word begin with the space before it, none ends it there.
-        last = self._token_offsets("\n".join(new))[:, 1] - 1
-        owners = np.searchsorted(begins, last, side="right") - 1
-        owners = owners[last - begins[owners] < sizes[owners]]
-        known.update(zip(new, np.bincount(owners, minlength=len(new)).tolist(), strict=True))
+        new = words - known.keys()
+        counted = {word: self._whole_words.counted(word) for word in new}
+        read = self._read({part for _, parts in counted.values() for part in parts})
+        known.update((word, count + sum(map(read.__getitem__, parts))) for word, (count, parts) in counted.items())
         return known
+
+    def _read(self, words: set[str]) -> dict[str, int]:
+        """Count the tokens of words by reading them behind a space, a line each."""
+        lines = [f" {word}" for word in sorted(words)]
+        sizes = np.array([len(line) for line in lines], dtype=np.int64)
+        begins = np.cumsum(sizes + 1) - sizes - 1
+        last = self._token_offsets("\n".join(lines))[:, 1] - 1
+        owners = np.searchsorted(begins, last, side="right") - 1
+        # Tokens of the ends of lines, and of the spaces before words alone, are no word's.
+        owners = owners[(last > begins[owners]) & (last - begins[owners] < sizes[owners])]
+        counts = np.bincount(owners, minlength=len(lines)).tolist()
+        return {line[1:]: count for line, count in zip(lines, counts, strict=True)}
