@@ -3,21 +3,23 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 DEMO   := $(VENV)/.installed-demo
 DEV    := $(VENV)/.installed-dev
+DOCS   := $(VENV)/.installed-docs
 
 export HAYSTACK_TELEMETRY_ENABLED ?= False
 export TOKENIZERS_PARALLELISM ?= true
 
-.PHONY: help demo setup test lint types reference hooks wheel clean
+.PHONY: help demo setup test lint types reference docs hooks wheel clean
 .NOTPARALLEL:
 
 help: ## Print this list
 	@sed -n 's/^\([a-z]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F ': ' '{printf "make %-10s %s\n", $$1, $$2}'
 
-# Two stamps for one environment, in either order: the demo needs a fraction of what the tests need.
+# Stamps for one environment, in any order: the demo needs a fraction of what the tests need.
 $(DEMO): EXTRAS := offline,reader
 $(DEV): EXTRAS := offline,reader,dev
+$(DOCS): EXTRAS := docs
 # torch first and pinned: anything else that needs it would otherwise fetch another build of it.
-$(DEMO) $(DEV): pyproject.toml constraints.txt
+$(DEMO) $(DEV) $(DOCS): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[$(EXTRAS)]"
@@ -43,6 +45,9 @@ types: $(DEV) ## Run the type checker
 
 reference: $(DEV) ## Write docs/reference.md anew from the docstrings
 	$(BIN)/python docs/generate_reference.py
+
+docs: $(DOCS) ## Build the documentation as a site into build/site, and check its links
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 hooks: $(DEV) ## Let git run linter and type checker before each commit
 	$(BIN)/python -m pip install --quiet -c constraints.txt pre-commit

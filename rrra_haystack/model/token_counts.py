@@ -11,7 +11,9 @@ _SPECIMEN = "House"
 # A tokenizer that cuts at all marks and ideographs makes six tokens of these, others fewer.
 _MARKS_AND_IDEOGRAPHS = "(.\u4e2d\u56fd\u65e5\u672c"
 _IDEOGRAPHS = "\u3400-\u4dbf\u4e00-\u9fff"
-_CUT = re.compile(rf"[{_IDEOGRAPHS}]|[^\W_{_IDEOGRAPHS}]+|[^\w\s]|_")
+_CUT = re.compile(
+    rf"[{_IDEOGRAPHS}]|[^\W_{_IDEOGRAPHS}]+|[!-/:-@\[-`{{-~\u2010-\u2027\u3001\u3002\u3008-\u3011\uff01-\uff0f\uff1a-\uff1f]"
+)
 # Behind a word, each of these is a token of its own, however a tokenizer cuts.
 _MARKS = frozenset(".,;:?!")
 _MOST = 1 << 17
@@ -41,6 +43,9 @@ class WholeWords:
         written = word.lower() if self._lowers else word
         if self._cuts:
             parts = [written] if written.isalnum() and written.isascii() else _CUT.findall(written)
+            if sum(map(len, parts)) < len(written):
+                # Accents that stand alone, and signs that some tokenizers leave out.
+                return 0, [word]
             unread = [part for part in parts if self._number(part) is None]
             return len(parts) - len(unread), unread
         body = written[:-1] if written[-1] in _MARKS else written
@@ -97,7 +102,7 @@ class TokenCounts:
         begins = np.cumsum(sizes + 1) - sizes - 1
         last = self._token_offsets("\n".join(lines))[:, 1] - 1
         owners = np.searchsorted(begins, last, side="right") - 1
-        # Tokens of the ends of lines, and of the spaces before words alone, are no word's.
-        owners = owners[(last > begins[owners]) & (last - begins[owners] < sizes[owners])]
+        # A token of the end of a line is no word's.
+        owners = owners[last - begins[owners] < sizes[owners]]
         counts = np.bincount(owners, minlength=len(lines)).tolist()
         return {line[1:]: count for line, count in zip(lines, counts, strict=True)}

@@ -2,16 +2,24 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from encoders import tokenizer
 from haystack import Document, Pipeline
+from tokenizers import Tokenizer
+from tokenizers.models import BPE, Unigram
+from tokenizers.pre_tokenizers import ByteLevel, Metaspace
+from tokenizers.trainers import BpeTrainer, UnigramTrainer
 from torch import nn
+from transformers import PreTrainedTokenizerFast
 
 from rrra_haystack import RRRAAdapterRanker, RRRADocumentEmbedder, RRRAModel
-from rrra_haystack.model.token_counts import TokenCounts
+from rrra_haystack.model.token_counts import TokenCounts, WholeWords
 
 RIVER = (
     "Rivers of Europe are many. The Danube rises in the Black Forest, near the town of Donaueschingen! "
@@ -156,16 +164,43 @@ def test_a_long_sentence_is_highlighted_in_part(ranker: RRRAAdapterRanker) -> No
     assert len(found[0]["text"]) <= 400
 
 
-def test_known_words_cost_no_tokenizer(model: RRRAModel) -> None:
+def learned_from_river(tokenizer: Tokenizer, trainer: Any) -> PreTrainedTokenizerFast:
+    """A tokenizer that learned RIVER's words, as transformers has it."""
+    tokenizer.train_from_iterator([f"{RIVER} House"] * 9, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer)
+
+
+def byte_pairs() -> PreTrainedTokenizerFast:
+    tokenizer = Tokenizer(BPE())
+    tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    return learned_from_river(tokenizer, BpeTrainer(initial_alphabet=ByteLevel.alphabet(), show_progress=False))
+
+
+def pieces() -> PreTrainedTokenizerFast:
+    tokenizer = Tokenizer(Unigram())
+    tokenizer.pre_tokenizer = Metaspace()
+    return learned_from_river(tokenizer, UnigramTrainer(unk_token="?", special_tokens=["?"], show_progress=False))
+
+
+@pytest.mark.parametrize("learned", [tokenizer, byte_pairs, pieces])
+def test_tokens_are_counted_word_by_word_and_known_words_are_not_read(learned: Callable[[], Any]) -> None:
     asked: list[str] = []
+    reader = learned()
 
     def token_offsets(text: str) -> np.ndarray:
         asked.append(text)
-        return model.encoder.token_offsets(text)
+        return np.array(reader(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"])
 
-    counts = TokenCounts(token_offsets)
-    texts = [text for text in TEXTS.values() if "[SEP]" not in text]
-    expected = [len(ids) for ids in model.encoder.token_ids(texts)]
+    counts = TokenCounts(token_offsets, WholeWords(reader))
+    texts = [f" {RIVER}", " A mouth, the Bread-town: and rivers near!"]
+    expected = [len(reader(text, add_special_tokens=False)["input_ids"]) for text in texts]
     assert counts.of(texts) == counts.of(texts) == expected
     assert len(asked) == 1
-    assert counts.of(["", " \n"]) == [0, 0]
+    assert "rises" not in asked[0]
+    assert counts.of(["", " "]) == [0, 0]
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_texts_of_any_script_are_counted_as_they_are_read(model: RRRAModel, name: str) -> None:
+    text = TEXTS[name].replace("[SEP]", "")
+    assert model.encoder.token_counts.of([text]) == [len(model.encoder.token_ids([text])[0])]
