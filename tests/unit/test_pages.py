@@ -50,7 +50,8 @@ def test_no_paragraph_has_more_than_five_lines(page: Path) -> None:
 
 
 def test_paragraphs_are_told_from_tables_code_and_items() -> None:
-    text = "---\na: b\n---\n# Head\n\nOne\ntwo [three](four.md).\n\n- a\n  b\n- c\n\n| x |\n|---|\n\n```text\nno\n\nno\n```\n"
+    text = "---\na: b\n---\n# Head\n\nOne\ntwo [three](four.md).\n\n- a\n  b\n- c\n\n| x |\n|---|\n"
+    text += "\n```text\nno\n\nno\n```\n"
     assert [one for one in paragraphs(text) if one] == ["One two [three].", "- a b", "- c"]
 
 

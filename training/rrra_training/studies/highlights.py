@@ -124,10 +124,10 @@ def _count(tally: Tally, ranker: RRRAAdapterRanker, query: Query, documents: lis
     model.encode_query(query.text)
     _forget_words(model)
     _, without = _ranked(ranker, query, documents, highlights=False)
-    _, first = _ranked(ranker, query, documents, highlights=True)
-    ranked, again = _ranked(ranker, query, documents, highlights=True)
-    tally.first.append(first - without)
-    tally.again.append(again - without)
+    _, unseen = _ranked(ranker, query, documents, highlights=True)
+    ranked, seen = _ranked(ranker, query, documents, highlights=True)
+    tally.first.append(unseen - without)
+    tally.again.append(seen - without)
     texts = [
         (document.content or "", [one["text"] for one in document.meta[SCORES_KEY][HIGHLIGHTS_KEY]])
         for document in ranked
