@@ -26,7 +26,8 @@ STILL_LONG = {
 FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 FRONT_MATTER = re.compile(r"\A---\n.*?^---\n", re.DOTALL | re.MULTILINE)
 TARGET = re.compile(r"\]\([^)]*\)")
-ROW_OR_HEADING = re.compile(r"\s*[|#]")
+# Quotes are written for pages of others.
+OTHER = re.compile(r"\s*[|#>]")
 ITEM = re.compile(r"\s*([-*]|\d+\.)\s")
 
 
@@ -35,10 +36,10 @@ def paragraphs(text: str) -> Iterator[str]:
     for block in re.split(r"\n\s*\n", FENCE.sub("", FRONT_MATTER.sub("", text))):
         lines: list[str] = []
         for line in block.splitlines():
-            if ITEM.match(line) or ROW_OR_HEADING.match(line):
+            if ITEM.match(line) or OTHER.match(line):
                 yield " ".join(lines)
                 lines = []
-            if not ROW_OR_HEADING.match(line):
+            if not OTHER.match(line):
                 lines.append(TARGET.sub("]", line.strip()))
         yield " ".join(lines)
 

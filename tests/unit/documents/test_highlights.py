@@ -192,7 +192,7 @@ def test_tokens_are_counted_word_by_word_and_known_words_are_not_read(learned: C
         return np.array(reader(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"])
 
     counts = TokenCounts(token_offsets, WholeWords(reader))
-    texts = [f" {RIVER}", " A mouth, the Bread-town: and rivers near!"]
+    texts = [f" {RIVER}", " A mouth, the bread of rivers near!"]
     expected = [len(reader(text, add_special_tokens=False)["input_ids"]) for text in texts]
     assert counts.of(texts) == counts.of(texts) == expected
     assert len(asked) == 1
