@@ -5,30 +5,35 @@ import io
 import json
 import re
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from typing import Any
 
 _DELIMITERS = ",;\t|"
 _LONGEST_CELL = 2**31 - 1
 _SAMPLE = 1 << 14
+_LONGEST_NAME = 100
 _NUMBER = re.compile(r"[-+]?[\d.,\s]*\d[\d.,\s]*%?")
 # Rows are paragraphs, so that a passage ends with a whole one.
 _BETWEEN = "\n\n"
 
 
-def text_of_table(rows: Sequence[Sequence[str]]) -> str:
+def text_of_table(rows: Sequence[Sequence[str]], names: int | None = None) -> str:
     """
     A table, with the names of the columns in every row: a passage holds few rows, and seldom the first one.
 
-    :param rows: The rows. The first holds the names, unless one of them is missing, twice there or a number.
+    :param rows: The rows.
+    :param names: How many of the first rows hold the names. If `None`, the first one does, unless a name in it is long,
+        twice there or a number, or another than the first one is missing.
     """
     rows = [[" ".join(cell.split()) for cell in row] for row in rows]
-    rows = [row for row in rows if any(row)]
-    if not rows:
-        return ""
-    names, *others = rows
-    if not others or len(set(names)) < len(names) or not all(name and not _NUMBER.fullmatch(name) for name in names):
-        return _BETWEEN.join(" | ".join(row) for row in rows)
-    return _BETWEEN.join(_row(names, row) for row in others)
+    above, others = rows[: names or 0], rows[names or 0 :]
+    others = [row for row in others if any(row)]
+    if names is None and len(others) > 1 and _are_names(others[0]):
+        above, others = others[:1], others[1:]
+    if not above or not others:
+        return _BETWEEN.join(" | ".join(row) for row in (*above, *others) if any(row))
+    named = [" ".join(filter(None, dict.fromkeys(column))) for column in zip_longest(*above, fillvalue="")]
+    return _BETWEEN.join(_row(named, row) for row in others)
 
 
 def text_of_csv(text: str, delimiter: str | None = None) -> str:
@@ -84,8 +89,14 @@ def text_of_notebook(text: str) -> str:
     return "\n\n".join(sources)
 
 
+def _are_names(row: Sequence[str]) -> bool:
+    # A column of numbers often has no name where a table was saved with its index.
+    is_sound = all(row[1:]) and len(set(row)) == len(row) and len(row) > sum(not name for name in row)
+    return is_sound and not any(len(name) > _LONGEST_NAME or _NUMBER.fullmatch(name) for name in row)
+
+
 def _row(names: Sequence[str], row: Sequence[str]) -> str:
-    named = [f"{name}: {cell}" for name, cell in zip(names, row, strict=False) if cell]
+    named = [f"{name}: {cell}" if name else cell for name, cell in zip(names, row, strict=False) if cell]
     return "; ".join([*named, *filter(None, row[len(names) :])])
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from rrra_haystack.errors import cause_of
 
 # What converters and their libraries warn of is told as the reason of the file that it is about.
-_LOGGERS = ("haystack", "haystack_integrations", "pypdf", "trafilatura", "lxml", "charset_normalizer")
+_LOGGERS = ("haystack", "haystack_integrations", "pypdf", "charset_normalizer")
 _ENCRYPTED = frozenset({"FileNotDecryptedError", "WrongPasswordError"})
 _DAMAGED = frozenset(
     "BadZipFile EmptyFileError InvalidFileException LimitReachedError PackageNotFoundError ParseError "

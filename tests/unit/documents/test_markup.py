@@ -1,4 +1,9 @@
-from rrra_haystack.documents.markup import Section, sections_of_html, sections_of_markdown
+import pytest
+
+from rrra_haystack.documents.html_pages import sections_of_html
+from rrra_haystack.documents.markdown import sections_of_markdown
+from rrra_haystack.documents.records import text_of_csv
+from rrra_haystack.documents.sections import Section
 
 MANUAL = """# Ferry manual
 
@@ -98,3 +103,64 @@ def test_a_short_page_keeps_its_headings_and_its_columns() -> None:
         assert (first.text, first.meta["headings"]) == ("Open the valve.", "Starting")
         assert second.text.split("\n\n") == ["Close it and wait.", "Model: A; Power: 5 kW"]
         assert second.meta["headings"] == "Stopping"
+
+
+NASTY = """<?xml version="1.0" encoding="iso-8859-1"?>
+<html><head><title>Acme  docs</title><style>h1 {color: red}</style></head><body class="has-sidebar menu">
+<header role="banner"><a href="/">Acme</a><nav>Home</nav></header>
+<div class="breadcrumbs"><a href="/">Home</a> / <a href="/p">Pumps</a></div>
+<table width="100%"><tr><td id="sidebar-left"><a href="/a">Alpha</a> <a href="/b">Beta</a></td><td><div>
+<h1>Pump <a class="headerlink" href="#pump">\u00b6</a></h1> loose text <b>be</b>fore all<!-- not seen --> and behind
+<h2>Safety</h2>Mind the gap.<br>And the step.
+<h2>Phone: 1234</h2>
+<h2>Data</h2><div class="card"><h4>Loads</h4><table><caption>In kW</caption>
+<tr><th rowspan=2>Part</th><th colspan=2>Load</th></tr><tr><th>cold</th><th>hot</th></tr>
+<tr><td rowspan="2">Rotor<ul><li>steel</li><li>brass</li></ul></td><td>5</td><td>6</td></tr>
+<tr><td>7</td><td><table><tr><td>8</td><td>peak</td></tr></table></td></tr>
+<tr><td>Axle</td><td colspan=99999999>none</td></tr></table></div>
+<dl><dt>Valve</dt><dd>Opens.</dd></dl>
+<table><tr><th>Weight</th><td>9 kg</td></tr><tr><th>Height</th><td>2 m</td></tr></table>
+<h2>Code</h2><pre>def f():
+
+    return 1</pre><p hidden>Never seen</p><p style="display: none">Nor this</p><svg><text>drawn</text></svg>
+<h5>Links</h5><ul><li><a href="/1">One</a></li>
+<li><a href="/2">Two</a><ul><li><a href="/3">Three</a></li></ul></li></ul>
+</div></td></tr></table>
+<footer>Imprint</footer><script>alert("h2")</script></body></html>"""
+
+
+def test_a_nasty_page_keeps_its_headings_and_all_that_is_between_them() -> None:
+    told = {"title": "Acme docs - Pump"}
+    assert sections_of_html(NASTY) == [
+        Section("loose text before all and behind", told),
+        Section("Mind the gap.\nAnd the step.", {**told, "headings": "Safety"}),
+        Section("Phone: 1234", told),
+        Section(
+            "In kW\n\nPart: Rotor; steel; brass; Load cold: 5; Load hot: 6\n\n"
+            "Part: Rotor; steel; brass; Load cold: 7; Load hot: 8; peak\n\nPart: Axle; Load cold: none\n\n"
+            "Valve\nOpens.\n\nWeight | 9 kg\n\nHeight | 2 m",
+            {**told, "headings": "Data > Loads"},
+        ),
+        Section("def f():\n\n    return 1", {**told, "headings": "Code"}),
+        Section("One\nTwo\nThree", {**told, "headings": "Code > Links"}),
+    ]
+
+
+def test_html_within_markdown_and_pages_nested_at_will() -> None:
+    (first, second) = sections_of_markdown(
+        "<h1 align=center>Ferry</h1>\n\n<details>\n\nHidden **part**.\n\n## A\n\nb <i>c</i>"
+    )
+    assert first == Section("Hidden part.", {"title": "Ferry"})
+    assert second == Section("b c", {"title": "Ferry", "headings": "A"})
+    assert sections_of_html("<div>" * 2000 + "deep") == [Section("deep", {})]
+    with pytest.raises(ValueError, match="nested too deeply"):
+        sections_of_html("<div>" * 20_000 + "deep")
+    assert sections_of_html("just text & more") == [Section("just text & more", {})]
+
+
+def test_a_table_with_odd_names() -> None:
+    years = "| | 2019 | 2020 |\n|---|---|---|\n| Elbe | 1 | 2 |\n"
+    assert sections_of_markdown(years)[0].text == "Elbe; 2019: 1; 2020: 2"
+    assert text_of_csv(",river\n0,Elbe\n") == "0; river: Elbe"
+    long = "The Elbe rises in the Giant Mountains, " * 3
+    assert text_of_csv(f'"{long}",a\nOder,b\n') == f"{long.strip()} | a\n\nOder | b"

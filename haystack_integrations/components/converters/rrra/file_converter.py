@@ -8,18 +8,23 @@ from haystack.components.converters.utils import get_bytestream_from_source, nor
 from haystack.dataclasses import ByteStream
 
 from rrra_haystack.documents.decoding import decode, without_surrogates
-from rrra_haystack.documents.markup import Section, sections_of_html, sections_of_markdown
+from rrra_haystack.documents.html_pages import sections_of_html
+from rrra_haystack.documents.markdown import sections_of_markdown
+from rrra_haystack.documents.office import check_office
+from rrra_haystack.documents.outlines import sections_of_adoc, sections_of_org, sections_of_rst
 from rrra_haystack.documents.records import text_of_csv, text_of_json, text_of_json_lines, text_of_notebook
+from rrra_haystack.documents.sections import Section
+from rrra_haystack.documents.slides import sections_of_pptx
+from rrra_haystack.documents.word_files import sections_of_docx
 
 logger = logging.getLogger(__name__)
 
 # By Haystack's own converters; those that want a package beside are made when the first such file comes.
-_BINARY: dict[str, tuple[str, dict[str, Any]]] = {
+_BY_HAYSTACK: dict[str, tuple[str, dict[str, Any]]] = {
     ".pdf": ("PyPDFToDocument", {}),
-    ".docx": ("DOCXToDocument", {}),
-    ".pptx": ("PPTXToDocument", {}),
     ".xlsx": ("XLSXToDocument", {"table_format_kwargs": {"index": False, "header": False}}),
 }
+_OFFICE: dict[str, Callable[[bytes], list[Section]]] = {".docx": sections_of_docx, ".pptx": sections_of_pptx}
 _OF_EXTRA = frozenset({".docx", ".pptx", ".xlsx"})
 # Any other text is taken as it stands.
 _TEXT: dict[str, Callable[[str], str]] = {
@@ -31,13 +36,17 @@ _TEXT: dict[str, Callable[[str], str]] = {
 _SECTIONS: dict[str, Callable[[str], list[Section]]] = {
     **dict.fromkeys((".md", ".markdown", ".mdown", ".mkd", ".mdx", ".rmd", ".qmd"), sections_of_markdown),
     **dict.fromkeys((".html", ".htm", ".xhtml"), sections_of_html),
+    ".rst": sections_of_rst,
+    ".adoc": sections_of_adoc,
+    ".org": sections_of_org,
 }
-_OFFICE = "application/vnd.openxmlformats-officedocument"
+_KINDS = _BY_HAYSTACK.keys() | _OFFICE.keys() | _TEXT.keys() | _SECTIONS.keys()
+_XML = "application/vnd.openxmlformats-officedocument"
 _SUFFIXES = {
     "application/pdf": ".pdf",
-    f"{_OFFICE}.wordprocessingml.document": ".docx",
-    f"{_OFFICE}.presentationml.presentation": ".pptx",
-    f"{_OFFICE}.spreadsheetml.sheet": ".xlsx",
+    f"{_XML}.wordprocessingml.document": ".docx",
+    f"{_XML}.presentationml.presentation": ".pptx",
+    f"{_XML}.spreadsheetml.sheet": ".xlsx",
     "text/markdown": ".md",
     "text/html": ".html",
     "application/xhtml+xml": ".html",
@@ -53,11 +62,12 @@ class RRRAFileToDocument:
     Converts files of many kinds to documents.
 
     Text is read in any common encoding, whatever ends its lines: plain text, source text, Markdown, HTML, tables as CSV
-    and TSV, JSON, JSON lines and notebooks. Rows and records name their fields. PDF, DOCX, PPTX and XLSX are read by
-    Haystack's own converters; the last three need the extra `files`: ``pip install "rrra-haystack[files]"``.
+    and TSV, JSON, JSON lines and notebooks. Rows and records name their fields. PDF and XLSX are read by Haystack's own
+    converters. DOCX, PPTX and XLSX need the extra `files`: ``pip install "rrra-haystack[files]"``.
 
-    Each section of Markdown and HTML is a document, with the `title` of the whole and the path of its `headings` in the
-    metadata: embed them with the content, by `meta_fields_to_embed` of splitter and embedder.
+    Each section of Markdown, HTML, reStructuredText, AsciiDoc, Org, DOCX and PPTX is a document, with the `title` of
+    the whole and the path of its `headings` in the metadata: embed them with the content, by `meta_fields_to_embed` of
+    splitter and embedder.
 
     A file is known by the suffix of its name, or by the MIME type of a `ByteStream` without one. A file that cannot be
     read is left out with a warning.
@@ -111,8 +121,8 @@ class RRRAFileToDocument:
             The metadata of a `ByteStream` are those of its documents, too.
         :returns:
             A dictionary with the following keys:
-            - `documents`: The documents: one for each file, of a workbook one for each sheet, of Markdown and HTML one
-              for each section.
+            - `documents`: The documents: one for each file, of a workbook one for each sheet, of a text with headings
+              one for each section.
         """
         documents: list[Document] = []
         for source, own in zip(sources, normalize_metadata(meta, len(sources)), strict=True):
@@ -127,9 +137,11 @@ class RRRAFileToDocument:
 
     def _documents(self, stream: ByteStream, meta: dict[str, Any]) -> Iterator[Document]:
         suffix = PurePath(_name_of(stream)).suffix.lower()
-        if suffix not in _BINARY | _SECTIONS | _TEXT:
+        if suffix not in _KINDS:
             suffix = _SUFFIXES.get(stream.mime_type or "", suffix)
-        if suffix in _BINARY:
+        if suffix in _OF_EXTRA:
+            check_office(stream.data)
+        if suffix in _BY_HAYSTACK:
             for document in self._converter(suffix).run(sources=[stream], meta=[meta])["documents"]:
                 content = without_surrogates(document.content or "")
                 if suffix == ".xlsx":
@@ -139,24 +151,33 @@ class RRRAFileToDocument:
         told = {**stream.meta, **meta}
         if not self.store_full_path and told.get("file_path"):
             told["file_path"] = PurePath(told["file_path"]).name
-        text = decode(stream.data)
-        if suffix in _SECTIONS:
-            for section in _SECTIONS[suffix](text):
-                yield Document(content=section.text, meta={**told, **section.meta})
-        else:
-            yield Document(content=_TEXT.get(suffix, str)(text), meta=told)
+        for section in _sections(stream.data, suffix):
+            yield Document(content=section.text, meta={**told, **section.meta})
 
     def _converter(self, suffix: str) -> Any:
         if suffix not in self._converters:
-            name, parameters = _BINARY[suffix]
+            name, parameters = _BY_HAYSTACK[suffix]
             try:
                 self._converters[suffix] = getattr(converters, name)(store_full_path=self.store_full_path, **parameters)
             except ImportError as error:
-                if suffix not in _OF_EXTRA:
-                    raise
-                msg = f"reading {suffix} needs the extra 'files': pip install 'rrra-haystack[files]'"
-                raise ImportError(msg) from error
+                raise _wanting(suffix, error) from error
         return self._converters[suffix]
+
+
+def _sections(data: bytes, suffix: str) -> list[Section]:
+    if suffix in _OFFICE:
+        try:
+            return _OFFICE[suffix](data)
+        except ImportError as error:
+            raise _wanting(suffix, error) from error
+    text = decode(data)
+    return _SECTIONS[suffix](text) if suffix in _SECTIONS else [Section(_TEXT.get(suffix, str)(text), {})]
+
+
+def _wanting(suffix: str, error: ImportError) -> ImportError:
+    if suffix not in _OF_EXTRA:
+        return error
+    return ImportError(f"reading {suffix} needs the extra 'files': pip install 'rrra-haystack[files]'")
 
 
 def _name_of(stream: ByteStream) -> str:

@@ -1,0 +1,84 @@
+"""Text in reStructuredText, AsciiDoc and Org mode -> sections of text, whose other marks stay as they are."""
+
+import re
+from collections.abc import Iterator
+
+from rrra_haystack.documents.sections import Heading, Section, sections_of
+
+_UNDERLINE = re.compile(r"([!-/:-@\[-`{-~])\1+\s*")
+_SHORT = 4
+_ADOC_HEADING = re.compile(r"(={1,6}|#{1,6})\s+(\S.*?)(?:\s+=+)?\s*")
+_ADOC_BLOCK = re.compile(r"(-{4,}|\.{4,}|={4,}|\+{4,}|_{4,}|\*{4,}|/{4,}|`{3,})\s*")
+_ORG_HEADING = re.compile(r"(\*+)\s+(?:(?:TODO|DONE)\s+)?(\S.*?)(?:\s+:[\w@#%:]+:)?\s*")
+_ORG_TITLE = re.compile(r"#\+title:\s*(\S.*?)\s*", re.IGNORECASE)
+
+
+def sections_of_rst(text: str) -> list[Section]:
+    """
+    What stands below the headings of reStructuredText.
+
+    :param text: The text.
+    """
+    return sections_of(_of_rst(text.split("\n")))
+
+
+def sections_of_adoc(text: str) -> list[Section]:
+    """
+    What stands below the headings of AsciiDoc.
+
+    :param text: The text.
+    """
+    return sections_of(_of_adoc(text.split("\n")))
+
+
+def sections_of_org(text: str) -> list[Section]:
+    """
+    What stands below the headings of Org mode.
+
+    :param text: The text.
+    """
+    lines = text.split("\n")
+    titles = [found[1] for line in lines if (found := _ORG_TITLE.fullmatch(line))]
+    return sections_of(_of_org(lines), title=titles[0] if titles else None)
+
+
+def _of_rst(lines: list[str]) -> Iterator[Heading | str]:
+    """Headings are underlined, with the same mark above or not; levels are in the order of what first stands there."""
+    kinds: list[tuple[str, bool]] = []
+    at = 0
+    while at < len(lines):
+        is_over = _is_title(lines, at + 1) and _UNDERLINE.fullmatch(lines[at]) and lines[at][0] == lines[at + 2][0]
+        begins = at == 0 or not lines[at - 1].strip()
+        if begins and (is_over or _is_title(lines, at)):
+            name = lines[at + bool(is_over)]
+            kind = lines[at + 1 + bool(is_over)][0], bool(is_over)
+            if kind not in kinds:
+                kinds.append(kind)
+            yield Heading(kinds.index(kind) + 1, name)
+            at += 2 + bool(is_over)
+        else:
+            yield f"{lines[at]}\n"
+            at += 1
+
+
+def _is_title(lines: list[str], at: int) -> bool:
+    """Whether a line is underlined."""
+    if at + 1 >= len(lines) or not lines[at].strip() or _UNDERLINE.fullmatch(lines[at]):
+        return False
+    under = lines[at + 1].rstrip()
+    return bool(_UNDERLINE.fullmatch(under)) and len(under) >= min(len(lines[at].strip()), _SHORT)
+
+
+def _of_adoc(lines: list[str]) -> Iterator[Heading | str]:
+    block = None
+    for line in lines:
+        if found := _ADOC_BLOCK.fullmatch(line):
+            block = found[1] if block is None else None if block == found[1] else block
+        found = _ADOC_HEADING.fullmatch(line) if block is None else None
+        yield Heading(len(found[1]) - 1, found[2]) if found else f"{line}\n"
+
+
+def _of_org(lines: list[str]) -> Iterator[Heading | str]:
+    for line in lines:
+        found = _ORG_HEADING.fullmatch(line)
+        yield Heading(len(found[1]), found[2]) if found else f"{line}\n"
