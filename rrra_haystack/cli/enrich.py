@@ -24,6 +24,9 @@ def command(
     meta_field: Annotated[
         list[str] | None, typer.Option(help="A metadata field that is read with the content. May be repeated.")
     ] = None,
+    content_field: Annotated[
+        str, typer.Option(help="Where a Qdrant that another library filled has the text, as page_content.")
+    ] = "content",
     batch_size: Annotated[int, typer.Option(min=1, help="Documents that are written at a time.")] = 256,
     without_embeddings: Annotated[
         bool, typer.Option("--without-embeddings", help="The documents have no embeddings, and need none.")
@@ -47,7 +50,8 @@ def command(
     try:
         done = enrich(
             opened, model=model or DEFAULT_MODEL, code=kind, meta_fields_to_embed=meta_field or (),
-            batch_size=batch_size, without_embeddings=without_embeddings, show_progress=True,
+            batch_size=batch_size, without_embeddings=without_embeddings, content_field=content_field,
+            show_progress=True,
         )  # fmt: skip
     finally:
         if hasattr(opened, "close"):

@@ -14,6 +14,7 @@ from qdrant_client import models
 from rrra_haystack.documents.metadata import CODES_KEY
 from rrra_haystack.qdrant.clients import checked_client, place_of
 from rrra_haystack.qdrant.patience import patiently
+from rrra_haystack.qdrant.payloads import as_haystacks
 from rrra_haystack.qdrant.requests import bounded, document_bytes, json_bytes
 
 Result = TypeVar("Result")
@@ -35,8 +36,9 @@ class Access(Protocol):
 class QdrantAccess:
     """Qdrant: pages of payloads, and the codes alone are written, so that no vector is moved."""
 
-    def __init__(self, store: QdrantDocumentStore) -> None:
+    def __init__(self, store: QdrantDocumentStore, content_field: str) -> None:
         self._index = store.index
+        self._content_field = content_field
         self._place = place_of(store)
         with checked_client(store) as self._client:
             if not self._try(lambda: self._client.collection_exists(self._index)):
@@ -56,9 +58,9 @@ class QdrantAccess:
         offset = None
         while True:
             records, offset = self._try(partial(self._client.scroll, self._index, limit=size, offset=offset))
-            _check_payloads(records)
+            _check_payloads(records, self._content_field)
             # A document is named by its point here, which is what is written to.
-            yield [_document(record) for record in records]
+            yield [_document(record, self._content_field) for record in records]
             if offset is None:
                 return
 
@@ -74,21 +76,21 @@ class QdrantAccess:
             self._try(partial(self._client.batch_update_points, self._index, some, wait=True))
 
 
-def _check_payloads(records: Sequence[models.Record]) -> None:
-    """Say what a collection is that no Haystack store wrote; one of Haystack's has `content`, if empty."""
+def _check_payloads(records: Sequence[models.Record], content_field: str) -> None:
+    """Say what a collection is in which nothing is where the text should be; Haystack's have `content`, if empty."""
     payloads = [record.payload or {} for record in records]
     keys = sorted({key for payload in payloads for key in payload})
-    if keys and "content" not in keys:
+    if keys and content_field not in keys:
         msg = (
-            f"The documents of this collection have no 'content'; what they have is {', '.join(keys)}. Haystack's "
-            "stores keep the text in 'content' and the metadata in 'meta': set these two of every point, or write the "
-            "documents with a Haystack store."
+            f"The documents of this collection have no '{content_field}'; what they have is {', '.join(keys)}. If one "
+            "of these holds the text, name it: --content-field NAME, content_field='NAME' in Python and of "
+            "RRRARetriever."
         )
         raise ValueError(msg)
 
 
-def _document(record: models.Record) -> Document:
-    payload = record.payload or {}
+def _document(record: models.Record, content_field: str) -> Document:
+    payload = as_haystacks(record.payload, content_field)
     return Document(id=str(record.id), content=payload.get("content"), meta=dict(payload.get("meta") or {}))
 
 

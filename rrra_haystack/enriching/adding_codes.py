@@ -16,6 +16,7 @@ from rrra_haystack.model.codes.flaws import flaw
 from rrra_haystack.model.codes.kinds import CodeKind
 from rrra_haystack.model.codes.record import kind_of
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
+from rrra_haystack.qdrant.payloads import CONTENT_FIELD
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ def enrich(
     embedding_separator: str = "\n",
     batch_size: int = 256,
     without_embeddings: bool = False,
+    content_field: str = CONTENT_FIELD,
     show_progress: bool = False,
 ) -> Enriched:
     """
@@ -62,14 +64,21 @@ def enrich(
     :param embedding_separator: Put between these parts.
     :param batch_size: Documents that are written at a time.
     :param without_embeddings: Go on if the store gives no embeddings, because its documents have none.
+    :param content_field: Field of the payload with the text, in a Qdrant that another library filled; the codes go to
+        the field ``meta`` of the payload, and an RRRARetriever with the same ``content_field`` finds them.
     :param show_progress: Show progress and the time left.
     :raises ValueError: If the store gives documents without embeddings, which writing back would lose, or what was
         written cannot be read again.
     """
     loaded = model if isinstance(model, RRRAModel) else RRRAModel.load(model)
-    access: Access = (
-        QdrantAccess(store) if isinstance(store, QdrantDocumentStore) else AnyStoreAccess(store, without_embeddings)
-    )
+    access: Access
+    if isinstance(store, QdrantDocumentStore):
+        access = QdrantAccess(store, content_field)
+    elif content_field == CONTENT_FIELD:
+        access = AnyStoreAccess(store, without_embeddings)
+    else:
+        msg = f"The text is read from '{content_field}' in Qdrant alone, and this is a {type(store).__name__}."
+        raise ValueError(msg)
 
     def text_of(document: Document) -> str:
         return text_to_embed(document, meta_fields_to_embed, embedding_separator)

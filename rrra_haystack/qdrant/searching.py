@@ -19,6 +19,7 @@ from rrra_haystack.errors import first_fault
 from rrra_haystack.model.codes.parts import join_record
 from rrra_haystack.qdrant.collections import MULTIVECTOR_NAME, Vectors
 from rrra_haystack.qdrant.document_store import documents_of_points
+from rrra_haystack.qdrant.payloads import CONTENT_FIELD, as_haystacks
 
 _DOCUMENT_FIELDS = frozenset({"id", "content", "blob", "score"})
 
@@ -41,6 +42,7 @@ class SearchRequest:
     :param group_size: The most documents of a group; Haystack's default if `None`.
     :param search_params: Qdrant's search parameters.
     :param prefetch_limit: Candidates that are put in order by token match, if they are.
+    :param content_field: Field of the payload with the text of a document.
     """
 
     embedding: list[float]
@@ -56,6 +58,7 @@ class SearchRequest:
     group_size: int | None
     search_params: dict[str, Any] | None
     prefetch_limit: int
+    content_field: str = CONTENT_FIELD
 
 
 def arguments_of(index: str, vectors: Vectors, request: SearchRequest) -> dict[str, Any]:
@@ -79,7 +82,7 @@ def arguments_of(index: str, vectors: Vectors, request: SearchRequest) -> dict[s
 
 
 def _dense(index: str, vectors: Vectors, request: SearchRequest) -> dict[str, Any]:
-    if isinstance(request.filters, dict):
+    if isinstance(request.filters, dict) and request.content_field == CONTENT_FIELD:
         _check_filter_fields(request.filters)
     return {
         "collection_name": index,
@@ -145,6 +148,8 @@ def documents_of(
         points, scale = [hit for group in found.groups for hit in group.hits], False
     else:
         points, scale = found.points, request.scale_score
+    if request.content_field != CONTENT_FIELD:
+        points = [_of_another_library(point, request.content_field) for point in points]
     documents = documents_of_points(store, points, has_names=vectors.has_names, scale_score=scale)
     result = []
     for document, point in zip(documents, points, strict=True):
@@ -157,6 +162,11 @@ def documents_of(
             meta[SCORES_KEY] = {"token_match": point.score}
         result.append(replace(document, meta=meta) if meta != document.meta else document)
     return result
+
+
+def _of_another_library(point: models.ScoredPoint, content_field: str) -> models.ScoredPoint:
+    payload = {"id": str(point.id), **as_haystacks(point.payload, content_field)}
+    return point.model_copy(update={"payload": payload})
 
 
 def check_filters(filters: dict[str, Any]) -> dict[str, Any]:

@@ -264,11 +264,29 @@ def test_the_command_line_takes_folders_and_files(
     assert not list((tmp_path / "plain").iterdir())
 
 
-def test_a_collection_that_no_haystack_store_wrote(tmp_path: Path) -> None:
-    store = QdrantDocumentStore(path=str(tmp_path), index="others", embedding_dim=2, progress_bar=False)
+def test_a_collection_that_another_library_filled(tmp_path: Path, embedded: list[Document]) -> None:
+    store = QdrantDocumentStore(path=str(tmp_path / "store"), index="others", embedding_dim=384, progress_bar=False)
     store.count_documents()
-    payload = {"page_content": "The Elbe rises.", "metadata": {"source": "elbe.txt"}}
-    store._client.upsert("others", [models.PointStruct(id=1, vector=[0.0, 1.0], payload=payload)])
-    with pytest.raises(ValueError, match="no 'content'; what they have is metadata, page_content"):
+    store._client.upsert("others", [
+        models.PointStruct(id=number, vector=one.embedding, payload={
+            "page_content": one.content, "metadata": {"source": f"{one.id}.txt", "number": number},
+        })
+        for number, one in enumerate(embedded)
+    ])  # fmt: skip
+    with pytest.raises(ValueError, match=r"no 'content'; what they have is metadata, page_content.*--content-field"):
         enrich(store)
+    assert enrich(store, content_field="page_content").written == len(embedded)
+    assert enrich(store, content_field="page_content").kept == len(embedded)
+    question = "Where does the Danube rise?"
+    embedding = RRRAEmbedder().run(question)["embedding"]
+    retriever = RRRARetriever(store, top_k=3, content_field="page_content")
+    found = retriever.run(query_embedding=embedding)["documents"]
+    (best, *_) = RRRAAdapterRanker().run(query=question, documents=found)["documents"]
+    expected = next(one for one in embedded if one.content == best.content)
+    assert all("rrra_codes" in one.meta for one in found)
+    assert (best.meta["source"], best.id) == (f"{expected.id}.txt", str(best.meta["number"]))
+    filters = {"field": "metadata.number", "operator": "==", "value": best.meta["number"]}
+    assert [one.content for one in retriever.run(embedding, filters=filters)["documents"]] == [best.content]
+    with pytest.raises(ValueError, match="in Qdrant alone, and this is a InMemoryDocumentStore"):
+        enrich(InMemoryDocumentStore(), content_field="page_content")
     store.close()

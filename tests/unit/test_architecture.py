@@ -38,8 +38,8 @@ WIDE = set(
     "document_store.__init__ document_embedder.__init__ document_splitter.__init__ text_embedder.__init__ "
     "ranker.__init__ reader.__init__ "
     "ranker.run reader.run retriever.__init__ retriever.run retriever.run_async encoder.__init__ rrra_model.load "
-    "adding_codes.enrich examining.audit evaluate.evaluate audit.command evaluate.command mine.command train.command "
-    "compressing.compress __main__.fit_command __main__.evaluate_command "
+    "adding_codes.enrich examining.audit evaluate.evaluate audit.command enrich.command evaluate.command "
+    "mine.command train.command compressing.compress __main__.fit_command __main__.evaluate_command "
     "verdicts.judge detection_benchmark.main gradients.main serving_speed.load_command".split()
 )
 

@@ -50,6 +50,7 @@ def test_to_dict_of_the_defaults() -> None:
             "prefetch_limit": 500,
             "return_codes": False,
             "sparse": True,
+            "content_field": "content",
         },
     }
 
@@ -305,6 +306,7 @@ def test_to_dict_of_other_values() -> None:
         prefetch_limit=20,
         return_codes=True,
         sparse=False,
+        content_field="text",
     )
     data = {
         "type": TYPE,
@@ -322,6 +324,7 @@ def test_to_dict_of_other_values() -> None:
             "prefetch_limit": 20,
             "return_codes": True,
             "sparse": False,
+            "content_field": "text",
         },
     }
     assert retriever.to_dict() == data

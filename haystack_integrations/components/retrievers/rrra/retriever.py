@@ -15,6 +15,7 @@ from rrra_haystack.qdrant.checked_collection import CheckedCollection
 from rrra_haystack.qdrant.clients import is_embedded, place_of
 from rrra_haystack.qdrant.collections import check_filled
 from rrra_haystack.qdrant.patience import patiently, patiently_async
+from rrra_haystack.qdrant.payloads import CONTENT_FIELD
 from rrra_haystack.qdrant.searching import SearchRequest, arguments_of, check_search_params, documents_of
 
 
@@ -58,6 +59,7 @@ class RRRARetriever:
         prefetch_limit: int = 500,
         return_codes: bool = False,
         sparse: bool = True,
+        content_field: str = CONTENT_FIELD,
     ) -> None:
         """
         Creates an RRRARetriever component.
@@ -92,6 +94,10 @@ class RRRARetriever:
             finds their codes. Codes in the metadata are returned anyway.
         :param sparse:
             Whether to search by a `query_sparse_embedding` too, where one is given. If `False`, by the embedding alone.
+        :param content_field:
+            Field of the payload with the text of a document, if another library than Haystack filled the collection,
+            as `page_content`. What else the payload holds is the document's metadata, and filters name the fields
+            as the payload has them.
 
         :raises ValueError:
             If `document_store` is not a QdrantDocumentStore, `top_k` or `prefetch_limit` is not > 0, or
@@ -118,6 +124,7 @@ class RRRARetriever:
         self.prefetch_limit = prefetch_limit
         self.return_codes = return_codes
         self.sparse = sparse
+        self.content_field = content_field
         self._collection = CheckedCollection()
         self._turn: AbstractContextManager[Any] = nullcontext()
 
@@ -143,6 +150,7 @@ class RRRARetriever:
             prefetch_limit=self.prefetch_limit,
             return_codes=self.return_codes,
             sparse=self.sparse,
+            content_field=self.content_field,
         )
 
     @classmethod
@@ -306,6 +314,7 @@ class RRRARetriever:
             filters=apply_filter_policy(self.filter_policy, self.filters, filters),  # type: ignore[arg-type]
             return_codes=self.return_codes,
             prefetch_limit=self.prefetch_limit,
+            content_field=self.content_field,
             **options,
         )
 
