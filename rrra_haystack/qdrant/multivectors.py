@@ -1,9 +1,9 @@
 """
 Token codes in a multivector of Qdrant instead of the documents' metadata, so that Qdrant matches tokens itself.
 
-The multivector holds the token states as the codes keep them, in 16 bits a dimension; its similarity is the dot product
-and its comparator MaxSim, so that Qdrant's score of a query is the token match. Head, pooled code and words stay in the
-payload: with them, the codes can be put together again byte for byte.
+The multivector holds the token states as the codes keep them, in 16 bits a dimension or fewer; its similarity is the
+dot product and its comparator MaxSim, so that Qdrant's score of a query is the token match. Head, pooled code and words
+stay in the payload: with them, codes can be put together again byte for byte, if a dimension has 16 bits.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,6 +32,7 @@ def create_collection(
     model: str | RRRAModel = DEFAULT_MODEL,
     on_disk: bool | None = None,
     quantization: models.QuantizationConfig | None = None,
+    datatype: models.Datatype = models.Datatype.FLOAT16,
 ) -> None:
     """
     Create the collection of a document store with a multivector for token codes.
@@ -42,6 +43,8 @@ def create_collection(
     :param model: The model that makes the codes, or what :meth:`RRRAModel.load` takes.
     :param on_disk: Read the multivectors from disk rather than keep them in memory.
     :param quantization: Qdrant's quantization of the multivectors. With it, scores are Qdrant's approximations.
+    :param datatype: How a dimension is kept. ``TURBO8`` and ``TURBO4`` take a half and a quarter of 16 bits; scores are
+        then approximations, and codes cannot be read back.
     :raises ValueError: If the store does not name its vectors, or the collection exists and does not fit.
     """
     if not store.use_sparse_embeddings:
@@ -55,7 +58,7 @@ def create_collection(
     place = place_of(store)
     with checked_client(store) as client:
         if not patiently(partial(client.collection_exists, store.index), place):
-            patiently(partial(_create, store, client, _parameters(dimension, on_disk, quantization)), place)
+            patiently(partial(_create, store, client, _parameters(dimension, on_disk, quantization, datatype)), place)
             for one in store.payload_fields_to_index or ():
                 field, schema = one["field_name"], one["field_schema"]
                 patiently(partial(client.create_payload_index, store.index, field, schema), place)
@@ -70,14 +73,17 @@ def create_collection(
 
 
 def _parameters(
-    dimension: int, on_disk: bool | None, quantization: models.QuantizationConfig | None
+    dimension: int,
+    on_disk: bool | None,
+    quantization: models.QuantizationConfig | None,
+    datatype: models.Datatype,
 ) -> models.VectorParams:
     return models.VectorParams(
         size=dimension,
         # Not the cosine: the lengths of the decoded states are part of the score.
         distance=models.Distance.DOT,
         multivector_config=models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM),
-        datatype=models.Datatype.FLOAT16,
+        datatype=datatype,
         # It is read for candidates alone, so it needs no graph.
         hnsw_config=models.HnswConfigDiff(m=0),
         on_disk=on_disk,

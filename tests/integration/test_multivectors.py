@@ -103,6 +103,18 @@ def test_local_mode_finds_the_same(store: QdrantDocumentStore, indexed: list[Doc
     assert scores[0] == pytest.approx(scores[1], abs=TOLERANCE)
 
 
+def test_fewer_bits_are_matched_approximately(store: QdrantDocumentStore, indexed: list[Document]) -> None:
+    small = new_store()
+    create_collection(small, datatype=models.Datatype.TURBO8)
+    write_documents(small, indexed)
+    exact, approximate = (RRRARetriever(own, top_k=5).run(**asked(QUESTIONS[1]))["documents"] for own in (store, small))
+    assert exact[0].id == approximate[0].id
+    scores = [[one.score for one in own] for own in (exact, approximate)]
+    assert scores[0] != scores[1]
+    assert scores[0] == pytest.approx(scores[1], abs=0.05)
+    small.close()
+
+
 def test_quantised_tokens_are_matched_approximately(indexed: list[Document]) -> None:
     int8 = models.ScalarQuantization(scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8))
     store = new_store(optimizers_config={"indexing_threshold": 1})
