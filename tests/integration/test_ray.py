@@ -11,14 +11,15 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 import torch
-from qdrant_client import QdrantClient
 from qdrant_server import qdrant_server
 from typer.testing import CliRunner
 
+from haystack_integrations.document_stores.qdrant_edge.client import EdgeClient
 from rrra_haystack.cli import app
 from rrra_haystack.indexing import index as indexing
 from rrra_haystack.indexing import ray_workers as ray_indexing
@@ -72,13 +73,19 @@ def _indexed(paths: list[Path], store: Path, ray: str | None) -> indexing.IndexR
     return index(paths, read_pipeline(None, "indexing.yaml", str(store)), ray=ray)
 
 
-def _points(client: QdrantClient) -> dict:
+def _points(client: Any) -> dict:
     records, _ = client.scroll("rrra", limit=1000, with_vectors=True)
-    return {record.id: (record.payload, record.vector) for record in records}
+    return {str(record.id).replace("-", ""): (record.payload, _numbers(record.vector)) for record in records}
+
+
+def _numbers(vectors: dict) -> list[float]:
+    """Those of the embedding and, in the order of the words, of the sparse embedding."""
+    words = vectors["text-sparse"]
+    return [*vectors["text-dense"], *(value for _, value in sorted(zip(words.indices, words.values, strict=True)))]
 
 
 def _held(store: Path) -> dict:
-    client = QdrantClient(path=str(store))
+    client = EdgeClient(str(store))
     held = _points(client)
     client.close()
     return held
