@@ -1,20 +1,35 @@
 """``rrra train``: carry out a training recipe."""
 
+import json
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
+if TYPE_CHECKING:
+    from rrra_training.choosing.plan import Plan
+
 
 def command(
-    recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a bundled recipe.", show_default=False)],
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA|RECIPE",
+            help="Labelled data: a folder in the BEIR layout, or a file of questions and what answers them. "
+            "Or a recipe: a YAML file, or the name of a bundled one.",
+            show_default=False,
+        ),
+    ],
     output: Annotated[
         Path | None, typer.Option(file_okay=False, help="The run directory; runs/NAME if not given.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted.")] = False,
+    start: Annotated[
+        str | None, typer.Option(help="With data: the model to begin with; the default one if not given.")
+    ] = None,
     phase: Annotated[
         int | None, typer.Option(help="Only this phase: 1 dual encoder, 2 adapter, 3 joint fine-tuning.")
     ] = None,
@@ -34,11 +49,15 @@ def command(
     ] = False,
 ) -> None:
     """
-    Train a model from a recipe; the run directory then holds it as [bold]model/[/].
+    Train a model on labelled data, or by a recipe; the run directory then holds it as [bold]model/[/].
 
     Every component loads it by its path, as [bold]model: runs/my-model/model[/] in a pipeline.
     """
     try:
+        from rrra_training.choosing.plan import plan_of  # noqa: PLC0415
+        from rrra_training.data.beir import split_of  # noqa: PLC0415
+        from rrra_training.data.recognising import recognised  # noqa: PLC0415
+        from rrra_training.recipe.bundled import is_recipe  # noqa: PLC0415
         from rrra_training.recipe.recipe import load_recipe  # noqa: PLC0415
         from rrra_training.runs.processes import processes  # noqa: PLC0415  (needs the extra)
         from rrra_training.train import train  # noqa: PLC0415
@@ -46,8 +65,19 @@ def command(
         msg = f"'rrra train' needs the extra 'train': pip install 'rrra-haystack[train]' ({error})"
         raise ImportError(msg) from None
 
+    from rrra_haystack.model.rrra_model import DEFAULT_MODEL  # noqa: PLC0415
+
     console = Console()
-    loaded = load_recipe(recipe, set_ or ())
+    plan = None
+    if is_recipe(data):
+        loaded = load_recipe(data, set_ or ())
+        if start is not None:
+            msg = f"{data} is a recipe, which names the model to begin with itself: use --set start={start}."
+            raise ValueError(msg)
+    else:
+        folder, split = split_of(data, "")
+        plan = plan_of(recognised(folder), split or None, start or DEFAULT_MODEL, set_ or ())
+        loaded = plan.recipe
     if show:
         typer.echo(loaded.to_yaml(), nl=False)
         return
@@ -60,6 +90,9 @@ def command(
             console.print(table)
         return
     target = output if output is not None else Path("runs") / loaded.name
+    if plan is not None:
+        _choose(console, plan, start or DEFAULT_MODEL, target, resume=resume, phase=phase, cache=cache)
+        return
     made = train(loaded, target, resume=resume, phase=phase, cache=cache, show_progress=True)
     if not processes().is_main_process:
         return
@@ -68,4 +101,22 @@ def command(
         from rrra_training.phases.model_card import dev_table  # noqa: PLC0415
 
         console.print(dev_table(figures))
+    _tell_where(console, made)
+
+
+def _choose(
+    console: Console, plan: "Plan", start: str, target: Path, *, resume: bool, phase: int | None, cache: Path | None
+) -> None:
+    from rrra_training.choosing.choosing import CHOSEN, train_on_labels  # noqa: PLC0415
+    from rrra_training.choosing.report import table  # noqa: PLC0415
+
+    if phase is not None:
+        msg = "--phase is of recipes. Without it, data are trained on as their size allows; --show prints the recipe."
+        raise ValueError(msg)
+    made = train_on_labels(plan, start, target, resume=resume, cache=cache, show_progress=True)
+    console.print(table(json.loads((target / f"{CHOSEN}.json").read_text(encoding="utf-8"))))
+    _tell_where(console, made)
+
+
+def _tell_where(console: Console, made: Path) -> None:
     console.print(f"The model is in [bold]{escape(str(made))}[/]. Load it as model=[bold]{escape(repr(str(made)))}[/].")

@@ -20,7 +20,7 @@ FLOORS = [
     (CORE, "__init__ asking copying enriching indexing serving"),
     *((TRAINING, rooms) for rooms in ("__init__ data measures negatives runs", "corpora", "candidates", "judging")),
     *((TRAINING, rooms) for rooms in ("evaluation recipe", "answering audit compression mining reader report")),
-    *((TRAINING, room) for room in ("phases", "train", "studies")),
+    *((TRAINING, room) for room in ("phases", "train", "choosing", "studies")),
     (CORE, "cli"),
     (TRAINING, "launch"),
 ]

@@ -12,8 +12,7 @@ from rrra_training.candidates.splits import check_splits, examine_splits
 from rrra_training.data import open_dataset
 from rrra_training.data.preview import preview
 from rrra_training.phases.adapter.learner import ADAPTER_PHASE, AdapterLearner
-from rrra_training.phases.adapter.taking_over import check_start, take_over, taken_over
-from rrra_training.phases.adapter.training import train_adapter
+from rrra_training.phases.adapter.taking_over import check_start, phase_2, take_over, taken_over
 from rrra_training.phases.dual_encoder.pairs import PairSource
 from rrra_training.phases.dual_encoder.training import ENCODER, train_dual_encoder
 from rrra_training.phases.finishing import MODEL, finish
@@ -49,8 +48,15 @@ def train(
     :param show_progress: Show progress and the time left.
     :returns: The model directory, or that of the encoder if phase 1 was all that was asked for. With `encoder_alone`
         there is no model in it.
-    :raises ValueError: If the recipe has no such phase, an earlier one is missing, or several processes run phase 3.
+    :raises ValueError: If the recipe has no dev queries or no such phase, an earlier phase is missing, or several
+        processes run phase 3.
     """
+    if not recipe.dev:
+        msg = (
+            f"The recipe '{recipe.name}' names no dev queries. Add the key 'dev', or give the data themselves to rrra "
+            "train, which then holds queries out."
+        )
+        raise ValueError(msg)
     _check_phase(recipe, phase, Path(output))
     process = processes()
     if recipe.joint is not None and phase in {None, _JOINT} and process.num_processes > 1:
@@ -125,14 +131,14 @@ def _encoder(workshop: Workshop, phase: int | None, *, resume: bool) -> str:
 def _adapter(workshop: Workshop, encoder: Encoder, phase: int | None) -> AdapterLearner | None:
     """The adapter that a model is made of before phase 3, if one is."""
     recipe = workshop.recipe
-    if recipe.start is not None:
+    if recipe.start is not None and not recipe.start_steps:
         if processes().is_main_process and workshop.run.done(ADAPTER_PHASE) is None:
             take_over(workshop, recipe.start)
         processes().wait_for_everyone()
         return taken_over(workshop, encoder) if recipe.joint is None or phase == _ADAPTER else None
     if phase not in {None, _ADAPTER}:
         return None
-    return train_adapter(workshop, encoder, workshop.sets(encoder, recipe.train))
+    return phase_2(workshop, encoder, workshop.sets(encoder, recipe.train))
 
 
 def previews(recipe: Recipe) -> Iterator[Group]:

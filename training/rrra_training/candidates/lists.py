@@ -59,7 +59,7 @@ def draw_set(sets: Sequence[CandidateSet], generator: np.random.Generator) -> in
     :param sets: The sets.
     :param generator: Source of the draw.
     """
-    odds = np.asarray([data.weight * math.sqrt(len(data)) for data in sets])
+    odds = np.asarray([data.weight * math.sqrt(len(data.drawable)) for data in sets])
     return int(generator.choice(len(sets), p=odds / odds.sum()))
 
 
@@ -72,7 +72,7 @@ def draw_queries(data: CandidateSet, count: int, generator: np.random.Generator)
     :param generator: Source of the draw.
     :returns: Their rows, shape ``[count]``.
     """
-    return generator.choice(len(data), size=count, replace=len(data) < count)
+    return generator.choice(data.drawable, size=count, replace=len(data.drawable) < count)
 
 
 def draw_lists(

@@ -1,5 +1,6 @@
 """What a phase trains and is measured on."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +55,7 @@ class CandidateSet:
     :param labels: Relevance targets of the candidates.
     :param weight: How often its queries are drawn, relative to those of other sets.
     :param restyled: How many of its last queries are others in other words.
+    :param learned: Rows of the queries that are learned from; all if `None`.
     """
 
     name: str
@@ -64,6 +66,12 @@ class CandidateSet:
     labels: Labels
     weight: float
     restyled: int = 0
+    learned: np.ndarray | None = None
+
+    @property
+    def drawable(self) -> np.ndarray:
+        """Rows of the queries that are learned from."""
+        return np.arange(len(self)) if self.learned is None else self.learned
 
     @property
     def asked(self) -> int:
@@ -72,6 +80,18 @@ class CandidateSet:
 
     def __len__(self) -> int:
         return len(self.queries)
+
+
+def grades_of(rows: np.ndarray, judged: Sequence[Mapping[int, int]]) -> np.ndarray:
+    """
+    The grade of each candidate, 0 where it is not judged relevant.
+
+    :param rows: Rows of the candidates of Q queries, shape ``[Q, k]``; -1 for none.
+    :param judged: Row -> grade of each query's positives.
+    :returns: Shape ``[Q, k]``, float32.
+    """
+    found = [[own.get(row, 0) for row in one] for one, own in zip(rows.tolist(), judged, strict=True)]
+    return np.asarray(found, dtype=np.float32).reshape(rows.shape)
 
 
 def relevance_of(data: CandidateSet) -> np.ndarray:

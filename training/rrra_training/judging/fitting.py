@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from rrra_haystack.model.scoring import Calibration, reranking_score
-from rrra_training.candidates.sets import CandidateSet, relevance_of
+from rrra_training.candidates.sets import CandidateSet, grades_of, relevance_of
 from rrra_training.judging.verdicts import Verdicts
 from rrra_training.measures.calibration import expected_calibration_error
-from rrra_training.measures.ranking import mean, per_query
+from rrra_training.measures.ranking import ideal_gains, ndcg, per_query
 
 # 0 stands for the encoder alone: a model that does not help on dev does not rerank.
-_FUSION_WEIGHTS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 8.0, 12.0, 20.0)
+FUSION_WEIGHTS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 8.0, 12.0, 20.0)
 # 0 stands for no words.
 LEXICAL_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.2)
 
@@ -57,13 +57,7 @@ def fit(
     :param floors: nDCG@10 by set that must be reached, such as that of the untrained forms.
     :param lexical_weights: The lexical weights to choose from.
     """
-    found = {
-        data.name: {
-            weights: ndcg(data, fused(verdicts[data.name], *weights))
-            for weights in product(_FUSION_WEIGHTS, lexical_weights)
-        }
-        for data in sets
-    }
+    found = {data.name: _by_weights(data, verdicts[data.name], lexical_weights) for data in sets}
     floors = floors or {}
     counts = np.sqrt([len(data) for data in sets])
 
@@ -71,7 +65,7 @@ def fit(
         shortfall = sum(max(floors.get(name, 0.0) - values[weights], 0.0) for name, values in found.items())
         return -round(shortfall, 4), float(np.average([values[weights] for values in found.values()], weights=counts))
 
-    best = max(product(_FUSION_WEIGHTS, lexical_weights), key=worth)
+    best = max(product(FUSION_WEIGHTS, lexical_weights), key=worth)
     calibration = _fit_calibration(sets, verdicts, *best)
     errors = {
         data.name: expected_calibration_error(*_probabilities(data, verdicts[data.name], *best, calibration))
@@ -91,9 +85,16 @@ def fused(verdicts: Verdicts, fusion_weight: float, lexical_weight: float = 0.0)
     return scores.nan_to_num(neginf=-1e9).numpy()
 
 
-def ndcg(data: CandidateSet, scores: np.ndarray) -> float:
-    """nDCG@10 of reranking the mined candidates by scores of shape ``[Q, k]``."""
-    return mean(measured(data, scores))["nDCG@10"]
+def _by_weights(
+    data: CandidateSet, verdicts: Verdicts, lexical_weights: Sequence[float]
+) -> dict[tuple[float, float], float]:
+    """Mean nDCG@10 of reranking a set's candidates, by fusion and lexical weight."""
+    judged = [data.positives.judged(number) for number in range(len(data))]
+    grades, ideal = grades_of(np.asarray(data.mined.rows), judged), ideal_gains(own.values() for own in judged)
+    return {
+        weights: float(ndcg(grades, ideal, fused(verdicts, *weights)).mean())
+        for weights in product(FUSION_WEIGHTS, lexical_weights)
+    }
 
 
 def measured(data: CandidateSet, scores: np.ndarray) -> dict[str, np.ndarray]:
@@ -124,7 +125,18 @@ def _fit_calibration(
         features.append(own)
         relevant.append(is_relevant)
         weights.append(torch.full((len(own),), 1 / max(len(own), 1)))
-    x, y, w = torch.cat(features).double(), torch.cat(relevant).double(), torch.cat(weights).double()
+    return fit_calibration(torch.cat(features), torch.cat(relevant), torch.cat(weights))
+
+
+def fit_calibration(features: Tensor, relevant: Tensor, weights: Tensor) -> Calibration:
+    """
+    Fit a calibration to c candidates.
+
+    :param features: Of :func:`calibration_features`, shape ``[c, 3]``.
+    :param relevant: Whether each is relevant, shape ``[c]``.
+    :param weights: How much each counts, shape ``[c]``.
+    """
+    x, y, w = features.double(), relevant.double(), weights.double()
     raw = torch.tensor([1.0, 1.0, 0.0], dtype=torch.float64, requires_grad=True)
     intercept = torch.zeros((), dtype=torch.float64, requires_grad=True)
     scale = x.std(dim=0).clamp_min(1e-3)
@@ -147,12 +159,16 @@ def _fit_calibration(
 def _features(
     data: CandidateSet, verdicts: Verdicts, fusion_weight: float, lexical_weight: float
 ) -> tuple[Tensor, Tensor]:
+    present = np.asarray(data.mined.rows) >= 0
+    features = calibration_features(verdicts, fusion_weight, lexical_weight)[present]
+    return features, torch.from_numpy(relevance_of(data)[present]).float()
+
+
+def calibration_features(verdicts: Verdicts, fusion_weight: float, lexical_weight: float) -> Tensor:
+    """What a calibration reads of each candidate: score, gap to the best one, log-odds; shape ``[Q, k, 3]``."""
     scores = torch.from_numpy(fused(verdicts, fusion_weight, lexical_weight))
-    present = torch.from_numpy(np.asarray(data.mined.rows) >= 0)
     gaps = scores - scores.amax(dim=1, keepdim=True)
-    logits = torch.from_numpy(verdicts.relevance_logit)
-    stacked = torch.stack([scores, gaps, logits], dim=2)[present]
-    return stacked, torch.from_numpy(relevance_of(data))[present].float()
+    return torch.stack([scores, gaps, torch.from_numpy(verdicts.relevance_logit)], dim=2)
 
 
 def _probabilities(

@@ -17,6 +17,9 @@ MEASURES: dict[str, Measure] = {
     "nDCG@10": nDCG @ 10,
     "MAP": AP @ 100,
 }
+# Of nDCG@10.
+_DEPTH = 10
+_DISCOUNTS = 1 / np.log2(np.arange(_DEPTH) + 2)
 Qrels = Mapping[str, Mapping[str, int]]
 # In the system's own order where scores are equal.
 Run = Mapping[str, Mapping[str, float]]
@@ -31,6 +34,27 @@ def per_query(qrels: Qrels, run: Run) -> dict[str, np.ndarray]:
     :returns: Measure name -> one value a query, in the order of `qrels`, fractions between 0 and 1.
     """
     return _calculated(qrels, run, MEASURES)
+
+
+def ideal_gains(grades: Iterable[Iterable[int]]) -> np.ndarray:
+    """What :func:`ndcg` divides by, shape ``[Q]``: the gain of each query's relevant passages in their best order."""
+    best = (sorted((grade for grade in own if grade > 0), reverse=True)[:_DEPTH] for own in grades)
+    return np.asarray([sum(_DISCOUNTS[: len(own)] * own) for own in best])
+
+
+def ndcg(grades: np.ndarray, ideal: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """
+    nDCG@10 of each query as :func:`per_query` gives it, for who tries many weights.
+
+    :param grades: Grades of the candidates, 0 where one is not relevant, shape ``[Q, k]``.
+    :param ideal: Of :func:`ideal_gains`, shape ``[Q]``.
+    :param scores: Shape ``[Q, k]``; a place without candidate has the lowest.
+    :returns: Shape ``[Q]``.
+    """
+    first = np.argsort(-scores, axis=1, kind="stable")[:, :_DEPTH]
+    gains = np.take_along_axis(grades, first, axis=1)
+    reached: np.ndarray = gains @ _DISCOUNTS[: gains.shape[1]] / np.maximum(ideal, 1e-12)
+    return reached
 
 
 def judged_share(qrels: Qrels, run: Run) -> float:

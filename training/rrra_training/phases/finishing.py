@@ -85,6 +85,17 @@ def _assemble(
         detection=detection,
         adapter=learner.adapter.config,
     )
+    return assembled(encoder, config, learner)
+
+
+def assembled(encoder: Encoder, config: RRRAConfig, learner: AdapterLearner) -> RRRAModel:
+    """
+    The model made of an encoder and trained weights.
+
+    :param encoder: The encoder.
+    :param config: What else is set, for an adapter of the learner's shape.
+    :param learner: The weights.
+    """
     model = RRRAModel(encoder, config)
     # What is saved is rounded; the model at hand is to be the same as the one that is loaded again.
     model.adapter.load_state_dict({key: value.half().float() for key, value in learner.adapter.state_dict().items()})

@@ -12,6 +12,11 @@ def bundled_recipes() -> dict[str, Path]:
     return {path.stem: path for folder in folders if folder.is_dir() for path in sorted(folder.glob("*.yaml"))}
 
 
+def is_recipe(name: str) -> bool:
+    """Whether a user who names this means a recipe, and not data."""
+    return Path(name).suffix in {".yaml", ".yml"} or (name in bundled_recipes() and not Path(name).is_file())
+
+
 def find_recipe(path: str | Path) -> Path:
     """
     The file of a recipe.

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from rrra_haystack.pretrained import MINILM
 from rrra_training.candidates.evidence import EvidenceConfig
@@ -25,7 +25,8 @@ class Recipe(BaseModel):
     :param encoder: The encoder to start from: a directory, a hub id or ``all-MiniLM-L6-v2``.
     :param data_root: Where relative paths of data begin; the working directory if not set.
     :param train: Queries to learn from.
-    :param dev: Queries on which fusion weight, lexical weight and calibration are fitted and progress is measured.
+    :param dev: Queries on which fusion weight, lexical weight and calibration are fitted and progress is measured. A
+        training with a recipe needs some; without one, training queries are held out.
     :param seed: Seed of every draw.
     :param mining: How candidates are found.
     :param evidence: How far labels are believed.
@@ -33,6 +34,7 @@ class Recipe(BaseModel):
     :param adapter: Phase 2.
     :param start: A trained model, a directory or a bundled name, whose adapter phase 3 begins with; phase 2 trains
         none then. Without phase 3 the adapter stays as it is, and what is fitted on dev queries is fitted anew.
+    :param start_steps: Batches that phase 2 trains the adapter of `start` on for; 0 takes it as it is.
     :param joint: Phase 3; skipped if `None`.
     """
 
@@ -42,14 +44,30 @@ class Recipe(BaseModel):
     encoder: str = MINILM
     data_root: Path = Path()
     train: tuple[SplitConfig, ...] = Field(min_length=1)
-    dev: tuple[SplitConfig, ...] = Field(min_length=1)
+    dev: tuple[SplitConfig, ...] = ()
     seed: int = 0
     mining: MiningConfig = MiningConfig()
     evidence: EvidenceConfig = EvidenceConfig()
     dual_encoder: DualEncoderConfig | None = None
     adapter: AdapterTraining = AdapterTraining()
     start: str | None = None
+    start_steps: int = Field(0, ge=0)
     joint: JointTraining | None = None
+
+    @model_validator(mode="after")
+    def _steps_have_a_start(self) -> Self:
+        if self.start_steps and self.start is None:
+            msg = "start_steps goes on from the adapter of a model: name it by start, or set adapter.steps instead."
+            raise ValueError(msg)
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_off(self, spelt_out: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A run that was begun by a release without the key is the same run."""
+        told: dict[str, Any] = spelt_out(self)
+        if not self.start_steps:
+            del told["start_steps"]
+        return told
 
     @model_validator(mode="after")
     def _names_are_distinct(self) -> Self:

@@ -28,12 +28,25 @@ def load_yaml(file: Path, overrides: Sequence[str], model: type[Loaded]) -> Load
     if not isinstance(data, dict):
         msg = f"{file} is not a recipe: expected keys and values, as 'name: my-model'."
         raise ValueError(msg)
+    return validated(data, overrides, model, str(file))
+
+
+def validated(data: dict[str, Any], overrides: Sequence[str], model: type[Loaded], name: str) -> Loaded:
+    """
+    Make a typed object.
+
+    :param data: Its keys and values, which are changed.
+    :param overrides: As for :func:`load_yaml`.
+    :param model: The object's type.
+    :param name: What to call it in errors.
+    :raises ValueError: As :func:`load_yaml`.
+    """
     for override in overrides:
         _override(data, override)
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        msg = f"{file}: {'; '.join(_explain(one, model) for one in error.errors()[:3])}"
+        msg = f"{name}: {'; '.join(_explain(one, model) for one in error.errors()[:3])}"
         raise ValueError(msg) from None
 
 

@@ -82,7 +82,9 @@ def _sampler(text: str) -> Sampler:
         raise typer.BadParameter(msg) from None
 
 
-def read_lists(data: CandidateSet, model: RRRAModel, scratch: Path, *, seed: int) -> RankedLists:
+def read_lists(
+    data: CandidateSet, model: RRRAModel, scratch: Path, *, seed: int, least_positives: int = 1
+) -> RankedLists:
     """
     Keep one labelled positive of each query, drawn at random, and judge all other candidates.
 
@@ -90,8 +92,9 @@ def read_lists(data: CandidateSet, model: RRRAModel, scratch: Path, *, seed: int
     :param model: Says how probably each candidate is a false negative.
     :param scratch: Where projected passages are kept meanwhile.
     :param seed: Seed of the draw.
+    :param least_positives: Leave out queries with fewer positives.
     """
-    hidden = hide_positives(data, seed=seed, least_positives=1)
+    hidden = hide_positives(data, seed=seed, least_positives=least_positives)
     queries = hidden.queries
     with projected(data.passages, model.projection, scratch) as passages:
         adapter = judge(model.adapter, model.projection, data, passages, "int8", queries=queries).adapter

@@ -77,7 +77,7 @@ def outcome_weights(sets: Sequence[CandidateSet], config: AdapterTraining, prior
     counts = torch.zeros(len(Outcome), dtype=torch.float64)
     for number, data in enumerate(sets):
         generator = np.random.default_rng([seed, number, 1])
-        queries = generator.choice(len(data), size=min(_CLASS_RATIO_LISTS, len(data)), replace=False)
+        queries = draw_queries(data, min(_CLASS_RATIO_LISTS, len(data.drawable)), generator)
         lists = draw_lists(data, queries, config.lists, generator, prior=prior)
         wanted = outcome_targets(
             torch.from_numpy(lists.target).reshape(-1), torch.from_numpy(lists.retrieved).reshape(-1)

@@ -1,18 +1,24 @@
-"""The adapter of a trained model in the place of one that phase 2 trains."""
+"""The adapter of a trained model, in the place of one that phase 2 trains or as what it goes on from."""
 
 import logging
+from collections.abc import Sequence
 
 from rrra_haystack.model.detection import Detection
 from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.model.rrra_model import RRRAModel
+from rrra_training.candidates.sets import CandidateSet
 from rrra_training.corpora.fingerprint import cache_key
 from rrra_training.phases.adapter.learner import ADAPTER_PHASE, AdapterLearner, adapter_shape
+from rrra_training.phases.adapter.training import train_adapter
 from rrra_training.phases.workshop import Workshop
 from rrra_training.recipe.recipe import Recipe
 from rrra_training.runs.directory import RunDirectory
+from rrra_training.runs.processes import processes
 from rrra_training.runs.tensors import above, below
 
 logger = logging.getLogger(__name__)
+# What a run keeps of a model whose adapter is trained on.
+_START = "start"
 
 
 def check_start(recipe: Recipe, encoder: Encoder) -> None:
@@ -43,14 +49,20 @@ def check_start(recipe: Recipe, encoder: Encoder) -> None:
         )  # fmt: skip
 
 
-def take_over(workshop: Workshop, start: str) -> None:
-    """Take the adapter of a trained model for the result of phase 2."""
-    model, run = RRRAModel.load(start), workshop.run
+def learner_of(model: RRRAModel) -> AdapterLearner:
+    """The adapter of a model with its projection, to be trained on."""
     learner = AdapterLearner(model.config.adapter, model.encoder.hidden_size)
     learner.adapter.load_state_dict(model.adapter.state_dict())
     if learner.projection is not None and model.projection is not None:
         learner.projection.load_state_dict(model.projection.state_dict())
-    run.checkpoints.save(ADAPTER_PHASE, workshop.recipe.adapter.steps, above("model/", learner.state_dict()), {})
+    return learner
+
+
+def take_over(workshop: Workshop, start: str) -> None:
+    """Take the adapter of a trained model for the result of phase 2."""
+    model, run = RRRAModel.load(start), workshop.run
+    state = above("model/", learner_of(model).state_dict())
+    run.checkpoints.save(ADAPTER_PHASE, workshop.recipe.adapter.steps, state, {})
     run.mark_done(ADAPTER_PHASE, start=start, detection=model.config.detection.model_dump(mode="json"))
 
 
@@ -63,7 +75,29 @@ def taken_over(workshop: Workshop, encoder: Encoder) -> AdapterLearner:
     return learner.eval()
 
 
+def phase_2(workshop: Workshop, encoder: Encoder, sets: Sequence[CandidateSet]) -> AdapterLearner:
+    """
+    Train the adapter of a recipe, from fresh weights or from those of the model that it starts with.
+
+    :param workshop: The recipe at work.
+    :param encoder: The encoder that the sets were encoded with.
+    :param sets: What to learn from.
+    """
+    recipe, run = workshop.recipe, workshop.run
+    if not recipe.start_steps:
+        return train_adapter(workshop, encoder, sets)
+    start = AdapterLearner(adapter_shape(encoder, recipe.adapter), encoder.hidden_size)
+    # A run whose phase 2 is finished needs the model no longer.
+    if run.done(ADAPTER_PHASE) is None:
+        assert recipe.start is not None
+        model = RRRAModel.load(recipe.start)
+        start = learner_of(model)
+        if processes().is_main_process:
+            run.mark_done(_START, start=recipe.start, detection=model.config.detection.model_dump(mode="json"))
+    return train_adapter(workshop, encoder, sets, steps=recipe.start_steps, start=start)
+
+
 def detection_at_start(run: RunDirectory) -> Detection:
-    """Detection of the model whose adapter a run has taken over, or the defaults."""
-    begun = run.done(ADAPTER_PHASE) or {}
+    """Detection of the model whose adapter a run has taken over or goes on from, or the defaults."""
+    begun = run.done(_START) or run.done(ADAPTER_PHASE) or {}
     return Detection.model_validate(begun["detection"]) if "detection" in begun else Detection()

@@ -6,7 +6,7 @@ of the outcomes weighted by class ratio (arXiv 2508.11670), and the linear norma
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -23,6 +23,8 @@ from rrra_training.recipe.settings import AdapterTraining
 from rrra_training.runs.processes import processes
 from rrra_training.runs.tensors import above, below, load_optimiser_tensors, optimiser_tensors
 
+Look = Callable[[int, AdapterLearner], bool]
+
 
 def train_adapter(  # noqa: C901  (the loop reads best from top to bottom)
     workshop: Workshop,
@@ -32,6 +34,7 @@ def train_adapter(  # noqa: C901  (the loop reads best from top to bottom)
     phase: str = ADAPTER_PHASE,
     steps: int | None = None,
     start: AdapterLearner | None = None,
+    look: Look | None = None,
 ) -> AdapterLearner:
     """
     Train an adapter, or go on from the last checkpoint.
@@ -42,6 +45,7 @@ def train_adapter(  # noqa: C901  (the loop reads best from top to bottom)
     :param phase: Name under which checkpoints and metrics are kept.
     :param steps: Batches to train on; as many as the recipe says if `None`.
     :param start: Weights to begin with; fresh ones if `None`.
+    :param look: What looks at the adapter before each checkpoint, and says whether it has learned enough.
     """
     recipe, run, process = workshop.recipe, workshop.run, processes()
     config, prior = recipe.adapter, recipe.evidence.prior
@@ -51,7 +55,8 @@ def train_adapter(  # noqa: C901  (the loop reads best from top to bottom)
     learner = start if start is not None else fresh_learner(encoder, sets, config, recipe.seed)
     checkpoint = run.checkpoints.latest(phase)
     begin = checkpoint.step if checkpoint is not None else 0
-    if checkpoint is not None and run.done(phase) is not None and begin >= config.steps:
+    done = run.done(phase)
+    if checkpoint is not None and done is not None and begin >= done.get("steps", config.steps):
         learner.load_state_dict(below("model/", checkpoint.state))
         return learner.eval()
     orders = None
@@ -74,6 +79,7 @@ def train_adapter(  # noqa: C901  (the loop reads best from top to bottom)
     for parameter in learner.parameters():
         # All processes hold all gradients, whichever parts their share of a batch reaches.
         parameter.grad = torch.zeros_like(parameter)
+    step = begin
     for step, drawn in enumerate(progress, start=begin + 1):
         kind = config.codes[step % len(config.codes)]
         for group in optimiser.param_groups:
@@ -89,17 +95,25 @@ def train_adapter(  # noqa: C901  (the loop reads best from top to bottom)
         run.metrics.log(phase, step, **values, gradient_norm=float(norm), learning_rate=optimiser.param_groups[0]["lr"])
         progress.set_postfix(loss=f"{values['loss']:.3f}", refresh=False)
         if step % config.save_steps == 0 or step == config.steps:
+            # Before the checkpoint: what is not kept yet is looked at again after an interruption.
+            is_enough = look is not None and look(step, learner.eval())
+            learner.train()
             state = above("model/", learner.state_dict()) | above("optimiser/", optimiser_tensors(optimiser))
             run.checkpoints.save(phase, step, state, {})
+            if is_enough:
+                break
     if process.is_main_process:
-        run.mark_done(phase, steps=config.steps, processes=process.num_processes)
-    return learner.eval()
+        run.mark_done(phase, steps=step, processes=process.num_processes)
+    return learner.requires_grad_(requires_grad=True).eval()
 
 
 def _groups(learner: AdapterLearner, config: AdapterTraining) -> list[dict]:
     """Single numbers learn faster than matrices, and do not decay; the projection learns slowly."""
     single = [learner.log_scale, learner.adapter.score_mix]
     slow = list(learner.projection.parameters()) if learner.projection is not None else []
+    for parameter in slow:
+        # At a rate of 0 the codes stay what they are, and no gradient is needed.
+        parameter.requires_grad_(config.projection_learning_rate > 0)
     chosen = {id(parameter) for parameter in (*single, *slow)}
     rest = [parameter for parameter in learner.parameters() if id(parameter) not in chosen]
     rates = (

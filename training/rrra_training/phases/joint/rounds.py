@@ -22,7 +22,7 @@ from rrra_training.candidates.sets import CandidateSet
 from rrra_training.judging.detector import Detector
 from rrra_training.negatives.samplers import RRRA
 from rrra_training.phases.adapter.learner import ADAPTER_PHASE, AdapterLearner
-from rrra_training.phases.adapter.taking_over import detection_at_start
+from rrra_training.phases.adapter.taking_over import detection_at_start, phase_2, taken_over
 from rrra_training.phases.adapter.training import train_adapter
 from rrra_training.phases.dropout import set_dropout
 from rrra_training.phases.finishing import finish
@@ -49,7 +49,9 @@ def train_joint(workshop: Workshop, source: str) -> None:
         raise ValueError(msg)
     encoder = Encoder(source)
     sets = workshop.sets(encoder, recipe.train)
-    learner = train_adapter(workshop, encoder, sets)
+    # Trained by now, or taken over: it is read from the run directory.
+    as_it_is = recipe.start is not None and not recipe.start_steps
+    learner = taken_over(workshop, encoder) if as_it_is else phase_2(workshop, encoder, sets)
     for number in range(1, config.rounds + 1):
         learner = _train_round(workshop, source, sets, learner, number)
         source = str(run.path / f"encoder-{number}")

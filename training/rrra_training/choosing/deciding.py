@@ -1,0 +1,48 @@
+"""Which of several models is kept."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rrra_training.measures.significance import paired_interval
+
+# Fewer held-out queries than these choose nothing.
+LEAST_QUERIES = 20
+
+
+@dataclass(frozen=True)
+class Decision:
+    """
+    What is kept, and why.
+
+    :param kept: Name of the model.
+    :param because: The reason, as a sentence.
+    """
+
+    kept: str
+    because: str
+
+
+def decide(values: Mapping[str, np.ndarray], start: str, others: Sequence[str], *, seed: int) -> Decision:
+    """
+    Choose a model by held-out queries: another one takes the place of the model at hand where the interval of what it
+    gains lies above 0. So what is kept is never worse on these queries than the model that was begun with.
+
+    :param values: Name of a model -> the measure of each query, shape ``[Q]``.
+    :param start: The model that was begun with.
+    :param others: The others, from simple to elaborate.
+    :param seed: Seed of the intervals.
+    """
+    count = len(values[start])
+    if count < LEAST_QUERIES:
+        return Decision(start, f"{count} queries are too few to choose by; {LEAST_QUERIES} are the least.")
+    kept = start
+    for other in others:
+        low, _ = paired_interval(values[other], values[kept], seed=seed)
+        if low > 0:
+            kept = other
+    if kept == start:
+        return Decision(start, f"nothing is better than {start} with 95 % confidence on queries that are held out.")
+    gain = 100 * (values[kept] - values[start]).mean()
+    return Decision(kept, f"it is {gain:.1f} points better than {start} on queries that are held out.")

@@ -1,0 +1,100 @@
+"""What was tried and what it gained: figures, a table, and the card of the model that is kept."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from rich.markup import escape
+from rich.table import Table
+
+from rrra_training.choosing.deciding import Decision
+from rrra_training.choosing.held_out import HeldOut
+from rrra_training.choosing.plan import Plan
+from rrra_training.measures.ranking import mean
+from rrra_training.measures.significance import paired_interval
+from rrra_training.recipe.recipe import Recipe
+
+_MEASURE = "nDCG@10"
+
+
+def figures_of(
+    plan: Plan, queries: HeldOut, measured: Mapping[str, Mapping[str, np.ndarray]], start: str, decision: Decision
+) -> dict[str, Any]:
+    """
+    All figures, for machines.
+
+    :param plan: What was done.
+    :param queries: The held-out queries.
+    :param measured: System -> measure -> one value a query.
+    :param start: The model that was begun with.
+    :param decision: Which one is kept.
+    """
+    seed, floor = plan.recipe.seed, measured[start][_MEASURE]
+    systems = {}
+    for name, own in measured.items():
+        over = own[_MEASURE] - floor
+        low, high = paired_interval(own[_MEASURE], floor, seed=seed)
+        systems[name] = mean(own) | {"over_start": {"mean": float(over.mean()), "low": low, "high": high}}
+    return {
+        "name": plan.recipe.name,
+        "told": plan.told,
+        "queries": len(queries),
+        "parts": len(np.unique(queries.fold)),
+        "start": start,
+        "kept": decision.kept,
+        "because": decision.because,
+        "systems": systems,
+    }
+
+
+def table(figures: Mapping[str, Any]) -> Table:
+    """All systems as a table of the terminal, in percent."""
+    shown = Table(
+        title=_title(figures), caption=f"Kept: {_kept(figures)}", title_justify="left", caption_justify="left"
+    )
+    shown.add_column("system")
+    for column in (_MEASURE, f"over {figures['start']} (95 %)"):
+        shown.add_column(column, justify="right")
+    for name, *cells in _rows(figures):
+        shown.add_row(escape(name), *cells, style="bold" if name == figures["kept"] else None)
+    return shown
+
+
+def model_card(recipe: Recipe, figures: Mapping[str, Any]) -> str:
+    """
+    The card of the model that is kept.
+
+    :param recipe: What was done.
+    :param figures: Of :func:`figures_of`.
+    """
+    licences = {split.data.licence for split in recipe.train if split.data.licence is not None}
+    about = "Resampling and Reranking through a Retriever Adapter, arXiv 2508.11670"
+    lines = [
+        "---", "library_name: rrra-haystack", "pipeline_tag: text-ranking", "tags: [rrra, sentence-transformers]",
+        f"base_model: {recipe.encoder}", "---", "", f"# {recipe.name}", "",
+        f"A retriever adapter over {recipe.encoder} that reranks what it retrieves ({about}).", "",
+        "```python", "from rrra_haystack import RRRAModel", "", 'model = RRRAModel.load("PATH")', "```", "",
+        f"{figures['told']} Kept: {_kept(figures)}",
+        *([f"Licence of the labels: {', '.join(sorted(licences))}."] if licences else []),
+        "", f"{_title(figures)}:", "",
+        f"| system | {_MEASURE} | over {figures['start']} (95 %) |", "|---|---|---|",
+        *(f"| {' | '.join(cells)} |" for cells in _rows(figures)),
+    ]  # fmt: skip
+    return "\n".join([*lines, ""])
+
+
+def _title(figures: Mapping[str, Any]) -> str:
+    return f"{figures['queries']:,} held-out queries of {figures['name']}, {_MEASURE} in percent"
+
+
+def _kept(figures: Mapping[str, Any]) -> str:
+    return f"{figures['kept']}, because {figures['because']}"
+
+
+def _rows(figures: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    rows = []
+    for name, own in figures["systems"].items():
+        mean, low, high = (100 * own["over_start"][key] for key in ("mean", "low", "high"))
+        over = "" if name == figures["start"] else f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"
+        rows.append((name, f"{100 * own[_MEASURE]:.1f}", over))
+    return rows
