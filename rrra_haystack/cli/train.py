@@ -69,13 +69,13 @@ def command(
 
     console = Console()
     plan = None
-    if is_recipe(data):
+    folder, split = split_of(data, "")
+    if is_recipe(data) or not folder.exists():
         loaded = load_recipe(data, set_ or ())
         if start is not None:
             msg = f"{data} is a recipe, which names the model to begin with itself: use --set start={start}."
             raise ValueError(msg)
     else:
-        folder, split = split_of(data, "")
         plan = plan_of(recognised(folder), split or None, start or DEFAULT_MODEL, set_ or ())
         loaded = plan.recipe
     if show:

@@ -7,7 +7,7 @@ from rrra_training.data.config import BeirData, ColumnsData, DprData, MsMarcoDat
 from rrra_training.data.files import json_array, open_text
 from rrra_training.data.rows import Malformed
 
-_TABLES = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".jsonl.gz", ".json.gz", ".csv.gz", ".tsv.gz")
+TABLES = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".jsonl.gz", ".json.gz", ".csv.gz", ".tsv.gz")
 # Names of splits that are learned from or chosen by; a test split is for the figures that come last.
 TRAIN, DEV = ("train",), ("dev", "validation", "valid", "val")
 _MS_MARCO = "collection.tsv"
@@ -37,7 +37,7 @@ def recognised(path: Path) -> BeirData | ColumnsData | DprData | MsMarcoData | S
         split: file
         for split in (*TRAIN, *DEV)
         for file in sorted(path.iterdir())
-        if file.name in {f"{split}{suffix}" for suffix in _TABLES}
+        if file.name in {f"{split}{suffix}" for suffix in TABLES}
     }
     if splits:
         return _of_files(splits, path.resolve().name)

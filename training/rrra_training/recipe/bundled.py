@@ -3,6 +3,8 @@
 from importlib.resources import files
 from pathlib import Path
 
+from rrra_training.data.recognising import TABLES
+
 
 def bundled_recipes() -> dict[str, Path]:
     """Recipes that come with the package, by name."""
@@ -14,7 +16,10 @@ def bundled_recipes() -> dict[str, Path]:
 
 def is_recipe(name: str) -> bool:
     """Whether a user who names this means a recipe, and not data."""
-    return Path(name).suffix in {".yaml", ".yml"} or (name in bundled_recipes() and not Path(name).is_file())
+    path = Path(name)
+    return path.suffix in {".yaml", ".yml"} or (
+        not path.name.endswith(TABLES) if path.is_file() else name in bundled_recipes()
+    )
 
 
 def find_recipe(path: str | Path) -> Path:
@@ -30,5 +35,5 @@ def find_recipe(path: str | Path) -> Path:
     bundled = bundled_recipes()
     if str(path) in bundled:
         return bundled[str(path)]
-    msg = f"There is no recipe {str(path)!r}: it is no file, and the bundled recipes are {', '.join(bundled)}."
+    msg = f"There is nothing at {str(path)!r}, and no bundled recipe of that name: they are {', '.join(bundled)}."
     raise FileNotFoundError(msg)

@@ -1,0 +1,104 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from facts import write_facts
+from rrra_training.choosing import choosing
+from rrra_training.choosing.deciding import Decision
+from rrra_training.runs.checkpoints import Checkpoints
+from safetensors.torch import load_file
+from typer.testing import CliRunner, Result
+
+from rrra_haystack import RRRAModel
+from rrra_haystack.cli import app
+
+FEW = ["--set", "start_steps=4", "--set", "adapter.save_steps=2", "--set", "adapter.batch_size=4"]
+MODEL = "rrra-minilm-l6"
+
+
+@pytest.fixture(scope="module")
+def facts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_facts(tmp_path_factory.mktemp("labels") / "facts", train=90)
+
+
+def train(data: Path, output: Path, *options: str) -> Result:
+    return CliRunner().invoke(app, ["train", str(data), "--output", str(output), *options])
+
+
+def test_labels_are_all_it_takes(facts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (facts / "qrels" / "test.tsv").write_text("not to be read")
+    run, again = facts.parent / "run", facts.parent / "again"
+    cache = ["--cache", str(facts.parent / "cache")]
+    # Whatever these few steps are worth.
+    monkeypatch.setattr(choosing, "decide", lambda *_, **__: Decision("trained", "it is tested."))
+    result = train(facts, run, *FEW, *cache)
+    assert result.exit_code == 0, result.output
+    assert "Kept: trained, because it is tested" in result.output
+    figures = json.loads((run / "chosen.json").read_text())
+    assert list(figures["systems"]) == ["bm25", "encoder", "untrained", MODEL, "refitted", "trained"]
+    assert figures["queries"] == 110
+    assert figures["systems"][MODEL]["nDCG@10"] > figures["systems"]["encoder"]["nDCG@10"]
+    assert figures["systems"]["refitted"]["over_start"]["low"] <= figures["systems"]["refitted"]["over_start"]["high"]
+
+    made, begun = RRRAModel.load(run / "model"), RRRAModel.load(MODEL)
+    steps = figures["choices"]["trained"]["steps"]
+    assert json.loads((run / "phases" / "adapter.json").read_text())["steps"] == steps
+    weights = made.adapter.state_dict()
+    assert any(not torch.equal(weights[name], tensor) for name, tensor in begun.adapter.state_dict().items())
+    _, codes = begun.encode_documents(["Rosk was founded in 1300.", "Yarm lies on the river Enz."])
+    # The codes of an index stay what they are.
+    assert made.score(made.encode_query("Who founded Rosk?"), codes).fused.argmax() == 0
+    assert "0 of" not in (run / "model" / "README.md").read_text()
+
+    save = Checkpoints.save
+
+    def interrupted(checkpoints: Checkpoints, phase: str, step: int, *state: Any) -> None:
+        save(checkpoints, phase, step, *state)
+        if phase == "without-2":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoints, "save", interrupted)
+    assert train(facts, again, *FEW, *cache).exit_code
+    assert not (again / "model").exists()
+    monkeypatch.setattr(Checkpoints, "save", save)
+    assert isinstance(train(facts, again, *FEW, *cache).exception, FileExistsError)
+    resumed = train(facts, again, *FEW, *cache, "--resume")
+    assert resumed.exit_code == 0, resumed.output
+    assert json.loads((again / "chosen.json").read_text()) == figures
+    parts = [load_file(one / "model" / "rrra" / "adapter.safetensors") for one in (run, again)]
+    assert all(torch.equal(parts[1][name], tensor) for name, tensor in parts[0].items())
+
+
+def test_few_pairs_fit_weights_alone_and_nothing_worse_is_kept(tmp_path: Path) -> None:
+    rows = [
+        {"question": f"Who founded the town {name}?", "positive": f"{name} was founded in 1300 by Otto Pihl."}
+        for name in ("Arlow", "Bexley", "Corvan", "Dunmere", "Elstow", "Farrow", "Hexby", "Ilmere", "Jarrow", "Kestle")
+    ]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = train(tmp_path / "pairs.jsonl", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    figures = json.loads((tmp_path / "run" / "chosen.json").read_text())
+    assert figures["kept"] == MODEL
+    assert "10 queries are too few to choose by" in figures["because"]
+    assert "trained" not in figures["systems"]
+    config = RRRAModel.load(tmp_path / "run" / "model").config
+    assert config.model_dump() == RRRAModel.load(MODEL).config.model_dump()
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [(["--phase", "2"], "--phase is of recipes"), (["--set", "adapter.stepz=1"], "nearest known key is 'steps'")],
+)
+def test_what_is_of_recipes_is_told(facts: Path, tmp_path: Path, options: list[str], reason: str) -> None:
+    result = train(facts, tmp_path / "run", *options)
+    assert reason in str(result.exception)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_recipe_is_shown(facts: Path) -> None:
+    shown = train(facts, facts.parent / "none", "--show")
+    assert f"start: {MODEL}\nstart_steps: 64" in shown.output
+    refused = CliRunner().invoke(app, ["train", "adapter", "--start", "x"])
+    assert "adapter is a recipe" in str(refused.exception)

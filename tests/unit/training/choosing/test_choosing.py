@@ -1,0 +1,138 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from facts import write_facts
+from rrra_training.candidates.sets import CandidateSet
+from rrra_training.choosing.deciding import decide
+from rrra_training.choosing.fitted import calibrate, choose
+from rrra_training.choosing.held_out import HeldOut, held_out, parts_of
+from rrra_training.choosing.plan import Plan, plan_of
+from rrra_training.data.recognising import recognised
+from rrra_training.judging.verdicts import Verdicts
+
+from rrra_haystack.model.scoring import Calibration
+
+MODEL = "rrra-minilm-l6"
+
+
+@pytest.fixture
+def queries() -> HeldOut:
+    """Sixty queries of ten candidates each, one of which is relevant, in three parts."""
+    generator = np.random.default_rng(0)
+    relevant = generator.integers(10, size=60)
+    rows = np.tile(np.arange(10), (60, 1))
+    return HeldOut(rows, [{int(row): 1} for row in relevant], ["?"] * 60, np.arange(60) % 3)
+
+
+def verdicts(queries: HeldOut, *, base: float, adapter: float, lexical: float = 0.0) -> Verdicts:
+    """Scores that tell the relevant candidate as well as the numbers say, among noise."""
+    generator = np.random.default_rng(1)
+    noise = generator.normal(size=(4, *queries.rows.shape)).astype(np.float32)
+    told = [part + good * queries.grades for part, good in zip(noise, (base, adapter, adapter, lexical), strict=True)]
+    return Verdicts(*(part.astype(np.float32) for part in told))
+
+
+def test_the_weights_and_steps_that_help_are_chosen(queries: HeldOut) -> None:
+    good, bad = verdicts(queries, base=0, adapter=4), verdicts(queries, base=0, adapter=-4)
+    choice, scores = choose(queries, {16: bad, 32: good})
+    assert choice.steps == 32
+    assert choice.fusion_weight > 1
+    reached = queries.measured(scores)["nDCG@10"].mean()
+    assert reached == pytest.approx(queries.measured(choice.scores({32: good}))["nDCG@10"].mean(), abs=0.03)
+    assert choose(queries, {0: verdicts(queries, base=4, adapter=-4)})[0].fusion_weight == 0
+
+
+def test_no_query_is_judged_by_a_choice_that_it_had_a_say_in(queries: HeldOut) -> None:
+    told = verdicts(queries, base=1, adapter=1)
+    first = queries.fold == 0
+    # What the first part would choose for itself, the others do not.
+    told.adapter[first] += 8 * queries.grades[first]
+    told.adapter[~first] -= 8 * queries.grades[~first]
+    choice, scores = choose(queries, {0: told})
+    own = queries.measured(scores)["nDCG@10"]
+    assert own[first].mean() == pytest.approx(queries.measured(told.base)["nDCG@10"][first].mean())
+    assert choice.fusion_weight == 0
+
+
+def test_a_calibration_is_judged_by_what_it_was_not_fitted_to(queries: HeldOut) -> None:
+    told = verdicts(queries, base=0, adapter=3)
+    choice, _ = choose(queries, {0: told})
+    fitted = calibrate(queries, told, choice, Calibration(slope=1, gap_slope=0, intercept=5))
+    assert fitted.error < 0.1 < fitted.error_before
+
+
+def test_what_is_kept_is_never_worse_and_no_more_elaborate_than_it_has_to_be() -> None:
+    generator = np.random.default_rng(0)
+    start = generator.random(200)
+    values = {"start": start, "level": start + generator.normal(scale=0.2, size=200), "worse": start - 0.1}
+    assert decide(values, "start", ["level", "worse"], seed=0).kept == "start"
+    values |= {"better": start + 0.05, "as good": start + 0.05 + generator.normal(scale=0.2, size=200)}
+    decision = decide(values, "start", ["worse", "better", "as good"], seed=0)
+    assert decision.kept == "better"
+    assert decision.because.startswith("it is 5.0 points better than start")
+    few = {name: own[:19] for name, own in values.items()}
+    assert decide(few, "start", ["better"], seed=0).because.startswith("19 queries are too few")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Callable[..., Path]:
+    return lambda **counts: write_facts(tmp_path / "my facts", **counts)
+
+
+@pytest.mark.parametrize(
+    ("train", "trains", "steps", "reason"),
+    [(60, False, 0, "80 labelled queries, which are too few"), (90, True, 64, "110 labelled queries are enough for a")],
+)
+def test_the_size_of_the_data_decides(
+    folder: Callable[..., Path], train: int, trains: bool, steps: int, reason: str
+) -> None:
+    plan = plan_of(recognised(folder(train=train)), None, MODEL)
+    assert (plan.trains, plan.takes_turns, plan.recipe.start_steps) == (trains, True, steps)
+    assert reason in plan.told
+    assert {one.split for one in plan.recipe.train} == {"train", "dev"}
+    assert plan.recipe.name == "my-facts"
+
+
+def test_changes_and_splits_are_taken_and_a_test_split_is_left_alone(folder: Callable[..., Path]) -> None:
+    data = folder(train=60)
+    plan = plan_of(recognised(data), "dev", MODEL, ["seed=3", "adapter.batch_size=2"])
+    assert [one.split for one in plan.recipe.train] == ["dev"]
+    assert (plan.recipe.seed, plan.recipe.adapter.batch_size) == (3, 2)
+    for split in ("train", "dev"):
+        (data / "qrels" / f"{split}.tsv").unlink()
+    with pytest.raises(ValueError, match="no split to learn from: it has test"):
+        plan_of(recognised(data), None, MODEL)
+
+
+def parts(data: CandidateSet, plan: Any) -> np.ndarray:
+    return parts_of([data], plan)[0]
+
+
+def test_queries_of_one_passage_are_held_out_together(data: CandidateSet) -> None:
+    plan: Any = SimpleNamespace(takes_turns=True, folds=3, recipe=SimpleNamespace(seed=0))
+    own = parts(data, plan)
+    assert set(own.tolist()) == {0, 1, 2}
+    first = np.asarray([data.positives.of(query)[0] for query in range(len(data))])
+    assert all(len(set(own[first == passage])) == 1 for passage in first)
+    for_good = parts(data, SimpleNamespace(takes_turns=False, folds=5, recipe=SimpleNamespace(seed=0)))
+    assert 0 < (for_good >= 0).sum() <= 0.2 * len(data)
+    kept = held_out([data, data], [own, np.where(for_good == 0, 0, -1)])
+    assert len(kept) == len(data) + (for_good == 0).sum()
+    assert kept.measured(-np.cumsum(np.ones(kept.rows.shape), axis=1))["nDCG@10"].mean() > 0.3
+
+
+def test_a_large_dev_split_is_what_is_held_out(data: CandidateSet) -> None:
+    many = replace(data, name="facts/dev")
+    plan: Any = SimpleNamespace(takes_turns=False, folds=5, recipe=SimpleNamespace(seed=0))
+    first, *others = parts_of([data, many, many, many, many], plan)
+    assert (first == -1).all()
+    assert all((own >= 0).any() for own in others)
+
+
+def test_plans_are_what_the_command_carries_out() -> None:
+    assert {"told", "recipe", "trains", "takes_turns", "folds"} == set(Plan.__dataclass_fields__)
