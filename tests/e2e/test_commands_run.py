@@ -19,12 +19,13 @@ from rrra_haystack.pretrained import bundled
 # run the same commands on plans of their own).
 ELSEWHERE = (
     "http://", "10.0.0.5", "--ray", "docker", "torchrun", "serve pipelines/", "serving_speed", "rag.yaml",
-    "benchmark-minilm-l6", "heads.yaml", "samplers.yaml", "ablation.yaml",
+    "benchmark-minilm-l6", "heads.yaml", "samplers.yaml", "resampling.yaml", "ablation.yaml",
 )  # fmt: skip
 # What makes a command short: it stands behind what the page says.
 SHORTER = {
     "rrra compress": ["--max-loss=100"],
     "rrra train": ["--set=adapter.steps=2", "--set=adapter.batch_size=2"],
+    "rrra_training.studies.windows": ["--words=8"],
     "rrra_training.studies.speed": ["--passages=64", "--rounds=1", "--repeats=5"],
 }
 SETS = "squad medquad scifact cranfield fairytaleqa cosqa cisi cacm npl time".split()
@@ -34,6 +35,7 @@ PREPARATION = (
     "rrra copy .rrra/store .rrra/edge",
     "rrra index DATA/squad/corpus.jsonl --store .rrra/squad",
     "rrra audit my-data --split train --output audit",
+    "python -m rrra_training.studies.windows DATA/squad --output DATA/squad-windows",
 )
 CONTRACT = "The contract about the pump XK-962 was signed by Edith Fell in 1987."
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 from facts import write_facts
-from rrra_training.choosing import choosing
+from rrra_training.choosing import choosing, plan
 from rrra_training.choosing.deciding import Decision
 from rrra_training.runs.checkpoints import Checkpoints
 from safetensors.torch import load_file
@@ -29,8 +29,7 @@ def train(data: Path, output: Path, *options: str) -> Result:
 
 def test_labels_are_all_it_takes(facts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (facts / "qrels" / "test.tsv").write_text("not to be read")
-    run, again = facts.parent / "run", facts.parent / "again"
-    cache = ["--cache", str(facts.parent / "cache")]
+    run, cache = facts.parent / "run", ["--cache", str(facts.parent / "cache")]
     # Whatever these few steps are worth.
     monkeypatch.setattr(choosing, "decide", lambda *_, **__: Decision("trained", "it is tested."))
     result = train(facts, run, *FEW, *cache)
@@ -50,25 +49,38 @@ def test_labels_are_all_it_takes(facts: Path, monkeypatch: pytest.MonkeyPatch) -
     _, codes = begun.encode_documents(["Rosk was founded in 1300.", "Yarm lies on the river Enz."])
     # The codes of an index stay what they are.
     assert made.score(made.encode_query("Who founded Rosk?"), codes).fused.argmax() == 0
-    assert "0 of" not in (run / "model" / "README.md").read_text()
+    assert f"| {MODEL} |" in (run / "model" / "README.md").read_text()
 
+
+def test_many_labels_are_held_out_for_good_and_an_interrupted_run_goes_on(
+    facts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, options = facts.parent / "many", [*FEW, "--cache", str(facts.parent / "cache")]
+    monkeypatch.setattr(choosing, "decide", lambda *_, **__: Decision("trained", "it is tested."))
+    monkeypatch.setattr(plan, "_THOUSANDS", 100)
     save = Checkpoints.save
 
-    def interrupted(checkpoints: Checkpoints, phase: str, step: int, *state: Any) -> None:
-        save(checkpoints, phase, step, *state)
-        if phase == "without-2":
-            raise KeyboardInterrupt
+    def interrupted(checkpoints: Checkpoints, *given: Any) -> None:
+        save(checkpoints, *given)
+        raise KeyboardInterrupt
 
     monkeypatch.setattr(Checkpoints, "save", interrupted)
-    assert train(facts, again, *FEW, *cache).exit_code
-    assert not (again / "model").exists()
+    assert train(facts, run, *options).exit_code
+    assert not (run / "model").exists()
     monkeypatch.setattr(Checkpoints, "save", save)
-    assert isinstance(train(facts, again, *FEW, *cache).exception, FileExistsError)
-    resumed = train(facts, again, *FEW, *cache, "--resume")
+    assert isinstance(train(facts, run, *options).exception, FileExistsError)
+    resumed = train(facts, run, *options, "--resume")
     assert resumed.exit_code == 0, resumed.output
-    assert json.loads((again / "chosen.json").read_text()) == figures
-    parts = [load_file(one / "model" / "rrra" / "adapter.safetensors") for one in (run, again)]
-    assert all(torch.equal(parts[1][name], tensor) for name, tensor in parts[0].items())
+    assert [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()] == [1, 2, 3, 4]
+    figures = json.loads((run / "chosen.json").read_text())
+    assert 20 <= figures["queries"] <= 22
+    # The model is the adapter of the best look.
+    look = load_file(run / "looks" / f"adapter-{figures['choices']['trained']['steps']}.safetensors")
+    made = load_file(run / "model" / "rrra" / "adapter.safetensors")
+    assert all(torch.equal(look[f"weights/{name}"].half(), tensor) for name, tensor in made.items())
+    told = train(facts, run, *options, "--resume")
+    assert told.exit_code == 0
+    assert "Kept: trained" in told.output
 
 
 def test_few_pairs_fit_weights_alone_and_nothing_worse_is_kept(tmp_path: Path) -> None:

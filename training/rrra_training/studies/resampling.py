@@ -80,6 +80,9 @@ def main(
                 show_progress=True,
             )  # fmt: skip
             lists = read_lists(prepared, loaded, kept, seed=seed, least_positives=least_positives)
+            if not len(lists.relevant):
+                msg = f"No query of {prepared.name} has {least_positives} relevant passages: name a split with all labels."
+                raise ValueError(msg)
             found = {name: sampled(sampler, lists, negatives, seed) for name, sampler in SAMPLERS.items()}
             text += table(prepared.name, lists, found)
     typer.echo(text)

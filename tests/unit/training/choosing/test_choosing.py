@@ -11,7 +11,7 @@ from rrra_training.candidates.sets import CandidateSet
 from rrra_training.choosing.deciding import decide
 from rrra_training.choosing.fitted import calibrate, choose
 from rrra_training.choosing.held_out import HeldOut, held_out, parts_of
-from rrra_training.choosing.plan import Plan, plan_of
+from rrra_training.choosing.plan import plan_of
 from rrra_training.data.recognising import recognised
 from rrra_training.judging.verdicts import Verdicts
 
@@ -80,7 +80,7 @@ def test_what_is_kept_is_never_worse_and_no_more_elaborate_than_it_has_to_be() -
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Callable[..., Path]:
+def write(tmp_path: Path) -> Callable[..., Path]:
     return lambda **counts: write_facts(tmp_path / "my facts", **counts)
 
 
@@ -89,17 +89,17 @@ def folder(tmp_path: Path) -> Callable[..., Path]:
     [(60, False, 0, "80 labelled queries, which are too few"), (90, True, 64, "110 labelled queries are enough for a")],
 )
 def test_the_size_of_the_data_decides(
-    folder: Callable[..., Path], train: int, trains: bool, steps: int, reason: str
+    write: Callable[..., Path], train: int, trains: bool, steps: int, reason: str
 ) -> None:
-    plan = plan_of(recognised(folder(train=train)), None, MODEL)
+    plan = plan_of(recognised(write(train=train)), None, MODEL)
     assert (plan.trains, plan.takes_turns, plan.recipe.start_steps) == (trains, True, steps)
     assert reason in plan.told
     assert {one.split for one in plan.recipe.train} == {"train", "dev"}
     assert plan.recipe.name == "my-facts"
 
 
-def test_changes_and_splits_are_taken_and_a_test_split_is_left_alone(folder: Callable[..., Path]) -> None:
-    data = folder(train=60)
+def test_changes_and_splits_are_taken_and_a_test_split_is_left_alone(write: Callable[..., Path]) -> None:
+    data = write(train=60)
     plan = plan_of(recognised(data), "dev", MODEL, ["seed=3", "adapter.batch_size=2"])
     assert [one.split for one in plan.recipe.train] == ["dev"]
     assert (plan.recipe.seed, plan.recipe.adapter.batch_size) == (3, 2)
@@ -132,7 +132,3 @@ def test_a_large_dev_split_is_what_is_held_out(data: CandidateSet) -> None:
     first, *others = parts_of([data, many, many, many, many], plan)
     assert (first == -1).all()
     assert all((own >= 0).any() for own in others)
-
-
-def test_plans_are_what_the_command_carries_out() -> None:
-    assert {"told", "recipe", "trains", "takes_turns", "folds"} == set(Plan.__dataclass_fields__)

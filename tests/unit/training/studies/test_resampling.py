@@ -1,0 +1,54 @@
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from rrra_training.data import BeirDataset, Passage, Query
+from rrra_training.studies.resampling import main as resampling
+from rrra_training.studies.windows import Article
+from rrra_training.studies.windows import main as windows
+from typer.testing import CliRunner, Result
+
+
+def run(command: object, *arguments: str) -> Result:
+    app = typer.Typer()
+    app.command()(command)  # type: ignore[type-var]
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_an_answer_is_in_every_window_that_holds_its_place() -> None:
+    words = [f"w{number}" for number in range(20)]
+    paragraphs = [Passage("p0", "T", " ".join(words[:8])), Passage("p1", "T", " ".join(words[8:]) + " w1")]
+    article = Article.of(paragraphs, 8, 4)
+    texts = [article.text[begin:end] for begin, end in article.windows]
+    assert [text.split()[0] for text in texts] == ["w0", "w4", "w8", "w12", "w16"]
+    assert texts[1].split()[-1] == "w11"
+    # In windows 1 and 2; it stands in the middle of neither, and further within the second.
+    assert article.holding("p1", Query("q", "?", ("w10",))) == [1, 2]
+    assert article.holding("p0", Query("q", "?", ("w1",))) == [0]
+    # The same word at another place is no answer there.
+    assert article.holding("p1", Query("q", "?", ("w1",))) == [2, 3]
+    assert article.holding("p0", Query("q", "?", ("elsewhere",))) == []
+
+
+def test_neighbours_of_the_labelled_window_are_counted_where_they_are_drawn(folder: Path, tmp_path: Path) -> None:
+    made, report = tmp_path / "windows", tmp_path / "table.md"
+    result = run(windows, str(folder), "--output", str(made), "--words", "8")
+    assert result.exit_code == 0, result.output
+    truth, labels = (BeirDataset(made).qrels(split) for split in ("dev-truth", "dev"))
+    assert truth.keys() == labels.keys()
+    assert all(len(own) == 1 and own.items() <= truth[query].items() for query, own in labels.items())
+    assert sum(map(len, truth.values())) > 1.3 * len(truth)
+    rows = map(json.loads, (made / "queries.jsonl").read_text().splitlines())
+    texts = {passage.id: passage.text for passage in BeirDataset(made).passages()}
+    answers = {row["_id"]: row["answers"][0] for row in rows}
+    assert all(answers[query] in texts[window] for query, own in truth.items() for window in own)
+
+    result = run(resampling, f"{made}:dev-truth", "--output", str(report), "--cache", str(tmp_path / "cache"))
+    assert result.exit_code == 0, result.output
+    rows = [line.split("|") for line in report.read_text().splitlines() if line.startswith("| ")][1:]
+    false = {row[1].strip(): float(row[2].replace("%", "")) for row in rows}
+    assert false["top-k"] > 0
+    assert false["rrra over the first 30"] <= false["top-k"]
+    with pytest.raises(ValueError, match="No query of windows/dev has 2 relevant"):
+        raise run(resampling, f"{made}:dev", "--cache", str(tmp_path / "cache")).exception  # type: ignore[misc]
