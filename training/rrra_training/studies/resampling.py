@@ -81,7 +81,7 @@ def main(
             )  # fmt: skip
             lists = read_lists(prepared, loaded, kept, seed=seed, least_positives=least_positives)
             if not len(lists.relevant):
-                msg = f"No query of {prepared.name} has {least_positives} relevant passages: name a split with all labels."
+                msg = f"No query of {prepared.name} has {least_positives} relevant passages. Name a split that has all."
                 raise ValueError(msg)
             found = {name: sampled(sampler, lists, negatives, seed) for name, sampler in SAMPLERS.items()}
             text += table(prepared.name, lists, found)

@@ -17,17 +17,17 @@ def run(command: object, *arguments: str) -> Result:
 
 
 def test_an_answer_is_in_every_window_that_holds_its_place() -> None:
-    words = [f"w{number}" for number in range(20)]
-    paragraphs = [Passage("p0", "T", " ".join(words[:8])), Passage("p1", "T", " ".join(words[8:]) + " w1")]
+    words = [f"w{number:02}" for number in range(20)]
+    paragraphs = [Passage("p0", "T", " ".join(words[:8])), Passage("p1", "T", " ".join(words[8:]) + " w01")]
     article = Article.of(paragraphs, 8, 4)
     texts = [article.text[begin:end] for begin, end in article.windows]
-    assert [text.split()[0] for text in texts] == ["w0", "w4", "w8", "w12", "w16"]
+    assert [text.split()[0] for text in texts] == ["w00", "w04", "w08", "w12", "w16"]
     assert texts[1].split()[-1] == "w11"
-    # In windows 1 and 2; it stands in the middle of neither, and further within the second.
-    assert article.holding("p1", Query("q", "?", ("w10",))) == [1, 2]
-    assert article.holding("p0", Query("q", "?", ("w1",))) == [0]
-    # The same word at another place is no answer there.
-    assert article.holding("p1", Query("q", "?", ("w1",))) == [2, 3]
+    # Two windows hold it; it stands nearer to the middle of the second.
+    assert article.holding("p1", Query("q", "?", ("w10",))) == [2, 1]
+    # The same word at another place is no answer.
+    assert article.holding("p0", Query("q", "?", ("w01",))) == [0]
+    assert article.holding("p1", Query("q", "?", ("w01",))) == [4]
     assert article.holding("p0", Query("q", "?", ("elsewhere",))) == []
 
 
