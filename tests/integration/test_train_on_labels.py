@@ -38,7 +38,7 @@ def test_labels_are_all_it_takes(facts: Path, monkeypatch: pytest.MonkeyPatch) -
     figures = json.loads((run / "chosen.json").read_text())
     assert list(figures["systems"]) == ["bm25", "encoder", "untrained", MODEL, "refitted", "trained"]
     assert figures["queries"] == 110
-    assert figures["systems"][MODEL]["nDCG@10"] > figures["systems"]["encoder"]["nDCG@10"]
+    assert figures["systems"][MODEL]["nDCG@10"] >= figures["systems"]["encoder"]["nDCG@10"]
     assert figures["systems"]["refitted"]["over_start"]["low"] <= figures["systems"]["refitted"]["over_start"]["high"]
 
     made, begun = RRRAModel.load(run / "model"), RRRAModel.load(MODEL)
@@ -95,8 +95,8 @@ def test_few_pairs_fit_weights_alone_and_nothing_worse_is_kept(tmp_path: Path) -
     assert figures["kept"] == MODEL
     assert "10 queries are too few to choose by" in figures["because"]
     assert "trained" not in figures["systems"]
-    config = RRRAModel.load(tmp_path / "run" / "model").config
-    assert config.model_dump() == RRRAModel.load(MODEL).config.model_dump()
+    made, begun = (RRRAModel.load(model).config for model in (tmp_path / "run" / "model", MODEL))
+    assert made.model_copy(update={"encoder_fingerprint": None}) == begun
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,8 @@ def train_on_labels(
     models[start] = begun
     with Judge(workshop, sets, parts) as judge:
         candidates = {name: Candidate.as_it_is(model, judge.of_model(model)) for name, model in models.items()}
-        candidates[REFITTED] = Candidate.chosen(queries, candidates[start].looks)
+        if len(queries) >= LEAST_QUERIES:
+            candidates[REFITTED] = Candidate.chosen(queries, candidates[start].looks)
         if plan.trains:
             candidates[TRAINED] = Candidate.chosen(queries, trainings.looks(judge))
     measured = {

@@ -42,6 +42,8 @@ SAMPLERS: Mapping[str, Sampler] = {
 }
 _TEMPERATURE = 0.05
 _TOP = 10
+# One relevant passage is labelled, and at least one other is hidden.
+_LEAST = 2
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,6 @@ def main(
     output: Annotated[Path | None, typer.Option(dir_okay=False, help="A file for the tables.")] = None,
     model: Annotated[str, typer.Option(help="Model whose encoder mines and whose adapter detects.")] = DEFAULT_MODEL,
     negatives: Annotated[int, typer.Option(min=1, help="Negatives of a query.")] = 2,
-    least_positives: Annotated[int, typer.Option(min=1, help="Leave out queries with fewer relevant passages.")] = 2,
     limit: Annotated[int | None, typer.Option(min=1, help="Draw this many queries.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of every draw.")] = 0,
     cache: Annotated[Path | None, typer.Option(file_okay=False, help="Where encoded corpora are kept.")] = None,
@@ -79,10 +80,10 @@ def main(
                 config, loaded.encoder, kept, mining=MiningConfig(), evidence=EvidenceConfig(), seed=seed,
                 show_progress=True,
             )  # fmt: skip
-            lists = read_lists(prepared, loaded, kept, seed=seed, least_positives=least_positives)
-            if not len(lists.relevant):
-                msg = f"No query of {prepared.name} has {least_positives} relevant passages. Name a split that has all."
+            if not (prepared.positives.counts >= _LEAST).any():
+                msg = f"No query of {prepared.name} has {_LEAST} relevant passages. Name a split that has all."
                 raise ValueError(msg)
+            lists = read_lists(prepared, loaded, kept, seed=seed, least_positives=_LEAST)
             found = {name: sampled(sampler, lists, negatives, seed) for name, sampler in SAMPLERS.items()}
             text += table(prepared.name, lists, found)
     typer.echo(text)
