@@ -21,7 +21,6 @@ STILL_LONG = {
     "sizing.md": 1,
     "stores.md": 1,
     "token-codes.md": 2,
-    "training.md": 4,
 }
 FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 FRONT_MATTER = re.compile(r"\A---\n.*?^---\n", re.DOTALL | re.MULTILINE)
