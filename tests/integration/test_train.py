@@ -352,6 +352,25 @@ def test_an_adapter_is_fitted_as_it_is(workplace: Path, trained: Path) -> None:
     assert figures["sets"].keys() == json.loads((trained / "dev.json").read_text())["sets"].keys()
 
 
+def test_an_adapter_is_trained_on(workplace: Path, trained: Path) -> None:
+    changes = ["start_steps=2", "joint.steps=1", "joint.batch_size=4", "joint.refit_steps=0", "joint.adapter_weight=0"]
+    recipe = load_recipe(workplace / "recipe.yaml", [f"start={trained / 'model'}", *changes])
+    run = workplace / "trained-on"
+    # Phase 3 finds the adapter of phase 2.
+    for phase in (2, 3):
+        train(recipe, run, phase=phase, cache=workplace / "cache")
+    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    assert [line["step"] for line in lines if line["phase"] == "adapter"] == [1, 2]
+    before, after = weights(trained), weights(run)
+    moved = [float((after[name].float() - tensor.float()).abs().max()) for name, tensor in before.items()]
+    assert 0 < max(moved) < 0.1
+    assert "start_steps" not in load_recipe(workplace / "recipe.yaml").to_yaml()
+    with pytest.raises(ValueError, match="start_steps goes on from the adapter of a model: name it by start"):
+        load_recipe(workplace / "recipe.yaml", ["start_steps=2"])
+    with pytest.raises(ValueError, match="names no dev queries"):
+        train(load_recipe(workplace / "recipe.yaml", ["dev=[]"]), workplace / "no-dev")
+
+
 def test_an_adapter_is_fitted_to_an_encoder_of_phase_1(
     workplace: Path, trained: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

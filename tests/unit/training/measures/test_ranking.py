@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from rrra_training.measures.ranking import MEASURES, judged_share, per_query
+from rrra_training.measures.ranking import MEASURES, ideal_gains, judged_share, ndcg, per_query
 
 
 @pytest.mark.parametrize("ids", list(itertools.permutations(["a", "m", "z"])))
@@ -41,3 +41,17 @@ def test_nothing_found_counts_as_nothing() -> None:
     assert values["R@1"].tolist() == [0, 1]
     assert judged_share({"q": {"a": 1}}, {"q": {}}) == 0
     assert judged_share({"q": {"a": 1}, "r": {"a": 1}}, {"q": {}, "r": {"a": 1.0}}) == pytest.approx(0.5)
+
+
+def test_the_quick_measure_is_the_same() -> None:
+    generator = np.random.default_rng(0)
+    # Equal scores, grades, and a relevant passage that was not found.
+    scores = generator.integers(6, size=(30, 20)).astype(np.float32)
+    grades = generator.choice(4, p=[0.8, 0.1, 0.05, 0.05], size=scores.shape).astype(np.float32)
+    judged = {
+        str(query): {str(row): int(grade) for row, grade in enumerate(own) if grade} | {"far": query % 2}
+        for query, own in enumerate(grades)
+    }
+    run = {str(query): {str(row): float(score) for row, score in enumerate(own)} for query, own in enumerate(scores)}
+    ideal = ideal_gains(own.values() for own in judged.values())
+    assert ndcg(grades, ideal, scores) == pytest.approx(per_query(judged, run)["nDCG@10"], abs=1e-6)
