@@ -352,7 +352,9 @@ class Encoder:
 
 
 def _upcast_token_embeddings(_module: torch.nn.Module, _inputs: Any, features: dict[str, Any]) -> dict[str, Any]:
-    features["token_embeddings"] = features["token_embeddings"].float()
+    # A network of texts and images gives an embedding alone; the kind of encoder says so.
+    if (states := features.get("token_embeddings")) is not None:
+        features["token_embeddings"] = states.float()
     return features
 
 

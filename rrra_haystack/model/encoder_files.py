@@ -49,6 +49,12 @@ def load_transformer(name: str, source: dict[str, Any], device: str | None) -> S
     except (FileNotFoundError, ImportError, ValueError):
         raise
     except OSError as error:
+        if exported := _exported_weights(Path(path)):
+            msg = (
+                f"{name} holds weights for ONNX or OpenVINO alone ({exported}), and an encoder is loaded with PyTorch: "
+                "take the model that they were exported from, or save them beside its model.safetensors."
+            )
+            raise ValueError(msg) from None
         if Path(path).is_dir():
             raise
         told = str(error).splitlines()[0]
@@ -75,6 +81,12 @@ def _declared_kind(path: str, where: dict[str, Any]) -> str:
             return "CrossEncoder"
         declared = next((one for one in networks if one in _LATE_INTERACTION), _BI_ENCODER)
     return str(declared)
+
+
+def _exported_weights(folder: Path) -> str | None:
+    """A file of weights for another runtime than PyTorch; `None` if there is none."""
+    found = sorted(one for pattern in ("*.onnx", "openvino_*.xml") for one in folder.rglob(pattern))
+    return found[0].relative_to(folder).as_posix() if found else None
 
 
 def _read(path: str, file: str, where: dict[str, Any]) -> dict[str, Any]:

@@ -78,6 +78,12 @@ class BiEncoder(EncoderKind):
         if prompt_length := batch.get("prompt_length"):
             counted &= batch["attention_mask"].cumsum(dim=1) > prompt_length
         batch = self._transformer(batch, task=task)
+        if "token_embeddings" not in batch:
+            msg = (
+                f"{self._name} has no token states to observe: its modules ({_names(self._transformer)}) give an "
+                "embedding of a text alone. Use another model."
+            )
+            raise ValueError(msg)
         if "sentence_embedding" not in batch:
             msg = (
                 f"{self._name} has no pooling: its modules ({_names(self._transformer)}) give token states, but no "

@@ -1,6 +1,7 @@
 import os
 import shutil
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,14 @@ from sentence_transformers.base.modules import Dense, Router, Transformer
 from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
 from sentence_transformers.sparse_encoder.modules import SpladePooling
 from texts import TEXTS
-from transformers import BertForMaskedLM, BertForSequenceClassification
+from transformers import (
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    CLIPConfig,
+    CLIPImageProcessor,
+    CLIPModel,
+    CLIPProcessor,
+)
 
 from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.model.rrra_model import RRRAModel
@@ -85,6 +93,23 @@ def ill_configured(folder: Path) -> Path:
     return path
 
 
+def of_texts_and_images(folder: Path) -> Path:
+    shape = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+    text, vision = {"vocab_size": len(tokenizer()), **shape}, {"image_size": 8, "patch_size": 4, **shape}
+    CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=16)).save_pretrained(folder / "network")
+    images = CLIPImageProcessor(size={"shortest_edge": 8}, crop_size={"height": 8, "width": 8})
+    # The processor marks the tokenizer as its own.
+    CLIPProcessor(images, deepcopy(tokenizer())).save_pretrained(folder / "network")
+    return write_encoder(folder / "clip", [Transformer(str(folder / "network"))])
+
+
+def exported(folder: Path) -> Path:
+    path = write_encoder(folder / "exported")
+    (path / "onnx").mkdir()
+    (path / "model.safetensors").rename(path / "onnx" / "model.onnx")
+    return path
+
+
 REFUSED = [
     (cross_encoder, "is a CrossEncoder, not a SentenceTransformer"),
     (plain_cross_encoder, "is a CrossEncoder, not a SentenceTransformer"),
@@ -95,6 +120,11 @@ REFUSED = [
     (unlike_routes, "different widths (32 for a query, 48 for a document)"),
     (other_routes, "has the routes de, en"),
     (dot_product, "compares embeddings by dot"),
+    (
+        of_texts_and_images,
+        "has no token states to observe: its modules (Transformer) give an embedding of a text alone",
+    ),
+    (exported, "holds weights for ONNX or OpenVINO alone (onnx/model.onnx)"),
     (broken, "gives numbers that are not finite"),
     (cut_off, "are damaged"),
     (ill_configured, "is not valid JSON"),
