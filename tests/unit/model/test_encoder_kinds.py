@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -6,6 +7,9 @@ import numpy as np
 import pytest
 import torch
 from encoders import write_encoder
+from haystack import Document
+from haystack.document_stores.in_memory import InMemoryDocumentStore
+from rrra_training.evaluation.evaluate import evaluate
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Dense, Transformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
@@ -29,6 +33,7 @@ from transformers import (
     XLMRobertaModel,
 )
 
+from rrra_haystack.enriching.adding_codes import enrich
 from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_haystack.model.words import lexical_scores, query_word_codes, word_codes
@@ -168,3 +173,34 @@ def test_a_text_that_is_the_question_is_found(kind: tuple[Path, dict[str, Any]])
         counts = np.array([len(own) for own in words])
         lexical = lexical_scores(query_word_codes(QUESTION), np.concatenate(words), counts, model.config.lexical)
         assert found.adapter[4] == pytest.approx(1 + model.config.lexical_weight * lexical[4], abs=0.1)
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One question, and passages that it may be about."""
+    folder = tmp_path_factory.mktemp("asked")
+    (folder / "qrels").mkdir()
+    rows = [{"_id": f"p{number}", "title": "", "text": text} for number, text in enumerate(TEXTS[:5])]
+    (folder / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "queries.jsonl").write_text(json.dumps({"_id": "q", "text": QUESTION}) + "\n")
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq\tp0\t1\n")
+    return folder
+
+
+def test_a_store_and_an_evaluation_say_the_same(kind: tuple[Path, dict[str, Any]], asked: Path) -> None:
+    path, options = kind
+    model = RRRAModel.load(path, model_kwargs={"dtype": torch.float32}, device="cpu", **options)
+    store = InMemoryDocumentStore()
+    store.write_documents([Document(id=f"p{number}", content=text) for number, text in enumerate(TEXTS[:5])])
+    assert enrich(store, model=model, code="int8", without_embeddings=True).written == 5
+    documents = store.filter_documents()
+    codes = [one.meta["rrra_codes"] for one in documents]
+    expected = dict(
+        zip([one.id for one in documents], model.score(model.encode_query(QUESTION), codes).fused, strict=True)
+    )
+    found = evaluate(asked, model=model, systems=["rrra"], codes=["int8"])
+    assert found.runs["rrra"]["q"] == pytest.approx(expected, abs=2e-3)
+    reference = SentenceTransformer(str(path), device="cpu", **options)
+    query, passages = reference.encode_query(QUESTION), reference.encode_document(list(TEXTS[:5]))
+    cosines = passages @ query / np.linalg.norm(passages, axis=1) / np.linalg.norm(query)
+    assert list(found.runs["encoder"]["q"].values()) == pytest.approx(sorted(cosines, reverse=True), abs=1e-4)
