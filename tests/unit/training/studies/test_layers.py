@@ -1,6 +1,5 @@
 """Hidden layers side by side, over an encoder with random weights."""
 
-
 import pytest
 import torch
 from encoders import write_encoder
