@@ -69,6 +69,22 @@ def set_code(data: dict[str, Any], code: str) -> None:
         embedder.setdefault("init_parameters", {})["code"] = code
 
 
+def set_encoding(data: dict[str, Any], encoding: str) -> None:
+    """
+    Let the converter of an indexing pipeline read text that tells no encoding in this one.
+
+    :param data: The pipeline, as a dictionary; it is changed.
+    :param encoding: The encoding.
+    :raises ValueError: If no component is an RRRAFileToDocument.
+    """
+    converters = [one for one in data["components"].values() if one["type"].endswith(".RRRAFileToDocument")]
+    if not converters:
+        msg = "This pipeline has no RRRAFileToDocument, which alone can be told an encoding."
+        raise ValueError(msg)
+    for converter in converters:
+        converter.setdefault("init_parameters", {})["encoding"] = encoding
+
+
 def store_parameters(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The init parameters of each Qdrant document store in a pipeline, to be read or changed."""
     for store in described_stores(data):

@@ -1,11 +1,14 @@
 """``rrra index``: bring an index up to date with files."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from rrra_haystack.indexing.index import IndexReport
 
 
 def command(
@@ -21,6 +24,9 @@ def command(
     code: Annotated[
         str | None, typer.Option(help="Kind of the codes: 1bit, 2bit, 4bit or int8; the pipeline's own if not given.")
     ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="Encoding of text that tells none and is no UTF-8; guessed if not given.")
+    ] = None,
     ray: Annotated[
         str | None,
         typer.Option(metavar="ADDRESS|local", help="Read and encode on a Ray cluster, or on a local one."),
@@ -28,13 +34,21 @@ def command(
 ) -> None:
     """Index files: new ones are added, changed ones replaced, deleted ones removed, others skipped."""
     from rrra_haystack.indexing.index import index  # noqa: PLC0415
-    from rrra_haystack.pipeline_files import read_pipeline, set_code  # noqa: PLC0415
+    from rrra_haystack.pipeline_files import read_pipeline, set_code, set_encoding  # noqa: PLC0415
     from rrra_haystack.qdrant.engines import checked  # noqa: PLC0415
 
     data = read_pipeline(pipeline, "indexing.yaml", store, checked(engine))
     if code is not None:
         set_code(data, code)
+    if encoding is not None:
+        set_encoding(data, encoding)
     report = index(paths, data, ray=ray, show_progress=True)
+    _tell(report)
+    if report.failed:
+        raise typer.Exit(1)
+
+
+def _tell(report: "IndexReport") -> None:
     Console().print(
         f"{report.added} files added, {report.changed} changed, {report.removed} removed, "
         f"{report.unchanged} unchanged. The index holds {report.passages} passages."
@@ -55,10 +69,14 @@ def command(
         Console().print(
             f"{report.unread} passages are longer than the encoder reads, and their rest is not embedded; split them."
         )
+    if report.guessed:
+        told = ", ".join(f"{Path(path).name} ({encoding})" for path, encoding in sorted(report.guessed.items()))
+        Console().print(
+            Text(f"The encoding of {len(report.guessed)} files was guessed from a few letters; name it with --encoding "
+                 f"if it is wrong: {told}."), soft_wrap=True,
+        )  # fmt: skip
     for path, reason in report.skipped:
         Console(stderr=True).print(Text.assemble(("Skipped", "yellow"), f" {path}: {reason}"))
     for path, reason in report.failed:
         name = path.encode(errors="backslashreplace").decode()
         Console(stderr=True).print(Text.assemble(("Failed", "red"), f" {name}: {reason}"), soft_wrap=True)
-    if report.failed:
-        raise typer.Exit(1)

@@ -2,9 +2,9 @@
 
 import codecs
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
-from charset_normalizer import from_bytes
+from rrra_haystack.documents.guessing import guessed_encoding, is_escaped_japanese
 
 # The longer first: a mark of UTF-32 begins with one of UTF-16.
 _MARKS = (
@@ -14,11 +14,9 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-# Of many more a detector would take a few letters with accents for one that nobody writes.
-_WRITTEN = "cp1252 cp1250 cp1251 cp1253 cp1254 cp1255 cp1256 koi8_r cp932 euc_jp gb18030 big5 cp949".split()
-_WESTERN = "cp1252"
 _SAMPLE = 1 << 16
-_AS_GOOD = 0.1
+# Of a text in several encodings, so many of the lines that are not ASCII are UTF-8.
+_ONE_IN = 4
 _DECLARED = re.compile(rb"""(?:charset|encoding|coding)\s*[=:]\s*["']?([\w.-]+)""", re.IGNORECASE)
 _HEAD = 1024
 # Without those that text is laid out and coloured with.
@@ -36,20 +34,34 @@ def marked_encoding(data: bytes) -> str | None:
     return next((encoding for mark, encoding in _MARKS if data.startswith(mark)), None)
 
 
-def decode(data: bytes) -> str:
+class Decoded(NamedTuple):
     """
-    The text that some bytes are, with newlines alone at the ends of lines.
+    What some bytes say.
+
+    :param text: The text, with newlines alone at the ends of lines.
+    :param guess: The encoding, if it was guessed from a few letters.
+    """
+
+    text: str
+    guess: str | None = None
+
+
+def decode(data: bytes, otherwise: str | None = None) -> Decoded:
+    """
+    The text that some bytes are.
 
     A mark at the beginning decides, then UTF-8 if it fits, then what the text declares, then what is most likely.
 
     :param data: The bytes.
+    :param otherwise: The encoding of what tells none by a mark and is no UTF-8; guessed if `None`.
     :raises ValueError: If they are no text.
+    :raises LookupError: If there is no such encoding.
     """
-    text = _decoded(data)
-    if len(_CONTROLS.findall(text)) > max(_FEW, len(text) // 50) or (data and not text):
+    text, guess = _decoded(data, otherwise)
+    if len(_CONTROLS.findall(text)) > max(_FEW, len(text) // 50) or (data and not text and not marked_encoding(data)):
         msg = "it is not text in any known encoding"
         raise ValueError(msg)
-    return _NEWLINES.sub("\n", without_surrogates(text.replace("\0", "")))
+    return Decoded(_NEWLINES.sub("\n", without_surrogates(text.replace("\0", ""))), guess)
 
 
 def without_surrogates(value: Any) -> Any:
@@ -67,17 +79,35 @@ def without_surrogates(value: Any) -> Any:
     return value
 
 
-def _decoded(data: bytes) -> str:
+def _decoded(data: bytes, otherwise: str | None) -> Decoded:
     if marked := marked_encoding(data):
-        return data.decode(marked, "replace")
+        return Decoded(data.decode(marked, "replace"))
     if utf16 := _unmarked_utf16(data):
-        return data.decode(utf16, "replace")
-    text = data.decode("utf-8", "replace")
+        return Decoded(data.decode(utf16, "replace"))
+    if is_escaped_japanese(data):
+        return Decoded(data.decode("iso2022_jp", "replace"))
+    try:
+        return Decoded(data.decode("utf-8"))
+    except UnicodeDecodeError:
+        pass
+    lines = data.split(b"\n")
+    others = [number for number, line in enumerate(lines) if not _is_utf8(line)]
+    beyond_ascii = sum(not line.isascii() for line in lines)
+    if len(others) * _ONE_IN > beyond_ascii * (_ONE_IN - 1):
+        return _in_another(data, otherwise)
+    # What was written by several programs, or cut off, or has a stray byte.
+    rest = _in_another(b"\n".join(lines[number] for number in others), otherwise) if others else Decoded("")
+    told = [line.decode("utf-8", "replace") for line in lines]
+    for number, line in zip(others, rest.text.split("\n"), strict=False):
+        told[number] = line
+    return Decoded("\n".join(told), rest.guess)
+
+
+def _is_utf8(line: bytes) -> bool:
+    """Whether a line is UTF-8, but for a byte or two."""
+    text = line.decode("utf-8", "replace")
     damaged = text.count("\ufffd")
-    # A file that was cut off, or a log with a stray byte, is UTF-8 nevertheless.
-    if not damaged or sum(character > "\x7f" for character in text) > 2 * damaged:
-        return text
-    return _guessed(data)
+    return not damaged or sum(character > "\x7f" for character in text) > 2 * damaged
 
 
 def _unmarked_utf16(data: bytes) -> str | None:
@@ -89,22 +119,15 @@ def _unmarked_utf16(data: bytes) -> str | None:
     return "utf-16-be" if even > most and odd * 10 < even else None
 
 
-def _guessed(data: bytes) -> str:
+def _in_another(data: bytes, otherwise: str | None) -> Decoded:
+    """What is no UTF-8, in the encoding that is told, that it declares, or that is likely."""
+    if otherwise is not None:
+        return Decoded(data.decode(otherwise, "replace"))
     declared = _DECLARED.search(data, 0, _HEAD)
     try:
         if declared:
-            return data.decode(declared[1].decode("ascii"))
+            return Decoded(data.decode(declared[1].decode("ascii")))
     except (LookupError, UnicodeDecodeError):
         pass
-    # Lines in ASCII alone tell nothing.
-    telling = b"\n".join(line for line in data.split(b"\n") if not line.isascii())[:_SAMPLE]
-    matches = from_bytes(telling, cp_isolation=_WRITTEN)
-    best = matches.best()
-    if best is None:
-        return ""
-    encoding = best.encoding
-    for match in matches:
-        is_as_good = match.coherence >= best.coherence and match.chaos <= best.chaos + _AS_GOOD
-        if is_as_good and _WESTERN in match.could_be_from_charset:
-            encoding = _WESTERN
-    return data.decode(encoding, "replace")
+    encoding, is_sure = guessed_encoding(data)
+    return Decoded(data.decode(encoding, "replace"), None if is_sure else encoding) if encoding else Decoded("")

@@ -15,6 +15,8 @@ from rrra_haystack.documents.records import text_of_table
 from rrra_haystack.documents.sections import TITLE_KEY, Heading, Section, sections_of
 
 _FRONT_MATTER = re.compile(r"\A---\n(.*?)\n(?:---|\.\.\.)\n", re.DOTALL)
+# How deep blocks may lie in one another; a list and its item are two.
+_DEEPEST, _AT_ONCE = 60, 4
 _HEADING, _TAGS = "heading_open", "html_block"
 
 
@@ -29,13 +31,17 @@ def sections_of_markdown(text: str) -> list[Section]:
 
 
 def _parts(text: str) -> Iterator[Heading | str]:
-    parser = MarkdownIt("commonmark", renderer_cls=RendererPlain).enable("table")
+    parser = MarkdownIt("commonmark", {"maxNesting": _DEEPEST}, renderer_cls=RendererPlain).enable("table")
     env: dict[str, Any] = {}
+    tokens = parser.parse(text, env)
+    if any(token.level >= _DEEPEST - _AT_ONCE for token in tokens):
+        yield text  # What is nested deeper would be left out.
+        return
 
     def plain(tokens: Sequence[Token]) -> str:
         return str(parser.renderer.render(_without_tables(parser, tokens, env), parser.options, env))
 
-    for kind, blocks in groupby(_blocks(parser.parse(text, env)), lambda block: block[0].type):
+    for kind, blocks in groupby(_blocks(tokens), lambda block: block[0].type):
         if kind == _HEADING:
             yield from (Heading(int(block[0].tag[1]), plain(block)) for block in blocks)
         elif kind == _TAGS:
@@ -55,7 +61,8 @@ def _front_matter(text: str) -> tuple[str | None, str]:
         return None, text
     if not isinstance(told, dict):
         return None, text
-    return str(told[TITLE_KEY]) if told.get(TITLE_KEY) else None, text[found.end() :]
+    title = told.get(TITLE_KEY)
+    return str(title) if title and isinstance(title, str | int | float) else None, text[found.end() :]
 
 
 def _blocks(tokens: Sequence[Token]) -> Iterator[list[Token]]:

@@ -11,6 +11,8 @@ HIGHLIGHTS_KEY = "highlights"
 HEAD_KEY = "rrra_head"
 # How many tokens of a text its encoder did not read, where it is longer than the encoder reads.
 UNREAD_KEY = "rrra_unread"
+# The encoding of its file, where that was guessed from a few letters.
+GUESSED_KEY = "guessed_encoding"
 
 # Every passage is on the first page, at least; only these have others.
 _PAGED = (".pdf", ".docx", ".pptx")

@@ -6,6 +6,7 @@ import zipfile
 # What programs call a file that nobody named.
 _NO_TITLE = frozenset({"Word Document", "PowerPoint Presentation"})
 _OLD, _ENCRYPTED = b"\xd0\xcf\x11\xe0", "EncryptedPackage".encode("utf-16-le")
+_CONTENTS = "[Content_Types].xml"
 _MOST_BYTES = 1 << 30
 
 
@@ -22,8 +23,12 @@ def check_office(data: bytes) -> None:
         raise ValueError(msg)
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         size = sum(part.file_size for part in archive.infolist())
+        is_office = _CONTENTS in archive.namelist()
     if size > _MOST_BYTES:
         msg = f"it unpacks to {size / _MOST_BYTES:.1f} GB"
+        raise ValueError(msg)
+    if not is_office:
+        msg = "it is an archive, and no Office file"
         raise ValueError(msg)
 
 

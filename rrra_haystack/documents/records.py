@@ -11,6 +11,8 @@ from typing import Any
 _DELIMITERS = ",;\t|"
 _LONGEST_CELL = 2**31 - 1
 _SAMPLE = 1 << 14
+# As Excel is told it, in a first line.
+_DELIMITER_TOLD = re.compile(r"sep=(.)\n")
 _LONGEST_NAME = 100
 _NUMBER = re.compile(r"[-+]?[\d.,\s]*\d[\d.,\s]*%?")
 # Rows are paragraphs, so that a passage ends with a whole one.
@@ -43,6 +45,8 @@ def text_of_csv(text: str, delimiter: str | None = None) -> str:
     :param text: The file.
     :param delimiter: What separates the values; found out if `None`.
     """
+    if found := _DELIMITER_TOLD.match(text):
+        delimiter, text = found[1], text[found.end() :]
     try:
         # The limit is the whole process's, whoever set it.
         csv.field_size_limit(_LONGEST_CELL)

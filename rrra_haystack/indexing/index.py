@@ -19,7 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from rrra_haystack.documents.metadata import UNREAD_KEY
+from rrra_haystack.documents.metadata import GUESSED_KEY, UNREAD_KEY
 from rrra_haystack.fitting import fit_to_servers
 from rrra_haystack.indexing.finding import Found, find_files, taken_by
 from rrra_haystack.indexing.manifest import Manifest, manifest_path, pipeline_digest
@@ -41,6 +41,8 @@ class IndexReport:
 
     What `failed` could not be read, wholly or in some lines; it counts as nothing else, and is tried again.
 
+    Of files `guessed` the encoding was guessed from a few letters: which, by name.
+
     Files `of_another_pipeline` are in the index as that pipeline made them, for they were not named.
     """
 
@@ -54,6 +56,7 @@ class IndexReport:
     passed_over: dict[str, int] = field(default_factory=dict)
     failed: list[tuple[str, str]] = field(default_factory=list)
     unread: int = 0
+    guessed: dict[str, str] = field(default_factory=dict)
 
 
 def index(
@@ -107,6 +110,9 @@ def index(
                     manifest.complete(whole)
                     failed |= reasons
                     report.failed += [(failure.name, failure.reason) for failure in done.failures]
+                    report.guessed |= {
+                        key_of(one): one.meta[GUESSED_KEY] for one in done.documents if GUESSED_KEY in one.meta
+                    }
                     report.unread += sum(UNREAD_KEY in document.meta for document in done.documents)
                     progress.advance(task, sum(unit.size for unit in batch))
         finally:

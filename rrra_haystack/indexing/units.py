@@ -11,6 +11,8 @@ from pathlib import Path
 from rrra_haystack.indexing.finding import PASSAGES_SUFFIX, Found, shown
 
 _LINES = 256
+# White space, and the bytes of byte order marks.
+_NOTHING = b" \t\r\n\xef\xbb\xbf\xff\xfe"
 _PART_NAME = re.compile(rf"({re.escape(PASSAGES_SUFFIX)})#\d+$", flags=re.IGNORECASE)
 
 
@@ -65,7 +67,7 @@ def units_of(found: Found) -> dict[Path, list[Unit]]:
 
 def _whole(path: Path) -> Iterator[Unit]:
     data = path.read_bytes()
-    if data.strip():
+    if data.strip(_NOTHING):
         yield Unit(str(path), path, len(data), hashlib.sha256(data).hexdigest())
 
 

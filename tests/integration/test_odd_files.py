@@ -100,6 +100,7 @@ def files() -> dict[str, tuple[bytes, str]]:
         **{name: (data, PASSED_OVER) for name, data in others.items()},
         "notes.txt.gz": (gzip.compress(b"The Oder."), PASSED_OVER),
         "nothing.txt": (b"", EMPTY),
+        "mark alone.txt": (b"\xef\xbb\xbf", EMPTY),
         "blank.md": (b" \r\n", EMPTY),
         ".hidden.txt": (b"Hidden.", HIDDEN),
     }
@@ -137,7 +138,10 @@ def test_every_file_is_accounted_for(folder: Path) -> None:
     for added, unchanged in ((expected[ADDED] + 1, 0), (0, expected[ADDED] + 1)):
         report = index([folder], read_pipeline(None, "indexing.yaml", None))
         assert (report.added, report.changed, report.removed, report.unchanged) == (added, 0, 0, unchanged)
-        assert {Path(name).name for name, _ in report.skipped} == {"nothing.txt", "blank.md"}
+        assert {Path(name).name for name, _ in report.skipped} == {"nothing.txt", "blank.md", "mark alone.txt"}
+        guessed = {Path(name).name for name in report.guessed}
+        assert guessed >= {"german-cp1252.txt"} if added else not guessed
+        assert "german-utf-8.txt" not in guessed
         named = {name for name, (_, kind) in files().items() if kind == FAILED}
         failed = {Path(name).name: reason for name, reason in report.failed}
         assert failed.keys() == named | {"dangling.txt", "not-\\xff-utf8.txt"}
@@ -180,5 +184,7 @@ def test_a_pipelines_own_kinds_are_read(tmp_path: Path, monkeypatch: pytest.Monk
     code, said = said_of("prices.csv", "notes.txt", "--pipeline", own(by_haystack))
     assert (code, "1 files added" in said) == (0, True)
     assert "Skipped notes.txt: the pipeline's router takes no file of the kind .txt" in said
+    with pytest.raises(ValueError, match="no RRRAFileToDocument, which alone can be told an encoding"):
+        said_of("prices.csv", "--pipeline", "own.yaml", "--encoding", "cp1250")
     with pytest.raises(ValueError, match=r"the pipeline's router takes no file of the kind \.txt"):
         index([Path("notes.txt")], read_pipeline(Path("own.yaml"), "unused", None))

@@ -44,6 +44,10 @@ def read(name: str, data: bytes | str) -> str:
          "# Elbe\nIt rises.\n\n1 + 1"),
         ("a.ipynb", '{"worksheets": []}', ""),
         ("a.json", '{"cut off', ""),
+        ("a.json", r'["\ud83d alone"]', "\ufffd alone"),
+        ("a.csv", "sep=;\nname;price\nFerry;5\n", "name: Ferry; price: 5"),
+        ("a.md", ">" * 500 + " quoted", ">" * 500 + " quoted"),
+        ("a.md", "\n".join("  " * at + f"- x{at}" for at in range(12)), "\n".join(f"x{at}" for at in range(12))),
     ],
 )  # fmt: skip
 def test_text_of_many_kinds(name: str, data: bytes | str, text: str) -> None:
@@ -132,6 +136,7 @@ def test_a_presentation_keeps_its_titles_its_tables_and_its_notes() -> None:
     [
         (b"\xd0\xcf\x11\xe0" + "EncryptedPackage".encode("utf-16-le"), "it is encrypted and wants a password"),
         (b"\xd0\xcf\x11\xe0 Word 97", "it is of a format before 2007: save it anew"),
+        (b"PK\x05\x06" + bytes(18), "it is an archive, and no Office file"),
     ],
 )
 @pytest.mark.parametrize("suffix", ["docx", "xlsx"])
@@ -150,7 +155,8 @@ def test_without_the_extra_the_others_are_read(
     monkeypatch.setitem(sys.modules, suffix, None)
     monkeypatch.setattr(xlsx.pandas_xlsx_import, "check", missing)
     written = io.BytesIO()
-    zipfile.ZipFile(written, "w").close()
+    with zipfile.ZipFile(written, "w") as archive:
+        archive.writestr("[Content_Types].xml", "")
     streams = [ByteStream(written.getvalue(), meta={"file_path": f"a.{suffix}"}), ByteStream(b"The Elbe.")]
     (document,) = RRRAFileToDocument().run(streams)["documents"]
     assert document.content == "The Elbe."
@@ -172,3 +178,13 @@ def test_round_trip_and_pipeline(tmp_path: Path) -> None:
         "converter"
     ]["documents"]
     assert document.meta["file_path"] == str(path)
+
+
+def test_an_encoding_can_be_told_and_a_guess_is_noted() -> None:
+    stream = ByteStream("Žák".encode("cp1250"), meta={"file_path": "a.txt"})
+    (guessed,) = RRRAFileToDocument().run([stream])["documents"]
+    assert "guessed_encoding" in guessed.meta
+    (told,) = RRRAFileToDocument(encoding="cp1250").run([stream])["documents"]
+    assert (told.content, told.meta) == ("Žák", {"file_path": "a.txt"})
+    with pytest.raises(ValueError, match="There is no encoding 'cp12500'"):
+        RRRAFileToDocument(encoding="cp12500")

@@ -36,7 +36,7 @@ def read_texts(path: Path, encoder: Encoder) -> list[str]:
 
 def _text_of(file: Path) -> str:
     try:
-        return decode(file.read_bytes())
+        return decode(file.read_bytes()).text
     except ValueError as error:
         msg = f"{file}: {error}. Leave it out, or save it as UTF-8."
         raise ValueError(msg) from None

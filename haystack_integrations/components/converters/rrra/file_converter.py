@@ -1,3 +1,4 @@
+import codecs
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePath
 from typing import Any
@@ -10,6 +11,7 @@ from haystack.dataclasses import ByteStream
 from rrra_haystack.documents.decoding import decode, without_surrogates
 from rrra_haystack.documents.html_pages import sections_of_html
 from rrra_haystack.documents.markdown import sections_of_markdown
+from rrra_haystack.documents.metadata import GUESSED_KEY
 from rrra_haystack.documents.office import check_office
 from rrra_haystack.documents.outlines import sections_of_adoc, sections_of_org, sections_of_rst
 from rrra_haystack.documents.records import text_of_csv, text_of_json, text_of_json_lines, text_of_notebook
@@ -85,15 +87,28 @@ class RRRAFileToDocument:
     ```
     """
 
-    def __init__(self, store_full_path: bool = False) -> None:
+    def __init__(self, store_full_path: bool = False, encoding: str | None = None) -> None:
         """
         Creates an RRRAFileToDocument component.
 
         :param store_full_path:
             If `True`, the full path of the file is stored in the metadata of the document.
             If `False`, only the file name is stored.
+        :param encoding:
+            The encoding of text without a byte order mark that is no UTF-8, as `cp1250`. If `None`, it is what the text
+            declares, or guessed; the metadata name it as `guessed_encoding` if there were few letters to guess from.
+
+        :raises ValueError:
+            If there is no such encoding.
         """
+        if encoding is not None:
+            try:
+                codecs.lookup(encoding)
+            except LookupError as error:
+                msg = f"There is no encoding '{encoding}'. Python's names are meant, as cp1250, euc_jp or iso8859_2."
+                raise ValueError(msg) from error
         self.store_full_path = store_full_path
+        self.encoding = encoding
         self._converters: dict[str, Any] = {}
 
     def to_dict(self) -> dict[str, Any]:
@@ -103,7 +118,7 @@ class RRRAFileToDocument:
         :returns:
             Dictionary with serialized data.
         """
-        return default_to_dict(self, store_full_path=self.store_full_path)
+        return default_to_dict(self, store_full_path=self.store_full_path, encoding=self.encoding)
 
     @component.output_types(documents=list[Document])
     def run(
@@ -151,7 +166,7 @@ class RRRAFileToDocument:
         told = {**stream.meta, **meta}
         if not self.store_full_path and told.get("file_path"):
             told["file_path"] = PurePath(told["file_path"]).name
-        for section in _sections(stream.data, suffix):
+        for section in _sections(stream.data, suffix, self.encoding):
             yield Document(content=section.text, meta={**told, **section.meta})
 
     def _converter(self, suffix: str) -> Any:
@@ -164,14 +179,18 @@ class RRRAFileToDocument:
         return self._converters[suffix]
 
 
-def _sections(data: bytes, suffix: str) -> list[Section]:
+def _sections(data: bytes, suffix: str, encoding: str | None) -> list[Section]:
     if suffix in _OFFICE:
         try:
             return _OFFICE[suffix](data)
         except ImportError as error:
             raise _wanting(suffix, error) from error
-    text = decode(data)
-    return _SECTIONS[suffix](text) if suffix in _SECTIONS else [Section(_TEXT.get(suffix, str)(text), {})]
+    text, guess = decode(data, encoding)
+    told = {GUESSED_KEY: guess} if guess else {}
+    if suffix in _SECTIONS:
+        return [Section(section.text, {**section.meta, **told}) for section in _SECTIONS[suffix](text)]
+    # JSON may hold halves of surrogate pairs, escaped.
+    return [Section(without_surrogates(_TEXT.get(suffix, str)(text)), told)]
 
 
 def _wanting(suffix: str, error: ImportError) -> ImportError:
