@@ -262,7 +262,7 @@ class RRRAAdapterRanker(LoadsModel):
             self._warned_of_missing_codes = True
             logger.warning(
                 "{missing} of {total} documents have no token codes and are encoded now, which takes time at every "
-                "query. Index them with RRRADocumentEmbedder to avoid it.",
+                "query. To avoid it, index them with RRRADocumentEmbedder, or add codes to a store with 'rrra enrich'.",
                 missing=len(missing),
                 total=len(documents),
             )
