@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -28,7 +29,7 @@ from rrra_haystack.model.multi_vector import multi_vector_encoder, write_multi_v
 from rrra_haystack.model.query_cache import QueryCache
 from rrra_haystack.model.saving import lasting_name, load_weights, own_weights, short_card, upload, write_model
 from rrra_haystack.model.scoring import Scores, check_fusion_weight, fused_scores
-from rrra_haystack.model.words import lexical_scores, query_word_codes, word_codes
+from rrra_haystack.model.words import NUMBERS, lexical_scores, query_word_codes, word_codes
 
 DEFAULT_MODEL = "rrra-minilm-l6"
 _QUERIES_KEPT = 256
@@ -67,6 +68,9 @@ class RRRAModel(nn.Module):
             if config.adapter.token_dim != encoder.hidden_size
             else None
         )
+        self.word_rarity: Tensor | None
+        own_words = torch.zeros(NUMBERS, dtype=torch.uint8) if config.lexical.language == "corpus" else None
+        self.register_buffer("word_rarity", own_words)
         self._queries = QueryCache(_QUERIES_KEPT)
         self.refresh()
 
@@ -74,6 +78,8 @@ class RRRAModel(nn.Module):
         """Derive anew what depends on the weights; to be called after they were changed."""
         self.eval()
         self._silent = self.adapter.is_silent
+        table = None if self.word_rarity is None else self.word_rarity.cpu().numpy()
+        self.lexical_scores = partial(lexical_scores, form=self.config.lexical, table=table)
         self._fingerprint = weights_fingerprint(self.encoder, self.projection)
         self._queries.clear()
 
@@ -251,8 +257,7 @@ class RRRAModel(nn.Module):
         for batch in batches:
             embeddings[batch.indices.numpy()] = batch.pooled.cpu().numpy()
             indices = batch.indices.tolist()
-            words = [word_codes(texts[index]) for index in indices]
-            own = [checksums[index] for index in indices]
+            words, own = [word_codes(texts[index]) for index in indices], [checksums[index] for index in indices]
             records = codec.pack(batch.pooled, self.project(batch.states), batch.lengths, words, own)
             for index, record in zip(indices, records, strict=True):
                 codes[index] = pybase64.b64encode_as_string(record)
@@ -347,8 +352,8 @@ class RRRAModel(nn.Module):
         judgement = self._judge(query, read)
         adapter = judgement.adapter
         if self.config.lexical_weight:
-            lexical = torch.from_numpy(lexical_scores(query.words, read.words, read.word_counts, self.config.lexical))
-            adapter = adapter + self.config.lexical_weight * lexical
+            words = torch.from_numpy(self.lexical_scores(query.words, read.words, read.word_counts))
+            adapter = adapter + self.config.lexical_weight * words
         return fused_scores(judgement, adapter, weight, self.config.fusion_weight, self.config.calibration)
 
     @torch.inference_mode()
@@ -366,8 +371,8 @@ class RRRAModel(nn.Module):
         """
         read = self.read_codes(candidates) if isinstance(candidates, Sequence) else candidates
         labelled = self.read_codes([positive])
-        adapter = self._judge(query, read).adapter
         words = torch.from_numpy(lexical_scores(labelled.words, read.words, read.word_counts))
+        adapter = self._judge(query, read).adapter
         features = list_features(query.embedding, read.pooled, labelled.pooled[0], adapter, words)
         return self.config.detection.probability(features).numpy()
 

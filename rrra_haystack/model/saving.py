@@ -21,9 +21,12 @@ def own_weights(model: nn.Module, dtype: torch.dtype | None = None) -> dict[str,
     The weights of adapter and projection by their names on disk.
 
     :param model: The model; its encoder, which is no module, keeps its own.
-    :param dtype: Number format; as they are if `None`.
+    :param dtype: Number format; as they are if `None`. A table of bytes stays what it is.
     """
-    return {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
+    return {
+        name: tensor.detach().to("cpu", dtype if tensor.is_floating_point() else None).contiguous()
+        for name, tensor in model.state_dict().items()
+    }
 
 
 def write_model(

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
 from itertools import islice, pairwise
 from typing import Literal
@@ -52,8 +52,12 @@ _MOST = 1024
 _K1 = 0.9
 # The number of no word: it parts two readings of a query.
 _NO_WORD = 0
-# A byte of the table of a language counts this part: 160 stand for a rarity at which the language changes nothing.
+# How many numbers there are.
+NUMBERS = 1 << 16
+# A byte of a table of rarities counts this part: 160 stand for a rarity that changes nothing.
 RARITY_UNIT = 160
+# Which is that of a word that one document in 148 has.
+_EVEN = 5.0
 
 
 class LexicalForm(BaseModel):
@@ -64,14 +68,15 @@ class LexicalForm(BaseModel):
     :param length: How far the words of a long candidate count less, the b of BM25: 0 for not at all, 1 for in
         proportion to its length over the mean of the list.
     :param language: A language whose common words count less, also where few candidates have them, such as the *what*
-        of a question; `None` if nothing is known of the language.
+        of a question; ``corpus`` for the texts that the model was adapted to, whose table lies with its weights; `None`
+        if nothing is known of the language.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     pair_weight: float = Field(0.3, ge=0)
     length: float = Field(0.4, ge=0, le=1)
-    language: Literal["english"] | None = "english"
+    language: Literal["english", "corpus"] | None = "english"
 
 
 # Of models that were saved before the form was kept with them.
@@ -137,7 +142,11 @@ def _code(word: str) -> int:
 
 
 def lexical_scores(
-    query: np.ndarray, words: np.ndarray, counts: np.ndarray, form: LexicalForm = EARLIER_FORM
+    query: np.ndarray,
+    words: np.ndarray,
+    counts: np.ndarray,
+    form: LexicalForm = EARLIER_FORM,
+    table: np.ndarray | None = None,
 ) -> np.ndarray:
     """
     Which share of a query's terms each of n candidates has: of its words, and of its pairs of adjacent words.
@@ -153,6 +162,7 @@ def lexical_scores(
     :param words: The candidates' words, one candidate after the other, shape ``[W]``.
     :param counts: Words of each candidate, shape ``[n]``.
     :param form: How words, pairs and lengths count.
+    :param table: Rarities of words as :func:`rarity_bytes` gives them; those of the form's language if `None`.
     :returns: Between 0 and 1, shape ``[n]``, float32.
     """
     candidates = len(counts)
@@ -172,23 +182,47 @@ def lexical_scores(
     found = np.concatenate([owner * terms + place, owner[first[is_known]] * terms + pair_place])
     frequency = np.bincount(found, minlength=candidates * terms).reshape(candidates, terms).astype(np.float32)
     having = np.count_nonzero(frequency, axis=0)
-    rarity = np.log((candidates + 1) / (having + 0.5)) * (having > 0)
-    if form.language is not None:
-        rarity[: len(known)] *= _rarity_in(form.language)[known]
-    rarity[len(known) :] *= form.pair_weight
+    weight = np.log((candidates + 1) / (having + 0.5)) * (having > 0)
+    if table is None and form.language == "english":
+        table = _rarity_in(form.language)
+    if table is not None:
+        weight[: len(known)] *= table[known] / RARITY_UNIT
+    weight[len(known) :] *= form.pair_weight
     of_words, of_pairs = np.split(frequency, [len(known)], axis=1)
     lengths = counts / max(counts.mean(), 1)
     of_words /= of_words + (_K1 * (1 - form.length + form.length * lengths)).astype(np.float32)[:, None]
     np.minimum(of_pairs, 1, out=of_pairs)
-    return frequency @ (rarity / max(rarity.sum(), 1e-12)).astype(np.float32)
+    return frequency @ (weight / max(weight.sum(), 1e-12)).astype(np.float32)
 
 
 @cache
 def _rarity_in(language: str) -> np.ndarray:
+    table: np.ndarray = np.fromfile(WORD_RARITY / f"{language}.u8", dtype=np.uint8)
+    return table
+
+
+def rarity_bytes(share: np.ndarray) -> np.ndarray:
     """
-    How much each number of a word counts for its rarity in a language, shape ``[65536]``, float32.
+    Rarities as the package and adapted models keep them: how much each number of a word counts.
 
     A word that 7 of 1,000 documents have counts 1; one that all have counts nothing, one that hardly any has up to 1.6.
+
+    :param share: Share of the documents that have the words of each number, shape ``[65536]``.
+    :returns: In parts of 1 / 160, the same shape, uint8; words that no document has are as rare as can be told.
     """
-    table: np.ndarray = np.fromfile(WORD_RARITY / f"{language}.u8", dtype=np.uint8).astype(np.float32)
-    return table / RARITY_UNIT
+    rarity = -np.log(np.maximum(share, 1e-9)) / _EVEN
+    return np.clip(np.round(rarity * RARITY_UNIT), 0, 255).astype(np.uint8)
+
+
+def document_share(texts: Iterable[str]) -> np.ndarray:
+    """
+    In which share of the documents each word stands.
+
+    :param texts: The documents.
+    :returns: Shape ``[65536]``, by the numbers of words.
+    """
+    having, documents = np.zeros(NUMBERS), 0
+    for text in texts:
+        having[np.unique(word_codes(text))] += 1
+        documents += 1
+    return having / max(documents, 1)

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rrra_haystack.model.words import EARLIER_FORM, LexicalForm, lexical_scores, query_word_codes, word_codes
+from rrra_haystack.model.words import (
+    EARLIER_FORM,
+    LexicalForm,
+    document_share,
+    lexical_scores,
+    query_word_codes,
+    rarity_bytes,
+    word_codes,
+)
 
 some_words = st.lists(st.sampled_from(["yeast", "salt", "dough", "bread"]), max_size=8)
 
@@ -174,6 +182,23 @@ def test_common_words_of_the_language_count_less() -> None:
     assert plain[0] == pytest.approx(plain[1], abs=0.02)
     assert known[1] > 3 * known[0] > 0
     assert known[2] == 0
+
+
+def test_words_that_a_corpus_has_everywhere_count_less() -> None:
+    corpus = ["def open and return a file"] * 90 + ["return the moon"] * 9 + ["moon"]
+    share = document_share(corpus)
+    assert share[word_codes("return")] == pytest.approx(0.99)
+    table = rarity_bytes(share)
+    assert (table[word_codes("return")] < table[word_codes("moon")]).all()
+    texts = ["return", "moon"]
+    counts = np.array([1, 1])
+    form = LexicalForm(language="corpus")
+    joined = np.concatenate([word_codes(text) for text in texts])
+    common, rare = lexical_scores(query_word_codes("return moon"), joined, counts, form, table)
+    assert rare > 10 * common
+    # Without the corpus, each stands in one of two candidates.
+    common, rare = lexical_scores(query_word_codes("return moon"), joined, counts, form)
+    assert rare == pytest.approx(common)
 
 
 def test_pairs_and_lengths_count_as_the_form_says() -> None:

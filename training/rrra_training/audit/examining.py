@@ -122,7 +122,7 @@ def judge_labels(
     with projected(lists.passages, model.projection, cache) as passages:
         verdicts = judge(
             model.adapter, model.projection, lists, passages, "int8",
-            lexical_form=model.config.lexical, show_progress=show_progress,
+            lexical=model.lexical_scores, show_progress=show_progress,
         )  # fmt: skip
         relevance = relevance_probabilities(model, verdicts, np.isfinite(verdicts.base))
         beside = beside_surest(data, lists, relevance, np.arange(len(lists)))

@@ -1,6 +1,8 @@
 """A model's judgement of all mined candidates, from token states that were projected once to disk."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -47,7 +49,7 @@ def judge(
     kind: CodeKind,
     *,
     queries: np.ndarray | None = None,
-    lexical_form: LexicalForm = LexicalForm(),  # noqa: B008  # it cannot be changed
+    lexical: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray] = partial(lexical_scores, form=LexicalForm()),  # noqa: B008
     show_progress: bool = False,
 ) -> Verdicts:
     """
@@ -59,13 +61,14 @@ def judge(
     :param passages: Its projected passages.
     :param kind: Kind of codes to judge from.
     :param queries: Rows of the queries to judge; all if `None`.
-    :param lexical_form: How the words in common are counted.
+    :param lexical: Gives the lexical scores of a query's words with the candidates' words and their counts, as
+        :func:`~rrra_haystack.model.words.lexical_scores`.
     :param show_progress: Show progress and the time left.
     """
     numbers = np.arange(len(data)) if queries is None else queries
     shape = (len(numbers), data.mined.rows.shape[1])
     base, scores, logits = (np.full(shape, -np.inf, dtype=np.float32) for _ in range(3))
-    lexical = np.zeros(shape, dtype=np.float32)
+    in_common = np.zeros(shape, dtype=np.float32)
     progress = tqdm(numbers, desc=f"Judging {data.name}", unit="query", disable=not show_progress)
     with torch.inference_mode():
         for at, number in enumerate(progress):
@@ -86,8 +89,8 @@ def judge(
             logits[here] = judgement.relevance_logit.numpy()
             if len(rows):
                 asked = query_word_codes(data.queries.text(int(number)))
-                lexical[here] = lexical_scores(asked, *passages.words(rows), lexical_form)
-    return Verdicts(base, scores, logits, lexical)
+                in_common[here] = lexical(asked, *passages.words(rows))
+    return Verdicts(base, scores, logits, in_common)
 
 
 def relevance_probabilities(model: RRRAModel, verdicts: Verdicts, there: np.ndarray) -> np.ndarray:

@@ -86,7 +86,7 @@ def judge_split(model: RRRAModel, data: str, cache: Path, *, seed: int, limit: i
     with projected(prepared.passages, model.projection, cache) as passages:
         verdicts = judge(
             model.adapter, model.projection, prepared, passages, "int8", queries=hidden.queries,
-            lexical_form=model.config.lexical, show_progress=True,
+            lexical=model.lexical_scores, show_progress=True,
         )  # fmt: skip
         features = features_of(hidden, passages, SharedLabels(prepared, hidden.known), verdicts.adapter)
     return JudgedSplit(hidden, features, relevance_probabilities(model, verdicts, hidden.candidate)[hidden.candidate])
