@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from rrra_haystack.cli import (
+    adapt,
     ask,
     audit,
     benchmark,
@@ -57,6 +58,7 @@ for module in (
     mine,
     compress,
     fetch,
+    adapt,
 ):
     app.command(module.__name__.rpartition(".")[2])(module.command)
 

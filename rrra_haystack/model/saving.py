@@ -13,7 +13,7 @@ from rrra_haystack.model.config import CONFIG, WEIGHTS, RRRAConfig
 from rrra_haystack.model.encoder import Encoder
 
 # What an encoder that sentence-transformers saved has.
-_MODULES = "modules.json"
+MODULES = "modules.json"
 
 
 def own_weights(model: nn.Module, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
@@ -60,7 +60,7 @@ def check_place(path: str | Path) -> None:
     :raises FileExistsError: If something else stands there.
     """
     target = Path(path)
-    if target.is_dir() and any(target.iterdir()) and not any((target / one).is_file() for one in (CONFIG, _MODULES)):
+    if target.is_dir() and any(target.iterdir()) and not any((target / one).is_file() for one in (CONFIG, MODULES)):
         msg = f"{target} holds something else than a model, which would be lost. Choose another folder for the model."
         raise FileExistsError(msg)
 

@@ -60,6 +60,9 @@ RARITY_UNIT = 160
 _EVEN = 5.0
 
 
+Language = Literal["english", "corpus"]
+
+
 class LexicalForm(BaseModel):
     """
     How the words in common are counted.
@@ -76,7 +79,7 @@ class LexicalForm(BaseModel):
 
     pair_weight: float = Field(0.3, ge=0)
     length: float = Field(0.4, ge=0, le=1)
-    language: Literal["english", "corpus"] | None = "english"
+    language: Language | None = "english"
 
 
 # Of models that were saved before the form was kept with them.

@@ -15,11 +15,12 @@ from typer.testing import CliRunner, Result
 from rrra_haystack.pretrained import bundled
 
 # What these need a test has not, or it stands in another one: a server, a cluster, a language model, somebody who stops
-# the command, or time for the trainings of the bundled plans, of which there are 3 to 15 (test_benchmark and test_train
-# run the same commands on plans of their own).
+# the command, documents of many sentences, or time for the trainings of the bundled plans, of which there are 3 to 15
+# (test_adapting, test_benchmark and test_train run the same commands on texts and plans of their own).
 ELSEWHERE = (
     "http://", "10.0.0.5", "--ray", "docker", "torchrun", "serve pipelines/", "serving_speed", "rag.yaml",
     "benchmark-minilm-l6", "heads.yaml", "samplers.yaml", "resampling.yaml", "ablation.yaml",
+    "rrra adapt", "studies.adapted",
 )  # fmt: skip
 # What makes a command short: it stands behind what the page says.
 SHORTER = {

@@ -20,7 +20,7 @@ FLOORS = [
     (CORE, "__init__ asking copying enriching indexing serving"),
     *((TRAINING, rooms) for rooms in ("__init__ data measures negatives runs", "corpora", "candidates", "judging")),
     *((TRAINING, rooms) for rooms in ("evaluation recipe", "answering audit compression mining reader report")),
-    *((TRAINING, room) for room in ("phases", "train", "choosing", "studies")),
+    *((TRAINING, room) for room in ("adapting", "phases", "train", "choosing", "studies")),
     (CORE, "cli"),
     (TRAINING, "launch"),
 ]
@@ -39,7 +39,8 @@ WIDE = set(
     "ranker.__init__ reader.__init__ "
     "ranker.run reader.run retriever.__init__ retriever.run retriever.run_async encoder.__init__ rrra_model.load "
     "adding_codes.enrich examining.audit evaluate.evaluate audit.command enrich.command evaluate.command "
-    "mine.command train.command compressing.compress __main__.fit_command __main__.evaluate_command "
+    "mine.command train.command adapt.adapt adapt.command compressing.compress __main__.fit_command "
+    "__main__.evaluate_command "
     "verdicts.judge detection_benchmark.main gradients.main serving_speed.load_command".split()
 )
 

@@ -1,0 +1,64 @@
+"""``rrra adapt``: a model fitted to a corpus without labels."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from rrra_haystack.files import atomic_write, check_writable
+
+
+def command(
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="Your documents: a file or folder of .txt, .md or .jsonl; a folder or URL of a Qdrant, or a YAML file "
+            "with a Haystack document store; or a folder in the BEIR layout.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[Path, typer.Option(file_okay=False, help="Where the model goes.")] = Path("adapted"),
+    model: Annotated[str | None, typer.Option(help="What to begin with; the default model if not given.")] = None,
+    index: Annotated[str, typer.Option(help="Collection of the Qdrant.")] = "rrra",
+    passages: Annotated[
+        int, typer.Option(min=1, help="Draw this many passages to search in; words are counted in all of them.")
+    ] = 5000,
+    questions: Annotated[int, typer.Option(min=1, help="Make this many questions of a kind.")] = 300,
+    seed: Annotated[int, typer.Option(help="Seed of what is drawn, and of the intervals.")] = 0,
+    cache: Annotated[
+        Path | None,
+        typer.Option(file_okay=False, help="Keep the encoded corpus here; an interrupted encoding goes on."),
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", dir_okay=False, help="Write the figures to this file.")
+    ] = None,
+) -> None:
+    """
+    Fit the weights of a model and the frequencies of words to your documents, without labels.
+
+    Parts of passages ask for them, in three ways. What is fitted on the one kind of questions is kept only if each
+    other kind is better for it, for sure and by a point of nDCG@10; else the model stays what it was.
+    """
+    try:
+        from rrra_training.adapting.adapt import adapt  # noqa: PLC0415
+        from rrra_training.adapting.telling import as_json, render, said  # noqa: PLC0415
+    except ImportError as error:
+        msg = f"rrra adapt needs the extra 'train' ({error}). Install it with: pip install 'rrra-haystack[train]'"
+        raise ImportError(msg) from None
+    from rrra_haystack.model.rrra_model import DEFAULT_MODEL  # noqa: PLC0415
+
+    if json_file is not None:
+        check_writable(json_file)
+    _, found = adapt(
+        data, output, index=index, model=model or DEFAULT_MODEL, passages=passages, questions=questions, seed=seed,
+        cache=cache, show_progress=True,
+    )  # fmt: skip
+    if json_file is not None:
+        atomic_write(json_file, json.dumps(as_json(found), indent=2) + "\n")
+    console = Console()
+    console.print(render(found))
+    console.print(said(found), highlight=False, soft_wrap=True)
+    console.print(f"The model is in [bold]{escape(str(output))}[/].", soft_wrap=True)

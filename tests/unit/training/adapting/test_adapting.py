@@ -1,0 +1,146 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from encoders import reading, write_encoder
+from rrra_training.adapting.adapt import adapt
+from rrra_training.adapting.choosing import Weights, kept, ndcg, try_weights
+from rrra_training.adapting.lists import Lists
+from rrra_training.adapting.questions import ask
+from rrra_training.data import Passage
+from rrra_training.measures.ranking import per_query
+from typer.testing import CliRunner
+
+from rrra_haystack import RRRAModel
+from rrra_haystack.cli import app
+from rrra_haystack.named_store import open_store
+
+SYLLABLES = [consonant + vowel for consonant in "bdfgklmnprst" for vowel in "aeiou"]
+FORMER = Weights(1.5, 0.0, "english")
+
+
+def invented(count: int) -> list[str]:
+    """Texts of three sentences, each about the same three words of its own among common ones."""
+    generator = np.random.default_rng(0)
+    common = ["".join(generator.choice(SYLLABLES, 2)) for _ in range(30)]
+    texts = []
+    for _ in range(count):
+        own = ["".join(generator.choice(SYLLABLES, 3)) for _ in range(3)]
+        sentences = [" ".join(generator.permutation([*own, *generator.choice(common, 9)])) for _ in range(3)]
+        texts.append(". ".join(sentence.capitalize() for sentence in sentences) + ".")
+    return texts
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("encoder")
+    return str(write_encoder(folder / "small", reading(folder / "network", 32)))
+
+
+@pytest.fixture(scope="module")
+def wordless(encoder: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A model over an encoder that understands nothing, to whose score words add nothing."""
+    model = RRRAModel.untrained(RRRAModel.load(encoder).encoder)
+    model.config = model.config.model_copy(update={"lexical_weight": 0.0})
+    folder = tmp_path_factory.mktemp("model") / "wordless"
+    model.save(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("texts") / "texts.jsonl"
+    path.write_text("\n".join(json.dumps({"text": text}) for text in invented(90)))
+    return path
+
+
+def test_each_kind_of_question_asks_for_a_passage_of_its_own() -> None:
+    texts = invented(60)
+    passages = [Passage(str(number), "Shared title", text) for number, text in enumerate(texts)]
+    passages[:30] = [Passage(one.id, f"Title of {one.id}", one.text) for one in passages[:30]]
+    asked = ask(passages, np.random.default_rng(0), 15)
+    assert [len(own) for own in asked.values()] == [15, 15, 15]
+    rows = [one.row for own in asked.values() for one in own]
+    assert len(set(rows)) == 45
+    for one in [*asked["sentences"], *asked["openings"]]:
+        assert one.rest is not None
+        assert one.text in passages[one.row].title_and_text
+        assert one.text not in one.rest
+    # A title that many have asks for none of them.
+    assert all(one.text.startswith("Title of") == (one.row < 30) for one in asked["openings"])
+    for one in asked["words"]:
+        assert one.rest is None
+        assert set(one.text.split()) <= set(passages[one.row].text.replace(".", "").split())
+
+
+def lists(words_help: bool, *, queries: int = 40) -> Lists:
+    """Candidates of which the encoder knows nothing, and the words everything or the opposite."""
+    generator = np.random.default_rng(1)
+    right = np.eye(20, dtype=bool)[generator.integers(20, size=queries)]
+    base, adapter = generator.random((2, queries, 20)).astype(np.float32)
+    words = (right if words_help else ~right).astype(np.float32)
+    return Lists(base, adapter, {"english": words, "corpus": words}, right)
+
+
+def test_weights_are_kept_if_every_other_kind_of_questions_is_better_for_them() -> None:
+    tried = try_weights({"a": lists(True), "b": lists(True), "c": lists(True)}, FORMER, seed=0)
+    best = kept(tried)
+    assert best is not None
+    assert best.weights.lexical > 0
+    assert [one.kind for one in best.judged] == [kind for kind in "abc" if kind != best.fitted_on]
+    assert kept(try_weights({"a": lists(True), "b": lists(True), "c": lists(False)}, FORMER, seed=0)) is None
+    # Weights that change nothing are not better.
+    assert kept(try_weights({"a": lists(False), "b": lists(False)}, FORMER, seed=0)) is None
+
+
+def test_one_right_passage_is_measured_as_everywhere() -> None:
+    own = lists(True)
+    weights = Weights(1.0, 0.1, "english")
+    run = {str(n): {str(k): float(one) for k, one in enumerate(row)} for n, row in enumerate(weights.fused(own))}
+    qrels = {str(n): {str(int(row.argmax())): 1} for n, row in enumerate(own.right)}
+    assert np.allclose(ndcg(own, weights), per_query(qrels, run)["nDCG@10"])
+
+
+def test_a_model_is_adapted_to_texts_written_and_read(wordless: str, texts: Path, tmp_path: Path) -> None:
+    arguments = [str(texts), "--model", wordless, "--output", str(tmp_path / "made"), "--questions", "25"]
+    told = CliRunner().invoke(app, ["adapt", *arguments, "--json", str(tmp_path / "figures.json")])
+    assert told.exit_code == 0, told.output
+    assert "by questions (25 sentences, 25 words, 25 openings) over 90 passages." in told.output
+    assert "in place of fusion weight 1.5, lexical weight 0, words rare by english." in told.output
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["passages"] == 90
+    made = RRRAModel.load(tmp_path / "made")
+    assert made.config.lexical_weight == figures["kept"]["weights"]["lexical"] > 0
+    passages = invented(90)[:20]
+    scores = made.score(made.encode_query(passages[7]), RRRAModel.load(wordless).encode_documents(passages)[1])
+    assert int(scores.fused.argmax()) == int(scores.relevance.argmax()) == 7
+
+
+def test_a_table_of_words_is_kept_with_the_weights_in_any_format(encoder: str, tmp_path: Path) -> None:
+    loaded = RRRAModel.load(encoder)
+    form = loaded.config.lexical.model_copy(update={"language": "corpus"})
+    model = RRRAModel(loaded.encoder, loaded.config.model_copy(update={"lexical": form}))
+    assert model.word_rarity is not None
+    model.word_rarity[:] = torch.randint(0, 255, model.word_rarity.shape, dtype=torch.uint8)
+    model.refresh()
+    model.save(tmp_path / "made", dtype=torch.float16)
+    read = RRRAModel.load(tmp_path / "made")
+    assert read.word_rarity is not None
+    assert torch.equal(read.word_rarity, model.word_rarity)
+    codes = model.encode_documents(["Tea is hot.", "The moon is round."])[1]
+    both = [one.score(one.encode_query("hot moon"), codes).fused for one in (model, read)]
+    assert np.allclose(*both, atol=1e-3)
+    assert not np.allclose(both[0], loaded.score(loaded.encode_query("hot moon"), codes).fused, atol=1e-3)
+
+
+def test_documents_of_a_store_are_read_and_too_few_are_told(encoder: str, tmp_path: Path) -> None:
+    described = {"type": "haystack.document_stores.in_memory.document_store.InMemoryDocumentStore"}
+    (tmp_path / "store.yaml").write_text(json.dumps(described))
+    with pytest.raises(ValueError, match=r"give 0 questions by their sentences, and 20 are needed"):
+        adapt(str(tmp_path / "store.yaml"), tmp_path / "made", model=encoder)
+    assert open_store(str(tmp_path / "store.yaml"), "rrra").count_documents() == 0
+    (tmp_path / "note.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="holds something else than a model"):
+        adapt(str(tmp_path / "note.txt"), tmp_path, model=encoder)

@@ -1,0 +1,150 @@
+"""A model fitted to a corpus without labels: what was tried, what it gains, and what is kept."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from rrra_haystack.files import check_writable, working_folder
+from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
+from rrra_haystack.model.saving import MODULES, check_place
+from rrra_haystack.model.scoring import Calibration
+from rrra_haystack.model.words import document_share, rarity_bytes
+from rrra_training.adapting.choosing import LEAST_QUESTIONS, Tried, Weights, kept, try_weights
+from rrra_training.adapting.corpus import read_passages
+from rrra_training.adapting.lists import Lists, Searched
+from rrra_training.adapting.questions import ask
+from rrra_training.corpora.building import encoded_passages
+from rrra_training.data import Passage
+from rrra_training.judging.fitting import fit_calibration
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """
+    What was tried, and what is kept.
+
+    :param passages: How many passages there are.
+    :param searched: How many of them were searched.
+    :param questions: Kind -> how many questions were made of them.
+    :param former: The weights that the model had.
+    :param tried: What was tried.
+    :param kept: What is kept of it; `None` if the former weights are.
+    """
+
+    passages: int
+    searched: int
+    questions: dict[str, int]
+    former: Weights
+    tried: list[Tried]
+    kept: Tried | None
+
+
+def adapt(
+    data: str,
+    output: Path | None,
+    *,
+    index: str = "rrra",
+    model: str | RRRAModel = DEFAULT_MODEL,
+    passages: int | None = 5000,
+    questions: int = 300,
+    seed: int = 0,
+    cache: Path | None = None,
+    show_progress: bool = False,
+) -> tuple[RRRAModel, Adapted]:
+    """
+    Fit weights and frequencies of words to a corpus, keep what gains for sure, and write the model.
+
+    :param data: The corpus, as :func:`~rrra_training.adapting.corpus.read_passages` takes it.
+    :param output: Where the model goes; it is not written if `None`.
+    :param index: Collection of a Qdrant.
+    :param model: What to begin with.
+    :param passages: Draw this many passages to search in; frequencies are counted over all. All if `None`.
+    :param questions: How many questions of a kind are made of them.
+    :param seed: Seed of what is drawn.
+    :param cache: Where the encoded corpus is kept; nothing is kept if `None`.
+    :param show_progress: Show progress and the time left.
+    :returns: The model, and what was found.
+    :raises ValueError: If the model is a late-interaction model, or too few questions can be made of the corpus.
+    :raises FileExistsError: If something else than a model stands where the model goes.
+    """
+    if output is not None:
+        check_place(output)
+        check_writable(output)
+    loaded = model if isinstance(model, RRRAModel) else RRRAModel.load(model)
+    if not loaded.encoder.embeds:
+        msg = f"{loaded.encoder.name} is a late-interaction model, whose score has no weights to fit."
+        raise ValueError(msg)
+    corpus = read_passages(data, index, loaded.encoder)
+    table = rarity_bytes(document_share(one.title_and_text for one in corpus))
+    held = _drawn(corpus, passages, seed)
+    asked = ask(held, np.random.default_rng(seed), questions)
+    if few := [kind for kind, own in asked.items() if len(own) < LEAST_QUESTIONS]:
+        msg = (
+            f"The {len(corpus)} passages of {data} give {len(asked[few[0]])} questions by their {few[0]}, and "
+            f"{LEAST_QUESTIONS} are needed: name more documents, or longer ones."
+        )
+        raise ValueError(msg)
+    with working_folder(cache) as kept_at:
+        # A draw is no corpus that others would find.
+        name = Path(data).resolve().name + (f"-{len(held)}-{seed}" if len(held) < len(corpus) else "")
+        store = encoded_passages(name, held, loaded.encoder, kept_at, total=len(held), show_progress=show_progress)
+        searched = Searched(loaded, store, table)
+        lists = {kind: searched.lists(kind, own, show_progress=show_progress) for kind, own in asked.items()}
+    former = Weights.of(loaded.config)
+    tried = try_weights(lists, former, seed=seed)
+    chosen = kept(tried)
+    counts = {kind: len(own) for kind, own in asked.items()}
+    found = Adapted(len(corpus), len(held), counts, former, tried, chosen)
+    made = loaded if chosen is None else _with(loaded, chosen.weights, lists, table)
+    if output is not None:
+        # An encoder of one's own is nowhere to be found on another machine.
+        made.save(output, include_encoder=(Path(str(model)) / MODULES).is_file())
+    return made, found
+
+
+def _drawn(passages: list[Passage], most: int | None, seed: int) -> list[Passage]:
+    if most is None or most >= len(passages):
+        return passages
+    numbers = np.random.default_rng(seed).choice(len(passages), most, replace=False)
+    return [passages[number] for number in np.sort(numbers).tolist()]
+
+
+def _with(model: RRRAModel, weights: Weights, lists: Mapping[str, Lists], table: np.ndarray) -> RRRAModel:
+    """The model with other weights."""
+    form = model.config.lexical.model_copy(update={"language": weights.language})
+    update = {
+        "fusion_weight": weights.fusion,
+        "lexical_weight": weights.lexical,
+        "lexical": form,
+        "calibration": _carried_over(model.config.calibration, Weights.of(model.config), weights, lists),
+    }
+    made = RRRAModel(model.encoder, model.config.model_copy(update=update))
+    own = {"word_rarity": torch.from_numpy(table)} if weights.language == "corpus" else {}
+    made.load_state_dict({name: one for name, one in model.state_dict().items() if name != "word_rarity"} | own)
+    made.refresh()
+    return made
+
+
+def _carried_over(
+    calibration: Calibration, former: Weights, weights: Weights, lists: Mapping[str, Lists]
+) -> Calibration:
+    """
+    A calibration of the new scores that says what the former one said of the former scores.
+
+    Questions that were made of passages do not tell how often a passage is relevant, so what was known of that stays.
+    """
+    said, features = [], []
+    for own in lists.values():
+        score = torch.from_numpy(former.fused(own))
+        gap = score - score.amax(dim=1, keepdim=True)
+        log_odds = calibration.slope * score + calibration.gap_slope * gap + calibration.intercept
+        said.append(torch.sigmoid(log_odds).flatten())
+        score = torch.from_numpy(weights.fused(own))
+        gap = score - score.amax(dim=1, keepdim=True)
+        features.append(torch.stack([score, gap, torch.zeros_like(score)], dim=2).flatten(0, 1))
+    targets = torch.cat(said)
+    fitted = fit_calibration(torch.cat(features), targets, torch.full_like(targets, 1 / len(targets)))
+    return fitted.model_copy(update={"outcome_slope": calibration.outcome_slope})

@@ -1,0 +1,68 @@
+"""What ``rrra adapt`` makes of collections whose labels it does not see, measured by these labels."""
+
+from pathlib import Path
+
+import numpy as np
+import typer
+
+from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
+from rrra_training.adapting.adapt import adapt
+from rrra_training.data.beir import split_of
+from rrra_training.evaluation.evaluate import evaluate
+from rrra_training.measures.significance import paired_interval
+
+_MEASURE = "nDCG@10"
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def main(
+    data: list[str],
+    model: str = DEFAULT_MODEL,
+    questions: int = 300,
+    limit: int | None = None,
+    seed: int = 0,
+    cache: Path | None = None,
+) -> None:
+    """
+    Adapt a model to the corpus of every collection, and measure nDCG@10 of its queries before and after.
+
+    :param data: Collections in the BEIR layout, each as ``FOLDER:SPLIT``.
+    :param model: What to begin with.
+    :param questions: How many questions of a kind are made of the passages.
+    :param limit: Draw this many queries of each.
+    :param seed: Seed of the draws and the intervals.
+    :param cache: Where encoded corpora are kept.
+    """
+    loaded = RRRAModel.load(model)
+    typer.echo("| set | fusion, lexical, rare by | before | after | difference |\n|---|---|---|---|---|")
+    gains = []
+    for folder, split in (split_of(one, "test") for one in data):
+        made, found = adapt(
+            str(folder), None, model=loaded, passages=None, questions=questions, seed=seed, cache=cache,
+            show_progress=True,
+        )  # fmt: skip
+        if found.kept is None:
+            # What was not changed need not be measured.
+            gains.append(0.0)
+            typer.echo(f"| {folder.name} {split} | as before | | | 0 |")
+            continue
+        weights = found.kept.weights
+        values = [
+            evaluate(folder, model=one, split=split, systems=["rrra"], limit=limit, seed=seed, cache=cache)
+            for one in (loaded, made)
+        ]
+        before, after = (one.per_query["rrra"][_MEASURE] for one in values)
+        gains.append(100 * float((after - before).mean()))
+        low, high = paired_interval(after, before, seed=seed)
+        typer.echo(
+            f"| {folder.name} {split} | {weights.fusion:g}, {weights.lexical:g}, {weights.language} "
+            f"| {100 * before.mean():.1f} | {100 * after.mean():.1f} "
+            f"| {gains[-1]:+.1f} ({100 * low:+.1f} to {100 * high:+.1f}) |"
+        )
+    typer.echo(f"| mean of the sets | | | | {np.mean(gains):+.1f} |")
+
+
+if __name__ == "__main__":
+    app()
