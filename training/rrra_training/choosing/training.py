@@ -71,7 +71,7 @@ class Judge:
             found.append(
                 judge(
                     adapter, projection, data, passages, like.config.code, queries=queries,
-                    lexical_form=like.config.lexical, show_progress=self._workshop.show_progress,
+                    lexical=like.lexical_scores, show_progress=self._workshop.show_progress,
                 )
             )  # fmt: skip
         return Verdicts(*(np.concatenate([getattr(one, name) for one in found]) for name in _PARTS))
