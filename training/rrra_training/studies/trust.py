@@ -1,0 +1,145 @@
+"""Which weights serve all collections, and whether weights of each query's own serve those better that were left out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from rrra_haystack.files import atomic_write
+from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
+from rrra_training.studies.judged_lists import FEATURES, PAIRS, JudgedLists, judge_lists
+from rrra_training.studies.trust_head import fit_head
+
+_CHOOSE, _MEASURE = "choose", "measure"
+_DRAWS = 2000
+# What is fitted: features it reads, and whether the fusion weight may change too.
+_HEADS = {
+    "both weights, all features": (FEATURES, True),
+    "lexical weight, all features": (FEATURES, False),
+    "lexical weight, tokens a word": (("tokens a word",), False),
+    "lexical weight, encoder and words agree": (("encoder and words agree",), False),
+    "lexical weight, largest share of words found": (("largest share of words found",), False),
+}
+
+app = typer.Typer(add_completion=False)
+
+
+@dataclass(frozen=True)
+class Collection:
+    """
+    One collection under one model.
+
+    :param name: Its name.
+    :param choose: Lists that weights are chosen by.
+    :param measure: Lists that they are measured on.
+    """
+
+    name: str
+    choose: JudgedLists
+    measure: JudgedLists
+
+    def measured(self, pair: tuple[float, float]) -> np.ndarray:
+        """nDCG@10 of each query that is measured, with the same weights for all, shape ``[Q]``."""
+        return self.measure.reranked(*pair)
+
+
+@app.command()
+def main(
+    data: Annotated[list[str], typer.Argument(help="Each as FOLDER:SPLITS:SPLIT, joined by + where several.")],
+    cache: Annotated[Path, typer.Option(help="Where encoded corpora are kept.")],
+    model: str = DEFAULT_MODEL,
+    limit: int | None = None,
+    seed: int = 0,
+    decay: float = 5e-3,
+    output: Path | None = None,
+) -> None:
+    """
+    Choose weights over all collections but one, and measure them on that one; each in turn.
+
+    :param data: Collections in the BEIR layout: folder, splits to choose by, splits to measure on.
+    :param cache: Where encoded corpora are kept.
+    :param model: What stands beside its untrained form.
+    :param limit: Draw this many queries of each part.
+    :param seed: Seed of the draws and the intervals.
+    :param decay: How strongly heads are held to one choice for all.
+    :param output: A file for the tables.
+    """
+    loaded = RRRAModel.load(model)
+    models = {"rrra": loaded, "untrained": RRRAModel.untrained(loaded.encoder)}
+    every: dict[str, list[Collection]] = {name: [] for name in models}
+    for one in data:
+        folder, choose, measure = one.rsplit(":", 2)
+        parts = {_CHOOSE: choose.split("+"), _MEASURE: measure.split("+")}
+        lists = judge_lists(Path(folder), parts, models, cache=cache, limit=limit, seed=seed)
+        for name, own in every.items():
+            own.append(Collection(Path(folder).name, lists[_CHOOSE, name], lists[_MEASURE, name]))
+    text = "\n".join(tables(name, own, seed=seed, decay=decay) for name, own in every.items())
+    typer.echo(text)
+    if output is not None:
+        atomic_write(output, text)
+
+
+def tables(name: str, collections: Sequence[Collection], *, seed: int, decay: float) -> str:
+    """
+    What was chosen without each collection, and what heads gain on it.
+
+    :param name: The model's name.
+    :param collections: Two or more.
+    :param seed: Seed of the intervals.
+    :param decay: How strongly heads are held to one choice for all.
+    """
+    grids = {one.name: one.choose.grid().mean(axis=0) for one in collections}
+    floors = {one.name: float(one.choose.floor().mean()) for one in collections}
+    common = chosen(grids, floors)
+    header = ("set", "queries", "floor", "one choice", "chosen without the set", "nDCG@10", "chosen on it", "nDCG@10")
+    lines = [f"{name}, one choice for all: {_told(common)}", "", *_head_of(header)]
+    for one in collections:
+        without = chosen({other: grid for other, grid in grids.items() if other != one.name}, floors)
+        own = PAIRS[int(grids[one.name].argmax())]
+        floor, *values = (f"{100 * own.mean():.1f}" for own in (one.measure.floor(), *map(one.measured, (common, without, own))))
+        lines.append(f"| {one.name} | {len(one.measure.ideal):,} | {floor} | {values[0]} | {_told(without)} | {values[1]} | {_told(own)} | {values[2]} |")
+    lines += ["", *_head_of((f"{name}, weights of each query, over one choice", *grids, "mean"))]
+    for label, (features, both) in _HEADS.items():
+        gains = []
+        for one in collections:
+            learned_from = [other.choose for other in collections if other.name != one.name]
+            head = fit_head(learned_from, features, common, both=both, decay=decay)
+            gains.append(one.measure.reranked(*head.weights(one.measure)) - one.measured(common))
+        cells = (f"{100 * gain.mean():+.1f}" for gain in gains)
+        lines.append(f"| {label} | {' | '.join(cells)} | {_mean_gain(gains, seed)} |")
+    return "\n".join(lines) + "\n"
+
+
+def chosen(grids: Mapping[str, np.ndarray], floors: Mapping[str, float]) -> tuple[float, float]:
+    """
+    The fusion and the lexical weight with the best mean, among those that leave the collections least below the floor.
+
+    :param grids: nDCG@10 of each collection with each of ``PAIRS``, shape ``[len(PAIRS)]``.
+    :param floors: What each collection must reach.
+    """
+    short = sum(np.maximum(floors[name] - grid, 0) for name, grid in grids.items())
+    worth = np.lexsort((np.mean(list(grids.values()), axis=0), -np.round(short, 4)))
+    return PAIRS[int(worth[-1])]
+
+
+def _mean_gain(gains: Sequence[np.ndarray], seed: int) -> str:
+    """The mean over the collections, each counting the same, with an interval over the queries of each."""
+    generator = np.random.default_rng(seed)
+    draws = [own[generator.integers(0, len(own), (_DRAWS, len(own)))].mean(axis=1) for own in gains]
+    low, high = np.percentile(np.mean(draws, axis=0), [2.5, 97.5])
+    return f"{100 * np.mean([own.mean() for own in gains]):+.2f} ({100 * low:+.2f} to {100 * high:+.2f})"
+
+
+def _told(pair: tuple[float, float]) -> str:
+    return f"{pair[0]:g}, {pair[1]:g}"
+
+
+def _head_of(cells: Sequence[str]) -> list[str]:
+    return [f"| {' | '.join(cells)} |", "|---" * len(cells) + "|"]
+
+
+if __name__ == "__main__":
+    app()
