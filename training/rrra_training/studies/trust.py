@@ -1,4 +1,4 @@
-"""Which weights serve all collections, and whether weights of each query's own serve those better that were left out."""
+"""Which weights serve all collections, and whether weights of each query serve better those that were left out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -99,8 +99,11 @@ def tables(name: str, collections: Sequence[Collection], *, seed: int, decay: fl
     for one in collections:
         without = chosen({other: grid for other, grid in grids.items() if other != one.name}, floors)
         own = PAIRS[int(grids[one.name].argmax())]
-        floor, *values = (f"{100 * own.mean():.1f}" for own in (one.measure.floor(), *map(one.measured, (common, without, own))))
-        lines.append(f"| {one.name} | {len(one.measure.ideal):,} | {floor} | {values[0]} | {_told(without)} | {values[1]} | {_told(own)} | {values[2]} |")
+        measured = (one.measure.floor(), *(one.measured(pair) for pair in (common, without, own)))
+        floor, *values = (f"{100 * values.mean():.1f}" for values in measured)
+        count = f"{len(one.measure.ideal):,}"
+        row = (one.name, count, floor, values[0], _told(without), values[1], _told(own), values[2])
+        lines.append(f"| {' | '.join(row)} |")
     lines += ["", *_head_of((f"{name}, weights of each query, over one choice", *grids, "mean"))]
     for label, (features, both) in _HEADS.items():
         gains = []
