@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 
@@ -67,6 +68,7 @@ class JudgedLists:
         fusion, lexical = np.reshape(fusion_weight, (-1, 1)), np.reshape(lexical_weight, (-1, 1))
         return self.ndcg(self.base + fusion * (self.adapter + lexical * self.lexical))
 
+    @cached_property
     def grid(self) -> np.ndarray:
         """nDCG@10 of each query with each of :data:`PAIRS`, shape ``[Q, len(PAIRS)]``."""
         return np.stack([self.reranked(*pair) for pair in PAIRS], axis=1)

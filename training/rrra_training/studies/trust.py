@@ -91,7 +91,7 @@ def tables(name: str, collections: Sequence[Collection], *, seed: int, decay: fl
     :param seed: Seed of the intervals.
     :param decay: How strongly heads are held to one choice for all.
     """
-    grids = {one.name: one.choose.grid().mean(axis=0) for one in collections}
+    grids = {one.name: one.choose.grid.mean(axis=0) for one in collections}
     floors = {one.name: float(one.choose.floor().mean()) for one in collections}
     common = chosen(grids, floors)
     header = ("set", "queries", "floor", "one choice", "chosen without the set", "nDCG@10", "chosen on it", "nDCG@10")

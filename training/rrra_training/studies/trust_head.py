@@ -63,7 +63,7 @@ def fit_head(
     mean = np.mean([own.mean(axis=0) for own in raw], axis=0)
     spread = np.sqrt(np.mean([((own - mean) ** 2).mean(axis=0) for own in raw], axis=0)) + 1e-9
     read = torch.cat([_read(lists, columns, mean, spread) for lists in every])
-    values = torch.from_numpy(np.concatenate([lists.grid() for lists in every]))
+    values = torch.from_numpy(np.concatenate([lists.grid for lists in every]))
     counts = torch.cat([torch.full((len(own),), 1 / (len(own) * len(every)), dtype=torch.float64) for own in raw])
     grid = torch.tensor([(np.log(fusion), lexical) for fusion, lexical in PAIRS], dtype=torch.float64)
     theta = torch.zeros(2, len(columns) + 1, dtype=torch.float64, requires_grad=True)
