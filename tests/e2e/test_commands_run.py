@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 from collections import defaultdict
 from pathlib import Path
 
@@ -121,7 +122,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("words", documented())
 def test_command_runs(words: list[str], prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "project"
-    shutil.copytree(prepared, folder)
+    # The files of Edge have holes, which shutil would fill: 540 MB in the place of 9.
+    subprocess.run(["cp", "-R", str(prepared), str(folder)], check=True)
     monkeypatch.chdir(folder)
     line = " ".join(words)
     if line.startswith("rrra init"):

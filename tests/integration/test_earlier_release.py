@@ -49,7 +49,7 @@ COMMANDS = {
     "init": "directory --force --no-force --url",
     "demo": "--store --open",
     "info": "--model --json",
-    "train": "recipe --output --resume --phase --set --cache --show",
+    "train": "data --output --resume --phase --set --cache --show",
     "evaluate": "data --split --model --systems --code --top-k --limit --seed --condensed --cache --json --html",
     "benchmark": "plan --output --set --cache",
     "audit": "data --split --top --output --model --limit --seed --cache --apply --name --force",

@@ -112,7 +112,7 @@ def test_documents_without_codes_are_encoded_with_one_warning(
     warnings = [record for record in caplog.records if "have no token codes" in record.getMessage()]
     assert len(warnings) == 1
     assert "6 of 12 documents" in warnings[0].getMessage()
-    assert "Index them with RRRADocumentEmbedder" in warnings[0].getMessage()
+    assert "index them with RRRADocumentEmbedder" in warnings[0].getMessage()
     expected = [document.id for document in run(RRRAAdapterRanker(), embedded)]
     assert [document.id for document in first] == [document.id for document in again] == expected
 
