@@ -2,7 +2,6 @@
 
 import tempfile
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -78,8 +77,6 @@ class RRRAModel(nn.Module):
         """Derive anew what depends on the weights; to be called after they were changed."""
         self.eval()
         self._silent = self.adapter.is_silent
-        table = None if self.word_rarity is None else self.word_rarity.cpu().numpy()
-        self.lexical_scores = partial(lexical_scores, form=self.config.lexical, table=table)
         self._fingerprint = weights_fingerprint(self.encoder, self.projection)
         self._queries.clear()
 
@@ -376,13 +373,15 @@ class RRRAModel(nn.Module):
         features = list_features(query.embedding, read.pooled, labelled.pooled[0], adapter, words)
         return self.config.detection.probability(features).numpy()
 
+    def lexical_scores(self, query: np.ndarray, words: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """See :func:`~rrra_haystack.model.words.lexical_scores`; with the form and the rarities of this model."""
+        table = None if self.word_rarity is None else self.word_rarity.numpy(force=True)
+        return lexical_scores(query, words, counts, self.config.lexical, table)
+
     def _judge(self, query: QueryEncoding, candidates: CandidateEncodings) -> Judgement:
+        last, hidden = (nn.functional.normalize(states, dim=-1) for states in (query.states, query.hidden))
         observation = Observation(
-            query=query.embedding,
-            contexts=candidates.pooled,
-            query_tokens=nn.functional.normalize(query.states, dim=-1),
-            tokens=candidates,
-            query_states=nn.functional.normalize(query.hidden, dim=-1),
+            query=query.embedding, contexts=candidates.pooled, query_tokens=last, tokens=candidates, query_states=hidden
         )
         return self.adapter.judge_by_match(observation) if self._silent else self.adapter(observation)
 

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from rrra_haystack.model.codes.batch import CodeBatch
 from rrra_haystack.model.encodings import QueryEncoding
 from rrra_haystack.model.rrra_model import RRRAModel
-from rrra_haystack.model.words import lexical_scores, word_codes
+from rrra_haystack.model.words import word_codes
 from rrra_training.corpora.building import encoded_passages
 from rrra_training.data import BeirDataset, Query
 from rrra_training.data.rows import known_split
@@ -160,7 +160,7 @@ def _parts(
     prepared = reranker.prepare(query)
     batch = model.read_codes([reranker.codes[row] for row in rows])
     scores = model.score(prepared, batch)
-    lexical = lexical_scores(prepared.words, batch.words, batch.word_counts, model.config.lexical)
+    lexical = model.lexical_scores(prepared.words, batch.words, batch.word_counts)
     return scores.base, scores.adapter, lexical, _features(prepared, batch, scores.base, scores.adapter, lexical)
 
 
