@@ -1,7 +1,7 @@
 """RRRAModel: encoder, token codes and adapter as one thing that embeds documents and judges candidates."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -373,10 +373,11 @@ class RRRAModel(nn.Module):
         features = list_features(query.embedding, read.pooled, labelled.pooled[0], adapter, words)
         return self.config.detection.probability(features).numpy()
 
-    def lexical_scores(self, query: np.ndarray, words: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        """See :func:`~rrra_haystack.model.words.lexical_scores`; with the form and the rarities of this model."""
+    @property
+    def lexical_scores(self) -> Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
+        """:func:`~rrra_haystack.model.words.lexical_scores` with the form and the rarities of this model."""
         table = None if self.word_rarity is None else self.word_rarity.numpy(force=True)
-        return lexical_scores(query, words, counts, self.config.lexical, table)
+        return lambda query, words, counts: lexical_scores(query, words, counts, self.config.lexical, table)
 
     def _judge(self, query: QueryEncoding, candidates: CandidateEncodings) -> Judgement:
         last, hidden = (nn.functional.normalize(states, dim=-1) for states in (query.states, query.hidden))
