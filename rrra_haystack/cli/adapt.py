@@ -26,7 +26,7 @@ def command(
     passages: Annotated[
         int, typer.Option(min=1, help="Draw this many passages to search in; words are counted in all of them.")
     ] = 5000,
-    questions: Annotated[int, typer.Option(min=1, help="Make this many questions of a kind.")] = 300,
+    questions: Annotated[int, typer.Option(min=20, help="Make this many questions of a kind.")] = 300,
     seed: Annotated[int, typer.Option(help="Seed of what is drawn, and of the intervals.")] = 0,
     cache: Annotated[
         Path | None,

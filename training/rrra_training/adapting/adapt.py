@@ -101,7 +101,7 @@ def adapt(
     made = loaded if chosen is None else _with(loaded, chosen.weights, lists, table)
     if output is not None:
         # An encoder of one's own is nowhere to be found on another machine.
-        made.save(output, include_encoder=(Path(str(model)) / MODULES).is_file())
+        made.save(output, include_encoder=isinstance(model, RRRAModel) or (Path(model) / MODULES).is_file())
     return made, found
 
 

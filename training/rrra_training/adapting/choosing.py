@@ -9,11 +9,11 @@ import numpy as np
 from rrra_haystack.model.config import RRRAConfig
 from rrra_haystack.model.words import Language
 from rrra_training.adapting.lists import Lists
+from rrra_training.measures.ranking import ndcg
 from rrra_training.measures.significance import paired_interval
 
 FUSION_WEIGHTS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
 LEXICAL_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.2, 1.6)
-_CUTOFF = 10
 _CORPUS: Language = "corpus"
 # Points of nDCG@10: questions that are made of passages are not those of people.
 _MARGIN = 1.0
@@ -110,9 +110,9 @@ def try_weights(lists: Mapping[str, Lists], former: Weights, *, seed: int) -> li
     choices = [former, *(Weights(*one) for one in product(FUSION_WEIGHTS, LEXICAL_WEIGHTS, languages))]
     tried = []
     for fitted_on, own in lists.items():
-        best = max(choices, key=lambda one: round(float(ndcg(own, one).mean()), 6))
+        best = max(choices, key=lambda one: round(float(reached(own, one).mean()), 6))
         judged = [
-            _judged(kind, ndcg(other, former), ndcg(other, best), seed)
+            _judged(kind, reached(other, former), reached(other, best), seed)
             for kind, other in lists.items()
             if kind != fitted_on
         ]
@@ -130,13 +130,6 @@ def kept(tried: Sequence[Tried]) -> Tried | None:
     return max((one for one in tried if one.is_better), key=lambda one: one.gain, default=None)
 
 
-def ndcg(lists: Lists, weights: Weights) -> np.ndarray:
+def reached(lists: Lists, weights: Weights) -> np.ndarray:
     """nDCG@10 of each question, of which one passage is right, shape ``[Q]``."""
-    scores = weights.fused(lists)
-    own = np.where(lists.right, scores, -np.inf).max(axis=1, keepdims=True)
-    # Of equals, the one that the encoder ranks higher comes first.
-    first = np.cumsum(lists.right, axis=1) == 0
-    rank = ((scores > own) | ((scores == own) & first)).sum(axis=1)
-    is_found = lists.right.any(axis=1) & (rank < _CUTOFF)
-    values: np.ndarray = np.where(is_found, 1 / np.log2(rank + 2), 0.0)
-    return values
+    return ndcg(lists.right.astype(np.float32), np.ones(len(lists.right)), weights.fused(lists))

@@ -20,6 +20,7 @@ from rrra_training.data.rows import known_split
 from rrra_training.evaluation.rerankers.from_codes import CodeReranker
 from rrra_training.evaluation.rerankers.interface import EncodedQuery, Form
 from rrra_training.evaluation.stages import Bm25Stage, EncoderStage, encode_queries, read_corpus
+from rrra_training.measures.ranking import ideal_gains, ndcg
 
 FUSION_WEIGHTS = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 5.0)
 LEXICAL_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.2)
@@ -60,8 +61,7 @@ class JudgedLists:
 
     def ndcg(self, scores: np.ndarray) -> np.ndarray:
         """nDCG@10 of each query if scores of shape ``[Q, k]`` order the candidates, shape ``[Q]``."""
-        order = np.argsort(-scores, axis=1, kind="stable")
-        return _gain(np.take_along_axis(self.grades, order, axis=1)) / self.ideal
+        return ndcg(self.grades, self.ideal, scores)
 
     def reranked(self, fusion_weight: np.ndarray | float, lexical_weight: np.ndarray | float) -> np.ndarray:
         """nDCG@10 of each query with weights for all, or one a query, ``[Q]``."""
@@ -76,11 +76,6 @@ class JudgedLists:
     def floor(self) -> np.ndarray:
         """nDCG@10 of each query, in the order of the encoder or of BM25, whichever is the better in the mean."""
         return max(self.ndcg(-np.arange(self.base.shape[1])[None]), self.ndcg(self.bm25), key=np.mean)
-
-
-def _gain(grades: np.ndarray) -> np.ndarray:
-    first = grades[:, :_CUT]
-    return first @ (1 / np.log2(np.arange(2, first.shape[1] + 2)))
 
 
 def judge_lists(
@@ -125,7 +120,7 @@ def judge_lists(
         common = {
             "bm25": np.stack([bm25.score(query.query.text, rows) for query, _, rows in lists]),
             "grades": np.stack([_grades(judged, ids[rows]) for _, judged, rows in lists]),
-            "ideal": np.concatenate([_gain(-np.sort(-_grades(judged, list(judged)))[None]) for _, judged, _ in lists]),
+            "ideal": ideal_gains(judged.values() for _, judged, _ in lists),
         }
         for reranker in rerankers:
             said = [_parts(reranker, query, rows) for query, _, rows in tqdm(lists, desc=f"{dataset.name} {part}")]

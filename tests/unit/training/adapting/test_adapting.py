@@ -6,7 +6,7 @@ import pytest
 import torch
 from encoders import reading, write_encoder
 from rrra_training.adapting.adapt import adapt
-from rrra_training.adapting.choosing import Weights, kept, ndcg, try_weights
+from rrra_training.adapting.choosing import Weights, kept, reached, try_weights
 from rrra_training.adapting.lists import Lists
 from rrra_training.adapting.questions import ask
 from rrra_training.data import Passage
@@ -100,7 +100,7 @@ def test_one_right_passage_is_measured_as_everywhere() -> None:
     weights = Weights(1.0, 0.1, "english")
     run = {str(n): {str(k): float(one) for k, one in enumerate(row)} for n, row in enumerate(weights.fused(own))}
     qrels = {str(n): {str(int(row.argmax())): 1} for n, row in enumerate(own.right)}
-    assert np.allclose(ndcg(own, weights), per_query(qrels, run)["nDCG@10"])
+    assert np.allclose(reached(own, weights), per_query(qrels, run)["nDCG@10"])
 
 
 def test_a_model_is_adapted_to_texts_written_and_read(wordless: str, texts: Path, tmp_path: Path) -> None:
@@ -116,6 +116,13 @@ def test_a_model_is_adapted_to_texts_written_and_read(wordless: str, texts: Path
     passages = invented(90)[:20]
     scores = made.score(made.encode_query(passages[7]), RRRAModel.load(wordless).encode_documents(passages)[1])
     assert int(scores.fused.argmax()) == int(scores.relevance.argmax()) == 7
+
+
+def test_a_model_at_hand_is_adapted_and_written_with_its_encoder(wordless: str, texts: Path, tmp_path: Path) -> None:
+    model, _ = adapt(str(texts), tmp_path / "made", model=RRRAModel.load(wordless), questions=25)
+    made = RRRAModel.load(tmp_path / "made")
+    assert made.config.model_dump(exclude={"encoder"}) == model.config.model_dump(exclude={"encoder"})
+    assert (tmp_path / "made" / "modules.json").is_file()
 
 
 def test_a_table_of_words_is_kept_with_the_weights_in_any_format(encoder: str, tmp_path: Path) -> None:
