@@ -10,11 +10,8 @@ in its defaults, in turns.
 import json
 import os
 import platform
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -36,6 +33,7 @@ from rrra_haystack.model.encodings import QueryEncoding
 from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_haystack.pretrained import MINILM, resolve_encoder
 from rrra_training.data import BeirDataset
+from rrra_training.studies.shared_cores import busy_process
 
 _CANDIDATES = 100
 _TOKENS = 200
@@ -129,19 +127,8 @@ def ranker_time(kinds: Sequence[CodeKind], *, repeats: int) -> dict[str, dict[st
         ranker.run(query=_QUESTION, documents=documents)
 
     found = {"scorer": _percentiles(lambda: model.score(query, codes), repeats), "run": _percentiles(run, repeats)}
-    with _busy_process():
+    with busy_process():
         return found | {"run beside a busy process": _percentiles(run, repeats)}
-
-
-@contextmanager
-def _busy_process() -> Iterator[None]:
-    """Beside a process that keeps one core busy."""
-    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
-    try:
-        yield
-    finally:
-        process.kill()
-        process.wait()
 
 
 def processor() -> dict[str, Any]:
