@@ -65,7 +65,7 @@ class Quantiser(ABC):
         """
         if self._is_plain:
             return products
-        return products * self.step + self.offset * query.sum(dim=1, dtype=torch.int64)
+        return torch.add(self.offset * query.sum(dim=1, dtype=torch.int32), products, alpha=self.step)
 
     @property
     def _is_plain(self) -> bool:
