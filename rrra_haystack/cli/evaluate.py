@@ -56,6 +56,10 @@ def command(
     html_file: Annotated[
         Path | None, typer.Option("--html", dir_okay=False, help="Write a report to this file.")
     ] = None,
+    figure_file: Annotated[
+        Path | None,
+        typer.Option("--figure", dir_okay=False, help="Draw quality against milliseconds to this file, png or svg."),
+    ] = None,
 ) -> None:
     """Measure the encoder alone, RRRA and others, over the exact first passages of the whole corpus."""
     try:
@@ -66,6 +70,7 @@ def command(
             evaluate,
         )
         from rrra_training.evaluation.splits import check_split  # noqa: PLC0415
+        from rrra_training.report.quality_plot import check_figure  # noqa: PLC0415
     except ImportError as error:
         msg = f"rrra evaluate needs the extra 'train' ({error}). Install it with: pip install 'rrra-haystack[train]'"
         raise ImportError(msg) from None
@@ -74,6 +79,8 @@ def command(
     for file in (json_file, html_file):
         if file is not None:
             check_writable(file)
+    if figure_file is not None:
+        check_figure(figure_file)
     named = [split_of(one, split) for one in data]
     # What is wrong with the last collection is told before hours are spent on the first, which is looked at anyway.
     for folder, own_split in named[1:]:
@@ -94,10 +101,12 @@ def command(
     finally:
         # What was measured before an error is kept and shown.
         if evaluations:
-            _tell(evaluations, json_file, html_file)
+            _tell(evaluations, json_file, html_file, figure_file)
 
 
-def _tell(evaluations: "list[Evaluation]", json_file: Path | None, html_file: Path | None) -> None:
+def _tell(
+    evaluations: "list[Evaluation]", json_file: Path | None, html_file: Path | None, figure_file: Path | None
+) -> None:
     from rrra_training.evaluation.evaluate import as_json  # noqa: PLC0415
     from rrra_training.evaluation.tables import render  # noqa: PLC0415
 
@@ -107,6 +116,10 @@ def _tell(evaluations: "list[Evaluation]", json_file: Path | None, html_file: Pa
         from rrra_training.report.page import write_report  # noqa: PLC0415
 
         write_report(evaluations, html_file)
+    if figure_file is not None:
+        from rrra_training.report.quality_plot import draw_quality  # noqa: PLC0415
+
+        draw_quality([one.figures for one in evaluations], figure_file)
     console = Console()
     # A file or a pipe has no width of its own, and wide tables are worth theirs.
     console.width = console.width if console.is_terminal else 170

@@ -260,6 +260,7 @@ def test_nothing_to_index(workspace: Path) -> None:
         ("evaluate", "--cache", "file"),
         ("evaluate", "--json", "directory"),
         ("evaluate", "--html", "directory"),
+        ("evaluate", "--figure", "directory"),
         ("benchmark", "--output", "file"),
         ("benchmark", "--cache", "file"),
         ("train", "--output", "file"),

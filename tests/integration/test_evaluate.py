@@ -193,7 +193,9 @@ def test_several_systems_and_sets_in_one_table(data: Path, tmp_path: Path) -> No
     file = tmp_path / "figures.json"
     names = ["bm25", "rrra", "untrained", "small=all-MiniLM-L6-v2", str(ranker)]
     options = [option for name in names for option in ("--systems", name)]
-    result = CliRunner().invoke(app, ["evaluate", str(data), f"{data}:dev", "--json", str(file), *options])
+    figure = tmp_path / "figures" / "quality.svg"
+    options += ["--json", str(file), "--figure", str(figure)]
+    result = CliRunner().invoke(app, ["evaluate", str(data), f"{data}:dev", *options])
     assert result.exit_code == 0, result.output
     test, dev = json.loads(file.read_text())["evaluations"]
     assert (test["split"], dev["split"], dev["queries"]) == ("test", "dev", 1)
@@ -202,6 +204,10 @@ def test_several_systems_and_sets_in_one_table(data: Path, tmp_path: Path) -> No
     assert test["systems"]["untrained"] == test["systems"]["small"] == test["systems"]["mine"]
     assert {"retrieve", "rerank", "untrained", "small", "mine", "bm25"} == set(test["latency_ms"])
     assert "All collections" in result.output
+    assert figure.read_text().count('id="axes_') == 2
+    assert [path.name for path in figure.parent.iterdir()] == ["quality.svg"]
+    with pytest.raises(ValueError, match=r"quality\.doc does not end in a kind of picture\. Let it end in one of: "):
+        CliRunner().invoke(app, ["evaluate", str(data), "--figure", "quality.doc"], catch_exceptions=False)
 
 
 def test_the_report_has_what_the_figures_say(data: Path, model: RRRAModel) -> None:

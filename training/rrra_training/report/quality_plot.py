@@ -2,18 +2,56 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
+from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
-from rrra_training.evaluation.figures import query_milliseconds
+from rrra_haystack.files import atomic_file, check_writable
+from rrra_training.evaluation.figures import query_milliseconds, title_of
 from rrra_training.evaluation.systems import ENCODER_OF, RRRA_SYSTEM
 
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X")
+# Inches that a system takes in a legend at the side.
+_LEGEND_LINE = 0.21
+
+
+def check_figure(path: Path) -> None:
+    """
+    See that a figure can be written to a place, before hours are spent on what it will show.
+
+    :param path: Where it is to stand.
+    :raises ValueError: If its ending names no kind of picture.
+    :raises OSError: If nothing can be written there.
+    """
+    kinds = Figure().canvas.get_supported_filetypes()
+    if path.suffix[1:].lower() not in kinds:
+        msg = f"{path} does not end in a kind of picture. Let it end in one of: {', '.join(sorted(kinds))}"
+        raise ValueError(msg)
+    check_writable(path)
+
+
+def draw_quality(every: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """
+    Draw quality against milliseconds a query, a panel for each collection.
+
+    :param every: Figures of each data set.
+    :param path: The file, whose ending says what kind of picture it becomes; written in one step.
+    """
+    figure = Figure(layout="constrained")
+    panels = figure.subplots(1, len(every), squeeze=False)[0]
+    marks = plot_quality(panels, every)
+    figure.set_size_inches(4.8 * len(every) + 2.6, max(4.2, _LEGEND_LINE * len(marks)))
+    for panel, figures in zip(panels, every, strict=True):
+        panel.set_title(title_of(figures))
+    figure.legend(list(marks.values()), list(marks), loc="outside right center", fontsize="small")
+    with atomic_file(path) as work:
+        figure.savefig(work, dpi=140)
 
 
 def plot_quality(panels: Sequence[Axes], every: Sequence[Mapping[str, Any]]) -> dict[str, PathCollection]:

@@ -22,7 +22,8 @@ from rrra_training.recipe.bundled import find_recipe
 from rrra_training.recipe.recipe import Recipe, load_recipe, rooted
 from rrra_training.recipe.yaml_files import load_yaml
 from rrra_training.report.page import write_report
-from rrra_training.studies.benchmark_table import draw_figure, markdown
+from rrra_training.report.quality_plot import draw_quality
+from rrra_training.studies.benchmark_table import markdown
 from rrra_training.studies.cross_encoder import CrossEncoderRecipe, train_cross_encoder
 from rrra_training.train import check_inputs, train_once
 
@@ -124,7 +125,7 @@ def _write(evaluations: list[Evaluation], plan: BenchmarkPlan, report: Path) -> 
         (work / "benchmark.md").write_text(markdown(evaluations), encoding="utf-8")
         held = {"plan": plan.model_dump(mode="json", exclude={"data_root"}), **as_json(evaluations)}
         (work / "benchmark.json").write_text(json.dumps(held, indent=2) + "\n", encoding="utf-8")
-        draw_figure(evaluations, work / "benchmark.png")
+        draw_quality([one.figures for one in evaluations], work / "benchmark.png")
         write_report(evaluations, work / "benchmark.html")
 
 

@@ -1,19 +1,13 @@
-"""The table and the figure of a benchmark."""
+"""The table of a benchmark."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
-
-from matplotlib.figure import Figure
 
 from rrra_training.evaluation.evaluate import Evaluation
 from rrra_training.evaluation.figures import difference, query_costs, title_of
-from rrra_training.report.quality_plot import plot_quality
 
 _MEASURES = ("R@1", "MRR@10", "nDCG@10", "R@100", "judged@10")
 _OVER = "R@1"
-# Inches that a system takes in the legend of the figure.
-_LEGEND_LINE = 0.21
 
 
 def markdown(evaluations: Sequence[Evaluation]) -> str:
@@ -64,16 +58,3 @@ def _cell(value: float | None, column: Sequence[float | None]) -> str:
         return ""
     text = f"{100 * value:.1f}"
     return f"**{text}**" if value == max(own for own in column if own is not None) else text
-
-
-def draw_figure(evaluations: Sequence[Evaluation], path: Path) -> None:
-    """Quality against milliseconds a query, a panel for each collection."""
-    every = [one.figures for one in evaluations]
-    figure = Figure(layout="constrained")
-    panels = figure.subplots(1, len(every), squeeze=False)[0]
-    marks = plot_quality(panels, every)
-    figure.set_size_inches(4.8 * len(every) + 2.6, max(4.2, _LEGEND_LINE * len(marks)))
-    for panel, figures in zip(panels, every, strict=True):
-        panel.set_title(title_of(figures))
-    figure.legend(list(marks.values()), list(marks), loc="outside right center", fontsize="small")
-    figure.savefig(path, dpi=140)
