@@ -21,14 +21,15 @@ def load_transformer(name: str, source: dict[str, Any], device: str | None) -> S
     Load a bi-encoder, or a late-interaction model.
 
     :param name: What to call it in errors.
-    :param source: Parameters of :class:`SentenceTransformer`.
+    :param source: Parameters of :class:`SentenceTransformer`, the place among them; those left out are its defaults.
     :param device: A torch device; chosen by sentence-transformers if `None`.
     :raises FileNotFoundError: If it is neither here nor on the hub.
     :raises ValueError: If it is a model of another kind, or its files are damaged.
     """
     path = source["model_name_or_path"]
     try:
-        kind = _declared_kind(path, {key: source[key] for key in ("token", "revision", "local_files_only")})
+        where = ("token", "revision", "local_files_only")
+        kind = _declared_kind(path, {key: source[key] for key in where if key in source})
         if kind not in {_BI_ENCODER, *_LATE_INTERACTION}:
             # sentence-transformers would turn it into a bi-encoder that nobody trained.
             msg = (
@@ -66,7 +67,7 @@ def load_transformer(name: str, source: dict[str, Any], device: str | None) -> S
 
 
 def _late_interaction(name: str, source: dict[str, Any], device: str | None) -> MultiVectorEncoder:
-    if source["truncate_dim"] is not None:
+    if source.get("truncate_dim") is not None:
         msg = f"{name} is a late-interaction model and has no embedding of a text to truncate: leave truncate_dim out."
         raise ValueError(msg)
     return MultiVectorEncoder(**{key: value for key, value in source.items() if key != "truncate_dim"}, device=device)

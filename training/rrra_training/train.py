@@ -46,17 +46,11 @@ def train(
     :param cache: Where encoded corpora are kept; a folder in the run directory if `None`. Runs may share it.
     :param encoder_alone: Measure what the encoder retrieves, and neither fit nor write a model.
     :param show_progress: Show progress and the time left.
-    :returns: The model directory, or that of the encoder if phase 1 was all that was asked for. With `encoder_alone`
-        there is no model in it.
+    :returns: The model directory, or that of the encoder if phase 1 was all that was asked for, or trained a
+        late-interaction model. With `encoder_alone` there is no model in it.
     :raises ValueError: If the recipe has no dev queries or no such phase, an earlier phase is missing, or several
         processes run phase 3.
     """
-    if not recipe.dev:
-        msg = (
-            f"The recipe '{recipe.name}' names no dev queries. Add the key 'dev', or give the data themselves to rrra "
-            "train, which then holds queries out."
-        )
-        raise ValueError(msg)
     _check_phase(recipe, phase, Path(output))
     process = processes()
     if recipe.joint is not None and phase in {None, _JOINT} and process.num_processes > 1:
@@ -76,18 +70,15 @@ def train(
     source = _encoder(workshop, phase, resume=resume)
     if phase == _DUAL_ENCODER:
         return Path(source)
-    encoder = Encoder(source)
-    learner = _adapter(workshop, encoder, phase)
-    if learner is not None:
-        if process.is_main_process:
-            finish(workshop, encoder, source, learner)
-        process.wait_for_everyone()
-    if recipe.joint is not None and phase in {None, _JOINT}:
-        train_joint(workshop, source)
+    encoder, made = Encoder(source), Path(source)
+    # A late-interaction model retrieves nothing that an adapter could be trained on.
+    if encoder.embeds:
+        _train_adapter(workshop, encoder, source, phase)
+        made = run.path / MODEL
     if process.is_main_process:
         run.draw_curves()
     run.close()
-    return run.path / MODEL
+    return made
 
 
 def train_once(
@@ -128,6 +119,17 @@ def _encoder(workshop: Workshop, phase: int | None, *, resume: bool) -> str:
     return str(train_dual_encoder(workshop, sources, resume=resume))
 
 
+def _train_adapter(workshop: Workshop, encoder: Encoder, source: str, phase: int | None) -> None:
+    """Phases 2 and 3."""
+    learner = _adapter(workshop, encoder, phase)
+    if learner is not None:
+        if processes().is_main_process:
+            finish(workshop, encoder, source, learner)
+        processes().wait_for_everyone()
+    if workshop.recipe.joint is not None and phase in {None, _JOINT}:
+        train_joint(workshop, source)
+
+
 def _adapter(workshop: Workshop, encoder: Encoder, phase: int | None) -> AdapterLearner | None:
     """The adapter that a model is made of before phase 3, if one is."""
     recipe = workshop.recipe
@@ -163,22 +165,35 @@ def check_inputs(recipe: Recipe, output: Path) -> None:
     :param recipe: The recipe.
     :param output: The run directory; what it has taken over already is not looked at.
     :raises FileNotFoundError: If a file, the encoder or the model to start with is missing.
-    :raises ValueError: If a split is missing or has no query with a relevant passage, the encoder is none that can be
-        observed, or the adapter to start with does not fit it.
+    :raises ValueError: If there are no dev queries, a split is missing or has no query with a relevant passage, the
+        encoder is none that can be observed or none that the phases train, or the adapter to start with does not fit it.
     """
     train_splits, dev_splits = recipe.rooted_splits
     check_splits((*train_splits, *dev_splits))
     encoder = Encoder(recipe.encoder)
-    if not encoder.embeds:
+    is_late = not encoder.embeds or (recipe.dual_encoder is not None and recipe.dual_encoder.token_dim is not None)
+    if is_late:
+        _check_late_interaction(recipe)
+    elif not recipe.dev:
         msg = (
-            f"{recipe.encoder} is a late-interaction model, and candidates to train on are retrieved by embeddings, "
-            "which it does not give: train it with MultiVectorEncoderTrainer of sentence-transformers, and rerank with "
-            "it as it is."
+            f"The recipe '{recipe.name}' names no dev queries. Add the key 'dev', or give the data themselves to rrra "
+            "train, which then holds queries out."
         )
         raise ValueError(msg)
     examine_splits(train_splits, dev_splits, recipe.seed)
-    if RunDirectory(output).done(ADAPTER_PHASE) is None:
+    if not is_late and RunDirectory(output).done(ADAPTER_PHASE) is None:
         check_start(recipe, encoder)
+
+
+def _check_late_interaction(recipe: Recipe) -> None:
+    """See that a late-interaction model is to be trained by phase 1 and no other."""
+    if recipe.dual_encoder is None or recipe.joint is not None or recipe.start is not None:
+        msg = (
+            f"The recipe '{recipe.name}' is of a late-interaction model, and candidates to train an adapter on are "
+            "retrieved by embeddings, which it does not give: train it by phase 1 alone, with the key 'dual_encoder' "
+            "and neither 'joint' nor 'start', or rerank with it as it is."
+        )
+        raise ValueError(msg)
 
 
 def _check_phase(recipe: Recipe, phase: int | None, output: Path) -> None:

@@ -15,13 +15,11 @@ from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_haystack.model.saving import check_place
 from rrra_training.compression.texts import read_texts
 from rrra_training.compression.trials import SPLIT, Trial, labelled_trial, pseudo_trial
-from rrra_training.corpora.principal import principal_projection
+from rrra_training.corpora.principal import fitted_projection
 from rrra_training.data import BeirDataset
 from rrra_training.evaluation.evaluate import evaluate
 from rrra_training.measures.significance import paired_interval
 
-# Texts that the projection is fitted to; more move it by less than what is measured.
-_FITTED_TEXTS = 600
 _LEAST_TEXTS = 20
 _MEASURE = "nDCG@10"
 _COMPRESSED = "compressed"
@@ -93,7 +91,7 @@ def compress(
     if len(trial.others) < _LEAST_TEXTS:
         msg = f"{data} has {len(trial.others)} passages beside those that are asked for, and {_LEAST_TEXTS} are needed."
         raise ValueError(msg)
-    small = _projected(whole, _fitted(whole.encoder, trial.others, dimensions, generator), code)
+    small = _projected(whole, fitted_projection(whole.encoder, trial.others, dimensions, generator), code)
     with tempfile.TemporaryDirectory(prefix="rrra-compress-") as scratch:
         folder = Path(scratch)
         small.save(folder / "model", include_encoder=Path(model).is_dir())
@@ -142,13 +140,6 @@ def _trial(data: Path, split: str | None, encoder: Encoder, generator: np.random
     splits = dataset.splits()
     chosen = split or ("dev" if "dev" in splits else splits[0])
     return labelled_trial(dataset, chosen, generator), True
-
-
-def _fitted(encoder: Encoder, texts: Sequence[str], dimensions: int, generator: np.random.Generator) -> torch.Tensor:
-    """A projection, shape ``[dimensions, hidden]``."""
-    drawn = [texts[number] for number in generator.permutation(len(texts))[:_FITTED_TEXTS]]
-    states = torch.cat([batch.states.float().cpu() for batch in encoder.encode(drawn, task="document")])
-    return principal_projection(states, dimensions, generator)
 
 
 def _projected(whole: RRRAModel, projection: torch.Tensor, code: CodeKind) -> RRRAModel:

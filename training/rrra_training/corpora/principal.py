@@ -1,10 +1,33 @@
 """A projection of token states that keeps most of them, found without labels."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rrra_haystack.model.encoder import Encoder
+
 _ROTATION_ROUNDS = 30
+# Texts that a projection is fitted to; more move it by less than what is measured.
+_FITTED_TEXTS = 600
+
+
+def fitted_projection(
+    encoder: Encoder, texts: Sequence[str], token_dim: int, generator: np.random.Generator
+) -> Tensor:
+    """
+    Principal directions of the token states of some of the texts.
+
+    :param encoder: The encoder.
+    :param texts: Documents.
+    :param token_dim: Dimensions to keep.
+    :param generator: Draws the texts.
+    :returns: Shape ``[token_dim, hidden]``.
+    """
+    drawn = [texts[number] for number in generator.permutation(len(texts))[:_FITTED_TEXTS]]
+    states = torch.cat([batch.states.float().cpu() for batch in encoder.encode(drawn, task="document")])
+    return principal_projection(states, token_dim, generator)
 
 
 def principal_projection(states: Tensor, token_dim: int, generator: np.random.Generator) -> Tensor:

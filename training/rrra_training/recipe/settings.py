@@ -2,7 +2,15 @@
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from rrra_haystack.model.adapter.parts import AdapterParts
 from rrra_haystack.model.codes.kinds import CodeKind
@@ -72,8 +80,10 @@ class AdapterTraining(BaseModel):
 
 class DualEncoderConfig(BaseModel):
     """
-    How the dual encoder is trained.
+    How the dual encoder is trained, or a late-interaction model.
 
+    :param token_dim: Make a late-interaction model of the encoder, with token vectors of this many dimensions, and
+        train it in the encoder's place. An encoder that is one already is trained as it is.
     :param epochs: Passes over the pairs of query and relevant passage.
     :param max_steps: Steps, whatever `epochs` says, if given.
     :param batch_size: Pairs of a batch, and of each process where several train together.
@@ -81,7 +91,7 @@ class DualEncoderConfig(BaseModel):
         `batch_size`, for one more forward pass (GradCache, arXiv 2101.06983). All at once if `None`.
     :param learning_rate: Its peak, after the warm-up; it falls linearly to 0 from there.
     :param warmup_ratio: Share of the steps in which the learning rate rises.
-    :param temperature: Cosines are divided by it.
+    :param temperature: Cosines are divided by it; of a late-interaction model, the mean over the query's vectors.
     :param max_length: Tokens of a text that are read while training; the trained encoder reads as many as before.
     :param hard_negatives: Negatives that each query brings along from those that the data name for it; where they name
         fewer, passages of other queries fill up.
@@ -97,6 +107,7 @@ class DualEncoderConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    token_dim: int | None = Field(None, gt=0)
     epochs: int = Field(1, gt=0)
     max_steps: int | None = Field(None, gt=0)
     batch_size: int = Field(64, gt=1)
@@ -112,6 +123,14 @@ class DualEncoderConfig(BaseModel):
     seed: int = 0
     gradient_checkpointing: bool = False
     dropout: float | None = Field(0.0, ge=0, lt=1)
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_off(self, spelt_out: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A run that was begun by a release without the key is the same run."""
+        told: dict[str, Any] = spelt_out(self)
+        if self.token_dim is None:
+            del told["token_dim"]
+        return told
 
     @model_validator(mode="after")
     def _guide_reads_the_columns(self) -> Self:

@@ -1,9 +1,10 @@
-"""The trainer of sentence-transformers over pairs, and what it tells a run."""
+"""The trainers of sentence-transformers over pairs, and what they tell a run."""
 
 from typing import Any
 
 from datasets import Dataset
-from sentence_transformers import SentenceTransformerTrainer
+from sentence_transformers import MultiVectorEncoderTrainer, SentenceTransformerTrainer
+from sentence_transformers.base.trainer import BaseTrainer
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from rrra_training.phases.dual_encoder.batches import KnownPositivesSampler
@@ -11,9 +12,9 @@ from rrra_training.phases.dual_encoder.pairs import TrainingPairs
 from rrra_training.runs.directory import RunDirectory
 
 
-class PairTrainer(SentenceTransformerTrainer):
+class _OverPairs(BaseTrainer):
     """
-    The library's trainer over pairs.
+    A trainer of the library over pairs.
 
     :param pairs: The pairs.
     :param options: Its other options.
@@ -31,6 +32,14 @@ class PairTrainer(SentenceTransformerTrainer):
         sampler = KnownPositivesSampler(self.pairs, batch_size, self.args.seed)
         self.add_callback(_Epochs(sampler))
         return sampler
+
+
+class PairTrainer(_OverPairs, SentenceTransformerTrainer):
+    """Trains a dual encoder."""
+
+
+class LateInteractionTrainer(_OverPairs, MultiVectorEncoderTrainer):
+    """Trains a late-interaction model."""
 
 
 class _Epochs(TrainerCallback):
