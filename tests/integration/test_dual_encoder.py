@@ -19,10 +19,12 @@ from rrra_training.recipe.settings import DualEncoderConfig
 from rrra_training.runs.directory import RunDirectory
 from rrra_training.runs.metrics import Metrics
 from safetensors.torch import load_file
-from sentence_transformers import SentenceTransformer
+from sentence_transformers import MultiVectorEncoder, SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 from transformers import AutoTokenizer, BertConfig, BertModel
 
+from rrra_haystack import RRRAModel
+from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.pretrained import resolve_encoder
 
 THINGS = ["yeast", "copper", "cedar", "granite", "saffron", "velvet"]
@@ -317,12 +319,14 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
     return load_file(path / "model.safetensors")
 
 
-@pytest.mark.parametrize("interrupted_at", [5, 8])
+@pytest.mark.parametrize(("interrupted_at", "token_dim"), [(5, None), (8, None), (5, 8)])
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
-    trade: NamedNegatives, tiny: str, tmp_path: Path, interrupted_at: int
+    trade: NamedNegatives, tiny: str, tmp_path: Path, interrupted_at: int, token_dim: int | None
 ) -> None:
     # Three batches an epoch; checkpoints at 2 (within the first), 4 (the second) and 6 (between two).
-    config = DualEncoderConfig(epochs=3, batch_size=4, learning_rate=1e-2, save_steps=2, log_steps=1, dropout=0.1)
+    config = DualEncoderConfig(
+        token_dim=token_dim, epochs=3, batch_size=4, learning_rate=1e-2, save_steps=2, log_steps=1, dropout=0.1
+    )
     whole = RunDirectory.create(tmp_path / "whole", "recipe\n")
     expected = weights(learn(tiny, trade, config, whole))
 
@@ -403,6 +407,56 @@ def test_prompts_of_the_model_are_trained_with(trade: NamedNegatives, tiny: str,
         prompts.append(SentenceTransformer(str(path), device="cpu").prompts["query"])
     assert abs(losses[0] - losses[1]) > 1e-3
     assert prompts == ["question: ", ""]
+
+
+def test_the_first_loss_of_a_late_interaction_model_is_that_of_max_sim(
+    trade: NamedNegatives, tiny: str, run: RunDirectory
+) -> None:
+    config = DualEncoderConfig(
+        token_dim=8, max_steps=1, batch_size=12, temperature=0.1, log_steps=1, learning_rate=1e-9
+    )
+    opened = MultiVectorEncoder(str(learn(tiny, trade, config, run)), device="cpu")
+    pairs = training_pairs([PairSource(trade)])
+    queries, passages = ([pairs.texts[row] for row in column] for column in pairs.rows.T)
+    asked = opened.encode_query(queries)
+    assert asked[0].shape[1] == 8
+    lengths = torch.tensor([len(own) for own in asked])
+    scores = opened.similarity(asked, opened.encode_document(passages)) / lengths[:, None]
+    expected = torch.nn.functional.cross_entropy(scores / 0.1, torch.arange(12)).item()
+    assert run.metrics.rows()[0]["loss"] == pytest.approx(expected, rel=2e-2)  # bfloat16 where it is native
+
+
+def test_a_late_interaction_model_is_trained_as_it_is(
+    trade: NamedNegatives, tiny: str, run: RunDirectory, tmp_path: Path
+) -> None:
+    begun = RRRAModel.untrained(Encoder(tiny)).to_multi_vector()
+    begun.prompts = {"query": "[Q] ", "document": "[D] "}
+    begun[0].document_length = 12
+    begun[0].query_expansion = {"strategy": "fixed", "length": 10, "attend": False}
+    begun.save_pretrained(str(tmp_path / "begun"), create_model_card=False)
+    config = DualEncoderConfig(max_steps=6, batch_size=4, mini_batch_size=3, learning_rate=1e-2, log_steps=2)
+    path = learn(str(tmp_path / "begun"), trade, config, run)
+    losses = [row["loss"] for row in run.metrics.rows()]
+    assert losses[-1] < 0.8 * losses[0]
+    opened = MultiVectorEncoder(str(path), device="cpu")
+    assert (opened.prompts["query"], opened[0].document_length) == ("[Q] ", 12)
+    # Those at begin and end are skipped.
+    assert len(opened.encode_query(["Where is amber unloaded?"])[0]) == 10 - 2
+    model = RRRAModel.load(path)
+    assert model.score(model.encode_query(THINGS[0]), model.encode_documents(["Tea.", "Yeast."])[1]).fused.shape == (2,)
+
+
+def test_what_no_late_interaction_model_can_be_trained_from(
+    trade: NamedNegatives, tiny: str, run: RunDirectory
+) -> None:
+    for options, message in (
+        ({"token_dim": 24}, "has token states of 16: leave token_dim out, or make it smaller"),
+        ({"token_dim": 8, "guide": tiny}, "is of dual encoders; leave it out"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            learn(tiny, trade, DualEncoderConfig(max_steps=1, **options), run)
+    assert not (run.path / "encoder").exists()
+    assert "token_dim" not in DualEncoderConfig().model_dump()
 
 
 def test_a_guide_with_several_negatives_needs_mini_batches() -> None:

@@ -52,11 +52,21 @@ def test_a_model_over_an_encoder_of_ones_own_brings_it_along(workplace: Path) ->
     assert RRRAModel.load(workplace / "elsewhere").encode_query(texts[0]).states.shape[1] == 64
 
 
-def test_a_late_interaction_model_is_not_trained(workplace: Path) -> None:
+def test_a_late_interaction_model_is_trained_by_phase_1_alone(workplace: Path) -> None:
     write_late_interaction(workplace / "late")
-    with pytest.raises(ValueError, match="train it with MultiVectorEncoderTrainer"):
+    with pytest.raises(ValueError, match="train it by phase 1 alone, with the key 'dual_encoder'"):
         train(recipe("late", workplace), workplace / "run")
     assert not (workplace / "run").exists()
+    write_encoder(workplace / "small")
+    first = {"token_dim": 16, "max_steps": 1, "batch_size": 2}
+    with pytest.raises(ValueError, match="and neither 'joint' nor 'start'"):
+        train(recipe("small", workplace, dual_encoder=first, joint={}), workplace / "run")
+    # Nothing is fitted, so no dev queries are needed.
+    made = train(recipe("small", workplace, dual_encoder=first, dev=[]), workplace / "run")
+    assert made == workplace / "run" / "encoder"
+    model = RRRAModel.load(made)
+    assert model.encode_query("Who founded Rosk?").states.shape[1] == 16
+    assert not model.encoder.embeds
 
 
 @pytest.mark.parametrize("token_dim", [None, 8, 64])

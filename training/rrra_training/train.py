@@ -166,7 +166,8 @@ def check_inputs(recipe: Recipe, output: Path) -> None:
     :param output: The run directory; what it has taken over already is not looked at.
     :raises FileNotFoundError: If a file, the encoder or the model to start with is missing.
     :raises ValueError: If there are no dev queries, a split is missing or has no query with a relevant passage, the
-        encoder is none that can be observed or none that the phases train, or the adapter to start with does not fit it.
+        encoder is none that can be observed, the recipe's phases do not train it, or the adapter to start with does not
+        fit it.
     """
     train_splits, dev_splits = recipe.rooted_splits
     check_splits((*train_splits, *dev_splits))

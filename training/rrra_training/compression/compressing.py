@@ -1,7 +1,6 @@
 """A model whose token codes take a part of the bytes: a projection fitted to one's own texts, without labels."""
 
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 

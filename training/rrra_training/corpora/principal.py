@@ -13,9 +13,7 @@ _ROTATION_ROUNDS = 30
 _FITTED_TEXTS = 600
 
 
-def fitted_projection(
-    encoder: Encoder, texts: Sequence[str], token_dim: int, generator: np.random.Generator
-) -> Tensor:
+def fitted_projection(encoder: Encoder, texts: Sequence[str], token_dim: int, generator: np.random.Generator) -> Tensor:
     """
     Principal directions of the token states of some of the texts.
 

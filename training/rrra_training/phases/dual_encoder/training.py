@@ -91,9 +91,7 @@ def train_dual_encoder(workshop: Workshop, sources: Sequence[PairSource], *, res
     return target
 
 
-def _begun_with(
-    name: str, pairs: TrainingPairs, config: DualEncoderConfig
-) -> SentenceTransformer | MultiVectorEncoder:
+def _begun_with(name: str, pairs: TrainingPairs, config: DualEncoderConfig) -> SentenceTransformer | MultiVectorEncoder:
     """What is trained, in float32."""
     if config.token_dim is not None:
         passages = [pairs.texts[row] for row in np.unique(pairs.rows[:, 1])]
