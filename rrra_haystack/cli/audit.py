@@ -17,10 +17,12 @@ def command(
     ],
     split: Annotated[str, typer.Option(help="Which labels: the name of a file in qrels/.")] = "train",
     top: Annotated[int, typer.Option(min=1, help="Show so many suspects of each kind.")] = 50,
-    output: Annotated[Path, typer.Option(file_okay=False, help="Where audit.html and audit.json go.")] = Path("audit"),
+    output: Annotated[
+        Path, typer.Option(help="The folder of audit.html and audit.json; with --format, what to write.")
+    ] = Path("audit"),
     model: Annotated[str | None, typer.Option(help="The model; the default one if not given.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Draw this many queries.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of every draw.")] = 0,
     ignore_identical: IgnoreIdentical = False,
     cache: Annotated[
         Path | None,
@@ -35,18 +37,30 @@ def command(
     name: Annotated[
         str | None, typer.Option(help="With --apply: name of the corrected split; SPLIT-audited if not given.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="With --apply: replace a split of that name.")] = False,
+    format_: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help="With --apply: write corrected labels to --output in the format of a trainer, as rrra mine does: "
+            "sentence-transformers, pylate, tevatron, flagembedding or beir.",
+        ),
+    ] = None,
+    negatives: Annotated[int, typer.Option(min=0, help="With --format: negatives of a query.")] = 7,
+    force: Annotated[bool, typer.Option("--force", help="With --apply: replace a split or an output.")] = False,
 ) -> None:
     """
     Find labels that are probably missing or wrong, as a page to go through by keyboard.
 
-    The page saves decisions; [bold]--apply[/] makes a corrected split of them, which rrra train reads.
+    The page saves decisions; [bold]--apply[/] makes a corrected split of them, which rrra train reads, or with
+    [bold]--format[/] a file for another trainer.
     """
     try:
-        from rrra_training.audit.decisions import apply_decisions  # noqa: PLC0415
+        from rrra_training.audit.decisions import corrected, write_split  # noqa: PLC0415
         from rrra_training.audit.examining import audit  # noqa: PLC0415
+        from rrra_training.audit.exporting import export  # noqa: PLC0415
         from rrra_training.audit.page import render, write_audit  # noqa: PLC0415
         from rrra_training.data.beir import split_of  # noqa: PLC0415
+        from rrra_training.formats import check_output, details_of  # noqa: PLC0415
     except ImportError as error:
         msg = f"rrra audit needs the extra 'train' ({error}). Install it with: pip install 'rrra-haystack[train]'"
         raise ImportError(msg) from None
@@ -54,14 +68,25 @@ def command(
 
     console = Console()
     folder, own_split = split_of(data, split)
+    if format_ is not None:
+        if apply is None:
+            msg = "--format writes what was decided. Name the file of decisions with --apply."
+            raise ValueError(msg)
+        check_output(output, format_, force=force)
     if apply is not None:
-        made = apply_decisions(folder, apply, split=own_split, name=name, force=force)
+        made = corrected(folder, apply, split=own_split)
+        if format_ is None:
+            path = write_split(made, name=name, force=force)
+            where = f"The labels are in [bold]{escape(str(path))}[/]. Use them as [bold]split: {escape(path.stem)}[/]."
+        else:
+            export(made, output, format_, negatives=negatives, seed=seed)
+            details = escape(str(details_of(output, format_)))
+            where = f"The labels are in [bold]{escape(str(output))}[/], what was decided in [bold]{details}[/]."
         console.print(
             f"{made.added} labels added, {made.removed} removed, {made.irrelevant} passages now judged irrelevant; "
             f"{made.left_out} queries left out because no positive is left."
         )
-        path, stem = escape(str(made.path)), escape(made.path.stem)
-        console.print(f"The labels are in [bold]{path}[/]. Use them as [bold]split: {stem}[/].")
+        console.print(where, soft_wrap=True)
         return
     check_writable(output / "audit.html")
     with working_folder(cache) as kept:

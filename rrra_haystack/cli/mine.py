@@ -55,7 +55,7 @@ def command(
     """
     try:
         from rrra_training.data.beir import split_of  # noqa: PLC0415
-        from rrra_training.mining.formats import check_output, details_of  # noqa: PLC0415
+        from rrra_training.formats import check_output, details_of  # noqa: PLC0415
         from rrra_training.mining.mine import mine_negatives, summary, write_negatives  # noqa: PLC0415
         from rrra_training.mining.settings import NegativesConfig, sampler_of  # noqa: PLC0415
     except ImportError as error:

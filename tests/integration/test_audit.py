@@ -5,13 +5,14 @@ import pytest
 import yaml
 from browser import chromium, needs_chromium
 from facts import write_facts
-from rrra_training.audit.decisions import apply_decisions
+from rrra_training.audit.decisions import Corrected, corrected, write_split
 from rrra_training.audit.examining import audit
 from rrra_training.audit.page import write_audit
 from rrra_training.audit.suspects import Audit
 from rrra_training.candidates.evidence import Source
 from rrra_training.candidates.preparing import prepare
 from rrra_training.data import BeirDataset
+from rrra_training.formats import FORMATS, details_of
 from rrra_training.recipe.recipe import load_recipe
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
@@ -94,6 +95,12 @@ def _saved(folder: Path, found: Audit, *made: tuple[str, str, str, str], **chang
     return path
 
 
+def _apply(folder: Path, decisions: Path, *, name: str | None = None, force: bool = False) -> Corrected:
+    made = corrected(folder, decisions)
+    write_split(made, name=name, force=force)
+    return made
+
+
 def test_decisions_become_a_split(found: Audit, planted: Path, tmp_path: Path) -> None:
     before = BeirDataset(planted).qrels("train")
     other, third = [query for query in before if query.startswith("q")][:2]
@@ -116,10 +123,10 @@ def test_decisions_become_a_split(found: Audit, planted: Path, tmp_path: Path) -
     assert after[third] == before[third]
     assert "1 labels added, 1 removed, 2 passages now judged irrelevant; 1 queries left out" in result.output
     with pytest.raises(FileExistsError, match="--force"):
-        apply_decisions(planted, decisions)
-    assert apply_decisions(planted, decisions, force=True).added == 1
+        _apply(planted, decisions)
+    assert _apply(planted, decisions, force=True).added == 1
     with pytest.raises(ValueError, match="would replace the split 'train'"):
-        apply_decisions(planted, decisions, name="train", force=True)
+        _apply(planted, decisions, name="train", force=True)
 
 
 def test_a_recipe_learns_from_the_corrected_labels(found: Audit, planted: Path, tmp_path: Path) -> None:
@@ -130,7 +137,7 @@ def test_a_recipe_learns_from_the_corrected_labels(found: Audit, planted: Path, 
         ("wrong", "m2", "p0", "accept"),
         ("missing", "m1", "p1", "reject"),
     )
-    apply_decisions(planted, decisions, name="corrected")
+    _apply(planted, decisions, name="corrected")
     data = {"format": "beir", "path": str(planted)}
     recipe = {
         "name": "towns", "train": [{"data": data}], "dev": [{"data": data, "split": "dev"}],
@@ -174,14 +181,75 @@ def test_decisions_that_do_not_fit(
     found: Audit, planted: Path, tmp_path: Path, made: tuple, changed: dict, reason: str
 ) -> None:
     with pytest.raises(ValueError, match=reason):
-        apply_decisions(planted, _saved(tmp_path, found, made, **changed), name="not-written")
+        _apply(planted, _saved(tmp_path, found, made, **changed), name="not-written")
     assert not (planted / "qrels" / "not-written.tsv").exists()
+
+
+def test_decisions_are_exported_for_other_trainers(found: Audit, planted: Path, tmp_path: Path) -> None:
+    texts = {passage.id: passage.title_and_text for passage in BeirDataset(planted).passages()}
+    decisions = _saved(
+        tmp_path,
+        found,
+        ("missing", "m1", "p61", "accept"),
+        ("missing", "m1", "b2", "skip"),
+        ("missing", "m1", "p1", "reject"),
+        ("wrong", "m2", "p0", "accept"),
+    )
+    splits = sorted((planted / "qrels").iterdir())
+    written = {}
+    for name in FORMATS:
+        output = written[name] = tmp_path / (name if name == "beir" else f"{name}.jsonl")
+        options = ["--apply", str(decisions), "--format", name, "--output", str(output), "--negatives", "3"]
+        result = CliRunner().invoke(app, ["audit", str(planted), *options])
+        assert result.exit_code == 0, result.output
+        assert "1 labels added, 1 removed" in result.output
+        details = [json.loads(line) for line in details_of(output, name).read_text().splitlines()]
+        assert len(details) == 61
+        (own,) = [one for one in details if one["query_id"] == "m1"]
+        assert own["positives"] == ["p60", "p61"]
+        assert own["negatives"][0] == {"id": "p1", "judged": True}
+        assert [one["decision"] for one in own["decisions"]] == ["accept", "skip", "reject"]
+        assert not {"p60", "p61", "b2"} & {one["id"] for one in own["negatives"]}
+        assert all(len(one["negatives"]) == 3 for one in details) == (name != "beir")
+    assert sorted((planted / "qrels").iterdir()) == splits
+    rows = {name: [json.loads(line) for line in written[name].open()] for name in FORMATS if name != "beir"}
+    (own,) = [row for row in rows["flagembedding"] if row["query"].startswith("When did Queen Ada open")]
+    assert (own["pos"], own["neg"][0], len(own["neg"])) == ([texts["p60"], texts["p61"]], texts["p1"], 3)
+    columns = [row for row in rows["pylate"] if row["query"] == own["query"]]
+    assert [row["positive"] for row in columns] == own["pos"]
+    assert [row[f"negative_{number}"] for row in columns[:1] for number in (1, 2, 3)] == own["neg"]
+    beir = BeirDataset(written["beir"]).qrels("train")
+    assert beir["m1"] == {"p60": 1, "p61": 1, "p1": 0}
+    assert "m2" not in beir
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--format", "pylate", "--output", "a.jsonl"], "Name the file of decisions with --apply"),
+        (["--format", "pylate", "--apply", "decisions.json"], "whose name ends in .jsonl, but the output is audit"),
+        (["--format", "sbert", "--apply", "decisions.json"], "Unknown format 'sbert'"),
+        (
+            ["--format", "pylate", "--apply", "decisions.json", "--output", "a.jsonl", "--negatives", "500"],
+            "Ask for fewer with --negatives 170",
+        ),
+    ],
+)
+def test_what_cannot_be_exported(
+    found: Audit, planted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _saved(tmp_path, found, ("missing", "m1", "p61", "accept"))
+    result = CliRunner().invoke(app, ["audit", str(planted), *options])
+    assert isinstance(result.exception, ValueError)
+    assert told in str(result.exception)
+    assert [path.name for path in tmp_path.iterdir()] == ["decisions.json"]
 
 
 def test_the_name_of_a_split_is_no_path(found: Audit, planted: Path, tmp_path: Path) -> None:
     saved = _saved(tmp_path, found, ("missing", "m1", "p61", "accept"))
     with pytest.raises(ValueError, match="names a folder"):
-        apply_decisions(planted, saved, name="a/b")
+        _apply(planted, saved, name="a/b")
 
 
 def test_other_files_stay(found: Audit, tmp_path: Path) -> None:
@@ -248,7 +316,7 @@ def test_a_person_decides_by_keyboard(page: Path, planted: Path, tmp_path: Path)
         WebDriverWait(driver, 30).until(lambda _: saved.exists())
         errors = [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
         assert not errors
-    made = apply_decisions(planted, saved, name="by-keyboard")
+    made = _apply(planted, saved, name="by-keyboard")
     assert (made.added, made.removed, made.irrelevant, made.left_out) == (1, 1, 2, 1)
     assert BeirDataset(planted).qrels("by-keyboard")["m1"]["p61"] == 1
 

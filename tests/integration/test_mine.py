@@ -1,15 +1,17 @@
 """Hard negatives for other trainers: mined once, written in every format, and read or trained on as these are."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from datasets import Dataset
-from encoders import write_encoder
+from encoders import tokenizer, write_encoder
 from facts import write_facts
 from rrra_training.data import BeirDataset, ColumnsDataset
+from rrra_training.formats import FORMATS, LINES, details_of
 from rrra_training.mining import judged
-from rrra_training.mining.formats import FORMATS, LINES, details_of
 from rrra_training.mining.mine import MinedNegatives, mine_negatives, write_negatives
 from rrra_training.mining.settings import NegativesConfig
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
@@ -106,11 +108,65 @@ def test_a_trainer_learns_from_it(written: dict[str, Path], tmp_path: Path) -> N
     rows = Dataset.from_json(str(written["sentence-transformers"]), cache_dir=str(tmp_path / "cache"))
     encoder = SentenceTransformer(str(write_encoder(tmp_path / "tiny")), device="cpu")
     arguments = SentenceTransformerTrainingArguments(
-        output_dir=str(tmp_path / "out"), max_steps=3, per_device_train_batch_size=4, report_to="none",
+        output_dir=str(tmp_path / "out"), max_steps=10, per_device_train_batch_size=4, report_to="none",
         save_strategy="no", use_cpu=True, logging_steps=1, disable_tqdm=True,
     )  # fmt: skip
     trainer = SentenceTransformerTrainer(encoder, arguments, rows, loss=MultipleNegativesRankingLoss(encoder))
-    assert trainer.train().global_step == 3
+    assert trainer.train().global_step == 10
+
+
+# What follows runs where the trainer is installed beside this package: its own pins bar that from most environments.
+
+
+def test_pylate_collates_it(written: dict[str, Path], tmp_path: Path) -> None:
+    collator = pytest.importorskip("pylate.utils").ColBERTCollator
+    rows = Dataset.from_json(str(written["pylate"]), cache_dir=str(tmp_path / "cache"))
+    asked: list[tuple[bool, list[str]]] = []
+
+    def tokenize(texts: list[str], *, is_query: bool, **_: object) -> dict[str, torch.Tensor]:
+        asked.append((is_query, texts))
+        return {"input_ids": torch.zeros(len(texts), 4)}
+
+    batch = collator(tokenize)([rows[number] for number in range(4)])
+    names = ["query", "positive", *(f"negative_{number}" for number in range(1, 8))]
+    assert [is_query for is_query, _ in asked] == [True] + [False] * 8
+    assert [texts for _, texts in asked] == [rows[name][:4] for name in names]
+    assert set(batch) == {"return_loss", *(f"{name}_input_ids" for name in names)}
+
+
+def test_flagembedding_reads_and_collates_it(written: dict[str, Path], tmp_path: Path) -> None:
+    module = "FlagEmbedding.abc.finetune.embedder"
+    arguments = pytest.importorskip(f"{module}.AbsArguments").AbsEmbedderDataArguments
+    readers = pytest.importorskip(f"{module}.AbsDataset")
+    settings = {"train_data": [str(written["flagembedding"])], "cache_path": str(tmp_path), "train_group_size": 8}
+    read = readers.AbsEmbedderTrainDataset(arguments(**settings), tokenizer())
+    lines = [json.loads(line) for line in written["flagembedding"].open()]
+    assert len(read) == len(lines) == 61
+    for (query, passages, teacher), line in zip((read[number] for number in range(len(read))), lines, strict=True):
+        assert (query, teacher) == (line["query"], None)
+        assert passages[0] in line["pos"]
+        assert sorted(passages[1:]) == sorted(line["neg"])
+    batch = readers.AbsEmbedderCollator(tokenizer())([read[number] for number in range(4)])
+    assert [len(batch[part]["input_ids"]) for part in ("queries", "passages")] == [4, 32]
+
+
+def test_tevatron_reads_it(written: dict[str, Path], tmp_path: Path) -> None:
+    arguments = pytest.importorskip("tevatron.arguments").DataArguments
+    datasets = pytest.importorskip("tevatron.datasets.dataset")
+    # As with the data sets of its own: a name that has a preprocessor of text.
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    shutil.copy(written["tevatron"], alone)
+    settings = arguments(dataset_name="json", train_dir=str(alone), dataset_proc_num=1)
+    reader = datasets.HFTrainDataset(tokenizer(), settings, str(tmp_path / "cache"))
+    reader.preprocessor = datasets.DEFAULT_PROCESSORS[0]
+    read = reader.process()
+    lines = [json.loads(line) for line in written["tevatron"].open()]
+    for own, line in zip(read, lines, strict=True):
+        assert own["query"] == tokenizer().encode(line["query"], add_special_tokens=False)
+        for part in ("positive", "negative"):
+            texts = [one["text"] for one in line[f"{part}_passages"]]
+            assert own[f"{part}s"] == [tokenizer().encode(text, add_special_tokens=False) for text in texts]
 
 
 def test_a_missed_positive_is_told_and_is_no_negative(mined: MinedNegatives, written: dict[str, Path]) -> None:

@@ -18,7 +18,10 @@ FLOORS = [
     *(("haystack_integrations", rooms) for rooms in ("common", "components")),
     *((CORE, rooms) for rooms in ("fitting named_store", "pipeline_files")),
     (CORE, "__init__ asking copying enriching indexing serving"),
-    *((TRAINING, rooms) for rooms in ("__init__ data measures negatives runs", "corpora", "candidates", "judging")),
+    *(
+        (TRAINING, rooms)
+        for rooms in ("__init__ data formats measures negatives runs", "corpora", "candidates", "judging")
+    ),
     *((TRAINING, rooms) for rooms in ("evaluation recipe", "answering audit compression mining reader report")),
     *((TRAINING, room) for room in ("adapting", "phases", "train", "choosing", "studies")),
     (CORE, "cli"),

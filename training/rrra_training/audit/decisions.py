@@ -60,29 +60,33 @@ def labels_digest(qrels: Mapping[str, Mapping[str, int]]) -> str:
 
 
 @dataclass(frozen=True)
-class Applied:
+class Corrected:
     """
-    What corrected labels differ in.
+    Labels after what a person decided.
 
-    :param path: The file.
+    :param dataset: The data.
+    :param split: The split that was examined.
+    :param qrels: The corrected labels of the queries that have a positive left: query id -> passage id -> grade.
+    :param decisions: What was decided.
     :param added: Labels that were missing.
     :param removed: Labels that were wrong.
     :param irrelevant: Passages that are now judged irrelevant, the removed ones among them.
     :param left_out: Queries without any positive left, which are left out.
     """
 
-    path: Path
+    dataset: BeirDataset
+    split: str
+    qrels: dict[str, dict[str, int]]
+    decisions: list[Decision]
     added: int
     removed: int
     irrelevant: int
     left_out: int
 
 
-def apply_decisions(
-    data: str | Path, decisions: Path, *, split: str | None = None, name: str | None = None, force: bool = False
-) -> Applied:
+def corrected(data: str | Path, decisions: Path, *, split: str | None = None) -> Corrected:
     """
-    Write corrected labels as a further split of the data.
+    Correct the labels of a split.
 
     A missing label that was accepted has grade 1, and grade 0 (irrelevant) if it was rejected; a wrong label that was
     accepted has grade 0. Everything else stays.
@@ -90,10 +94,7 @@ def apply_decisions(
     :param data: The folder that was examined.
     :param decisions: The file that the page saved.
     :param split: The split that was examined; the one that the decisions name if `None`.
-    :param name: Name of the new split; ``SPLIT-audited`` if `None`.
-    :param force: Replace a split of that name.
     :raises ValueError: If the decisions are malformed, were made for other labels, or name an unknown query or passage.
-    :raises FileExistsError: If there is a split of that name.
     """
     made = _read_decisions(decisions)
     dataset = BeirDataset(data)
@@ -105,16 +106,6 @@ def apply_decisions(
             f"'{source}' of {dataset.folder}. Run rrra audit on this split again."
         )
         raise ValueError(msg)
-    if name == source:
-        msg = f"The corrected labels would replace the split '{source}' that was examined. Choose another --name."
-        raise ValueError(msg)
-    target = dataset.folder / "qrels" / f"{name or f'{source}-audited'}.tsv"
-    if target.parent != dataset.folder / "qrels":
-        msg = f"'{name}' is not the name of a split: it names a folder. Choose a --name without '/'."
-        raise ValueError(msg)
-    if target.exists() and not force:
-        msg = f"{target} exists. Choose another name with --name, or replace it with --force."
-        raise FileExistsError(msg)
     named = {decision.passage for decision in made.decisions}
     known = {passage.id for passage in dataset.passages() if passage.id in named}
     counts: Counter[str] = Counter()
@@ -130,8 +121,35 @@ def apply_decisions(
         counts["added" if is_added else "irrelevant"] += 1
         counts["removed"] += decision.kind == "wrong"
     kept = {query: judged for query, judged in qrels.items() if any(grade > 0 for grade in judged.values())}
-    atomic_write(target, "".join(_qrels_lines(kept)))
-    return Applied(target, counts["added"], counts["removed"], counts["irrelevant"], len(qrels) - len(kept))
+    return Corrected(
+        dataset, source, kept, made.decisions,
+        counts["added"], counts["removed"], counts["irrelevant"], len(qrels) - len(kept),
+    )  # fmt: skip
+
+
+def write_split(made: Corrected, *, name: str | None = None, force: bool = False) -> Path:
+    """
+    Write corrected labels as a further split of the data.
+
+    :param made: The labels.
+    :param name: Name of the new split; ``SPLIT-audited`` if `None`.
+    :param force: Replace a split of that name.
+    :returns: The file.
+    :raises ValueError: If the name is that of the examined split, or none of a split.
+    :raises FileExistsError: If there is a split of that name.
+    """
+    if name == made.split:
+        msg = f"The corrected labels would replace the split '{name}' that was examined. Choose another --name."
+        raise ValueError(msg)
+    target = made.dataset.folder / "qrels" / f"{name or f'{made.split}-audited'}.tsv"
+    if target.parent != made.dataset.folder / "qrels":
+        msg = f"'{name}' is not the name of a split: it names a folder. Choose a --name without '/'."
+        raise ValueError(msg)
+    if target.exists() and not force:
+        msg = f"{target} exists. Choose another name with --name, or replace it with --force."
+        raise FileExistsError(msg)
+    atomic_write(target, "".join(_qrels_lines(made.qrels)))
+    return target
 
 
 def _qrels_lines(qrels: Mapping[str, Mapping[str, int]]) -> Iterator[str]:

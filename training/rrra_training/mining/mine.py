@@ -15,8 +15,8 @@ from rrra_training.candidates.splits import SplitConfig
 from rrra_training.data import BeirData, BeirDataset, ColumnsData, ColumnsDataset, RetrievalData
 from rrra_training.data.checks import Labelled, examine
 from rrra_training.data.rows import known_split
+from rrra_training.formats import EVEN, Example, Text, write_beir, write_lines
 from rrra_training.mining.drawing import Drawn, draw_negatives
-from rrra_training.mining.formats import EVEN, Example, Text, write_beir, write_lines
 from rrra_training.mining.judged import probably_relevant
 from rrra_training.mining.settings import NegativesConfig
 
@@ -135,7 +135,7 @@ def write_negatives(mined: MinedNegatives, output: Path, format_: str) -> None:
 
     :param mined: What was mined.
     :param output: The file, or the folder of ``beir``.
-    :param format_: One of :data:`~rrra_training.mining.formats.FORMATS`.
+    :param format_: One of :data:`~rrra_training.formats.FORMATS`.
     :raises ValueError: If no query has as many negatives as every row of the format must have.
     """
     if format_ in EVEN and not mined.drawn.is_full.any():

@@ -1,4 +1,4 @@
-"""Mined negatives in the formats of other trainers."""
+"""Queries with positives and negatives, in the formats of other trainers."""
 
 import difflib
 import json
@@ -83,7 +83,7 @@ def details_of(output: Path, format_: str) -> Path:
 
 def check_output(output: Path, format_: str, *, force: bool) -> None:
     """
-    See that what will be mined can be written, before anything is encoded.
+    See that an output can be written, before anything is encoded.
 
     :param output: The file, or the folder of ``beir``.
     :param format_: One of :data:`FORMATS`.
