@@ -30,7 +30,7 @@ def read_texts(path: Path, encoder: Encoder) -> list[str]:
     texts: list[str] = []
     for file in files:
         content = _text_of(file)
-        texts += _lines(file, content) if file.suffix == ".jsonl" else _passages(content, encoder)
+        texts += _lines(file, content) if file.suffix == ".jsonl" else cut_into_passages(content, encoder)
     return [text for text in texts if text.strip()]
 
 
@@ -58,7 +58,13 @@ def _lines(file: Path, content: str) -> list[str]:
     return texts
 
 
-def _passages(content: str, encoder: Encoder) -> list[str]:
+def cut_into_passages(content: str, encoder: Encoder) -> list[str]:
+    """
+    Cut a text as the splitter of the bundled pipelines does.
+
+    :param content: The text.
+    :param encoder: The encoder that says what a token is.
+    """
     room = encoder.room() or _LENGTH
     found = cut(content, encoder.token_offsets(content), min(_LENGTH, room), room)
     return [content[begin:end] for begin, end in found]
