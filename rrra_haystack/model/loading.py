@@ -18,7 +18,7 @@ from rrra_haystack.model.codes.record import full_bytes
 from rrra_haystack.model.config import CONFIG, WEIGHTS, RRRAConfig, read_config
 from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.model.fingerprint import encoder_fingerprint
-from rrra_haystack.model.words import LexicalForm
+from rrra_haystack.model.words import CHOSEN_FORM
 from rrra_haystack.pretrained import ENCODERS, bundled, bundled_names, resolve_encoder
 
 logger = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ def untrained_config(encoder: Encoder, code: CodeKind) -> RRRAConfig:
         layer=encoder.layer,
         code=code,
         lexical_weight=_UNTRAINED_LEXICAL_WEIGHT if encoder.embeds else 0.0,
-        lexical=LexicalForm(),
+        lexical=CHOSEN_FORM,
         adapter=adapter,
     )
 

@@ -58,6 +58,8 @@ NUMBERS = 1 << 16
 RARITY_UNIT = 160
 # Which is that of a word that one document in 148 has.
 _EVEN = 5.0
+# In a list of so few candidates any word may be missing.
+_FEW = 10
 
 
 Language = Literal["english", "corpus"]
@@ -73,6 +75,8 @@ class LexicalForm(BaseModel):
     :param language: A language whose common words count less, also where few candidates have them, such as the *what*
         of a question; ``corpus`` for the texts that the model was adapted to, whose table lies with its weights; `None`
         if nothing is known of the language.
+    :param largest_share: Where a word of the query is in no candidate, no other word counts for more than this share of
+        the whole; 1 for no bound. A list of n candidates, fewer than a hundred, has the bound ``10 / n``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -80,8 +84,11 @@ class LexicalForm(BaseModel):
     pair_weight: float = Field(0.3, ge=0)
     length: float = Field(0.4, ge=0, le=1)
     language: Language | None = "english"
+    largest_share: float = Field(1.0, gt=0, le=1)
 
 
+# Of new models.
+CHOSEN_FORM = LexicalForm(largest_share=0.1)
 # Of models that were saved before the form was kept with them.
 EARLIER_FORM = LexicalForm(pair_weight=1.0, length=0.0, language=None)
 
@@ -159,7 +166,8 @@ def lexical_scores(
     stands there. Rare terms weigh more: one that d candidates have weighs ``log((n + 1) / (d + 1/2))``, its inverse
     document frequency (Robertson and Spärck Jones, 1976), taken over the candidates, since a ranker does not know the
     corpus; a word's weight is multiplied by its rarity in the language. A term that no candidate has says nothing of
-    their order and weighs nothing.
+    their order and weighs nothing. But it is a sign that query and candidates use other words for the same, and that
+    what they share by chance looks rare: then a bound holds for every word.
 
     :param query: The query's words as :func:`query_word_codes` gives them, shape ``[m]``.
     :param words: The candidates' words, one candidate after the other, shape ``[W]``.
@@ -193,9 +201,13 @@ def lexical_scores(
     weight[len(known) :] *= form.pair_weight
     of_words, of_pairs = np.split(frequency, [len(known)], axis=1)
     lengths = counts / max(counts.mean(), 1)
+    total = weight.sum()
+    if ((having[: len(known)] == 0) & (known != _NO_WORD)).any():
+        bound = total * max(form.largest_share, _FEW / candidates)
+        np.minimum(weight[: len(known)], bound, out=weight[: len(known)])
     of_words /= of_words + (_K1 * (1 - form.length + form.length * lengths)).astype(np.float32)[:, None]
     np.minimum(of_pairs, 1, out=of_pairs)
-    return frequency @ (weight / max(weight.sum(), 1e-12)).astype(np.float32)
+    return frequency @ (weight / max(total, 1e-12)).astype(np.float32)
 
 
 @cache

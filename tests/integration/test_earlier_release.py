@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from rrra_haystack import RRRAAdapterRanker, RRRAEmbedder, RRRAModel, RRRARetriever
 from rrra_haystack.cli import app
 from rrra_haystack.enriching import enrich
-from rrra_haystack.model.words import LexicalForm
+from rrra_haystack.model.words import CHOSEN_FORM
 
 EARLIER = Path(__file__).parents[1] / "fixtures" / "earlier"
 EXPECTED = json.loads((EARLIER / "expected.json").read_text())
@@ -117,7 +117,7 @@ def test_a_run_goes_on_from_its_checkpoint(earlier: Path) -> None:
         assert (resumed[name].float() - tensor.float()).abs().max() < 0.005, name
     # What is fitted is fitted to the words as they are counted today; with what was fitted then, all is as it was.
     model = RRRAModel.load(made)
-    assert model.config.lexical == LexicalForm()
+    assert model.config.lexical == CHOSEN_FORM
     model.config = RRRAModel.load("model").config
     assert_scores_as_before(model)
 

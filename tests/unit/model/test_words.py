@@ -149,6 +149,20 @@ def test_words_that_no_candidate_has_count_for_nothing() -> None:
     assert scores("yeast zeppelin", ["yeast", "salt"]) == pytest.approx([1 / 1.9, 0])
 
 
+def test_where_a_word_is_found_nowhere_no_other_word_counts_for_much() -> None:
+    texts = ["python salt", "salt water flour", *["salt"] * 98]
+    bounded = LexicalForm(language=None, length=0, largest_share=0.1)
+    free = bounded.model_copy(update={"largest_share": 1.0})
+    for query, is_bounded in (("python flour salt", False), ("python zeppelin flour salt", True)):
+        one, other = scores(query.title(), texts, bounded), scores(query.title(), texts, free)
+        assert (one[0] < other[0] / 3) == is_bounded
+        assert (one == other).all() != is_bounded
+    # A query that is read as if in capitals has no word more that could be missing, and a short list is no sign.
+    assert scores("flour salt", texts, bounded).tolist() == scores("flour salt", texts, free).tolist()
+    few = [scores("Python Zeppelin Flour", texts[:10], form).tolist() for form in (bounded, free)]
+    assert few[0] == few[1]
+
+
 def test_nothing_in_common_is_nothing() -> None:
     assert scores("", ["yeast", "salt"]).tolist() == [0, 0]
     assert scores("yeast", []).shape == (0,)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from rrra_haystack.model.rrra_model import RRRAModel
-from rrra_haystack.model.words import Language, LexicalForm, lexical_scores, word_codes
+from rrra_haystack.model.words import Language, lexical_scores, word_codes
 from rrra_training.adapting.questions import Question
 from rrra_training.corpora.store import StateStore
 from rrra_training.data import Query
@@ -113,8 +113,7 @@ class Searched:
         batch = self._model.read_codes(codes)
         scores = self._model.score(prepared, batch)
         former = self._model.lexical_scores(prepared.words, batch.words, batch.word_counts)
-        corpus = lexical_scores(
-            prepared.words, batch.words, batch.word_counts, LexicalForm(language="corpus"), self._table
-        )
+        form = self._model.config.lexical.model_copy(update={"language": "corpus"})
+        corpus = lexical_scores(prepared.words, batch.words, batch.word_counts, form, self._table)
         adapter = scores.adapter - self._model.config.lexical_weight * former
         return scores.base, adapter, former, corpus, right

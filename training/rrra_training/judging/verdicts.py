@@ -14,7 +14,7 @@ from rrra_haystack.model.adapter.observation import Observation
 from rrra_haystack.model.codes.kinds import CodeKind
 from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_haystack.model.scoring import reranking_score
-from rrra_haystack.model.words import LexicalForm, lexical_scores, query_word_codes
+from rrra_haystack.model.words import CHOSEN_FORM, lexical_scores, query_word_codes
 from rrra_training.candidates.sets import CandidateSet
 from rrra_training.judging.projecting import ProjectedStates, project
 
@@ -49,7 +49,7 @@ def judge(
     kind: CodeKind,
     *,
     queries: np.ndarray | None = None,
-    lexical: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray] = partial(lexical_scores, form=LexicalForm()),  # noqa: B008
+    lexical: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray] = partial(lexical_scores, form=CHOSEN_FORM),  # noqa: B008
     show_progress: bool = False,
 ) -> Verdicts:
     """

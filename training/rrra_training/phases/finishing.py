@@ -12,7 +12,7 @@ from rrra_haystack.model.config import RRRAConfig
 from rrra_haystack.model.detection import Detection
 from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.model.rrra_model import RRRAModel
-from rrra_haystack.model.words import LexicalForm
+from rrra_haystack.model.words import CHOSEN_FORM
 from rrra_training.candidates.sets import CandidateSet
 from rrra_training.judging.detector import Detector
 from rrra_training.judging.fitting import Fit
@@ -80,7 +80,7 @@ def _assemble(
         code=recipe.adapter.code,
         fusion_weight=fitted.fusion_weight,
         lexical_weight=fitted.lexical_weight,
-        lexical=LexicalForm(),
+        lexical=CHOSEN_FORM,
         calibration=fitted.calibration,
         detection=detection,
         adapter=learner.adapter.config,
