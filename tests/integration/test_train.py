@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -304,6 +305,7 @@ def test_figures_of_encoders_are_not_taken_for_those_of_adapters(
         ],
         "variants": {"top": ["joint.sampler=top-k"], "any": ["joint.sampler=random"]},
         "encoder_alone": True,
+        "against": "top",
     }  # fmt: skip
     file, output = tmp_path / "plan.yaml", tmp_path / "runs"
     monkeypatch.setenv("COLUMNS", "160")
@@ -321,8 +323,13 @@ def test_figures_of_encoders_are_not_taken_for_those_of_adapters(
         (measures,) = own.values()
         figures = json.loads((output / f"{name}-0" / "dev.json").read_text())["sets"]
         assert measures["R@1"] == [one["systems"]["encoder"]["R@1"] for one in figures.values()]
+    difference = re.search(r"nDCG@10 of any over top: ([+-]\d+\.\d) \(([+-]\S+) to ([+-]\S+)\)", first.output)
+    assert difference is not None
+    assert 100 * (results["any"]["facts/dev"]["nDCG@10"][0] - results["top"]["facts/dev"]["nDCG@10"][0]) == (
+        pytest.approx(float(difference[1]), abs=0.06)
+    )
     assert not (output / "top-0" / "model").exists()
-    plan["encoder_alone"] = False
+    plan |= {"encoder_alone": False, "against": None}
     refused = compared()
     assert "was finished with encoder_alone: true. Choose another --output" in str(refused.exception)
 

@@ -6,11 +6,13 @@ Variants of one recipe side by side: the ablations, the reranking heads, the sam
 
 import json
 import statistics
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
+import numpy as np
 import typer
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -18,6 +20,7 @@ from rich.table import Table
 from rrra_haystack.files import atomic_write
 from rrra_haystack.model.encoder import Encoder
 from rrra_training.judging.fitting import measured
+from rrra_training.measures.significance import paired_interval
 from rrra_training.phases.workshop import Workshop
 from rrra_training.recipe.recipe import Recipe, load_recipe
 from rrra_training.recipe.yaml_files import load_yaml
@@ -27,6 +30,7 @@ from rrra_training.train import train_once
 
 app = typer.Typer(add_completion=False)
 _MEASURES = ("R@1", "nDCG@10", "R@100")
+_COMPARED = "nDCG@10"
 
 
 class Comparison(BaseModel):
@@ -39,6 +43,8 @@ class Comparison(BaseModel):
     :param seeds: Every variant is trained once with each.
     :param pooled_heads: Add the heads that see the pooled embeddings alone.
     :param encoder_alone: Measure what the trained encoders retrieve, and no adapter.
+    :param against: With `encoder_alone`: the variant that the others are compared with question by question, every
+        question with its mean over the seeds.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -49,6 +55,14 @@ class Comparison(BaseModel):
     seeds: tuple[int, ...] = Field((0,), min_length=1)
     pooled_heads: bool = False
     encoder_alone: bool = False
+    against: str | None = None
+
+    @model_validator(mode="after")
+    def _against_a_variant(self) -> Self:
+        if self.against is not None and not (self.encoder_alone and self.against in self.variants):
+            msg = f"against: {self.against} must be one of the variants, and encoder_alone must be true."
+            raise ValueError(msg)
+        return self
 
 
 @app.command()
@@ -63,18 +77,25 @@ def compare(
     kept = cache if cache is not None else output / "cache"
     common = (*plan.set, *(set_ or ()))
     results: dict[str, dict[str, dict[str, list[float]]]] = {}
+    questions: dict[str, list[np.ndarray]] = {}
     for seed in plan.seeds:
         for name, changes in plan.variants.items():
             recipe = load_recipe(plan.recipe, (*common, *changes, f"seed={seed}"))
             folder = output / f"{name.replace(' ', '-')}-{seed}"
             train_once(recipe, folder, kept, encoder_alone=plan.encoder_alone, show_progress=True)
             _add(results, name, json.loads((folder / "dev.json").read_text(encoding="utf-8")), recipe, plan)
+            if plan.against is not None:
+                questions.setdefault(name, []).append(_by_question(recipe, folder, kept))
     if plan.pooled_heads:
         recipe = load_recipe(plan.recipe, (*common, f"seed={plan.seeds[0]}"))
         _pooled_heads(results, recipe, kept)
     report = {"comparison": plan.model_dump(mode="json"), "results": results}
     atomic_write(output / "comparison.json", json.dumps(report, indent=2) + "\n")
-    Console(width=160).print(render(results, len(plan.seeds)))
+    console = Console(width=160)
+    console.print(render(results, len(plan.seeds)))
+    if plan.against is not None:
+        for name, difference in differences(questions, plan.against).items():
+            console.print(f"{_COMPARED} of {name} over {plan.against}: {difference}", highlight=False)
 
 
 def _add(results: dict, name: str, figures: dict[str, Any], recipe: Recipe, plan: Comparison) -> None:
@@ -97,6 +118,30 @@ def _append(results: dict, label: str, data: str, values: dict[str, float]) -> N
     cells = results.setdefault(label, {}).setdefault(data, {})
     for measure in _MEASURES:
         cells.setdefault(measure, []).append(values[measure])
+
+
+def _by_question(recipe: Recipe, folder: Path, cache: Path) -> np.ndarray:
+    """What the trained encoder of a run retrieves for each dev question; the corpora are in the cache already."""
+    assert recipe.joint is not None
+    encoder = Encoder(str(folder / f"encoder-{recipe.joint.rounds}"))
+    sets = Workshop(recipe, RunDirectory(folder), cache, show_progress=False).sets(encoder, recipe.dev)
+    return np.concatenate([measured(data, data.mined.scores)[_COMPARED] for data in sets])
+
+
+def differences(questions: Mapping[str, Sequence[np.ndarray]], against: str) -> dict[str, str]:
+    """
+    How far each variant is above one of them, in percent, with the 95 % interval over the questions.
+
+    :param questions: Variant -> the figures of each question, by seed.
+    :param against: The one.
+    """
+    means = {name: np.mean(own, axis=0) for name, own in questions.items()}
+    found = {}
+    for name, own in means.items():
+        if name != against:
+            low, high = paired_interval(own, means[against], seed=0)
+            found[name] = f"{100 * (own - means[against]).mean():+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+    return found
 
 
 def _pooled_heads(results: dict, recipe: Recipe, cache: Path) -> None:

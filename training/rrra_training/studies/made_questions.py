@@ -5,7 +5,6 @@ HTML pages as a collection to learn from without labels: each passage is asked f
 """
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -27,7 +26,10 @@ from rrra_training.data import Passage
 _LEAST_WORDS = 30
 _KINDS = 3
 
+app = typer.Typer(add_completion=False)
 
+
+@app.command()
 def main(
     pages: Annotated[list[Path], typer.Argument(exists=True, file_okay=False, help="Folders of HTML pages.")],
     output: Annotated[Path, typer.Option(file_okay=False, help="The folder to write, in the BEIR layout.")],
@@ -46,8 +48,8 @@ def main(
             break
     asked = ask(drawn, generator, len(drawn) // _KINDS)
     write(output, drawn, [(kind, one) for kind, own in asked.items() for one in own])
-    counts = Counter({kind: len(own) for kind, own in asked.items()})
-    typer.echo(f"{len(drawn):,} passages; questions: {', '.join(f'{kind} {n:,}' for kind, n in counts.items())}.")
+    counts = ", ".join(f"{kind} {len(own):,}" for kind, own in asked.items())
+    typer.echo(f"{len(drawn):,} passages; questions: {counts}.")
 
 
 def write(output: Path, passages: Sequence[Passage], asked: Sequence[tuple[str, Question]]) -> None:
@@ -85,4 +87,4 @@ def _passages(file: Path, first: int, encoder: Encoder) -> Iterator[Passage]:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()
