@@ -16,6 +16,8 @@ from rrra_haystack.model.words import word_codes
 _LONGEST = 400
 # No text that was read whole is longer; of one that was truncated, the rest need not be looked at.
 _CHARACTERS_PER_TOKEN = 32
+# Characters that tell one text from another.
+_BEGINNING = 400
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,9 @@ def places_of(
         return [[] for _ in texts]
     divided = [_divided(text, coded.count) for text, coded in texts]
     counts = iter(encoder.token_counts.of([part for one in divided for part in one.parts]))
+    room = encoder.room(prompt)
     return [
-        _places(encoder, text, coded, one, list(islice(counts, len(one.parts))), prompt)
+        _places(encoder, text, coded, one, list(islice(counts, len(one.parts))), room)
         for (text, coded), one in zip(texts, divided, strict=True)
     ]
 
@@ -120,14 +123,15 @@ def _divided(text: EmbeddedText, count: int) -> _Divided:
 
 
 def _places(
-    encoder: Encoder, text: EmbeddedText, coded: CodedTokens, divided: _Divided, counts: list[int], prompt: str | None
+    encoder: Encoder, text: EmbeddedText, coded: CodedTokens, divided: _Divided, counts: list[int], room: int | None
 ) -> list[Place]:
     """The sentences of one document, whose parts have so many tokens if each word is read for itself."""
     whole, bounds, begin = divided.whole, divided.bounds, divided.begin
-    if sum(counts) != coded.count:
+    # Of a text that is longer than the encoder reads, nothing tells whether the words' tokens are all right.
+    if sum(counts) != coded.count and not sum(counts) > coded.count == room:
         starts = encoder.token_offsets(whole)[:, 0]
         counts = np.diff(np.searchsorted(starts, [0, *bounds, len(whole) + 1])).tolist()
-    first = _first(encoder, text, coded, counts, prompt)
+    first = _first(text, coded, counts, room)
     if first is None:
         return []
     tokens = [min(max(token, 0), coded.count) for token in accumulate(counts[1:-1], initial=first)]
@@ -139,18 +143,20 @@ def _places(
     return places
 
 
-def _first(
-    encoder: Encoder, text: EmbeddedText, coded: CodedTokens, counts: list[int], prompt: str | None
-) -> int | None:
+def _first(text: EmbeddedText, coded: CodedTokens, counts: list[int], room: int | None) -> int | None:
     """The first token of the content; `None` if the codes were made of a text that cannot be told from this one."""
     before, total = counts[0], sum(counts)
     if total == coded.count:
         return before
-    words = word_codes(text.before + text.content + text.after)
+    whole = text.before + text.content + text.after
+    if total > coded.count == room:
+        # Truncated: its first words tell whether it is this text. The last of them may be cut.
+        words = word_codes(whole[:_BEGINNING])[:-1]
+        return before if np.array_equal(words, coded.words[: len(words)]) else None
+    words = word_codes(whole)
     if total > coded.count:
-        # Truncated, or the prompt took the first token.
+        # The prompt took the first token.
         return before if np.array_equal(words, coded.words) else None
     # Something else was embedded before the content, unless it pushed the end of it out of what the encoder reads.
     is_end = len(words) <= len(coded.words) and np.array_equal(words, coded.words[len(coded.words) - len(words) :])
-    room = encoder.room(prompt)
     return coded.count - total + before if is_end and (room is None or coded.count < room) else None

@@ -1,7 +1,7 @@
 """How many tokens texts have, without reading words that were read before or that the vocabulary has whole."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,10 +32,25 @@ class WholeWords:
         self._space = written.removesuffix(_SPECIMEN.lower() if self._lowers else _SPECIMEN)
         self._cuts = not self._space and len(tokenizer.tokenize(_MARKS_AND_IDEOGRAPHS)) == len(_MARKS_AND_IDEOGRAPHS)
         self._number: Callable[[str], int | None] = tokenizer.backend_tokenizer.token_to_id
+        self._pieces: Callable[[str], list[Any]] = tokenizer.backend_tokenizer.model.tokenize
+        bodies = (token.removeprefix(self._space) for token in tokenizer.get_vocab() if token.startswith(self._space))
+        self._plain = frozenset(body for body in bodies if body.isascii() and body.isalnum())
+
+    def plain(self, words: Collection[str]) -> dict[str, int]:
+        """
+        Count the tokens of words of unaccented letters and digits, with a mark behind them or without.
+
+        :param words: What stands between two spaces.
+        :returns: The tokens of those that the vocabulary has.
+        """
+        written, plain = str.lower if self._lowers else str, self._plain
+        counts = {word: 1 for word in words if written(word) in plain}
+        counts.update({word: 2 for word in words if word[-1] in _MARKS and written(word[:-1]) in plain})
+        return counts
 
     def counted(self, word: str) -> tuple[int, list[str]]:
         """
-        Count the tokens of a word that need not be read.
+        Count the tokens of any word that need not be read.
 
         :param word: What stands between two spaces.
         :returns: How many they are, and the parts of the word that must be read.
@@ -46,8 +61,11 @@ class WholeWords:
             if sum(map(len, parts)) < len(written):
                 # Accents that stand alone, and signs that some tokenizers leave out.
                 return 0, [word]
-            unread = [part for part in parts if self._number(part) is None]
-            return len(parts) - len(unread), unread
+            rare = [part for part in parts if self._number(part) is None]
+            # What is read of these depends on nothing around them.
+            pieces = [len(self._pieces(part)) for part in rare if part.isascii() and part.isalnum()]
+            unread = [part for part in rare if not (part.isascii() and part.isalnum())]
+            return len(parts) - len(rare) + sum(pieces), unread
         body = written[:-1] if written[-1] in _MARKS else written
         if body.isalnum() and self._number(self._space + body) is not None:
             return 1 + len(written) - len(body), []
@@ -90,8 +108,11 @@ class TokenCounts:
             self._known = {"": 0}
         known = self._known
         new = words - known.keys()
-        counted = {word: self._whole_words.counted(word) for word in new}
-        read = self._read({part for _, parts in counted.values() for part in parts})
+        plain = self._whole_words.plain(new)
+        counted = {word: self._whole_words.counted(word) for word in new - plain.keys()}
+        unread = {part for _, parts in counted.values() for part in parts}
+        read = self._read(unread) if unread else {}
+        known.update(plain)
         known.update((word, count + sum(map(read.__getitem__, parts))) for word, (count, parts) in counted.items())
         return known
 

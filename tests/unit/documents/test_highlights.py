@@ -196,8 +196,9 @@ def test_tokens_are_counted_word_by_word_and_known_words_are_not_read(learned: C
     texts = [f" {RIVER}", " Rivers of bread, near the mouth!"]
     expected = [len(reader(text, add_special_tokens=False)["input_ids"]) for text in texts]
     assert counts.of(texts) == counts.of(texts) == expected
-    assert len(asked) == 1
-    assert not {word for word in RIVER.split() if not whole.counted(word)[1]} & set(asked[0].split())
+    # A tokenizer that cuts at all marks reads no text for plain words.
+    assert len(asked) == (learned is not tokenizer)
+    assert not {word for word in RIVER.split() if not whole.counted(word)[1]} & set("\n".join(asked).split())
     assert counts.of(["", " "]) == [0, 0]
 
 
