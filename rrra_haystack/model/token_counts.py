@@ -83,6 +83,11 @@ class TokenCounts:
     def __init__(self, token_offsets: Callable[[str], np.ndarray], whole_words: WholeWords) -> None:
         self._token_offsets = token_offsets
         self._whole_words = whole_words
+        self.forget()
+
+    def forget(self) -> None:
+        """Let no word be known."""
+        # Not emptied: another thread may be reading it.
         self._known = {"": 0}
 
     def of(self, texts: Sequence[str]) -> list[int]:
@@ -104,8 +109,7 @@ class TokenCounts:
     def _with(self, words: set[str]) -> dict[str, int]:
         """What is known, with some words among it."""
         if len(self._known) > _MOST:
-            # Not emptied: another thread may be reading it.
-            self._known = {"": 0}
+            self.forget()
         known = self._known
         new = words - known.keys()
         plain = self._whole_words.plain(new)
