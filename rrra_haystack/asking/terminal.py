@@ -1,8 +1,10 @@
 """Tables that people read."""
 
+import os
+from pathlib import Path
 from typing import Any
 
-from haystack import ExtractedAnswer
+from haystack import Document, ExtractedAnswer
 from rich.console import Console, Group
 from rich.panel import Panel
 from rich.table import Table
@@ -29,7 +31,7 @@ def show(console: Console, asked: Asked, passages: int = 3) -> None:
             str(passage.rank),
             Text(str(passage.before or "-"), style="bold green" if moved else "dim"),
             "-" if probability is None else f"{probability:.2f}",
-            _passage(passage) + Text(f"  {place_of(passage.document, passage.sentence[0])}", style="dim"),
+            _passage(passage) + _place(passage.document, passage.sentence[0]),
         )
     parts: list[Text | Table] = [answer_line(asked), Text()] if asked.answers else []
     parts.append(table)
@@ -45,6 +47,11 @@ def _passage(passage: Reranked) -> Text:
     if end > begin:
         return Text(_shortened(content[begin:end], _LONGEST), style="bold")
     return Text(_shortened(content, _SHOWN))
+
+
+def _place(document: Document | None, at: int) -> Text:
+    """Where something stands, as one would name it from the folder that one is in."""
+    return Text(f"  {place_of(document, at).removeprefix(f'{Path.cwd()}{os.sep}')}", style="dim")
 
 
 def _shortened(text: str, longest: int) -> str:
@@ -65,5 +72,5 @@ def answer_line(asked: Asked) -> Text:
 def _said(answer: Any, style: str) -> Text:
     line = Text(str(answer.data).strip(), style=style)
     if isinstance(answer, ExtractedAnswer):
-        line += Text(f"  {answer.score:.0%}  {place_of(answer.document, beginning(answer))}", style="dim")
+        line += Text(f"  {answer.score:.0%}", style="dim") + _place(answer.document, beginning(answer))
     return line

@@ -158,12 +158,13 @@ def previews(recipe: Recipe) -> Iterator[Group]:
     examine_splits(train_splits, dev_splits, recipe.seed)
 
 
-def check_inputs(recipe: Recipe, output: Path) -> None:
+def check_inputs(recipe: Recipe, output: Path, *, needs_dev: bool = True) -> None:
     """
     See that the data and the models that a recipe names are there and fit, before hours are spent on it.
 
     :param recipe: The recipe.
     :param output: The run directory; what it has taken over already is not looked at.
+    :param needs_dev: Whether dev queries must be named; whoever holds training queries out needs none.
     :raises FileNotFoundError: If a file, the encoder or the model to start with is missing.
     :raises ValueError: If there are no dev queries, a split is missing or has no query with a relevant passage, the
         encoder is none that can be observed, the recipe's phases do not train it, or the adapter to start with does not
@@ -175,7 +176,7 @@ def check_inputs(recipe: Recipe, output: Path) -> None:
     is_late = not encoder.embeds or (recipe.dual_encoder is not None and recipe.dual_encoder.token_dim is not None)
     if is_late:
         _check_late_interaction(recipe)
-    elif not recipe.dev:
+    elif needs_dev and not recipe.dev:
         msg = (
             f"The recipe '{recipe.name}' names no dev queries. Add the key 'dev', or give the data themselves to rrra "
             "train, which then holds queries out."

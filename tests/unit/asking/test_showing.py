@@ -68,3 +68,14 @@ def test_answers_name_the_page(source: str, page: int | None) -> None:
     assert (told["answers"][0]["page"], told["documents"][0]["page"]) == (page, page and 7)
     assert (f"{source}, page 8" in shown(one)) == (page is not None)
     assert as_text([answer]) == (f"two rents ({source}, page 8)" if page else f"two rents ({source})")
+
+
+def test_files_are_named_from_the_folder_that_one_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    below, beside = (
+        Document(content=CONTENT, meta={"source": str(folder / "rivers.txt")})
+        for folder in (tmp_path / "texts", tmp_path.parent)
+    )
+    monkeypatch.chdir(tmp_path)
+    told = shown(Asked("Where?", [], [Reranked(below, 1, 1), Reranked(beside, 2, 2)], 5.0))
+    assert "  texts/rivers.txt" in told
+    assert f"  {tmp_path.parent}/rivers.txt" in told
