@@ -79,9 +79,12 @@ class BeirDataset:
         return found
 
     def _missing(self, part: str) -> str:
+        what = f"{part} is missing"
+        if self.folder.is_file():
+            what = "it is a file, which rrra train and rrra mine may read, but no folder"
         return (
-            f"{self.folder} is not in the BEIR layout: {part} is missing. "
-            "Expected corpus.jsonl, queries.jsonl and qrels/<split>.tsv."
+            f"{self.folder} is not in the BEIR layout: {what}. Expected corpus.jsonl, queries.jsonl and "
+            "qrels/<split>.tsv; docs/evaluation.md has a few lines that write them."
         )
 
     @property

@@ -37,6 +37,9 @@ def test_a_draw_depends_on_its_seed_alone(folder: Path) -> None:
 
 
 def test_a_folder_in_another_layout(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("question,positive\n")
+    with pytest.raises(FileNotFoundError, match=r"mine\.csv is not in the BEIR layout: it is a file"):
+        BeirDataset(tmp_path / "mine.csv")
     with pytest.raises(FileNotFoundError, match=r"corpus.jsonl is missing"):
         BeirDataset(tmp_path)
 
