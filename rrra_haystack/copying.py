@@ -15,6 +15,7 @@ from rrra_haystack.named_store import open_store, store_of_folder
 from rrra_haystack.qdrant.clients import checked_client, place_of
 from rrra_haystack.qdrant.collections import missing
 from rrra_haystack.qdrant.engines import Engine, engine_of
+from rrra_haystack.qdrant.optimizing import optimize
 from rrra_haystack.qdrant.patience import patiently
 from rrra_haystack.qdrant.requests import NUMBER_BYTES, bounded, json_bytes
 
@@ -103,7 +104,7 @@ def copy(source: QdrantDocumentStore, target: QdrantDocumentStore, *, show_progr
         msg = f"{found} of {total} documents are in the copy. Was one of the two written to meanwhile? Copy again."
         raise ValueError(msg)
     if isinstance(target, QdrantEdgeDocumentStore):
-        target.optimize()
+        optimize(target, show_progress=show_progress)
     return Copied(total, written, total - written)
 
 

@@ -9,15 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from haystack import Pipeline
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from rrra_haystack.documents.metadata import GUESSED_KEY, UNREAD_KEY
 from rrra_haystack.fitting import fit_to_servers
@@ -118,8 +110,7 @@ def index(
         finally:
             manifest.write()
         # Also where nothing changed: a run before may have been killed before it came to this.
-        with _waiting(show_progress and bool(stale), stored.count_passages()):
-            stored.optimize()
+        stored.optimize(show_progress=show_progress and bool(stale))
         not_read = {unit.path for unit in stale if unit.key in failed}
         others = {file_of(key) for key in manifest.of_another_pipeline()}
         _count(report, units, {unit.path for unit in stale}, {file_of(key) for key in gone}, known, not_read)
@@ -186,14 +177,6 @@ def _encoded(pipeline: dict[str, Any], batches: Sequence[Sequence[Unit]]) -> Gen
     with closing(encode):
         for number, batch in enumerate(batches):
             yield number, encode(read(batch))
-
-
-def _waiting(is_shown: bool, passages: int) -> Progress:
-    """The engine does not tell how far it is, so what is shown is for how long it has been at it."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    progress = Progress(*columns, disable=not is_shown, transient=True)
-    progress.add_task(f"Building the search index over {passages:,} passages")
-    return progress
 
 
 def _progress(is_shown: bool) -> Progress:

@@ -11,6 +11,7 @@ from qdrant_client import models
 from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
 from rrra_haystack.indexing.units import Unit, is_part
 from rrra_haystack.qdrant.clients import is_embedded, open_client, place_of
+from rrra_haystack.qdrant.optimizing import optimize
 from rrra_haystack.qdrant.patience import patiently
 from rrra_haystack.qdrant.requests import bounded, document_bytes, json_bytes
 
@@ -67,10 +68,10 @@ class StoredUnits:
 
         self._try(replace)
 
-    def optimize(self) -> None:
+    def optimize(self, *, show_progress: bool) -> None:
         """Let Qdrant Edge index what was written; a server does so by itself, and local mode has no index."""
         if isinstance(self._store, QdrantEdgeDocumentStore):
-            self._store.optimize()
+            optimize(self._store, show_progress=show_progress)
 
     def _try(self, call: Callable[[], Result]) -> Result:
         return patiently(call, self._place)

@@ -541,7 +541,7 @@ def test_the_load_is_measured(server: str) -> None:
 def test_the_start_is_measured(indexed: Path) -> None:
     figures = start(indexed, indexed / "pipelines", QUESTION)
     assert 0 < figures["seconds until it listens"] < figures["seconds until the first answer"]
-    assert figures["bytes"] > 100 * 2**20
+    assert figures["memory"]["own"] > 100 * 2**20
 
 
 def test_a_start_without_end(indexed: Path, tmp_path: Path) -> None:
@@ -564,6 +564,7 @@ def test_a_query_is_measured_by_component(indexed: Path) -> None:
     parts = sum(own["p50"] for name, own in times.items() if name != "whole")
     assert 0 < parts <= 1.5 * times["whole"]["p50"]
     assert 0 < figures["share of the ranker"] < 1
+    assert figures["memory"]["own"] > 100 * 2**20
     with pytest.raises(ValueError, match="There are 3 questions, and the first 3 only warm up"):
         time_query(".rrra/store", questions, warm_up=3)
 

@@ -110,7 +110,10 @@ def main(
     passages: Annotated[int, typer.Option(min=1, help="How many passages of it.")] = 2000,
     kills: Annotated[int, typer.Option(min=1, help="Runs that are killed.")] = 20,
     command: Annotated[str, typer.Option(help="What is killed: index, enrich or copy.")] = "index",
-    longest: Annotated[float, typer.Option(min=0, help="Latest moment of a kill, in seconds.")] = 30.0,
+    longest: Annotated[
+        float | None,
+        typer.Option(min=0, help="Latest moment of a kill, in seconds; the end of a whole run if not given."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the moments.")] = 0,
 ) -> None:
     """Kill a command at random moments, and count what is lost."""

@@ -3,6 +3,7 @@
 import random
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,6 +23,7 @@ class Kills:
     What became of the passages.
 
     :param kills: Runs that were killed.
+    :param midway: Those of them that left passages to do.
     :param finished: Runs that were faster than their kill.
     :param done: Passages that were done, over all kills.
     :param stored: Passages in the store, over all kills.
@@ -32,6 +34,7 @@ class Kills:
     """
 
     kills: int = 0
+    midway: int = 0
     finished: int = 0
     done: int = 0
     stored: int = 0
@@ -86,17 +89,21 @@ def points_in(folder: Path, most: int) -> list[models.Record]:
         store.close()
 
 
-def kill(killed: Killed, *, kills: int, longest: float, seed: int = 0) -> Kills:
+def kill(killed: Killed, *, kills: int, longest: float | None = None, seed: int = 0) -> Kills:
     """
     Start a command again and again, and kill it.
 
     :param killed: The command.
     :param kills: How many runs are killed.
-    :param longest: The latest moment of a kill, in seconds after a run began to write.
+    :param longest: The latest moment of a kill, in seconds after a run began to write; when a run that is not killed
+        ends if `None`.
     :param seed: Of the moments.
     :raises RuntimeError: If a run fails by itself.
     """
     draw, result = random.Random(seed), Kills()
+    if longest is None:
+        longest = _undisturbed(killed)
+        killed.look(Kills())
     with tqdm(total=kills, desc="Killing", unit="kill") as progress:
         while result.kills < kills:
             if killed.is_complete():
@@ -104,20 +111,32 @@ def kill(killed: Killed, *, kills: int, longest: float, seed: int = 0) -> Kills:
             process = killed.start()
             killed.wait_for_writing(process)
             try:
-                _, told = process.communicate(timeout=draw.uniform(0, longest))
-                if process.returncode != 0:
-                    raise RuntimeError(told.decode())
+                _end(process, draw.uniform(0, longest))
                 result.finished += 1
+                killed.look(result)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.communicate()
+                killed.look(result)
                 result.kills += 1
+                result.midway += not killed.is_complete()
                 progress.update()
-            killed.look(result)
-    last = killed.start()
-    _, told = last.communicate()
-    if last.returncode != 0:
-        raise RuntimeError(told.decode())
+    _undisturbed(killed)
     killed.look(result)
     result.missing_at_the_end = killed.missing()
     return result
+
+
+def _undisturbed(killed: Killed) -> float:
+    """The seconds of a whole run since it began to write."""
+    process = killed.start()
+    killed.wait_for_writing(process)
+    begin = time.monotonic()
+    _end(process)
+    return time.monotonic() - begin
+
+
+def _end(process: subprocess.Popen[bytes], patience: float | None = None) -> None:
+    _, told = process.communicate(timeout=patience)
+    if process.returncode != 0:
+        raise RuntimeError(told.decode())

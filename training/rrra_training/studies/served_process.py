@@ -4,9 +4,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -66,13 +67,29 @@ def wait_for(address: str, process: subprocess.Popen[bytes], patience: float) ->
             time.sleep(0.05)
 
 
-def start(folder: Path, pipelines: Path, question: str, patience: float = 300) -> dict[str, float]:
+def memory_of(number: int) -> dict[str, int]:
+    """
+    Bytes of memory of a process: its own, and pages of files, which the system may take away.
+
+    :param number: Its number. Where the system does not tell the two apart, all are its own.
+    """
+    told = psutil.Process(number).memory_info()
+    of_files = getattr(told, "shared", 0)
+    return {"own": told.rss - of_files, "pages of files": of_files}
+
+
+def start(
+    folder: Path, pipelines: Path, question: str, patience: float = 300, further: Sequence[str] = ()
+) -> dict[str, Any]:
     """
     Start a server and wait for its first answer.
 
     :param folder: Where it runs; the stores of the pipelines are found from here.
     :param pipelines: The folder of pipeline files, ``search.yaml`` among them.
     :param question: The first question.
+    :param patience: For how many seconds the first answer is waited for.
+    :param further: Questions that are asked then.
+    :returns: Seconds until it listens and until the first answer, and its ``memory`` after all questions.
     :raises RuntimeError: If the server ends, or answers with an error.
     :raises TimeoutError: If it does not answer in `patience` seconds.
     """
@@ -91,5 +108,7 @@ def start(folder: Path, pipelines: Path, question: str, patience: float = 300) -
         except httpx.TransportError as error:
             raise RuntimeError(_ENDED) from error
         answered = time.monotonic() - begin
-        memory = psutil.Process(process.pid).memory_info().rss
-    return {"seconds until it listens": listening, "seconds until the first answer": answered, "bytes": memory}
+        for one in further:
+            httpx.post(f"{address}/search/run", json={"question": one}, timeout=60).raise_for_status()
+        memory = memory_of(process.pid)
+    return {"seconds until it listens": listening, "seconds until the first answer": answered, "memory": memory}

@@ -6,6 +6,7 @@ several clients at once. ``start`` starts one and waits for its first answer.
 """
 
 import json
+import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +26,7 @@ from rrra_haystack.files import atomic_write
 from rrra_haystack.pipeline_files import opened, question_inputs, read_pipeline
 from rrra_training.data import BeirDataset
 from rrra_training.studies.component_timer import ComponentTimer
-from rrra_training.studies.served_process import start
+from rrra_training.studies.served_process import memory_of, start
 
 
 def milliseconds(seconds: Sequence[float]) -> dict[str, float]:
@@ -42,7 +43,7 @@ def time_query(store: str, questions: Sequence[str], warm_up: int = 20) -> dict[
     :param questions: Asked one after the other. They should differ, since encodings are kept.
     :param warm_up: How many of them are asked first and not timed.
     :returns: Number of timed questions, milliseconds of ``whole``, of each component's run, and of the copies that
-        Haystack makes of the components' inputs, and the ranker's share of the whole.
+        Haystack makes of the components' inputs, the ranker's share of the whole, and the memory of this process.
     :raises ValueError: If no question is left to be timed.
     """
     if len(questions) <= warm_up:
@@ -63,6 +64,7 @@ def time_query(store: str, questions: Sequence[str], warm_up: int = 20) -> dict[
                 whole.append(time.perf_counter() - begin)
         finally:
             disable_tracing()
+        memory = memory_of(os.getpid())
     return {
         "questions": len(timed),
         "threads": torch.get_num_threads(),
@@ -70,6 +72,7 @@ def time_query(store: str, questions: Sequence[str], warm_up: int = 20) -> dict[
         | {name: milliseconds(seconds) for name, seconds in timer.seconds.items()}
         | {"copies by Haystack": milliseconds(np.sum(list(timer.copying.values()), axis=0))},
         "share of the ranker": sum(timer.seconds["ranker"]) / sum(whole),
+        "memory": memory,
     }
 
 
@@ -144,10 +147,11 @@ def query_command(
     split: Split = "test",
     limit: Limit = 500,
     seed: Seed = 0,
+    warm_up: Annotated[int, typer.Option(min=0, help="Ask so many of them first, and do not time them.")] = 20,
     json_file: Json = None,
 ) -> None:
     """Time search.yaml by component."""
-    _tell(time_query(store, _questions(data, split, limit, seed)), json_file)
+    _tell(time_query(store, _questions(data, split, limit, seed), warm_up), json_file)
 
 
 @app.command("load")
@@ -170,10 +174,15 @@ def start_command(
     folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Where the server runs.")] = Path(),
     pipelines: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Its pipelines.")] = Path("pipelines"),
     question: Annotated[str, typer.Option(help="The first question.")] = "Who signed the contract?",
+    data: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="Ask questions of it before memory is looked at.")
+    ] = None,
+    limit: Limit = 1000,
     json_file: Json = None,
 ) -> None:
-    """Start a server and wait for its first answer."""
-    _tell(start(folder, pipelines, question), json_file)
+    """Start a server, wait for its first answer, and look at its memory."""
+    further = _questions(data, "test", limit, 0) if data is not None else []
+    _tell(start(folder, pipelines, question, further=further), json_file)
 
 
 if __name__ == "__main__":
