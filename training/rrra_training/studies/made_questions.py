@@ -39,6 +39,9 @@ def main(
 ) -> None:
     """Cut pages into passages, and ask for each by a heading, a sentence taken out, or half the words of a sentence."""
     files = sorted(file for folder in pages for file in folder.rglob("*.html"))
+    if not files:
+        msg = f"There are no HTML pages, *.html, in {', '.join(map(str, pages))}. Name folders that have some."
+        raise ValueError(msg)
     generator = np.random.default_rng(seed)
     tokens = Encoder(encoder)
     drawn: list[Passage] = []

@@ -50,3 +50,9 @@ def test_each_passage_is_asked_for_once_and_stands_without_its_question(pages: P
             assert query.text.startswith("Boat ")
             assert query.text.endswith("Crossing")
     assert kinds == {"sentences": 4, "words": 4, "openings": 4}
+
+
+def test_a_folder_without_pages_is_refused(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, [str(tmp_path), "--output", str(tmp_path / "made")])
+    assert "There are no HTML pages" in str(result.exception)
+    assert not (tmp_path / "made").exists()
