@@ -33,6 +33,8 @@ class WholeWords:
         self._cuts = not self._space and len(tokenizer.tokenize(_MARKS_AND_IDEOGRAPHS)) == len(_MARKS_AND_IDEOGRAPHS)
         self._number: Callable[[str], int | None] = tokenizer.backend_tokenizer.token_to_id
         self._pieces: Callable[[str], list[Any]] = tokenizer.backend_tokenizer.model.tokenize
+        normalizer = tokenizer.backend_tokenizer.normalizer
+        self._normalised: Callable[[str], str] = str if normalizer is None else normalizer.normalize_str
         bodies = (token.removeprefix(self._space) for token in tokenizer.get_vocab() if token.startswith(self._space))
         self._plain = frozenset(body for body in bodies if body.isascii() and body.isalnum())
 
@@ -58,14 +60,14 @@ class WholeWords:
         written = word.lower() if self._lowers else word
         if self._cuts:
             parts = [written] if written.isalnum() and written.isascii() else _CUT.findall(written)
-            if sum(map(len, parts)) < len(written):
+            if sum(map(len, parts)) < len("".join(written.split())):
                 # Accents that stand alone, and signs that some tokenizers leave out.
                 return 0, [word]
-            rare = [part for part in parts if self._number(part) is None]
-            # What is read of these depends on nothing around them.
-            pieces = [len(self._pieces(part)) for part in rare if part.isascii() and part.isalnum()]
+            rare = [self._normalised(part) for part in parts if self._number(part) is None]
+            # What is read of unaccented letters and digits depends on nothing around them.
             unread = [part for part in rare if not (part.isascii() and part.isalnum())]
-            return len(parts) - len(rare) + sum(pieces), unread
+            pieces = sum(len(self._pieces(part)) for part in rare if part.isascii() and part.isalnum())
+            return len(parts) - len(rare) + pieces, unread
         body = written[:-1] if written[-1] in _MARKS else written
         if body.isalnum() and self._number(self._space + body) is not None:
             return 1 + len(written) - len(body), []
