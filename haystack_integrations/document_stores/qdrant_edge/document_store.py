@@ -134,8 +134,8 @@ class QdrantEdgeDocumentStore(QdrantDocumentStore):
         """
         Builds the index of what was written, and tidies up what was deleted; nothing else does.
 
-        A search is exact and compares everything until then. It is done in a process of its own and takes minutes for
-        tens of thousands of documents; meanwhile searches and writes of this store wait.
+        A search is exact and compares everything until then. It is done in a process of its own, within seconds
+        for 20,000 documents and a quarter of an hour for a million; meanwhile searches and writes of this store wait.
 
         :raises RuntimeError:
             If that process fails. The collection is as it was.
