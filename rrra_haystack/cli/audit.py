@@ -73,6 +73,9 @@ def command(
             msg = "--format writes what was decided. Name the file of decisions with --apply."
             raise ValueError(msg)
         check_output(output, format_, force=force)
+    elif apply is None and output.is_file():
+        msg = f"Directory '{output}' is a file."
+        raise typer.BadParameter(msg, param_hint="'--output'")
     if apply is not None:
         made = corrected(folder, apply, split=own_split)
         if format_ is None:
