@@ -22,8 +22,8 @@ from rrra_haystack.pretrained import bundled
 ELSEWHERE = (
     "http://", "10.0.0.5", "--ray", "docker", "torchrun", "serve pipelines/", "serving_speed", "rag.yaml",
     "benchmark-minilm-l6", "heads.yaml", "samplers.yaml", "resampling.yaml", "ablation.yaml",
-    "rrra adapt", "studies.adapted", "studies.trust", "made_questions", "studies.scale", "search_quality",
-    "serving_filled",
+    "rrra adapt", "studies.adapted", "studies.trust", "studies.shared_cores",
+    "made_questions", "studies.scale", "search_quality", "serving_filled",
 )  # fmt: skip
 # What makes a command short: it stands behind what the page says.
 SHORTER = {
