@@ -22,6 +22,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from rrra_haystack.files import atomic_write
+
 _RECIPE = """\
 name: mine
 train: [{data: {format: beir, path: data}, split: train, limit: 100}]
@@ -108,7 +110,7 @@ def main(
         table.add_row(f"rrra {command}", f"{alone:.1f}", f"{beside:.1f}", f"{beside / alone:.2f}")
     Console().print(table)
     if output is not None:
-        output.write_text(json.dumps(medians, indent=2) + "\n", encoding="utf-8")
+        atomic_write(output, json.dumps(medians, indent=2) + "\n")
 
 
 if __name__ == "__main__":
