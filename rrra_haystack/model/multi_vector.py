@@ -27,7 +27,7 @@ def multi_vector_encoder(encoder: Encoder, projection: nn.Linear | None) -> Mult
     model = encoder.original()
     modules: list[nn.Module] = list(model)
     if encoder.embeds:
-        _check(encoder)
+        check_multi_vector(encoder)
         modules = list(takewhile(lambda module: not isinstance(module, Pooling), modules))
     if projection is not None:
         modules.append(_dense(projection))
@@ -53,7 +53,13 @@ def write_multi_vector(path: str | Path, model: MultiVectorEncoder, *, model_car
             (work / "README.md").write_text(model_card, encoding="utf-8")
 
 
-def _check(encoder: Encoder) -> None:
+def check_multi_vector(encoder: Encoder) -> None:
+    """
+    See that sentence-transformers has modules for what an encoder does.
+
+    :param encoder: The encoder, which embeds texts.
+    :raises ValueError: If it has not.
+    """
     prompts = [prompt for prompt in encoder.transformer.prompts.values() if prompt]
     if isinstance(encoder.transformer[0], Router):
         reason = "its queries and documents go through different networks"

@@ -446,16 +446,7 @@ def test_a_late_interaction_model_is_trained_as_it_is(
     assert model.score(model.encode_query(THINGS[0]), model.encode_documents(["Tea.", "Yeast."])[1]).fused.shape == (2,)
 
 
-def test_what_no_late_interaction_model_can_be_trained_from(
-    trade: NamedNegatives, tiny: str, run: RunDirectory
-) -> None:
-    for options, message in (
-        ({"token_dim": 24}, "has token states of 16: leave token_dim out, or make it smaller"),
-        ({"token_dim": 8, "guide": tiny}, "is of dual encoders; leave it out"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            learn(tiny, trade, DualEncoderConfig(max_steps=1, **options), run)
-    assert not (run.path / "encoder").exists()
+def test_a_recipe_without_late_interaction_is_that_of_earlier_releases() -> None:
     assert "token_dim" not in DualEncoderConfig().model_dump()
 
 

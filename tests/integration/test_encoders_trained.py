@@ -61,6 +61,18 @@ def test_a_late_interaction_model_is_trained_by_phase_1_alone(workplace: Path) -
     first = {"token_dim": 16, "max_steps": 1, "batch_size": 2}
     with pytest.raises(ValueError, match="and neither 'joint' nor 'start'"):
         train(recipe("small", workplace, dual_encoder=first, joint={}), workplace / "run")
+    write_encoder(workplace / "asking", prompts={"query": "ask: "})
+    for encoder, options, message in (
+        ("small", {"token_dim": 999}, "has token states of .*: leave token_dim out, or make it smaller"),
+        ("late", {"token_dim": 16}, "is one already: leave token_dim out"),
+        ("asking", {"token_dim": 16}, "cannot be written as a MultiVectorEncoder: the tokens of its prompt"),
+        ("small", {"token_dim": 16, "guide": "small"}, "is of dual encoders; leave it out"),
+        ("late", {"guide": "small"}, "is of dual encoders; leave it out"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            train(recipe(encoder, workplace, dual_encoder=options), workplace / "run")
+    # All of this is told before anything is written.
+    assert not (workplace / "run").exists()
     # Nothing is fitted, so no dev queries are needed.
     made = train(recipe("small", workplace, dual_encoder=first, dev=[]), workplace / "run")
     assert made == workplace / "run" / "encoder"

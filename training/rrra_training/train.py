@@ -13,6 +13,7 @@ from rrra_training.data import open_dataset
 from rrra_training.data.preview import preview
 from rrra_training.phases.adapter.learner import ADAPTER_PHASE, AdapterLearner
 from rrra_training.phases.adapter.taking_over import check_start, phase_2, take_over, taken_over
+from rrra_training.phases.dual_encoder.late_interaction import check_late_interaction
 from rrra_training.phases.dual_encoder.pairs import PairSource
 from rrra_training.phases.dual_encoder.training import ENCODER, train_dual_encoder
 from rrra_training.phases.finishing import MODEL, finish
@@ -175,7 +176,7 @@ def check_inputs(recipe: Recipe, output: Path, *, needs_dev: bool = True) -> Non
     encoder = Encoder(recipe.encoder)
     is_late = not encoder.embeds or (recipe.dual_encoder is not None and recipe.dual_encoder.token_dim is not None)
     if is_late:
-        _check_late_interaction(recipe)
+        _check_late_interaction(recipe, encoder)
     elif needs_dev and not recipe.dev:
         msg = (
             f"The recipe '{recipe.name}' names no dev queries. Add the key 'dev', or give the data themselves to rrra "
@@ -187,8 +188,8 @@ def check_inputs(recipe: Recipe, output: Path, *, needs_dev: bool = True) -> Non
         check_start(recipe, encoder)
 
 
-def _check_late_interaction(recipe: Recipe) -> None:
-    """See that a late-interaction model is to be trained by phase 1 and no other."""
+def _check_late_interaction(recipe: Recipe, encoder: Encoder) -> None:
+    """See that a late-interaction model is to be trained by phase 1 and no other, and can be."""
     if recipe.dual_encoder is None or recipe.joint is not None or recipe.start is not None:
         msg = (
             f"The recipe '{recipe.name}' is of a late-interaction model, and candidates to train an adapter on are "
@@ -196,6 +197,7 @@ def _check_late_interaction(recipe: Recipe) -> None:
             "and neither 'joint' nor 'start', or rerank with it as it is."
         )
         raise ValueError(msg)
+    check_late_interaction(encoder, recipe.dual_encoder)
 
 
 def _check_phase(recipe: Recipe, phase: int | None, output: Path) -> None:

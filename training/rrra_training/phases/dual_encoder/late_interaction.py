@@ -13,24 +13,26 @@ from sentence_transformers.multi_vector_encoder.scoring import mean_colbert_scor
 from torch import nn
 
 from rrra_haystack.model.encoder import Encoder
-from rrra_haystack.model.multi_vector import multi_vector_encoder
+from rrra_haystack.model.multi_vector import check_multi_vector, multi_vector_encoder
 from rrra_training.corpora.principal import fitted_projection
 from rrra_training.recipe.settings import DualEncoderConfig
 
 
-def made_of(encoder: Encoder, texts: Sequence[str], config: DualEncoderConfig) -> MultiVectorEncoder:
+def check_late_interaction(encoder: Encoder, config: DualEncoderConfig) -> None:
     """
-    The token match of an encoder as a late-interaction model, which keeps the principal directions of its token states.
+    See that a late-interaction model can be trained, before anything is written.
 
-    :param encoder: The encoder.
-    :param texts: Passages that these directions are found in.
-    :param config: How it is trained.
-    :returns: In float32.
-    :raises ValueError: If sentence-transformers has no modules for what the encoder does, or its token states have
-        no more dimensions than the token vectors are to have.
+    :param encoder: The encoder that it is, or is to be made of.
+    :param config: How it is to be trained.
+    :raises ValueError: If a guide is asked for, sentence-transformers has no modules for what the encoder does, or its
+        token states have no more dimensions than the token vectors are to have.
     """
+    if config.guide is not None:
+        msg = f"A guide ({config.guide}) is of dual encoders; leave it out, or leave dual_encoder.token_dim out."
+        raise ValueError(msg)
     width = config.token_dim
-    assert width is not None
+    if width is None:
+        return
     if not encoder.embeds or width > encoder.hidden_size:
         msg = (
             f"dual_encoder.token_dim makes a late-interaction model with {width} dimensions of an encoder, and "
@@ -39,6 +41,20 @@ def made_of(encoder: Encoder, texts: Sequence[str], config: DualEncoderConfig) -
             + ": leave token_dim out, or make it smaller."
         )
         raise ValueError(msg)
+    check_multi_vector(encoder)
+
+
+def made_of(encoder: Encoder, texts: Sequence[str], config: DualEncoderConfig) -> MultiVectorEncoder:
+    """
+    The token match of an encoder as a late-interaction model, which keeps the principal directions of its token states.
+
+    :param encoder: The encoder.
+    :param texts: Passages that these directions are found in.
+    :param config: How it is trained; :func:`check_late_interaction` has seen both.
+    :returns: In float32.
+    """
+    width = config.token_dim
+    assert width is not None
     projection = nn.Linear(encoder.hidden_size, width, bias=False)
     with torch.no_grad():
         projection.weight.copy_(fitted_projection(encoder, texts, width, np.random.default_rng(config.seed)))
@@ -58,11 +74,7 @@ def late_interaction_loss(model: MultiVectorEncoder, config: DualEncoderConfig) 
 
     :param model: The model.
     :param config: How it is trained.
-    :raises ValueError: If a guide is asked for.
     """
-    if config.guide is not None:
-        msg = f"A guide ({config.guide}) is of dual encoders; leave it out, or leave dual_encoder.token_dim out."
-        raise ValueError(msg)
     scale = 1 / config.temperature
     if config.mini_batch_size is None:
         return MultiVectorMultipleNegativesRankingLoss(model, scale=scale, similarity_fct=mean_colbert_scores)
