@@ -9,15 +9,21 @@ from typing import Any, ClassVar
 
 
 class ChatServer(BaseHTTPRequestHandler):
-    """Answers with the first passage of the prompt."""
+    """Answers with the first passage of the prompt; asked for a question, with the first words of the passage."""
 
     requests: ClassVar[list[dict]] = []
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         type(self).requests.append({"path": self.path, "key": self.headers["Authorization"], **body})
-        passage = body["messages"][-1]["content"].split("[1]")[1].split("[2]")[0].strip()
-        answer = f"{passage} [1]"
+        prompt = body["messages"][-1]["content"]
+        if "[1]" in prompt:
+            answer = f"{prompt.split('[1]')[1].split('[2]')[0].strip()} [1]"
+        else:
+            passage = prompt.rpartition("Passage:\n")[2]
+            answer = (
+                "NONE" if "nothing" in passage else f'<think>Well.</think>\n"What of {" ".join(passage.split()[:6])}"'
+            )
         self.send_response(200)
         if body.get("stream"):
             self.send_header("Content-Type", "text/event-stream")

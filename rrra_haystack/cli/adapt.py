@@ -27,10 +27,29 @@ def command(
         int, typer.Option(min=1, help="Draw this many passages to search in; words are counted in all of them.")
     ] = 5000,
     questions: Annotated[int, typer.Option(min=20, help="Make this many questions of a kind.")] = 300,
+    queries: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="Queries of your users, without labels: one a line, or a .jsonl with a `text` a line. What is made "
+            "has as many words; a writer asks as they do.",
+        ),
+    ] = None,
+    writer: Annotated[
+        str | None,
+        typer.Option(help="A chat model that writes a further kind of questions, behind an OpenAI-compatible API."),
+    ] = None,
+    api_base_url: Annotated[
+        str | None,
+        typer.Option(help="Where the writer's API is; that of OpenAI if not given. Its key is OPENAI_API_KEY."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of what is drawn, and of the intervals.")] = 0,
     cache: Annotated[
         Path | None,
-        typer.Option(file_okay=False, help="Keep the encoded corpus here; an interrupted encoding goes on."),
+        typer.Option(
+            file_okay=False, help="Keep the encoded corpus here, and what was written; interrupted work goes on."
+        ),
     ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", dir_okay=False, help="Write the figures to this file.")
@@ -39,12 +58,15 @@ def command(
     """
     Fit the weights of a model and the frequencies of words to your documents, without labels.
 
-    Parts of passages ask for them, in three ways. What is fitted on the one kind of questions is kept only if each
-    other kind is better for it, for sure and by a point of nDCG@10; else the model stays what it was.
+    Parts of passages ask for them, in three ways; a chat model may write a fourth kind. What is fitted on the one kind
+    of questions is kept only if each other kind is better for it, for sure and by a point of nDCG@10; else the model
+    stays what it was.
     """
     try:
         from rrra_training.adapting.adapt import adapt  # noqa: PLC0415
+        from rrra_training.adapting.corpus import read_queries  # noqa: PLC0415
         from rrra_training.adapting.telling import as_json, render, said  # noqa: PLC0415
+        from rrra_training.adapting.writing import Writer  # noqa: PLC0415
     except ImportError as error:
         msg = f"rrra adapt needs the extra 'train' ({error}). Install it with: pip install 'rrra-haystack[train]'"
         raise ImportError(msg) from None
@@ -54,7 +76,8 @@ def command(
         check_writable(json_file)
     _, found = adapt(
         data, output, index=index, model=model or DEFAULT_MODEL, passages=passages, questions=questions, seed=seed,
-        cache=cache, show_progress=True,
+        queries=[] if queries is None else read_queries(queries),
+        writer=None if writer is None else Writer(writer, api_base_url), cache=cache, show_progress=True,
     )  # fmt: skip
     if json_file is not None:
         atomic_write(json_file, json.dumps(as_json(found), indent=2) + "\n")

@@ -1,6 +1,6 @@
 """A model fitted to a corpus without labels: what was tried, what it gains, and what is kept."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from rrra_haystack.model.words import document_share, rarity_bytes
 from rrra_training.adapting.choosing import LEAST_QUESTIONS, Tried, Weights, kept, try_weights
 from rrra_training.adapting.corpus import read_passages
 from rrra_training.adapting.lists import Lists, Searched
-from rrra_training.adapting.questions import ask
+from rrra_training.adapting.questions import Question, ask
+from rrra_training.adapting.writing import Writer
 from rrra_training.corpora.building import encoded_passages
 from rrra_training.data import Passage
 from rrra_training.judging.fitting import fit_calibration
@@ -51,6 +52,8 @@ def adapt(
     passages: int | None = 5000,
     questions: int = 300,
     seed: int = 0,
+    queries: Sequence[str] = (),
+    writer: Writer | None = None,
     cache: Path | None = None,
     show_progress: bool = False,
 ) -> tuple[RRRAModel, Adapted]:
@@ -64,10 +67,13 @@ def adapt(
     :param passages: Draw this many passages to search in; frequencies are counted over all. All if `None`.
     :param questions: How many questions of a kind are made of them.
     :param seed: Seed of what is drawn.
-    :param cache: Where the encoded corpus is kept; nothing is kept if `None`.
+    :param queries: Queries of people, without labels, which made questions are to resemble.
+    :param writer: Writes a further kind of questions.
+    :param cache: Where the encoded corpus is kept, and what was written; nothing is kept if `None`.
     :param show_progress: Show progress and the time left.
     :returns: The model, and what was found.
     :raises ValueError: If the model is a late-interaction model, or too few questions can be made of the corpus.
+    :raises RuntimeError: If the writer cannot be asked.
     :raises FileExistsError: If something else than a model stands where the model goes.
     """
     if output is not None:
@@ -80,13 +86,14 @@ def adapt(
     corpus = read_passages(data, index, loaded.encoder)
     table = rarity_bytes(document_share(one.title_and_text for one in corpus))
     held = _drawn(corpus, passages, seed)
-    asked = ask(held, np.random.default_rng(seed), questions)
-    if few := [kind for kind, own in asked.items() if len(own) < LEAST_QUESTIONS]:
-        msg = (
-            f"The {len(corpus)} passages of {data} give {len(asked[few[0]])} questions by their {few[0]}, and "
-            f"{LEAST_QUESTIONS} are needed: name more documents, or longer ones."
-        )
-        raise ValueError(msg)
+    asked = ask(held, np.random.default_rng(seed), questions, queries=queries)
+    for kind, own in asked.items():
+        _check_enough(own, f"The {len(corpus)} passages of {data} give {len(own)} questions by their {kind}")
+    if writer is not None:
+        draw = np.random.default_rng(seed)
+        written = writer.write(held, draw, questions, queries=queries, cache=cache, show_progress=show_progress)
+        _check_enough(written, f"{writer.model} wrote {len(written)} questions about {len(held)} passages of {data}")
+        asked["written"] = written
     with working_folder(cache) as kept_at:
         # A draw is no corpus that others would find.
         name = Path(data).resolve().name + (f"-{len(held)}-{seed}" if len(held) < len(corpus) else "")
@@ -103,6 +110,12 @@ def adapt(
         # An encoder of one's own is nowhere to be found on another machine.
         made.save(output, include_encoder=isinstance(model, RRRAModel) or (Path(model) / MODULES).is_file())
     return made, found
+
+
+def _check_enough(questions: Sequence[Question], found: str) -> None:
+    if len(questions) < LEAST_QUESTIONS:
+        msg = f"{found}, and {LEAST_QUESTIONS} are needed: name more documents, or longer ones."
+        raise ValueError(msg)
 
 
 def _drawn(passages: list[Passage], most: int | None, seed: int) -> list[Passage]:

@@ -9,7 +9,7 @@ from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.named_store import open_store
 from rrra_haystack.qdrant.engines import engine_of
 from rrra_haystack.qdrant.payloads import CONTENT_FIELD
-from rrra_training.compression.texts import read_texts
+from rrra_training.compression.texts import read_lines, read_texts
 from rrra_training.data import BeirDataset, Passage
 
 _PAGE = 256
@@ -32,6 +32,22 @@ def read_passages(data: str, index: str, encoder: Encoder) -> list[Passage]:
     is_store = "://" in data or path.suffix in {".yaml", ".yml"} or engine_of(path) is not None
     texts = _stored_texts(data, index) if is_store else read_texts(path, encoder)
     return [Passage(str(number), "", text) for number, text in enumerate(texts)]
+
+
+def read_queries(path: Path) -> list[str]:
+    """
+    Read queries of people, without labels.
+
+    :param path: A ``.jsonl`` with a `text` a line, as ``queries.jsonl`` of the BEIR layout; or a file with a query a
+        line.
+    :raises FileNotFoundError: If there is none.
+    :raises ValueError: If it cannot be read, or is empty.
+    """
+    queries = [line.strip() for line in read_lines(path) if line.strip()]
+    if not queries:
+        msg = f"There are no queries in {path}: write one a line."
+        raise ValueError(msg)
+    return queries
 
 
 def _stored_texts(store: str, index: str) -> list[str]:

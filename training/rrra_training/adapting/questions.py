@@ -39,7 +39,9 @@ class Question:
 Maker = Callable[[Passage, np.random.Generator], tuple[str, str | None] | None]
 
 
-def ask(passages: Sequence[Passage], generator: np.random.Generator, most: int) -> dict[str, list[Question]]:
+def ask(
+    passages: Sequence[Passage], generator: np.random.Generator, most: int, *, queries: Sequence[str] = ()
+) -> dict[str, list[Question]]:
     """
     Make questions of every kind; a passage is asked for once.
 
@@ -49,12 +51,14 @@ def ask(passages: Sequence[Passage], generator: np.random.Generator, most: int) 
     :param passages: The corpus.
     :param generator: Draws passages and sentences.
     :param most: How many questions of a kind.
+    :param queries: Queries of people, if there are some: `words` have as many words as they do.
     :returns: Kind -> questions.
     """
     titles = Counter(passage.title for passage in passages)
+    counts = [len(_WORD.findall(query)) for query in queries]
     makers: Mapping[str, Maker] = {
         "sentences": _sentence_of,
-        "words": _words_of,
+        "words": lambda passage, draw: _words_of(passage, draw, counts),
         "openings": lambda passage, _: _opening_of(passage, is_shared=titles[passage.title] > 1),
     }
     found: dict[str, list[Question]] = {kind: [] for kind in makers}
@@ -82,14 +86,15 @@ def _sentence_of(passage: Passage, generator: np.random.Generator) -> tuple[str,
     return passage.text[begin:end].strip(), rest.strip()
 
 
-def _words_of(passage: Passage, generator: np.random.Generator) -> tuple[str, None] | None:
-    """Half the words of a sentence, without the shortest; the passage keeps them."""
+def _words_of(passage: Passage, generator: np.random.Generator, counts: Sequence[int]) -> tuple[str, None] | None:
+    """As many words of a sentence as a query has, or half of them, without the shortest; the passage keeps them."""
     found = [_WORD.findall(passage.text[slice(*span)]) for span in _sentences(passage.text)]
     found = [words for words in found if len(words) >= _LEAST_WORDS]
     if not found:
         return None
     words = found[int(generator.integers(len(found)))]
-    drawn = generator.choice(len(words), len(words) // 2, replace=False)
+    wanted = counts[int(generator.integers(len(counts)))] if counts else len(words) // 2
+    drawn = generator.choice(len(words), min(max(wanted, 1), len(words)), replace=False)
     return " ".join(words[place] for place in np.sort(drawn).tolist()), None
 
 

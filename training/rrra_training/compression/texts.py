@@ -34,6 +34,18 @@ def read_texts(path: Path, encoder: Encoder) -> list[str]:
     return [text for text in texts if text.strip()]
 
 
+def read_lines(path: Path) -> list[str]:
+    """
+    Read a text a line.
+
+    :param path: A ``.jsonl``, each line with its ``text``; or a file of plain lines.
+    :raises FileNotFoundError: If there is none.
+    :raises ValueError: If it is no text, or a line of a ``.jsonl`` has no text.
+    """
+    content = _text_of(path)
+    return _lines(path, content) if path.suffix == ".jsonl" else content.splitlines()
+
+
 def _text_of(file: Path) -> str:
     try:
         return decode(file.read_bytes()).text

@@ -7,6 +7,7 @@ import typer
 
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
 from rrra_training.adapting.adapt import adapt
+from rrra_training.adapting.corpus import read_queries
 from rrra_training.data.beir import split_of
 from rrra_training.evaluation.evaluate import evaluate
 from rrra_training.measures.significance import paired_interval
@@ -21,6 +22,7 @@ def main(
     data: list[str],
     model: str = DEFAULT_MODEL,
     questions: int = 300,
+    queries: bool = False,
     limit: int | None = None,
     seed: int = 0,
     cache: Path | None = None,
@@ -31,6 +33,7 @@ def main(
     :param data: Collections in the BEIR layout, each as ``FOLDER:SPLIT``.
     :param model: What to begin with.
     :param questions: How many questions of a kind are made of the passages.
+    :param queries: Let it see the queries, all of the collection's, without their labels.
     :param limit: Draw this many queries of each.
     :param seed: Seed of the draws and the intervals.
     :param cache: Where encoded corpora are kept.
@@ -41,7 +44,7 @@ def main(
     for folder, split in (split_of(one, "test") for one in data):
         made, found = adapt(
             str(folder), None, model=loaded, passages=None, questions=questions, seed=seed, cache=cache,
-            show_progress=True,
+            queries=read_queries(folder / "queries.jsonl") if queries else [], show_progress=True,
         )  # fmt: skip
         if found.kept is None:
             # What was not changed need not be measured.

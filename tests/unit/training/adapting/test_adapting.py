@@ -4,11 +4,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from chat_server import ChatServer, chatting
 from encoders import reading, write_encoder
 from rrra_training.adapting.adapt import adapt
 from rrra_training.adapting.choosing import Weights, kept, reached, try_weights
 from rrra_training.adapting.lists import Lists
 from rrra_training.adapting.questions import ask
+from rrra_training.adapting.writing import Writer
 from rrra_training.data import Passage
 from rrra_training.measures.ranking import per_query
 from typer.testing import CliRunner
@@ -151,3 +153,43 @@ def test_documents_of_a_store_are_read_and_too_few_are_told(encoder: str, tmp_pa
     (tmp_path / "note.txt").write_text("mine")
     with pytest.raises(FileExistsError, match="holds something else than a model"):
         adapt(str(tmp_path / "note.txt"), tmp_path, model=encoder)
+
+
+def test_a_chat_model_writes_questions_once_and_is_shown_how_people_ask(
+    wordless: str, texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "unused")
+    (tmp_path / "queries.jsonl").write_text(json.dumps({"text": "bade defo gafi?"}))
+    arguments = [str(texts), "--model", wordless, "--output", str(tmp_path / "made"), "--questions", "20"]
+    arguments += ["--cache", str(tmp_path / "cache"), "--queries", str(tmp_path / "queries.jsonl"), "--writer", "small"]
+    with chatting() as url:
+        told = CliRunner().invoke(app, ["adapt", *arguments, "--api-base-url", url])
+        assert told.exit_code == 0, told.output
+        assert "by questions (20 sentences, 20 words, 20 openings, 20 written) over 90 passages." in told.output
+        asked = len(ChatServer.requests)
+        assert asked == 20
+        assert all(
+            "People ask like this:\nbade defo gafi?" in one["messages"][-1]["content"] for one in ChatServer.requests
+        )
+        # What a killed run began to write is written anew, the rest is not.
+        kept = tmp_path / "cache" / "written-questions.jsonl"
+        kept.write_text(kept.read_text()[:-5])
+        assert CliRunner().invoke(app, ["adapt", *arguments, "--api-base-url", url]).exit_code == 0
+        assert len(ChatServer.requests) == asked + 1
+
+
+def test_what_a_chat_model_says_is_read_as_a_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "unused")
+    passages = [Passage(str(number), "", "nothing" if number % 2 else "Tea is hot.") for number in range(12)]
+    with chatting() as url:
+        written = Writer("small", url).write(passages, np.random.default_rng(0), 6)
+    assert [one.text for one in written] == ["What of Tea is hot."] * 6
+    assert {one.row % 2 for one in written} == {0}
+    with pytest.raises(RuntimeError, match=r"small at http://127.0.0.1:9/v1 writes no questions: .*--api-base-url"):
+        Writer("small", "http://127.0.0.1:9/v1").write(passages, np.random.default_rng(0), 6)
+
+
+def test_words_are_as_many_as_those_of_queries() -> None:
+    passages = [Passage(str(number), "", text) for number, text in enumerate(invented(60))]
+    asked = ask(passages, np.random.default_rng(0), 15, queries=["three of them"])
+    assert {len(one.text.split()) for one in asked["words"]} == {2}
