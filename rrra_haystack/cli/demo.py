@@ -13,9 +13,9 @@ _TABLES = "reference.md"
 
 QUESTIONS = (
     "Where are the token codes of a document stored?",
-    "What happens to documents that have no token codes?",
+    "How many passages does the reader read?",
     "How many bytes does a token take in a 1bit code?",
-    "Which fusion weight keeps the order of the encoder?",
+    "How many queries does the embedder remember?",
     "Why are the components defined under haystack_integrations?",
 )
 
