@@ -1,4 +1,4 @@
-"""How many threads NumPy and PyTorch start and how those wait, which is settled before either is imported."""
+"""How many threads NumPy and PyTorch start, how those wait, and what oneDNN keeps: settled before any is imported."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,8 @@ _OWN_CGROUPS = Path("/proc/self/cgroup")
 
 def thread_settings(given: Mapping[str, str], quota: float | None) -> dict[str, str]:
     """
-    What lets threads that wait leave the cores to others, and starts no more of them than the process may use at once.
+    What lets threads that wait leave the cores to others, starts no more of them than the process may use at once, and
+    bounds the memory of oneDNN.
 
     :param given: The environment; what it says already is kept.
     :param quota: How many cores' time the process is granted (:func:`cpu_quota`).
@@ -21,6 +22,8 @@ def thread_settings(given: Mapping[str, str], quota: float | None) -> dict[str, 
         "OMP_WAIT_POLICY": "PASSIVE",
         # So would OpenBLAS's, after each search of an embedded Qdrant, where PyTorch's want to run.
         "OPENBLAS_THREAD_TIMEOUT": "4",
+        # oneDNN keeps machine code for each length of a text, of as many as 1,024 products: some 200 MB of a server.
+        "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",
     }
     # OpenMP heeds the affinity of the process, but not a quota, as containers have it.
     if quota is not None and quota < _usable_cores():

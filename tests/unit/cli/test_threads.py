@@ -54,7 +54,7 @@ def test_a_quota_below_the_cores_bounds_the_threads(quota: float | None, count: 
 
 @pytest.mark.usefixtures("two_cores")
 def test_what_the_environment_says_is_kept() -> None:
-    given = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "ACTIVE"}
+    given = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "ACTIVE", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "1024"}
     assert thread_settings(given, 1.0) == {"OPENBLAS_THREAD_TIMEOUT": "4"}
 
 
