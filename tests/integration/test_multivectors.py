@@ -286,11 +286,10 @@ async def _run_and_close(retriever: RRRARetriever, query: dict) -> dict:
 
 def test_a_pipeline_from_yaml(store: QdrantDocumentStore, indexed: list[Document]) -> None:
     pipeline = Pipeline()
-    pipeline.add_component("embedder", RRRAEmbedder(multivector=True))
+    pipeline.add_component("embedder", RRRAEmbedder(multivector=True, as_one=True))
     pipeline.add_component("retriever", RRRARetriever(store, top_k=10, prefetch_limit=20, return_codes=True))
     pipeline.add_component("ranker", RRRAAdapterRanker(top_k=3))
-    pipeline.connect("embedder.embedding", "retriever.query_embedding")
-    pipeline.connect("embedder.multivector", "retriever.query_multivector")
+    pipeline.connect("embedder.query", "retriever.query_embedding")
     pipeline.connect("retriever.documents", "ranker.documents")
     loaded = Pipeline.loads(pipeline.dumps())
     assert loaded.dumps() == pipeline.dumps()

@@ -1,3 +1,5 @@
+import json
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -6,6 +8,7 @@ import torch
 from haystack import Document, Pipeline
 from haystack.utils import ComponentDevice, Secret
 
+from haystack_integrations.common.rrra import EmbeddedQuery
 from rrra_haystack import RRRADocumentEmbedder, RRRAEmbedder, RRRAModel
 
 TOKEN = {"type": "env_var", "env_vars": ["HF_API_TOKEN", "HF_TOKEN"], "strict": False}
@@ -27,7 +30,7 @@ COMMON = {
     "config_kwargs": None,
     "revision": None,
 }
-TEXT_ONLY = {"multivector": False}
+TEXT_ONLY = {"multivector": False, "as_one": False}
 DOCUMENT_ONLY = {
     "tokens_per_batch": 4096,
     "progress_bar": True,
@@ -70,6 +73,19 @@ def test_query_embedding_is_the_encoders(model: RRRAModel) -> None:
     assert all(isinstance(value, float) for value in embedding)
     reference = model.encoder.transformer.encode("Where does the Danube begin?")
     assert embedding == pytest.approx(reference.astype(float).tolist(), abs=0.01)
+
+
+def test_all_of_a_query_as_one_object() -> None:
+    text = "Where does the Danube begin?"
+    apart = RRRAEmbedder(sparse=True, multivector=True).run(text)
+    output = RRRAEmbedder(sparse=True, multivector=True, as_one=True).run(text)
+    assert output == {"query": EmbeddedQuery(**apart)}
+    copied = deepcopy(output["query"])
+    copied.embedding[0] = 7.0
+    assert output["query"].embedding == apart["embedding"]
+    # As Haystack writes what a pipeline held at a breakpoint.
+    for query in (output["query"], EmbeddedQuery([0.5])):
+        assert EmbeddedQuery.from_dict(json.loads(json.dumps(query.to_dict()))) == query
 
 
 def test_normalised_and_truncated() -> None:
@@ -197,7 +213,7 @@ def test_to_dict_of_other_values() -> None:
     assert document_embedder.to_dict() == {"type": DOCUMENT_TYPE, "init_parameters": expected}
     assert document_embedder.model_kwargs == {"dtype": torch.float32}
     shared = {key: value for key, value in expected.items() if key not in DOCUMENT_ONLY}
-    shared |= {"model_kwargs": None, "multivector": True}
+    shared |= {"model_kwargs": None, "multivector": True, "as_one": False}
     embedder = RRRAEmbedder.from_dict({"type": TEXT_TYPE, "init_parameters": shared})
     assert embedder.to_dict()["init_parameters"] == shared
 

@@ -650,6 +650,9 @@ def test_both_searches_keep_filters_and_agree_async(edge: QdrantEdgeDocumentStor
     assert {one.meta["number"] for one in found} == set(range(2, len(documents)))
     later = asyncio.run(retriever.run_async(**inputs))["documents"]
     assert [one.id for one in later] == [one.id for one in found]
+    as_one = RRRAEmbedder(sparse=True, as_one=True).run(documents[0].content)["query"]
+    assert retriever.run(query_embedding=as_one)["documents"] == found
+    assert asyncio.run(retriever.run_async(query_embedding=as_one))["documents"] == found
 
 
 @pytest.mark.parametrize("use_sparse", [False, True])

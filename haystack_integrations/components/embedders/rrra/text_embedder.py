@@ -4,7 +4,7 @@ from haystack import component
 from haystack.dataclasses import SparseEmbedding
 from haystack.utils import ComponentDevice, Secret
 
-from haystack_integrations.common.rrra import LoadsModel
+from haystack_integrations.common.rrra import EmbeddedQuery, LoadsModel
 from rrra_haystack.documents.sparse import sparse_query
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL
 
@@ -40,6 +40,7 @@ class RRRAEmbedder(LoadsModel):
         normalize_embeddings: bool = False,
         sparse: bool = False,
         multivector: bool = False,
+        as_one: bool = False,
         trust_remote_code: bool = False,
         local_files_only: bool = False,
         truncate_dim: int | None = None,
@@ -70,6 +71,9 @@ class RRRAEmbedder(LoadsModel):
         :param multivector:
             If `True`, the query gets a `multivector` of its tokens too, for a Qdrant that holds the documents' tokens
             in a multivector; see `rrra_haystack.qdrant.multivectors`.
+        :param as_one:
+            If `True`, the only output is `query`, which holds all of these; connect it to `query_embedding` of an
+            `RRRARetriever`. Haystack takes milliseconds to copy the numbers of a list from one component to the next.
         :param trust_remote_code:
             If `False`, allows only Hugging Face verified model architectures.
             If `True`, allows custom models and scripts.
@@ -104,9 +108,12 @@ class RRRAEmbedder(LoadsModel):
         self.normalize_embeddings = normalize_embeddings
         self.sparse = sparse
         self.multivector = multivector
+        self.as_one = as_one
         # An output that nobody consumes would stand among the pipeline's results.
         outputs: dict[str, Any] = {"embedding": list[float]} | ({"sparse_embedding": SparseEmbedding} if sparse else {})
         outputs |= {"multivector": list[list[float]]} if multivector else {}
+        if as_one:
+            outputs = {"query": EmbeddedQuery}
         component.set_output_types(self, **outputs)
 
     def run(self, text: str) -> dict[str, Any]:
@@ -120,6 +127,7 @@ class RRRAEmbedder(LoadsModel):
             - `embedding`: The embedding of the query.
             - `sparse_embedding`: Its words, with `sparse=True` alone.
             - `multivector`: Its tokens, weighted, with `multivector=True` alone.
+            - `query`: All of these in one object, in the place of them, with `as_one=True`.
 
         :raises TypeError:
             If `text` is not a string.
@@ -148,4 +156,4 @@ class RRRAEmbedder(LoadsModel):
             outputs["sparse_embedding"] = sparse_query(model.encoder, text)
         if self.multivector:
             outputs["multivector"] = model.query_multivector(query).tolist()
-        return outputs
+        return {"query": EmbeddedQuery(**outputs)} if self.as_one else outputs

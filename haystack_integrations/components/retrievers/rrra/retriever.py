@@ -10,7 +10,7 @@ from haystack.document_stores.types.filter_policy import apply_filter_policy
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from qdrant_client.http import models
 
-from haystack_integrations.common.rrra import check_positive
+from haystack_integrations.common.rrra import EmbeddedQuery, check_positive
 from rrra_haystack.qdrant.checked_collection import CheckedCollection
 from rrra_haystack.qdrant.clients import is_embedded, place_of
 from rrra_haystack.qdrant.collections import check_filled
@@ -198,7 +198,7 @@ class RRRARetriever:
     @component.output_types(documents=list[Document])
     def run(
         self,
-        query_embedding: list[float],
+        query_embedding: list[float] | EmbeddedQuery,
         filters: dict[str, Any] | models.Filter | None = None,
         top_k: int | None = None,
         scale_score: bool | None = None,
@@ -214,7 +214,7 @@ class RRRARetriever:
         Retrieves documents.
 
         :param query_embedding:
-            Embedding of the query.
+            Embedding of the query, or the `query` of an `RRRAEmbedder` with `as_one=True`.
         :param filters:
             A dictionary with filters to narrow down the search space.
         :param top_k:
@@ -262,7 +262,7 @@ class RRRARetriever:
     @component.output_types(documents=list[Document])
     async def run_async(
         self,
-        query_embedding: list[float],
+        query_embedding: list[float] | EmbeddedQuery,
         filters: dict[str, Any] | models.Filter | None = None,
         top_k: int | None = None,
         scale_score: bool | None = None,
@@ -291,7 +291,7 @@ class RRRARetriever:
 
     def _request(
         self,
-        embedding: list[float],
+        embedding: list[float] | EmbeddedQuery,
         sparse_embedding: SparseEmbedding | None,
         multivector: list[list[float]] | None,
         filters: dict[str, Any] | models.Filter | None,
@@ -307,10 +307,12 @@ class RRRARetriever:
                 "Set filter_policy to REPLACE or use Haystack filters instead."
             )
             raise ValueError(msg)
+        query = embedding if isinstance(embedding, EmbeddedQuery) else EmbeddedQuery(embedding)
+        words = query.sparse_embedding if sparse_embedding is None else sparse_embedding
         return SearchRequest(
-            embedding=embedding,
-            sparse_embedding=sparse_embedding if self.sparse else None,
-            multivector=multivector,
+            embedding=query.embedding,
+            sparse_embedding=words if self.sparse else None,
+            multivector=query.multivector if multivector is None else multivector,
             filters=apply_filter_policy(self.filter_policy, self.filters, filters),  # type: ignore[arg-type]
             return_codes=self.return_codes,
             prefetch_limit=self.prefetch_limit,
