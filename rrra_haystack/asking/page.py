@@ -60,7 +60,7 @@ def write_page(asked: Sequence[Asked], path: Path) -> Path:
             "answer": _answer(each),
             "milliseconds": each.milliseconds,
             "candidates": len(each.retrieved),
-            "columns": {"Encoder alone": _before(each), "With the adapter": _after(each)},
+            "columns": {"As retrieved": _before(each), "With the adapter": _after(each)},
         }
         for each in asked
     ]

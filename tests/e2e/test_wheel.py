@@ -101,7 +101,7 @@ def test_the_demo_page_shows_before_and_after(demo: tuple[str, Path]) -> None:
         assert len(sections) == 5
         for section in sections:
             before, after = (column.text for column in section.find_elements("css selector", ".columns > div"))
-            assert before.startswith("Encoder alone\n1 · ")
+            assert before.startswith("As retrieved\n1 · ")
             assert after.startswith("With the adapter\n1 · ")
         assert any(mark.text for mark in browser.find_elements("tag name", "mark"))
         assert browser.execute_script("return document.documentElement.scrollWidth") <= 375

@@ -20,7 +20,7 @@ from rrra_haystack.pretrained import bundled
 from rrra_haystack.reader.answers import ANSWERS_FILE, AnswerCalibration
 from rrra_haystack.reader.loading import DEFAULT_READER
 from rrra_training.answering.calibrating import Read, fit
-from rrra_training.answering.figures import ADAPTED, ALONE, COMPARED_PASSAGES, Said, by_passages, report
+from rrra_training.answering.figures import ADAPTED, BARE, COMPARED_PASSAGES, Said, by_passages, report
 from rrra_training.answering.showing import draw, render, render_passages
 from rrra_training.answering.spans import first, opened_twice, passages_read, read
 from rrra_training.data import BeirDataset, Query
@@ -84,7 +84,7 @@ def evaluate_command(
     own = passages_read()
     with opened_twice(store, max(own, *COMPARED_PASSAGES), reader) as (adapted, bare):
         found = {
-            ALONE: Read(read(bare, queries), read(bare, queries[::2], right)),
+            BARE: Read(read(bare, queries), read(bare, queries[::2], right)),
             ADAPTED: Read(read(adapted, queries), read(adapted, queries[::2], right)),
         }
     said = {name: Said.of(first(one.there, own), calibration) for name, one in found.items()}

@@ -14,7 +14,7 @@ from rrra_training.measures.significance import paired_interval, randomisation_t
 # How many passages are read, in the comparison of these numbers.
 COMPARED_PASSAGES = (1, 3, 5, 10)
 # The two systems that answer.
-ALONE, ADAPTED = "encoder alone", "with the adapter"
+BARE, ADAPTED = "without the adapter", "with the adapter"
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,11 @@ def report(said: dict[str, Said], removed: dict[str, Said], seed: int) -> dict[s
     """
     Figures of both systems.
 
-    :param said: Answers of ``encoder alone`` and ``with the adapter``.
+    :param said: Answers of ``without the adapter`` and ``with the adapter``.
     :param removed: Their answers where the right passage was taken away.
     :param seed: Seed of intervals and tests.
     """
-    base, ours = said[ALONE], said[ADAPTED]
+    base, ours = said[BARE], said[ADAPTED]
     queries, gone = len(ours.f1), len(next(iter(removed.values())).f1)
     figures: dict[str, Any] = {"queries": queries, "passage removed": gone, "seed": seed, "systems": {}}
     for name, one in said.items():

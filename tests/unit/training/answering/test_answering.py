@@ -80,17 +80,17 @@ def test_the_report_of_known_answers(tmp_path: Path) -> None:
     base = Said.of([[wrong], [wrong], [right], [right]], calibration)
     assert ours.exact.tolist() == [1, 0, 0, 1]
     assert (ours.probability[2], ours.none[2]) == (0, 1)
-    removed = {"encoder alone": base, "with the adapter": Said.of([[wrong]] * 4, calibration)}
-    figures = report({"encoder alone": base, "with the adapter": ours}, removed, seed=0)
+    removed = {"without the adapter": base, "with the adapter": Said.of([[wrong]] * 4, calibration)}
+    figures = report({"without the adapter": base, "with the adapter": ours}, removed, seed=0)
     assert figures["systems"]["with the adapter"]["EM"] == 0.5
     assert figures["systems"]["with the adapter"]["EM with no answers"] == 0.5
     assert figures["systems"]["with the adapter"]["F1"] == pytest.approx(0.7)
     assert figures["systems"]["with the adapter"]["no answer"] == 0.25
     assert figures["systems"]["with the adapter"]["no answer, passage removed"] == 1
-    assert figures["systems"]["encoder alone"]["no answer, passage removed"] == 0.5
+    assert figures["systems"]["without the adapter"]["no answer, passage removed"] == 0.5
     assert figures["EM gain"]["mean"] == 0
     assert render(figures).row_count == 12
-    draw({"encoder alone": base, "with the adapter": ours}, removed, tmp_path / "plot.png")
+    draw({"without the adapter": base, "with the adapter": ours}, removed, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 1000
 
 
