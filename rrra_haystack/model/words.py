@@ -180,15 +180,18 @@ def lexical_scores(
     known, asked = np.unique(query, return_inverse=True)
     if not (candidates and len(known)):
         return np.zeros(candidates, dtype=np.float32)
-    place = np.minimum(np.searchsorted(known, words), len(known) - 1)
-    at = np.flatnonzero(known[place] == words)
-    place, owner = place[at], np.repeat(np.arange(candidates), counts)[at]
+    places = np.full(NUMBERS, len(known), dtype=np.int32)
+    places[known] = np.arange(len(known))
+    place = places[words]
+    at = np.flatnonzero(place < len(known))
+    place, owner = place[at].astype(np.int64), np.repeat(np.arange(candidates), counts)[at]
     first = np.flatnonzero((np.diff(at) == 1) & (np.diff(owner) == 0))
-    # A pair is the places of its two words among the query's, as one number.
+    # A pair is the places of its two words among the query's, as one number; the last is none.
     pairs = place[first] * len(known) + place[first + 1]
     known_pairs = np.unique(asked[:-1] * len(known) + asked[1:])
-    is_known = np.isin(pairs, known_pairs)
-    pair_place = len(known) + np.searchsorted(known_pairs, pairs[is_known])
+    pair_place = np.searchsorted(known_pairs, pairs)
+    is_known = np.append(known_pairs, -1)[pair_place] == pairs
+    pair_place = len(known) + pair_place[is_known]
     terms = len(known) + len(known_pairs)
     found = np.concatenate([owner * terms + place, owner[first[is_known]] * terms + pair_place])
     frequency = np.bincount(found, minlength=candidates * terms).reshape(candidates, terms).astype(np.float32)
