@@ -193,7 +193,7 @@ class TwoBits(Levels):
     spacing = 0.9957
 
     def factors(self, rows: np.ndarray, query: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows with the four dimensions of a byte side by side: a third of the time that unpacking them in order takes."""
+        """Rows with the four dimensions of a byte side by side, in a third of the time that their order takes."""
         four = rows.astype("<u4")
         four *= 1 + (1 << 12)
         four &= 0x000F000F
