@@ -15,6 +15,9 @@ from qdrant_client import AsyncQdrantClient, QdrantClient, models
 from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
 from rrra_haystack.qdrant.requests import bounded, document_bytes
 
+# What a store writes into a payload.
+_WRITTEN = {"id", "content", "blob", "meta", "score"}
+
 
 def client_of(store: QdrantDocumentStore) -> QdrantClient | None:
     """
@@ -114,10 +117,22 @@ def documents_of_points(
     :param has_names: Whether the vectors of its collection have names, whatever the store thinks.
     :param scale_score: Bring the scores between 0 and 1.
     """
+    if not scale_score and all(_is_plain(point) for point in points):
+        payloads = [(point.payload or {}, point.score) for point in points]
+        return [
+            Document(id=payload["id"], content=payload["content"], meta=payload["meta"] or {}, score=score)
+            for payload, score in payloads
+        ]
     if has_names != store.use_sparse_embeddings:
         store = copy(store)
         store.use_sparse_embeddings = has_names
     return store._process_query_point_results(list(points), scale_score=scale_score)
+
+
+def _is_plain(point: models.ScoredPoint) -> bool:
+    """Whether a point is a text that a store wrote, without vectors: of those a document is made in half the time."""
+    payload = point.payload or {}
+    return payload.keys() == _WRITTEN and payload["blob"] is None and point.vector is None
 
 
 def guarded(store: QdrantDocumentStore, lock: AbstractContextManager[Any]) -> QdrantDocumentStore:

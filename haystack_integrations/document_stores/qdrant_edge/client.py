@@ -148,10 +148,11 @@ class EdgeClient:
     ) -> models.QueryResponse:
         """The points nearest to a vector, or the fusion of several searches."""
         hits = self._hits(collection_name, _request(limit, with_payload, with_vectors, query))
+        points = [scored_point_of(one, with_vectors) for one in hits]
         if query.get("prefetch"):
             # Fusion leaves equals in another order each time.
-            hits.sort(key=lambda hit: (-hit.score, str(hit.id)))
-        return models.QueryResponse(points=[scored_point_of(one, with_vectors) for one in hits])
+            points.sort(key=lambda point: (-point.score, str(point.id)))
+        return models.QueryResponse(points=points)
 
     def query_points_groups(
         self,
