@@ -113,8 +113,8 @@ class RelationAwareAdapter(nn.Module):
             near = segments.stretches.spread(coverage)
             local = weights @ similarity[:count]
             kind = torch.full_like(near, float(tokens.is_binary))
-            further = torch.stack([near, local, segments.spread(base), kind], dim=1)
-            found.append(self.scan(torch.cat([similarity[count:].T, further], dim=1).T, segments))
+            further = torch.stack([near, local, segments.spread(base), kind])
+            found.append(self.scan(torch.cat([similarity[count:], further]), segments))
         relation = nothing[:, None]
         if self.config.token_relation:
             observed = tokens.states_at(places(similarity[:count].detach(), per_token.detach(), segments))

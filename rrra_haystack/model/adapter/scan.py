@@ -52,7 +52,7 @@ class Scan(nn.Module):
         """
         Score candidates from features of their tokens.
 
-        :param features: One row a feature, in memory token by token, shape ``[probes + 4, T]``.
+        :param features: One row a feature, shape ``[probes + 4, T]``.
         :param segments: Which tokens belong to which of the n candidates.
         :returns: Shape ``[n]``.
         """
