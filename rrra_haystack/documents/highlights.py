@@ -5,6 +5,7 @@ from itertools import islice
 from typing import TypedDict
 
 import numpy as np
+import torch
 
 from rrra_haystack.documents.token_places import CodedTokens, EmbeddedText, Place, places_of
 from rrra_haystack.model.codes.batch import CodeBatch
@@ -31,6 +32,7 @@ class Highlight(TypedDict):
     score: float
 
 
+@torch.inference_mode()
 def find_highlights(
     model: RRRAModel,
     query: QueryEncoding,

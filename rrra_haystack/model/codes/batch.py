@@ -1,6 +1,6 @@
 """Token codes against a query: integer products with all tokens of a candidate list, and what is made of them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -93,9 +93,8 @@ class CodeBatch:
         bounds = np.stack([(self.ends - self.lengths)[filled], self.ends[filled]], axis=1).reshape(-1)
         # The last bound may lie behind the matrix; the last segment is then open.
         bounds = bounds[bounds < len(self.rows)]
-        maxima = torch.from_numpy(np.ascontiguousarray(np.maximum.reduceat(products.numpy(), bounds, axis=0)[::2]))
-        maxima = self.quantiser.products(maxima, query)
-        best[filled] = maxima.float() * torch.from_numpy(self.token_scale[filled])[:, None] * (peak / 127).T
+        maxima = np.ascontiguousarray(np.maximum.reduceat(products.numpy(), bounds, axis=0)[::2])
+        best[filled] = self._cosines(maxima, query, peak, self.token_scale[filled])
         return best
 
     def match_stretches(
@@ -110,10 +109,21 @@ class CodeBatch:
         :param counts: Its tokens, shape ``[s]``, int64.
         :returns: Cosines, shape ``[s, m]``; -1 where a stretch has no token.
         """
-        rows = self.rows[ranges((self.ends - self.lengths)[owners] + begins, counts)]
-        scales = self.token_scale[owners]
-        part = replace(self, rows=rows, ends=np.cumsum(counts), lengths=counts, token_scale=scales)
-        return part.match(query_states)
+        query, peak = _as_int8(query_states)
+        best = torch.full((len(counts), len(query)), -1.0)
+        filled = np.flatnonzero(counts)
+        if len(query) == 0 or len(filled) == 0:
+            return best
+        rows = self.rows.take(ranges((self.ends - self.lengths)[owners] + begins, counts), axis=0)
+        products = KERNEL.product(*self.quantiser.factors(rows, query)).numpy()
+        maxima = np.maximum.reduceat(products, (np.cumsum(counts) - counts)[filled], axis=0)
+        best[filled] = self._cosines(maxima, query, peak, self.token_scale[owners[filled]])
+        return best
+
+    def _cosines(self, products: np.ndarray, query: Tensor, peak: Tensor, scales: np.ndarray) -> Tensor:
+        """Cosines of products of shape ``[s, m]`` with an int8 query, of documents with so many scales."""
+        restored = self.quantiser.products(torch.from_numpy(products), query)
+        return restored.float() * torch.from_numpy(scales)[:, None] * (peak / 127).T
 
     @cached_property
     def segments(self) -> Segments:
