@@ -6,13 +6,14 @@ from itertools import product
 
 import numpy as np
 import torch
+from ir_measures import Measure
 from torch import Tensor, nn
 
 from rrra_haystack.model.scoring import Calibration, reranking_score
 from rrra_training.candidates.sets import CandidateSet, grades_of, relevance_of
 from rrra_training.judging.verdicts import Verdicts
 from rrra_training.measures.calibration import expected_calibration_error
-from rrra_training.measures.ranking import ideal_gains, ndcg, per_query
+from rrra_training.measures.ranking import MEASURES, ideal_gains, ndcg, per_query
 
 # 0 stands for the encoder alone: a model that does not help on dev does not rerank.
 FUSION_WEIGHTS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 8.0, 12.0, 20.0)
@@ -97,13 +98,15 @@ def _by_weights(
     }
 
 
-def measured(data: CandidateSet, scores: np.ndarray) -> dict[str, np.ndarray]:
+def measured(
+    data: CandidateSet, scores: np.ndarray, measures: Mapping[str, Measure] = MEASURES
+) -> dict[str, np.ndarray]:
     """All measures of each query, of reranking the mined candidates by scores of shape ``[Q, k]``."""
     judged, run = {}, {}
     for number, (rows, own) in enumerate(zip(np.asarray(data.mined.rows), scores, strict=True)):
         judged[str(number)] = {str(row): grade for row, grade in data.positives.judged(number).items()}
         run[str(number)] = {str(row): float(score) for row, score in zip(rows, own, strict=True) if row >= 0}
-    return per_query(judged, run)
+    return per_query(judged, run, measures)
 
 
 def _fit_calibration(

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import ir_measures
 import numpy as np
-from ir_measures import AP, RR, Judged, Measure, R, nDCG
+from ir_measures import AP, RR, Judged, Measure, R, Success, nDCG
 
 # Names as the project reports them -> measures. R@k is recall: the share of the relevant passages in the top k.
 MEASURES: dict[str, Measure] = {
@@ -17,6 +17,15 @@ MEASURES: dict[str, Measure] = {
     "nDCG@10": nDCG @ 10,
     "MAP": AP @ 100,
 }
+# Measures of retrieval where queries have several relevant passages: R@1 cannot exceed 1 / their number, success@1 can.
+OF_RETRIEVAL: dict[str, Measure] = {
+    "success@1": Success @ 1,
+    "R@1": R @ 1,
+    "R@10": R @ 10,
+    "R@100": R @ 100,
+    "MRR@10": RR @ 10,
+    "nDCG@10": nDCG @ 10,
+}
 # Of nDCG@10.
 _DEPTH = 10
 _DISCOUNTS = 1 / np.log2(np.arange(_DEPTH) + 2)
@@ -25,15 +34,16 @@ Qrels = Mapping[str, Mapping[str, int]]
 Run = Mapping[str, Mapping[str, float]]
 
 
-def per_query(qrels: Qrels, run: Run) -> dict[str, np.ndarray]:
+def per_query(qrels: Qrels, run: Run, measures: Mapping[str, Measure] = MEASURES) -> dict[str, np.ndarray]:
     """
     Measure a run.
 
     :param qrels: Query id -> passage id -> grade.
     :param run: Query id -> passage id -> score. Queries that are judged and not in the run count as 0.
+    :param measures: What is measured, by name.
     :returns: Measure name -> one value a query, in the order of `qrels`, fractions between 0 and 1.
     """
-    return _calculated(qrels, run, MEASURES)
+    return _calculated(qrels, run, measures)
 
 
 def ideal_gains(grades: Iterable[Iterable[int]]) -> np.ndarray:

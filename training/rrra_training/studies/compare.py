@@ -20,7 +20,8 @@ from rich.table import Table
 from rrra_haystack.files import atomic_write
 from rrra_haystack.model.encoder import Encoder
 from rrra_training.judging.fitting import measured
-from rrra_training.measures.significance import paired_interval
+from rrra_training.measures.ranking import OF_RETRIEVAL
+from rrra_training.measures.significance import mean_interval
 from rrra_training.phases.workshop import Workshop
 from rrra_training.recipe.recipe import Recipe, load_recipe
 from rrra_training.recipe.yaml_files import load_yaml
@@ -30,7 +31,6 @@ from rrra_training.train import train_once
 
 app = typer.Typer(add_completion=False)
 _MEASURES = ("R@1", "nDCG@10", "R@100")
-_COMPARED = "nDCG@10"
 
 
 class Comparison(BaseModel):
@@ -77,7 +77,7 @@ def compare(
     kept = cache if cache is not None else output / "cache"
     common = (*plan.set, *(set_ or ()))
     results: dict[str, dict[str, dict[str, list[float]]]] = {}
-    questions: dict[str, list[np.ndarray]] = {}
+    questions: dict[str, list[dict[str, np.ndarray]]] = {}
     for seed in plan.seeds:
         for name, changes in plan.variants.items():
             recipe = load_recipe(plan.recipe, (*common, *changes, f"seed={seed}"))
@@ -89,13 +89,14 @@ def compare(
     if plan.pooled_heads:
         recipe = load_recipe(plan.recipe, (*common, f"seed={plan.seeds[0]}"))
         _pooled_heads(results, recipe, kept)
-    report = {"comparison": plan.model_dump(mode="json"), "results": results}
-    atomic_write(output / "comparison.json", json.dumps(report, indent=2) + "\n")
-    console = Console(width=160)
-    console.print(render(results, len(plan.seeds)))
+    report: dict[str, Any] = {"comparison": plan.model_dump(mode="json"), "results": results}
+    tables = [render(results, len(plan.seeds))]
     if plan.against is not None:
-        for name, difference in differences(questions, plan.against).items():
-            console.print(f"{_COMPARED} of {name} over {plan.against}: {difference}", highlight=False)
+        report["differences"] = found = differences(questions, plan.against)
+        tables.append(render_differences(questions, found, plan.against))
+    atomic_write(output / "comparison.json", json.dumps(report, indent=2) + "\n")
+    for table in tables:
+        Console(width=160).print(table)
 
 
 def _add(results: dict, name: str, figures: dict[str, Any], recipe: Recipe, plan: Comparison) -> None:
@@ -120,27 +121,37 @@ def _append(results: dict, label: str, data: str, values: dict[str, float]) -> N
         cells.setdefault(measure, []).append(values[measure])
 
 
-def _by_question(recipe: Recipe, folder: Path, cache: Path) -> np.ndarray:
+def _by_question(recipe: Recipe, folder: Path, cache: Path) -> dict[str, np.ndarray]:
     """What the trained encoder of a run retrieves for each dev question; the corpora are in the cache already."""
     assert recipe.joint is not None
     encoder = Encoder(str(folder / f"encoder-{recipe.joint.rounds}"))
     sets = Workshop(recipe, RunDirectory(folder), cache, show_progress=False).sets(encoder, recipe.dev)
-    return np.concatenate([measured(data, data.mined.scores)[_COMPARED] for data in sets])
+    own = [measured(data, data.mined.scores, OF_RETRIEVAL) for data in sets]
+    return {measure: np.concatenate([one[measure] for one in own]) for measure in OF_RETRIEVAL}
 
 
-def differences(questions: Mapping[str, Sequence[np.ndarray]], against: str) -> dict[str, str]:
+def differences(
+    questions: Mapping[str, Sequence[Mapping[str, np.ndarray]]], against: str
+) -> dict[str, dict[str, dict[str, Any]]]:
     """
-    How far each variant is above one of them, in percent, with the 95 % interval over the questions.
+    How far each variant is above one of them.
 
-    :param questions: Variant -> the figures of each question, by seed.
+    :param questions: Variant -> the figures of each question by measure, by seed.
     :param against: The one.
+    :returns: Variant -> measure -> the mean difference, its 95 % interval over the questions, each with its mean over
+        the seeds, and the difference with each seed; fractions.
     """
-    means = {name: np.mean(own, axis=0) for name, own in questions.items()}
-    found = {}
-    for name, own in means.items():
-        if name != against:
-            low, high = paired_interval(own, means[against], seed=0)
-            found[name] = f"{100 * (own - means[against]).mean():+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for name, own in questions.items():
+        if name == against:
+            continue
+        for measure in OF_RETRIEVAL:
+            by_seed = np.stack([a[measure] - b[measure] for a, b in zip(own, questions[against], strict=True)])
+            found.setdefault(name, {})[measure] = {
+                "mean": float(by_seed.mean()),
+                "interval": mean_interval(by_seed.mean(axis=0), seed=0),
+                "by_seed": by_seed.mean(axis=1).tolist(),
+            }
     return found
 
 
@@ -171,6 +182,29 @@ def render(results: dict[str, dict[str, dict[str, list[float]]]], seeds: int) ->
     for name, own in results.items():
         table.add_row(escape(name), *(_cell(own[data][measure]) for data in sets for measure in _MEASURES))
     return table
+
+
+def render_differences(
+    questions: Mapping[str, Sequence[Mapping[str, np.ndarray]]],
+    found: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    against: str,
+) -> Table:
+    """Means over questions and seeds, and how far each variant is above one of them with the 95 % interval, percent."""
+    table = Table("variant", title=f"Dev, in percent, and the difference from {against}")
+    for measure in OF_RETRIEVAL:
+        table.add_column(measure, justify="right")
+    for name, own in questions.items():
+        cells = [f"{100 * np.mean([one[measure] for one in own]):.1f}" for measure in OF_RETRIEVAL]
+        if name in found:
+            own_differences = [found[name][measure] for measure in OF_RETRIEVAL]
+            cells = [f"{cell}\n{_signed(one)}" for cell, one in zip(cells, own_differences, strict=True)]
+        table.add_row(escape(name), *cells)
+    return table
+
+
+def _signed(difference: Mapping[str, Any]) -> str:
+    low, high = difference["interval"]
+    return f"{100 * difference['mean']:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
 
 
 def _cell(values: list[float]) -> str:

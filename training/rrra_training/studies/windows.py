@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import typer
@@ -78,6 +78,7 @@ def main(
     words: Annotated[int, typer.Option(min=2, help="Words of a window.")] = 100,
     overlap: Annotated[float, typer.Option(min=0, max=0.9, help="Share of a window that the next one has too.")] = 0.5,
     articles: Annotated[int | None, typer.Option(min=1, help="Draw this many articles of each split.")] = None,
+    only: Annotated[Literal["train", "dev"] | None, typer.Option(help="Write the articles of one split.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
 ) -> None:
     """Cut the articles of train and dev into windows; the splits ``train-truth`` and ``dev-truth`` know all labels."""
@@ -93,6 +94,8 @@ def main(
         there = np.unique([number_of[paragraph] for paragraph in paragraph_of.values()])
         if articles is not None and articles < len(there):
             there = np.sort(generator.choice(there, size=articles, replace=False))
+        if only not in {None, split}:
+            continue
         cut = {int(number): Article.of(by_title[number], words, round(words * (1 - overlap))) for number in there}
         corpus += [row for number, article in cut.items() for row in _passages(number, article)]
         for query in source.queries(split):

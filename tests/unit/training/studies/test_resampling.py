@@ -44,6 +44,11 @@ def test_neighbours_of_the_labelled_window_are_counted_where_they_are_drawn(fold
     answers = {row["_id"]: row["answers"][0] for row in rows}
     assert all(answers[query] in texts[window] for query, own in truth.items() for window in own)
 
+    half = tmp_path / "half"
+    assert run(windows, str(folder), "--output", str(half), "--words", "8", "--only", "dev").exit_code == 0
+    assert BeirDataset(half).qrels("dev-truth") == truth
+    assert {passage.id for passage in BeirDataset(half).passages()} < texts.keys()
+
     result = run(resampling, f"{made}:dev-truth", "--output", str(report), "--cache", str(tmp_path / "cache"))
     assert result.exit_code == 0, result.output
     rows = [line.split("|") for line in report.read_text().splitlines() if line.startswith("| ")][1:]

@@ -26,6 +26,7 @@ from rrra_training.phases.adapter.taking_over import detection_at_start, phase_2
 from rrra_training.phases.adapter.training import train_adapter
 from rrra_training.phases.dropout import set_dropout
 from rrra_training.phases.finishing import finish
+from rrra_training.phases.freezing import freeze_lowest
 from rrra_training.phases.joint.drawing import draw_negatives
 from rrra_training.phases.joint.gradients import add_gradients
 from rrra_training.phases.workshop import Workshop
@@ -84,9 +85,11 @@ def _train_round(
     encoder = Encoder(source, model_kwargs={"dtype": torch.float32})
     encoder.transformer.train()
     set_dropout(encoder.transformer, config.dropout)
+    freeze_lowest(encoder.transformer, config.frozen_layers)
     learner.train()
+    learning = [parameter for parameter in encoder.transformer.parameters() if parameter.requires_grad]
     groups = [
-        {"params": list(encoder.transformer.parameters()), "highest": config.learning_rate},
+        {"params": learning, "highest": config.learning_rate},
         {"params": list(learner.parameters()), "highest": config.adapter_learning_rate},
     ]
     optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)

@@ -1,0 +1,27 @@
+"""The lowest layers of a transformer, kept as they are."""
+
+from itertools import takewhile
+
+from torch import nn
+from transformers import PreTrainedModel
+
+
+def freeze_lowest(module: nn.Module, layers: int) -> None:
+    """
+    Keep the embeddings of a transformer and its lowest layers from learning.
+
+    :param module: The module that the transformer is in; of several, each.
+    :param layers: How many layers; 0 lets everything learn.
+    :raises ValueError: If no layer is left to learn.
+    """
+    if not layers:
+        return
+    for network in (part for part in module.modules() if isinstance(part, PreTrainedModel)):
+        stack = max((part for part in network.modules() if isinstance(part, nn.ModuleList)), key=len, default=())
+        if layers >= len(stack):
+            msg = f"{layers} frozen layers leave nothing to learn: the encoder has {len(stack)}. Freeze fewer."
+            raise ValueError(msg)
+        # Parameters come in the order of the pass: embeddings, then one layer after the other.
+        first = next(stack[layers].parameters())
+        for parameter in takewhile(lambda own, first=first: own is not first, network.parameters()):
+            parameter.requires_grad = False
