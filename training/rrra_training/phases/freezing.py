@@ -1,7 +1,5 @@
 """The lowest layers of a transformer, kept as they are."""
 
-from itertools import takewhile
-
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -23,5 +21,7 @@ def freeze_lowest(module: nn.Module, layers: int) -> None:
             raise ValueError(msg)
         # Parameters come in the order of the pass: embeddings, then one layer after the other.
         first = next(stack[layers].parameters())
-        for parameter in takewhile(lambda own, first=first: own is not first, network.parameters()):
+        for parameter in network.parameters():
+            if parameter is first:
+                break
             parameter.requires_grad = False
