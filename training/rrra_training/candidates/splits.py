@@ -1,9 +1,9 @@
 """Queries that a recipe names."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from operator import not_
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BaseModel, ConfigDict, Field
 
 from rrra_training.candidates.styles import StyleConfig
 from rrra_training.data import DataConfig, open_dataset, paths_of
@@ -29,17 +29,10 @@ class SplitConfig(BaseModel):
     data: DataConfig
     split: str = "train"
     limit: int | None = Field(None, gt=0)
-    ignore_identical: bool = False
+    # Not told where it is off: a run that was begun by a release without the key is the same run.
+    ignore_identical: bool = Field(default=False, exclude_if=not_)
     weight: float = Field(1.0, gt=0)
     styles: StyleConfig | None = None
-
-    @model_serializer(mode="wrap")
-    def _without_what_is_off(self, spelt_out: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A run that was begun by a release without the option is the same run."""
-        told: dict[str, Any] = spelt_out(self)
-        if not self.ignore_identical:
-            del told["ignore_identical"]
-        return told
 
 
 def check_splits(splits: Iterable[SplitConfig]) -> None:

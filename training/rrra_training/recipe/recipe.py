@@ -1,11 +1,12 @@
 """A training run as one typed object, read from YAML."""
 
 from collections.abc import Sequence
+from operator import not_
 from pathlib import Path
 from typing import Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rrra_haystack.pretrained import MINILM
 from rrra_training.candidates.evidence import EvidenceConfig
@@ -51,7 +52,8 @@ class Recipe(BaseModel):
     dual_encoder: DualEncoderConfig | None = None
     adapter: AdapterTraining = AdapterTraining()
     start: str | None = None
-    start_steps: int = Field(0, ge=0)
+    # Not told where it is off: a run that was begun by a release without the key is the same run.
+    start_steps: int = Field(0, ge=0, exclude_if=not_)
     joint: JointTraining | None = None
 
     @model_validator(mode="after")
@@ -60,14 +62,6 @@ class Recipe(BaseModel):
             msg = "start_steps goes on from the adapter of a model: name it by start, or set adapter.steps instead."
             raise ValueError(msg)
         return self
-
-    @model_serializer(mode="wrap")
-    def _without_what_is_off(self, spelt_out: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A run that was begun by a release without the key is the same run."""
-        told: dict[str, Any] = spelt_out(self)
-        if not self.start_steps:
-            del told["start_steps"]
-        return told
 
     @model_validator(mode="after")
     def _names_are_distinct(self) -> Self:

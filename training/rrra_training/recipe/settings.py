@@ -1,16 +1,9 @@
 """The settings of the three phases."""
 
+from operator import not_
 from typing import Any, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    field_validator,
-    model_serializer,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from rrra_haystack.model.adapter.parts import AdapterParts
 from rrra_haystack.model.codes.kinds import CodeKind
@@ -107,7 +100,8 @@ class DualEncoderConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    token_dim: int | None = Field(None, gt=0)
+    # Not told where it is off: a run that was begun by a release without the key is the same run.
+    token_dim: int | None = Field(None, gt=0, exclude_if=not_)
     epochs: int = Field(1, gt=0)
     max_steps: int | None = Field(None, gt=0)
     batch_size: int = Field(64, gt=1)
@@ -123,14 +117,6 @@ class DualEncoderConfig(BaseModel):
     seed: int = 0
     gradient_checkpointing: bool = False
     dropout: float | None = Field(0.0, ge=0, lt=1)
-
-    @model_serializer(mode="wrap")
-    def _without_what_is_off(self, spelt_out: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A run that was begun by a release without the key is the same run."""
-        told: dict[str, Any] = spelt_out(self)
-        if self.token_dim is None:
-            del told["token_dim"]
-        return told
 
     @model_validator(mode="after")
     def _guide_reads_the_columns(self) -> Self:
@@ -178,6 +164,7 @@ class JointTraining(BaseModel):
     warmup_ratio: float = Field(0.1, ge=0, lt=1)
     weight_decay: float = Field(0.01, ge=0)
     dropout: float = Field(0.0, ge=0, lt=1)
-    frozen_layers: int = Field(0, ge=0)
+    # Not told where it is off: a run that was begun by a release without the key is the same run.
+    frozen_layers: int = Field(0, ge=0, exclude_if=not_)
     refit_steps: int = Field(500, ge=0)
     save_steps: int = Field(100, gt=0)
