@@ -2,7 +2,7 @@
 
 import os
 
-from rrra_haystack.cli.threads import cpu_quota, thread_settings
+from rrra_haystack.cli.threads import bound_arenas, cpu_quota, thread_settings
 
 # Before NumPy and PyTorch are imported.
 os.environ.update(thread_settings(os.environ, cpu_quota()))
@@ -33,6 +33,9 @@ from rrra_haystack.cli import (
     serve,
     train,
 )
+
+# Before a thread is started.
+bound_arenas(os.environ)
 
 app = typer.Typer(
     name="rrra",

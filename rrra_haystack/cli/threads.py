@@ -1,11 +1,16 @@
-"""How many threads NumPy and PyTorch start, how those wait, and what oneDNN keeps: settled before any is imported."""
+"""How many threads NumPy and PyTorch start, how they wait, and what memory they keep: settled before the imports."""
 
+import ctypes
 import os
+import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _OWN_CGROUPS = Path("/proc/self/cgroup")
+# Of mallopt(3) of glibc.
+_M_ARENA_MAX = -8
 
 
 def thread_settings(given: Mapping[str, str], quota: float | None) -> dict[str, str]:
@@ -29,6 +34,21 @@ def thread_settings(given: Mapping[str, str], quota: float | None) -> dict[str, 
     if quota is not None and quota < _usable_cores():
         settings["OMP_NUM_THREADS"] = str(max(int(quota), 1))
     return {name: value for name, value in settings.items() if name not in given}
+
+
+def bound_arenas(given: Mapping[str, str], most: int = 2) -> None:
+    """
+    Let all threads allocate from a few arenas, where glibc allocates.
+
+    It gives each of a server's thirty one of its own, which keeps what its thread frees: memory grows under load.
+
+    :param given: The environment; if it says how many (``MALLOC_ARENA_MAX``), that stays.
+    :param most: How many arenas.
+    """
+    if sys.platform == "linux" and "MALLOC_ARENA_MAX" not in given:
+        # Other C libraries have no such function.
+        with suppress(AttributeError):
+            ctypes.CDLL(None).mallopt(_M_ARENA_MAX, most)
 
 
 def _usable_cores() -> int:

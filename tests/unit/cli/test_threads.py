@@ -1,4 +1,5 @@
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -67,3 +68,28 @@ def test_the_command_settles_it_before_pytorch_is_loaded() -> None:
     environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     shown = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert shown.stdout == "PASSIVE\n"
+
+
+# Prints how many arenas eight threads that allocate at once have.
+ARENAS = """
+import ctypes, re, sys, threading
+import rrra_haystack.cli
+libc = ctypes.CDLL(None)
+libc.fopen.restype = ctypes.c_void_p
+meet = threading.Barrier(8)
+threads = [threading.Thread(target=lambda: (meet.wait(), libc.malloc(1000), meet.wait())) for _ in range(8)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+file = ctypes.c_void_p(libc.fopen(sys.argv[1].encode(), b"w"))
+libc.malloc_info(0, file)
+libc.fclose(file)
+print(open(sys.argv[1]).read().count("<heap nr="))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no arenas to bound")
+@pytest.mark.parametrize(("given", "most"), [({}, 2), ({"MALLOC_ARENA_MAX": "4"}, 4)])
+def test_threads_share_arenas(tmp_path: Path, given: dict[str, str], most: int) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "MALLOC_ARENA_MAX"} | given
+    command = [sys.executable, "-c", ARENAS, str(tmp_path / "info.xml")]
+    assert int(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout) == most
