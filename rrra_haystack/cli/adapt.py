@@ -72,6 +72,9 @@ def command(
         raise ImportError(msg) from None
     from rrra_haystack.model.rrra_model import DEFAULT_MODEL  # noqa: PLC0415
 
+    if api_base_url is not None and writer is None:
+        msg = "--api-base-url says where a writer's API is: name the model that writes by --writer."
+        raise ValueError(msg)
     if json_file is not None:
         check_writable(json_file)
     _, found = adapt(

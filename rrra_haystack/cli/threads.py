@@ -42,10 +42,14 @@ def bound_arenas(given: Mapping[str, str], most: int = 2) -> None:
 
     It gives each of a server's thirty one of its own, which keeps what its thread frees: memory grows under load.
 
-    :param given: The environment; if it says how many (``MALLOC_ARENA_MAX``), that stays.
+    :param given: The environment; if it says how many (``MALLOC_ARENA_MAX``, or ``GLIBC_TUNABLES``), that stays.
     :param most: How many arenas.
     """
-    if sys.platform == "linux" and "MALLOC_ARENA_MAX" not in given:
+    if (
+        sys.platform == "linux"
+        and "MALLOC_ARENA_MAX" not in given
+        and "arena_max" not in given.get("GLIBC_TUNABLES", "")
+    ):
         # Other C libraries have no such function.
         with suppress(AttributeError):
             ctypes.CDLL(None).mallopt(_M_ARENA_MAX, most)

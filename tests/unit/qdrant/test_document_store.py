@@ -147,6 +147,16 @@ def test_points_become_documents_with_their_scores() -> None:
     assert documents_of_points(store, found, has_names=False, scale_score=True)[0].score == 0.5
 
 
+def test_points_without_vectors_become_the_documents_that_the_store_makes() -> None:
+    store = memory()
+    own = [replace(DOCUMENTS[0], meta={"a": [1], "b": None}), DOCUMENTS[1], Document(id=DOCUMENTS[2].id, content=None)]
+    store.write_documents([replace(one, embedding=[1.0, 0.0, 0.0]) for one in own])
+    found = client_of(store).query_points(store.index, [1.0, 1.0, 0.0]).points
+    assert len(found) == 3
+    expected = store._process_query_point_results(found, scale_score=False)
+    assert documents_of_points(store, found, has_names=False) == expected
+
+
 def test_a_guarded_store_holds_the_lock_while_it_opens_and_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     class Turn:
         """A lock that knows whether it is held."""

@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -66,6 +65,8 @@ class Writer:
         :param queries: Queries of people, some of which are shown to the model: it asks as they do.
         :param cache: Keep what was written here, so that nothing is written twice; nothing is kept if `None`.
         :param show_progress: Show progress and the time left.
+        :returns: The questions, fewer if the passages give no more.
+        :raises ValueError: If the environment has no key.
         :raises RuntimeError: If the model cannot be asked.
         """
         examples = generator.permutation(len(queries))[:_MOST_EXAMPLES].tolist()
@@ -87,18 +88,19 @@ class Writer:
 
     def _answers(self, chat: OpenAIChatGenerator, prompts: Sequence[str], kept: "_Kept") -> list[str]:
         """What the model asks, by prompt; empty where it asks nothing."""
-        keys = [sha256(f"{self.model}\n{prompt}".encode()).hexdigest() for prompt in prompts]
+        keys = [sha256(f"{self.api_base_url}\n{self.model}\n{prompt}".encode()).hexdigest() for prompt in prompts]
         new = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in kept.texts}
         if new:
             with ThreadPoolExecutor(_AT_ONCE) as pool:
-                answers = pool.map(partial(self._answer, chat), new.values())
-                for key, text in zip(new, answers, strict=True):
-                    kept.add(key, text)
+                asked = {pool.submit(self._answer, chat, prompt): key for key, prompt in new.items()}
+            # What was answered is kept, whatever came of the others.
+            for one in sorted(asked, key=lambda one: one.exception() is not None):
+                kept.add(asked[one], one.result())
         return [kept.texts[key] for key in keys]
 
     def _answer(self, chat: OpenAIChatGenerator, prompt: str) -> str:
         try:
-            reply = chat.run(prompt)["replies"][0].text or ""
+            replies = chat.run(prompt)["replies"]
         except OpenAIError as error:
             place = self.api_base_url or "the API of OpenAI"
             msg = (
@@ -107,6 +109,7 @@ class Writer:
                 "none is needed)."
             )
             raise RuntimeError(msg) from error
+        reply = (replies[0].text if replies else None) or ""
         # Some models think aloud before they answer.
         lines = reply.rpartition("</think>")[2].strip().splitlines()
         text = lines[0].strip().strip('"') if lines else ""

@@ -25,3 +25,6 @@ def freeze_lowest(module: nn.Module, layers: int) -> None:
             if parameter is first:
                 break
             parameter.requires_grad = False
+        # MPNet's table of distances, which all layers read, comes behind them.
+        for table in (part for part in network.modules() if isinstance(part, nn.Embedding)):
+            table.requires_grad_(requires_grad=False)
