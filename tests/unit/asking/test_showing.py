@@ -29,7 +29,7 @@ def highlighted() -> dict[str, object]:
 
 def shown(one: Asked) -> str:
     written = StringIO()
-    show(Console(file=written, force_terminal=True, width=160), one)
+    show(Console(file=written, force_terminal=True, width=300), one)
     return written.getvalue()
 
 
