@@ -379,6 +379,9 @@ def test_an_adapter_is_trained_on(workplace: Path, trained: Path) -> None:
         load_recipe(workplace / "recipe.yaml", ["start_steps=2"])
     with pytest.raises(ValueError, match="names no dev queries"):
         train(load_recipe(workplace / "recipe.yaml", ["dev=[]"]), workplace / "no-dev")
+    with pytest.raises(ValueError, match="99 frozen layers leave nothing to learn"):
+        train(load_recipe(workplace / "recipe.yaml", ["joint.frozen_layers=99"]), workplace / "frozen")
+    assert not (workplace / "frozen").exists()
 
 
 def test_an_adapter_is_fitted_to_an_encoder_of_phase_1(

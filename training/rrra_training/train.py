@@ -17,6 +17,7 @@ from rrra_training.phases.dual_encoder.late_interaction import check_late_intera
 from rrra_training.phases.dual_encoder.pairs import PairSource
 from rrra_training.phases.dual_encoder.training import ENCODER, train_dual_encoder
 from rrra_training.phases.finishing import MODEL, finish
+from rrra_training.phases.freezing import freeze_lowest
 from rrra_training.phases.joint.rounds import train_joint
 from rrra_training.phases.workshop import Workshop
 from rrra_training.recipe.recipe import Recipe
@@ -168,8 +169,8 @@ def check_inputs(recipe: Recipe, output: Path, *, needs_dev: bool = True) -> Non
     :param needs_dev: Whether dev queries must be named; whoever holds training queries out needs none.
     :raises FileNotFoundError: If a file, the encoder or the model to start with is missing.
     :raises ValueError: If there are no dev queries, a split is missing or has no query with a relevant passage, the
-        encoder is none that can be observed, the recipe's phases do not train it, or the adapter to start with does not
-        fit it.
+        encoder is none that can be observed, the recipe's phases do not train it or freeze all of it, or the adapter to
+        start with does not fit it.
     """
     train_splits, dev_splits = recipe.rooted_splits
     check_splits((*train_splits, *dev_splits))
@@ -183,6 +184,8 @@ def check_inputs(recipe: Recipe, output: Path, *, needs_dev: bool = True) -> Non
             "train, which then holds queries out."
         )
         raise ValueError(msg)
+    if recipe.joint is not None:
+        freeze_lowest(encoder.transformer, recipe.joint.frozen_layers)
     examine_splits(train_splits, dev_splits, recipe.seed)
     if not is_late and RunDirectory(output).done(ADAPTER_PHASE) is None:
         check_start(recipe, encoder)

@@ -53,14 +53,9 @@ class CodeBatch:
         return self.quantiser.bits == 1
 
     @cached_property
-    def _token_rows(self) -> np.ndarray:
-        """Which rows are tokens, shape ``[T]``."""
-        return ranges(self.ends - self.lengths, self.lengths)
-
-    @cached_property
     def _token_codes(self) -> np.ndarray:
         """The rows of the tokens, shape ``[T, row_bytes]``, uint8."""
-        return self.rows.take(self._token_rows, axis=0)
+        return self.rows.take(ranges(self.ends - self.lengths, self.lengths), axis=0)
 
     @cached_property
     def _token_values(self) -> Tensor:

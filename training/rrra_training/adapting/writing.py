@@ -44,7 +44,7 @@ class Writer:
 
     model: str
     api_base_url: str | None = None
-    api_key: Secret = field(default_factory=lambda: Secret.from_env_var("OPENAI_API_KEY"))
+    api_key: Secret = field(default_factory=lambda: Secret.from_env_var("OPENAI_API_KEY", strict=False))
 
     def write(
         self,
@@ -66,9 +66,15 @@ class Writer:
         :param cache: Keep what was written here, so that nothing is written twice; nothing is kept if `None`.
         :param show_progress: Show progress and the time left.
         :returns: The questions, fewer if the passages give no more.
-        :raises ValueError: If the environment has no key.
+        :raises ValueError: If the environment has no key, or what was kept is damaged.
         :raises RuntimeError: If the model cannot be asked.
         """
+        if self.api_key.resolve_value() is None:
+            msg = (
+                f"{self.model} is asked with a key, and there is none: set OPENAI_API_KEY in the environment, to any "
+                "word where the API asks for none."
+            )
+            raise ValueError(msg)
         examples = generator.permutation(len(queries))[:_MOST_EXAMPLES].tolist()
         task = "\n".join([_TASK, *(["", "People ask like this:"] if examples else []), *(queries[n] for n in examples)])
         rows = iter(generator.permutation(len(passages))[: most * _MOST_TRIES].tolist())
@@ -124,7 +130,11 @@ class _Kept:
         self.texts: dict[str, str] = {}
         if self._path is not None and self._path.is_file():
             whole, _, rest = self._path.read_text(encoding="utf-8").rpartition("\n")
-            self.texts = dict(json.loads(line) for line in whole.splitlines())
+            try:
+                self.texts = dict(json.loads(line) for line in whole.splitlines())
+            except (ValueError, TypeError):
+                msg = f"{self._path} is damaged: remove it, and the questions are written anew."
+                raise ValueError(msg) from None
             if rest:
                 # A killed run did not finish the last line.
                 atomic_write(self._path, f"{whole}\n" if whole else "")

@@ -176,6 +176,9 @@ def test_a_chat_model_writes_questions_once_and_is_shown_how_people_ask(
         kept.write_text(kept.read_text()[:-5])
         assert CliRunner().invoke(app, ["adapt", *arguments, "--api-base-url", url]).exit_code == 0
         assert len(ChatServer.requests) == asked + 1
+        kept.write_text("[1]\n")
+        damaged = CliRunner().invoke(app, ["adapt", *arguments, "--api-base-url", url])
+        assert "written-questions.jsonl is damaged: remove it" in str(damaged.exception)
 
 
 def test_what_a_chat_model_says_is_read_as_a_question(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,6 +190,9 @@ def test_what_a_chat_model_says_is_read_as_a_question(monkeypatch: pytest.Monkey
     assert {one.row % 2 for one in written} == {0}
     with pytest.raises(RuntimeError, match=r"small at http://127.0.0.1:9/v1 writes no questions: .*--api-base-url"):
         Writer("small", "http://127.0.0.1:9/v1").write(passages, np.random.default_rng(0), 6)
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with pytest.raises(ValueError, match="there is none: set OPENAI_API_KEY in the environment"):
+        Writer("small").write(passages, np.random.default_rng(0), 6)
 
 
 def test_words_are_as_many_as_those_of_queries() -> None:
