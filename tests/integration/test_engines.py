@@ -3,19 +3,12 @@
 from pathlib import Path
 
 import pytest
+from commands import run
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
-from typer.testing import CliRunner
 
 from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
-from rrra_haystack.cli import app
 from rrra_haystack.pipeline_files import read_pipeline, store_parameters
 from rrra_haystack.qdrant.engines import engine_of
-
-
-def run(*arguments: str) -> str:
-    result = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return result.output
 
 
 def test_the_folder_knows_its_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
