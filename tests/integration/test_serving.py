@@ -127,7 +127,7 @@ def test_another_process_is_told_that_the_folder_is_served(server: str, indexed_
     refused = subprocess.run(command, cwd=indexed_once, capture_output=True, text=True, check=False)
     assert refused.returncode == 1
     told = " ".join(refused.stderr.split())
-    assert "is open in another document store or process" in told
+    assert "is open in another process" in told
     assert "Traceback" not in told
 
 

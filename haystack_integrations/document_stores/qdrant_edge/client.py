@@ -18,7 +18,7 @@ from haystack_integrations.document_stores.qdrant_edge.filters import edge_filte
 from haystack_integrations.document_stores.qdrant_edge.groups import grouped, window
 from haystack_integrations.document_stores.qdrant_edge.points import edge_point, id_of, record_of, scored_point_of
 from haystack_integrations.document_stores.qdrant_edge.queries import edge_prefetches, edge_query, edge_search_params
-from haystack_integrations.document_stores.qdrant_edge.shards import Shards
+from haystack_integrations.document_stores.qdrant_edge.shards import shards_in
 
 Update = qdrant_edge.UpdateOperation
 
@@ -33,7 +33,7 @@ class EdgeClient:
     """
 
     def __init__(self, path: str) -> None:
-        self._shards = Shards(path)
+        self._shards = shards_in(path)
 
     def close(self, **_: Any) -> None:
         """Write everything to disk, and let others open the folder."""

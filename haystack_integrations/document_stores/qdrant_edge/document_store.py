@@ -58,7 +58,7 @@ class QdrantEdgeDocumentStore(QdrantDocumentStore):
         Creates a QdrantEdgeDocumentStore. The folder is made with the first use.
 
         :param path:
-            Folder of the embedded Qdrant. One process at a time has a collection of it open.
+            Folder of the embedded Qdrant. One process at a time has a collection of it open, for all its stores.
         :param index:
             Name of the collection, a folder within the folder.
         :param embedding_dim:

@@ -1,20 +1,24 @@
 """The folder of an embedded Qdrant: a shard of the engine for each collection, opened when it is first asked."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import RLock
+from threading import Lock, RLock
 from typing import Any
 from uuid import uuid4
+from weakref import WeakValueDictionary
 
 import qdrant_edge
 
 # The engine writes it into a shard's folder when it makes one.
 _CONFIG = "edge_config.json"
+# The engine holds this folder of a shard, and its lock, as long as it has the shard open.
+_HELD_OPEN = "wal"
 # What local mode of Qdrant's client keeps in its folder.
 LOCAL_MODE = "meta.json"
 # The engine writes through memory that is mapped to files: a disk without room for them ends the whole process.
@@ -62,7 +66,7 @@ class Shards:
 
     def __init__(self, path: str) -> None:
         self._path = Path(path)
-        self._open: dict[str, qdrant_edge.EdgeShard] = {}
+        self._open: dict[str, tuple[qdrant_edge.EdgeShard, tuple[int, int]]] = {}
         self._turn = RLock()
 
     def names(self) -> list[str]:
@@ -84,9 +88,12 @@ class Shards:
         :raises PermissionError: If its folder cannot be written to.
         """
         with self._turn:
+            if name in self._open and self._open[name][1] != self._identity(name):
+                # Somebody took the folder away, and may have put another in its place.
+                self._close(name)
             if name not in self._open:
-                self._open[name] = self._load(name)
-            yield self._open[name]
+                self._open[name] = self._load(name), self._identity(name)
+            yield self._open[name][0]
 
     @contextmanager
     def writable(self, name: str) -> Iterator[qdrant_edge.EdgeShard]:
@@ -180,9 +187,17 @@ class Shards:
             raise FullDiskError(msg)
 
     def _close(self, name: str) -> None:
-        shard = self._open.pop(name, None)
-        if shard is not None:
+        if name in self._open:
+            shard, _ = self._open.pop(name)
             shard.close()
+
+    def _identity(self, name: str) -> tuple[int, int]:
+        """Tells a collection's folder from another in its place, since the engine holds this part of it open."""
+        try:
+            told = (self._path / name / _HELD_OPEN).stat()
+        except FileNotFoundError:
+            return 0, 0
+        return told.st_dev, told.st_ino
 
     def _load(self, name: str) -> qdrant_edge.EdgeShard:
         # The engine would leave traces of its attempt in a folder that is none of its own.
@@ -197,8 +212,8 @@ class Shards:
     def _explained(self, name: str, told: str) -> Exception:
         if "WouldBlock" in told:
             msg = (
-                f"The Qdrant folder {self._path} is open in another document store or process. Close that one "
-                "first (document_store.close()), or run a Qdrant server and give its url."
+                f"The Qdrant folder {self._path} is open in another process. Close its document store first "
+                "(document_store.close()), or run a Qdrant server and give its url."
             )
             return ValueError(msg)
         if any(sign in told for sign in ("Permission denied", "PermissionDenied", "Read-only", "ReadOnlyFilesystem")):
@@ -211,3 +226,22 @@ class Shards:
             )
             return ValueError(msg)
         return ValueError(f"Qdrant Edge cannot open the collection '{name}' in {self._path}: {told}")
+
+
+# By process too: one that was forked has none of the engine's threads.
+_SHARED: WeakValueDictionary[tuple[int, Path], Shards] = WeakValueDictionary()
+_LOOKING = Lock()
+
+
+def shards_in(path: str) -> Shards:
+    """
+    The shards in a folder, the same ones for all of this process: the engine opens a folder only once.
+
+    :param path: The folder; it is made with the first collection.
+    """
+    with _LOOKING:
+        place = os.getpid(), Path(path).resolve()
+        shards = _SHARED.get(place)
+        if shards is None:
+            shards = _SHARED[place] = Shards(path)
+        return shards

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -93,9 +94,49 @@ def test_a_second_process_is_told_in_one_sentence(tmp_path: Path) -> None:
     assert store.count_documents() == 0
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert told.startswith("ValueError The Qdrant folder")
-    assert "is open in another document store or process. Close that one first" in told
+    assert "is open in another process. Close its document store first" in told
     store.close()
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "0\n"
+
+
+def test_stores_of_one_process_share_a_folder(tmp_path: Path) -> None:
+    writing, searching = (QdrantEdgeDocumentStore(str(tmp_path / "edge"), embedding_dim=3) for _ in range(2))
+    writing.write_documents([Document(id="1", content="one", embedding=[1.0, 0.0, 0.0])])
+    assert [document.id for document in searching.filter_documents()] == ["1"]
+    searching.optimize()
+    writing.write_documents([Document(id="2", content="two", embedding=[0.0, 1.0, 0.0])])
+    writing.close()
+    assert searching.count_documents() == 2
+    searching.close()
+    command = [sys.executable, "-c", COUNT, str(tmp_path / "edge")]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "2\n"
+
+
+def test_stores_of_one_process_write_and_read_at_once(tmp_path: Path) -> None:
+    stores = [QdrantEdgeDocumentStore(str(tmp_path / "edge"), embedding_dim=3, progress_bar=False) for _ in range(4)]
+    assert stores[0].count_documents() == 0
+
+    def write(number: int) -> int:
+        store = stores[number % len(stores)]
+        store.write_documents([Document(id=str(number), content="text", embedding=[1.0, 0.0, 0.0])])
+        found = [document.id for document in stores[(number + 1) % len(stores)].filter_documents()]
+        if number % 5 == 0:
+            closing = QdrantEdgeDocumentStore(str(tmp_path / "edge"), embedding_dim=3)
+            assert closing.count_documents() > 0
+            closing.close()
+        return found.count(str(number))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(write, range(40))) == [1] * 40
+    assert stores[0].count_documents() == 40
+
+
+def test_a_folder_that_was_taken_away_is_forgotten(tmp_path: Path) -> None:
+    former, latter = (QdrantEdgeDocumentStore(str(tmp_path / "edge"), embedding_dim=3) for _ in range(2))
+    former.write_documents([Document(id="1", content="one", embedding=[1.0, 0.0, 0.0])])
+    shutil.rmtree(tmp_path / "edge")
+    latter.write_documents([Document(id="2", content="two", embedding=[0.0, 1.0, 0.0])])
+    assert [document.id for document in former.filter_documents()] == ["2"]
 
 
 def test_documents_come_back_as_they_were(store: QdrantEdgeDocumentStore) -> None:
