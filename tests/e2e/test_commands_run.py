@@ -30,6 +30,7 @@ SHORTER = {
     "rrra compress": ["--max-loss=100"],
     "rrra train": ["--set=adapter.steps=2", "--set=adapter.batch_size=2"],
     "rrra_training.studies.windows": ["--words=8"],
+    "rrra_training.studies.hidden": ["--held=1"],
     "rrra_training.studies.speed": ["--passages=64", "--rounds=1", "--repeats=5"],
 }
 SETS = "squad medquad scifact cranfield fairytaleqa cosqa cisi cacm npl time".split()

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import typer
 from rrra_training.data import BeirDataset, Passage, Query
+from rrra_training.studies.hidden import main as hidden
 from rrra_training.studies.resampling import main as resampling
 from rrra_training.studies.windows import Article
 from rrra_training.studies.windows import main as windows
@@ -57,3 +58,25 @@ def test_neighbours_of_the_labelled_window_are_counted_where_they_are_drawn(fold
     assert false["rrra over the first 30"] <= false["top-k"]
     with pytest.raises(ValueError, match="No query of windows/dev has 2 relevant"):
         raise run(resampling, f"{made}:dev", "--cache", str(tmp_path / "cache")).exception  # type: ignore[misc]
+
+
+def test_all_labels_but_one_are_hidden_and_the_questions_kept_back_keep_theirs(folder: Path, tmp_path: Path) -> None:
+    made, source = tmp_path / "hidden", BeirDataset(folder)
+    result = run(hidden, str(folder), "--output", str(made), "--held", "3")
+    assert result.exit_code == 0, result.output
+    written = BeirDataset(made)
+    labels, truth, held = (written.qrels(split) for split in ("train", "train-truth", "train-held"))
+    assert truth | held == source.qrels("train")
+    assert len(held) == 3
+    assert labels.keys() == truth.keys()
+    assert all(len(own) == 1 and own.items() < truth[query].items() for query, own in labels.items())
+    # Of two labelled passages now the one is kept, now the other.
+    assert len({next(iter(own)).endswith("b") for own in labels.values()}) == 2
+    assert written.qrels("dev") == source.qrels("dev")
+    assert list(written.passages()) == list(source.passages())
+    assert [query.text for query in written.queries("train-held")] == [
+        query.text for query in source.queries("train") if query.id in held
+    ]
+    result = run(hidden, str(folder), "--output", str(made), "--least", "3")
+    assert result.exit_code == 2
+    assert "none is left" in " ".join(result.output.replace("│", " ").split())

@@ -1,0 +1,68 @@
+"""
+A set whose false negatives are known: of the questions with several labelled passages one passage stays labelled, and
+the others are hidden.
+
+``python -m rrra_training.studies.hidden DATA/medquad --output DATA/medquad-hidden --held 300``
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from rrra_haystack.files import atomic_directory
+from rrra_training.data import BeirDataset
+from rrra_training.data.qrels import Qrels
+from rrra_training.studies.windows import TRUTH
+
+
+def main(
+    data: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="A folder in the BEIR layout.")],
+    output: Annotated[Path, typer.Option(file_okay=False, help="The folder to write, in the BEIR layout.")],
+    split: Annotated[str, typer.Option(help="The split whose questions are hidden from.")] = "train",
+    least: Annotated[int, typer.Option(min=2, help="Take questions with so many labelled passages.")] = 2,
+    held: Annotated[int, typer.Option(min=0, help="Keep so many of them back, with all their labels.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of what is held back and of what is hidden.")] = 0,
+) -> None:
+    """Hide all labels but one; ``SPLIT-truth`` knows them, and ``SPLIT-held`` has the questions kept back."""
+    source = BeirDataset(data)
+    relevant = {
+        query: [passage for passage, grade in own.items() if grade > 0] for query, own in source.qrels(split).items()
+    }
+    several = [query for query, own in relevant.items() if len(own) >= least]
+    if held >= len(several):
+        msg = (
+            f"{len(several)} questions of {split} have {least} labelled passages or more, and {held} are held back: "
+            "none is left to learn from. Hold fewer back, or name another split."
+        )
+        raise typer.BadParameter(msg)
+    generator = np.random.default_rng(seed)
+    kept_back = {several[place] for place in generator.permutation(len(several))[:held]}
+    learned = [query for query in several if query not in kept_back]
+    splits: dict[str, Qrels] = {
+        split: {query: {str(generator.choice(relevant[query])): 1} for query in learned},
+        f"{split}{TRUTH}": {query: dict.fromkeys(relevant[query], 1) for query in learned},
+    }
+    if held:
+        splits[f"{split}-held"] = {query: dict.fromkeys(relevant[query], 1) for query in several if query in kept_back}
+    splits |= {other: source.qrels(other) for other in source.splits() if other != split}
+    named = {query for own in splits.values() for query in own}
+    queries = {query.id: query for other in source.splits() for query in source.queries(other) if query.id in named}
+    with atomic_directory(output) as work:
+        (work / "qrels").mkdir()
+        rows = [{"_id": one.id, "title": one.title, "text": one.text} for one in source.passages()]
+        asked = [{"_id": one.id, "text": one.text, "answers": list(one.answers)} for one in queries.values()]
+        for name, lines in (("corpus", rows), ("queries", asked)):
+            (work / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in lines), encoding="utf-8")
+        for name, judged in splits.items():
+            pairs = [f"{query}\t{passage}\t{grade}" for query, own in judged.items() for passage, grade in own.items()]
+            text = "\n".join(["query-id\tcorpus-id\tscore", *pairs, ""])
+            (work / "qrels" / f"{name}.tsv").write_text(text, encoding="utf-8")
+    counts = ", ".join(f"{name} {len(own):,}" for name, own in splits.items())
+    typer.echo(f"{len(rows):,} passages; questions: {counts}.")
+
+
+if __name__ == "__main__":
+    typer.run(main)
