@@ -8,13 +8,14 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from rrra_haystack.files import atomic_write
+from rrra_haystack.files import atomic_write, working_folder
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
 from rrra_training.data import BeirDataset
 from rrra_training.data.beir import split_of
 from rrra_training.data.rows import known_split
 from rrra_training.evaluation.evaluate import Evaluation, evaluate
 from rrra_training.evaluation.stages import Bm25Stage
+from rrra_training.evaluation.systems import named_models
 from rrra_training.measures.ranking import Run, per_query
 from rrra_training.measures.significance import paired_interval
 
@@ -48,6 +49,7 @@ def main(
     data: list[str],
     model: str = DEFAULT_MODEL,
     other: Annotated[list[str], typer.Option(help="A further model, as NAME=MODEL.")] = [],  # noqa: B006
+    same_weights: bool = False,
     limit: int | None = None,
     seed: int = 0,
     cache: Path | None = None,
@@ -59,6 +61,7 @@ def main(
     :param data: Collections in the BEIR layout, each as ``FOLDER:SPLIT``.
     :param model: What ``rrra`` stands for.
     :param other: Further models.
+    :param same_weights: Give them the fusion and lexical weight of the model.
     :param limit: Draw this many queries of each.
     :param seed: Seed of the draws and the intervals.
     :param cache: Where encoded corpora are kept.
@@ -69,16 +72,36 @@ def main(
         known_split(str(folder), split, BeirDataset(folder).splits())
     loaded = RRRAModel.load(model)
     every = []
-    for folder, split in chosen:
-        evaluation = evaluate(
-            folder, model=loaded, split=split, systems=["bm25", *_OURS, *other], limit=limit, seed=seed, cache=cache,
-            show_progress=True,
-        )  # fmt: skip
-        every.append(Measured(f"{folder.name} {split}", _values(evaluation)))
-    text = tables(every, seed=seed)
+    with working_folder(None) as work:
+        further = with_weights_of(loaded, other, work) if same_weights else other
+        for folder, split in chosen:
+            evaluation = evaluate(
+                folder, model=loaded, split=split, systems=["bm25", *_OURS, *further], limit=limit, seed=seed,
+                cache=cache, show_progress=True,
+            )  # fmt: skip
+            every.append(Measured(f"{folder.name} {split}", _values(evaluation)))
+    text = tables(every, list(named_models(other)), seed=seed)
     typer.echo(text)
     if output is not None:
         atomic_write(output, text)
+
+
+def with_weights_of(model: RRRAModel, others: Sequence[str], folder: Path) -> list[str]:
+    """
+    Copies of further models that have the fusion and lexical weight of a model, each as ``NAME=COPY``.
+
+    :param model: The model.
+    :param others: The further ones, each as ``NAME=MODEL``.
+    :param folder: Where the copies go.
+    """
+    weights = {"fusion_weight": model.config.fusion_weight, "lexical_weight": model.config.lexical_weight}
+    copies = []
+    for name, source in named_models(others).items():
+        own = RRRAModel.load(source)
+        own.config = own.config.model_copy(update=weights)
+        own.save(folder / name, include_encoder=False)
+        copies.append(f"{name}={folder / name}")
+    return copies
 
 
 def _values(evaluation: Evaluation) -> dict[str, np.ndarray]:
@@ -108,11 +131,13 @@ def joined_by_ranks(one: Run, other: Run) -> dict[str, dict[str, float]]:
     return joined
 
 
-def tables(every: Sequence[Measured], *, seed: int) -> str:
+def tables(every: Sequence[Measured], further: Sequence[str] = (), *, seed: int) -> str:
     """
-    nDCG@10 of every system on every collection, and what ours have over the better of encoder and BM25.
+    nDCG@10 of every system on every collection, what ours have over the better of encoder and BM25, and what further
+    models have over ours.
 
     :param every: The collections.
+    :param further: Names of the further models.
     :param seed: Seed of the intervals.
     """
     systems = list(every[0].values)
@@ -125,6 +150,8 @@ def tables(every: Sequence[Measured], *, seed: int) -> str:
     ours = [name for name in systems if name not in {*_FLOORS, "bm25", "RRF", "match", "hybrid"}]
     lines += _over_the_better(every, _FLOORS, ours, seed)
     lines += ["", *_over_the_better(every, _FLOORS_OF_BOTH, ["hybrid"], seed)]
+    if further:
+        lines += ["", *_over_ours(every, further, seed)]
     return "\n".join(lines) + "\n"
 
 
@@ -135,6 +162,18 @@ def _over_the_better(every: Sequence[Measured], floors: Sequence[str], ours: Seq
         floor = max(floors, key=lambda name: one.values[name].mean())
         cells = [_difference(one.values[name], one.values[floor], seed) for name in ours]
         lines.append(f"| {one.name} | {floor} | {' | '.join(cells)} |")
+    return lines
+
+
+def _over_ours(every: Sequence[Measured], further: Sequence[str], seed: int) -> list[str]:
+    lines = [f"| {' | '.join(('set', 'queries', 'rrra', *(f'{name} over it' for name in further)))} |"]
+    lines.append("|---" * (3 + len(further)) + "|")
+    for one in every:
+        ours = one.values["rrra"]
+        cells = [_difference(one.values[name], ours, seed) for name in further]
+        lines.append(f"| {one.name} | {len(ours):,} | {100 * ours.mean():.1f} | {' | '.join(cells)} |")
+    gains = [np.mean([100 * (one.values[name] - one.values["rrra"]).mean() for one in every]) for name in further]
+    lines.append(f"| mean of the sets | | | {' | '.join(f'{gain:+.1f}' for gain in gains)} |")
     return lines
 
 

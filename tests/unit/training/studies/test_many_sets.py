@@ -1,0 +1,35 @@
+"""Models side by side over many collections."""
+
+from pathlib import Path
+
+import numpy as np
+from rrra_training.studies.many_sets import Measured, tables, with_weights_of
+
+from rrra_haystack import RRRAModel
+
+
+def test_a_further_model_gets_the_weights_of_the_model(tmp_path: Path, model: RRRAModel) -> None:
+    odd = RRRAModel.untrained(model.encoder)
+    odd.config = model.config.model_copy(update={"fusion_weight": 30.0, "lexical_weight": 0.0})
+    odd.save(tmp_path / "odd")
+    (copy,) = with_weights_of(model, [f"odd={tmp_path / 'odd'}"], tmp_path / "copies")
+    name, _, folder = copy.partition("=")
+    config = RRRAModel.load(folder).config
+    assert name == "odd"
+    assert (config.fusion_weight, config.lexical_weight) == (model.config.fusion_weight, model.config.lexical_weight)
+    assert RRRAModel.load(tmp_path / "odd").config.fusion_weight == 30
+
+
+def test_further_models_are_compared_with_ours_set_by_set() -> None:
+    systems = ("encoder", "BM25's order", "bm25", "rrra", "hybrid")
+    values = {name: np.full(5, 0.5) for name in systems}
+    better = Measured("a dev", values | {"mine": np.full(5, 0.52)})
+    worse = Measured("b dev", values | {"mine": np.full(5, 0.49)})
+    head, _, *rows = tables([better, worse], ["mine"], seed=0).splitlines()[-5:]
+    assert head == "| set | queries | rrra | mine over it |"
+    assert rows == [
+        "| a dev | 5 | 50.0 | +2.0 (+2.0 to +2.0) |",
+        "| b dev | 5 | 50.0 | -1.0 (-1.0 to -1.0) |",
+        "| mean of the sets | | | +0.5 |",
+    ]
+    assert "mine over it" not in tables([better, worse], seed=0).splitlines()[-4]
