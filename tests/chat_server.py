@@ -9,21 +9,23 @@ from typing import Any, ClassVar
 
 
 class ChatServer(BaseHTTPRequestHandler):
-    """Answers with the first passage of the prompt; asked for a question, with the first words of the passage."""
+    """Answers with the first passage of the prompt; asked for a question, with every other of its first words."""
 
     requests: ClassVar[list[dict]] = []
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         type(self).requests.append({"path": self.path, "key": self.headers["Authorization"], **body})
+        if body["model"] == "thinking" and "temperature" in body:
+            self.send_error(400, "'temperature' cannot be chosen.")
+            return
         prompt = body["messages"][-1]["content"]
         if "[1]" in prompt:
             answer = f"{prompt.split('[1]')[1].split('[2]')[0].strip()} [1]"
         else:
-            passage = prompt.rpartition("Passage:\n")[2]
-            answer = (
-                "NONE" if "nothing" in passage else f'<think>Well.</think>\n"What of {" ".join(passage.split()[:6])}"'
-            )
+            words = prompt.removeprefix("Passage:\n").removesuffix("\n\nQuestion:").split()
+            asked = f'<think>Well.</think>\nHere is one:\n1. "What of {" ".join(words[:12:2])}?"'
+            answer = "NONE" if "nothing" in words else asked
         self.send_response(200)
         if body.get("stream"):
             self.send_header("Content-Type", "text/event-stream")

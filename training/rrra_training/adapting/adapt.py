@@ -30,6 +30,7 @@ class Adapted:
     :param passages: How many passages there are.
     :param searched: How many of them were searched.
     :param questions: Kind -> how many questions were made of them.
+    :param astray: How many more were written, and left out: they do not find the passage that they were written of.
     :param former: The weights that the model had.
     :param tried: What was tried.
     :param kept: What is kept of it; `None` if the former weights are.
@@ -38,6 +39,7 @@ class Adapted:
     passages: int
     searched: int
     questions: dict[str, int]
+    astray: int
     former: Weights
     tried: list[Tried]
     kept: Tried | None
@@ -100,11 +102,23 @@ def adapt(
         store = encoded_passages(name, held, loaded.encoder, kept_at, total=len(held), show_progress=show_progress)
         searched = Searched(loaded, store, table)
         lists = {kind: searched.lists(kind, own, show_progress=show_progress) for kind, own in asked.items()}
+    counts = {kind: len(own) for kind, own in asked.items()}
+    astray = 0
+    if writer is not None:
+        finds = lists["written"].found
+        lists["written"] = lists["written"].of(finds)
+        counts["written"], astray = int(finds.sum()), int((~finds).sum())
+        if counts["written"] < LEAST_QUESTIONS:
+            msg = (
+                f"Of the {len(finds)} questions that {writer.model} wrote, {counts['written']} find the passage that "
+                f"they were written of, and {LEAST_QUESTIONS} are needed: name a model that is larger (--writer), or "
+                "have more written (--questions)."
+            )
+            raise ValueError(msg)
     former = Weights.of(loaded.config)
     tried = try_weights(lists, former, seed=seed)
     chosen = kept(tried)
-    counts = {kind: len(own) for kind, own in asked.items()}
-    found = Adapted(len(corpus), len(held), counts, former, tried, chosen)
+    found = Adapted(len(corpus), len(held), counts, astray, former, tried, chosen)
     made = loaded if chosen is None else _with(loaded, chosen.weights, lists, table)
     if output is not None:
         # An encoder of one's own is nowhere to be found on another machine.

@@ -18,6 +18,7 @@ from rrra_training.evaluation.rerankers.interface import EncodedQuery
 from rrra_training.evaluation.stages import encode_queries
 
 _TOP_K = 100
+_FIRST = 10
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,30 @@ class Lists:
     adapter: np.ndarray
     words: dict[Language | None, np.ndarray]
     right: np.ndarray
+
+    @property
+    def found(self) -> np.ndarray:
+        """
+        Whether a question finds its passage: among the first ten by encoder, adapter or words, shape ``[Q]``, bool.
+
+        A question that a model wrote need not ask for what the model was shown. One that does leads back to it:
+        round-trip consistency, as Promptagator (arXiv 2209.11755) and InPars-v2 (arXiv 2301.01820) filter by a
+        retriever or a reranker. That any part of the score may find it favours none of the weights.
+        """
+        found = np.zeros(len(self.right), dtype=bool)
+        for part in (self.base, self.adapter, *self.words.values()):
+            own = np.where(self.right, part, -np.inf).max(axis=1, keepdims=True)
+            found |= (part >= own).sum(axis=1) <= _FIRST
+        return found
+
+    def of(self, questions: np.ndarray) -> "Lists":
+        """
+        Take some questions.
+
+        :param questions: Which, shape ``[Q]``, bool.
+        """
+        words = {language: own[questions] for language, own in self.words.items()}
+        return Lists(self.base[questions], self.adapter[questions], words, self.right[questions])
 
 
 class Searched:

@@ -29,8 +29,13 @@ def said(found: Adapted) -> str:
     over = f"{found.searched:,} of {found.passages:,}" if found.searched < found.passages else f"{found.passages:,}"
     best = found.kept or max(found.tried, key=lambda one: one.gain)
     gains = ", ".join(f"{one.gain:+.1f} {_interval(one)} on {one.kind}" for one in best.judged)
+    tried = (
+        f"Tried: fusion weight, lexical weight and frequencies of words, by questions ({kinds}) over {over} passages."
+    )
+    if found.astray:
+        tried += f" {found.astray} more were written, and do not find their passage."
     lines = [
-        f"Tried: fusion weight, lexical weight and frequencies of words, by questions ({kinds}) over {over} passages.",
+        tried,
         f"Gained: in points of nDCG@10, fitted on {best.fitted_on}: {gains}.",
     ]
     if found.kept is None:

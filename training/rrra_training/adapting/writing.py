@@ -10,26 +10,52 @@ from pathlib import Path
 
 import numpy as np
 from haystack.components.generators.chat import OpenAIChatGenerator
+from haystack.dataclasses import ChatMessage
 from haystack.utils import Secret
-from openai import OpenAIError
+from openai import BadRequestError, OpenAIError
 from tqdm.auto import tqdm
 
 from rrra_haystack.files import atomic_write
 from rrra_training.adapting.questions import Question
+from rrra_training.adapting.replies import NOTHING, question_of
 from rrra_training.data import Passage
 
-# A server answers this many requests at once.
+# A server is asked this many requests at once; one that answers them one after the other takes its time.
 _AT_ONCE = 8
+_SECONDS = 600.0
+# The likeliest words: the same passage is asked for in the same way again.
+_SUREST = {"temperature": 0}
 # Passages that are asked for, for one question that is wanted: of some nobody would ask anything.
 _MOST_TRIES = 2
 _MOST_EXAMPLES = 5
-_LONGEST = 400
-_NOTHING = "NONE"
+# Characters of a passage that are shown: what is longer may not fit into what a model reads.
+_SHOWN = 2000
 _TASK = (
-    "Write one question that somebody would ask who needs what the passage below says, and who has not read it. "
-    "Do not speak of the passage. Use words of your own where you can. Ask in the language of the passage. "
-    f"Answer with the question alone, or with {_NOTHING} if the passage says nothing that anybody would ask for."
+    "You write the questions that people ask a search engine. You are shown a passage, and answer with one short "
+    "question that it answers, in its language, as somebody would ask who has not read it: with what it is about by "
+    f"its name, and in words of your own where you can. Answer with the question alone, or with {NOTHING} if the "
+    "passage says nothing that anybody would ask for."
 )
+# A model that is small follows what it is shown, and not what it is told.
+_BASALT = (
+    "Basalt columns form when a thick flow of lava cools from its surface. The rock shrinks and cracks, and the cracks "
+    "grow downwards. Slow cooling gives broad columns, fast cooling narrow ones."
+)
+_FERRY = (
+    "Maria Theisen ran the ferry at Alken for thirty years. When the bridge was opened in 1968 she sold the boat to a "
+    "museum, and kept the bell, which hangs above her door."
+)
+_MENU = "Home | Products | Contact | Terms and conditions | All rights reserved"
+_STRIP = (
+    "strip(text, chars=None): returns a copy of the text without the characters at both ends, or without white space "
+    "if none are given."
+)
+_SHOWN_BEFORE = {
+    _BASALT: "Why are some basalt columns broader than others?",
+    _FERRY: "What became of the ferry of Alken?",
+    _MENU: NOTHING,
+    _STRIP: "How do I remove white space around a string?",
+}
 
 
 @dataclass(frozen=True)
@@ -77,36 +103,59 @@ class Writer:
             raise ValueError(msg)
         examples = generator.permutation(len(queries))[:_MOST_EXAMPLES].tolist()
         task = "\n".join([_TASK, *(["", "People ask like this:"] if examples else []), *(queries[n] for n in examples)])
+        shown = [ChatMessage.from_system(task)]
+        for passage, question in _SHOWN_BEFORE.items():
+            shown += [ChatMessage.from_user(_asked_for(passage)), ChatMessage.from_assistant(question)]
         rows = iter(generator.permutation(len(passages))[: most * _MOST_TRIES].tolist())
         kept = _Kept(cache)
-        chat = OpenAIChatGenerator(api_key=self.api_key, model=self.model, api_base_url=self.api_base_url)
+        chat = OpenAIChatGenerator(
+            api_key=self.api_key, model=self.model, api_base_url=self.api_base_url, timeout=_SECONDS
+        )
         chat.warm_up()
         found: list[Question] = []
+        # A question that is written of two passages asks for neither.
+        seen = {question.casefold() for question in _SHOWN_BEFORE.values()}
         with tqdm(total=most, desc="Writing questions", unit="question", disable=not show_progress) as progress:
             # No more is asked for than is wanted: it may cost money.
             while now := list(islice(rows, min(_AT_ONCE, most - len(found)))):
-                prompts = [f"{task}\n\nPassage:\n{passages[row].title_and_text}" for row in now]
-                texts = self._answers(chat, prompts, kept)
-                written = [Question(row, text, None) for row, text in zip(now, texts, strict=True) if text]
-                found += written
-                progress.update(len(written))
+                texts = [passages[row].title_and_text for row in now]
+                replies = self._replies(
+                    chat, [[*shown, ChatMessage.from_user(_asked_for(text))] for text in texts], kept
+                )
+                before = len(found)
+                for row, text, reply in zip(now, texts, replies, strict=True):
+                    question = question_of(reply, text)
+                    if question and question.casefold() not in seen:
+                        seen.add(question.casefold())
+                        found.append(Question(row, question, None))
+                progress.update(len(found) - before)
         return found
 
-    def _answers(self, chat: OpenAIChatGenerator, prompts: Sequence[str], kept: "_Kept") -> list[str]:
-        """What the model asks, by prompt; empty where it asks nothing."""
-        keys = [sha256(f"{self.api_base_url}\n{self.model}\n{prompt}".encode()).hexdigest() for prompt in prompts]
+    def _replies(self, chat: OpenAIChatGenerator, prompts: Sequence[list[ChatMessage]], kept: "_Kept") -> list[str]:
+        """What the model answers, by prompt."""
+        keys = [self._key(prompt) for prompt in prompts]
         new = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in kept.texts}
         if new:
             with ThreadPoolExecutor(_AT_ONCE) as pool:
-                asked = {pool.submit(self._answer, chat, prompt): key for key, prompt in new.items()}
+                asked = {pool.submit(self._reply, chat, prompt): key for key, prompt in new.items()}
             # What was answered is kept, whatever came of the others.
             for one in sorted(asked, key=lambda one: one.exception() is not None):
                 kept.add(asked[one], one.result())
         return [kept.texts[key] for key in keys]
 
-    def _answer(self, chat: OpenAIChatGenerator, prompt: str) -> str:
+    def _key(self, prompt: Sequence[ChatMessage]) -> str:
+        parts = [str(self.api_base_url), self.model, *(one.text or "" for one in prompt)]
+        return sha256("\n".join(parts).encode()).hexdigest()
+
+    def _reply(self, chat: OpenAIChatGenerator, prompt: list[ChatMessage]) -> str:
         try:
-            replies = chat.run(prompt)["replies"]
+            try:
+                replies = chat.run(prompt, generation_kwargs=_SUREST)["replies"]
+            except BadRequestError as error:
+                # Some models that think have one temperature, and refuse another.
+                if "temperature" not in str(error):
+                    raise
+                replies = chat.run(prompt)["replies"]
         except OpenAIError as error:
             place = self.api_base_url or "the API of OpenAI"
             msg = (
@@ -115,11 +164,11 @@ class Writer:
                 "none is needed)."
             )
             raise RuntimeError(msg) from error
-        reply = (replies[0].text if replies else None) or ""
-        # Some models think aloud before they answer.
-        lines = reply.rpartition("</think>")[2].strip().splitlines()
-        text = lines[0].strip().strip('"') if lines else ""
-        return "" if text.strip(".") == _NOTHING or len(text) > _LONGEST else text
+        return (replies[0].text if replies else None) or ""
+
+
+def _asked_for(passage: str) -> str:
+    return f"Passage:\n{passage[:_SHOWN]}\n\nQuestion:"
 
 
 class _Kept:

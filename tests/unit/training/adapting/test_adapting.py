@@ -1,5 +1,7 @@
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from encoders import reading, write_encoder
 from rrra_training.adapting.adapt import adapt
 from rrra_training.adapting.choosing import Weights, kept, reached, try_weights
 from rrra_training.adapting.lists import Lists
-from rrra_training.adapting.questions import ask
+from rrra_training.adapting.questions import Question, ask
 from rrra_training.adapting.writing import Writer
 from rrra_training.data import Passage
 from rrra_training.measures.ranking import per_query
@@ -166,10 +168,11 @@ def test_a_chat_model_writes_questions_once_and_is_shown_how_people_ask(
         told = CliRunner().invoke(app, ["adapt", *arguments, "--api-base-url", url])
         assert told.exit_code == 0, told.output
         assert "by questions (20 sentences, 20 words, 20 openings, 20 written) over 90 passages." in told.output
+        assert "do not find their passage" not in told.output
         asked = len(ChatServer.requests)
         assert asked == 20
         assert all(
-            "People ask like this:\nbade defo gafi?" in one["messages"][-1]["content"] for one in ChatServer.requests
+            "People ask like this:\nbade defo gafi?" in one["messages"][0]["content"] for one in ChatServer.requests
         )
         # What a killed run began to write is written anew, the rest is not.
         kept = tmp_path / "cache" / "written-questions.jsonl"
@@ -181,18 +184,49 @@ def test_a_chat_model_writes_questions_once_and_is_shown_how_people_ask(
         assert "written-questions.jsonl is damaged: remove it" in str(damaged.exception)
 
 
-def test_what_a_chat_model_says_is_read_as_a_question(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["small", "thinking"])
+def test_a_chat_model_is_asked_until_there_are_questions_enough(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "unused")
-    passages = [Passage(str(number), "", "nothing" if number % 2 else "Tea is hot.") for number in range(12)]
+    passages = [Passage(str(n), "", "nothing" if n % 2 else f"Tea {min(n, 6)} is hot.") for n in range(12)]
     with chatting() as url:
-        written = Writer("small", url).write(passages, np.random.default_rng(0), 6)
-    assert [one.text for one in written] == ["What of Tea is hot."] * 6
+        written = Writer(name, url).write(passages, np.random.default_rng(0), 6)
+    # A question that is written again asks for no passage.
+    assert sorted(one.text for one in written) == [f"What of Tea {number}?" for number in (0, 2, 4, 6)]
     assert {one.row % 2 for one in written} == {0}
+
+
+def test_a_writer_that_cannot_be_asked_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "unused")
+    passages = [Passage("1", "", "Tea is hot.")]
     with pytest.raises(RuntimeError, match=r"small at http://127.0.0.1:9/v1 writes no questions: .*--api-base-url"):
         Writer("small", "http://127.0.0.1:9/v1").write(passages, np.random.default_rng(0), 6)
     monkeypatch.delenv("OPENAI_API_KEY")
     with pytest.raises(ValueError, match="there is none: set OPENAI_API_KEY in the environment"):
         Writer("small").write(passages, np.random.default_rng(0), 6)
+
+
+class AstrayWriter(Writer):
+    """Asks of each passage what another one says."""
+
+    def write(self, passages: Sequence[Passage], *_: Any, **__: Any) -> list[Question]:
+        return [Question(row, passages[row - 1].text, None) for row in range(len(passages))]
+
+
+def test_questions_that_do_not_find_their_passage_judge_nothing(wordless: str, texts: Path) -> None:
+    with pytest.raises(ValueError, match=r"Of the 90 questions that small wrote, \d find the passage .* --writer"):
+        adapt(str(texts), None, model=wordless, questions=20, writer=AstrayWriter("small"))
+
+
+def test_a_passage_is_found_by_any_part_of_the_score() -> None:
+    right = np.eye(30, dtype=bool)[[25, 25, 25, 25, 3]]
+    right[3] = False
+    nothing = np.zeros((5, 30), dtype=np.float32)
+    base = np.tile(np.arange(30, 0, -1, dtype=np.float32), (5, 1))
+    adapter = np.where(right & (np.arange(5) == 1)[:, None], 1, nothing)
+    words = np.where(right & (np.arange(5) == 2)[:, None], 1, nothing)
+    own = Lists(base, adapter, {"english": words, "corpus": nothing}, right)
+    assert own.found.tolist() == [False, True, True, False, True]
+    assert np.array_equal(own.of(own.found).words["english"], words[[1, 2, 4]])
 
 
 def test_words_are_as_many_as_those_of_queries() -> None:
