@@ -17,7 +17,7 @@ class ChatServer(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         type(self).requests.append({"path": self.path, "key": self.headers["Authorization"], **body})
         if body["model"] == "thinking" and "temperature" in body:
-            self.send_error(400, "'temperature' cannot be chosen.")
+            self._answer(400, {"error": {"message": "Unsupported value: 'temperature' has one value."}})
             return
         prompt = body["messages"][-1]["content"]
         if "[1]" in prompt:
@@ -26,8 +26,8 @@ class ChatServer(BaseHTTPRequestHandler):
             words = prompt.removeprefix("Passage:\n").removesuffix("\n\nQuestion:").split()
             asked = f'<think>Well.</think>\nHere is one:\n1. "What of {" ".join(words[:12:2])}?"'
             answer = "NONE" if "nothing" in words else asked
-        self.send_response(200)
         if body.get("stream"):
+            self.send_response(200)
             self.send_header("Content-Type", "text/event-stream")
             self.end_headers()
             for word in answer.split(" "):
@@ -37,7 +37,11 @@ class ChatServer(BaseHTTPRequestHandler):
             return
         message = {"role": "assistant", "content": answer}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
-        data = json.dumps(self._completion(body, "chat.completion", choice)).encode()
+        self._answer(200, self._completion(body, "chat.completion", choice))
+
+    def _answer(self, status: int, content: dict[str, Any]) -> None:
+        data = json.dumps(content).encode()
+        self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()

@@ -187,7 +187,7 @@ def test_a_chat_model_writes_questions_once_and_is_shown_how_people_ask(
 @pytest.mark.parametrize("name", ["small", "thinking"])
 def test_a_chat_model_is_asked_until_there_are_questions_enough(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "unused")
-    passages = [Passage(str(n), "", "nothing" if n % 2 else f"Tea {min(n, 6)} is hot.") for n in range(12)]
+    passages = [Passage(str(n), "", "nothing" if n % 2 else f"Tea of {min(n, 6)} cups.") for n in range(12)]
     with chatting() as url:
         written = Writer(name, url).write(passages, np.random.default_rng(0), 6)
     # A question that is written again asks for no passage.
@@ -209,11 +209,11 @@ class AstrayWriter(Writer):
     """Asks of each passage what another one says."""
 
     def write(self, passages: Sequence[Passage], *_: Any, **__: Any) -> list[Question]:
-        return [Question(row, passages[row - 1].text, None) for row in range(len(passages))]
+        return [Question(row, passages[row - 1].text, None) for row in range(24)]
 
 
 def test_questions_that_do_not_find_their_passage_judge_nothing(wordless: str, texts: Path) -> None:
-    with pytest.raises(ValueError, match=r"Of the 90 questions that small wrote, \d find the passage .* --writer"):
+    with pytest.raises(ValueError, match=r"Of the 24 questions that small wrote, \d+ find the passage .* \(--writer\)"):
         adapt(str(texts), None, model=wordless, questions=20, writer=AstrayWriter("small"))
 
 

@@ -29,7 +29,7 @@ def test_a_question_is_found_in_a_reply(reply: str) -> None:
     [
         "",
         "NONE",
-        "None.".upper(),
+        "NONE.",
         "NONE (it is a menu)",
         "What?",
         "Question:",
@@ -49,7 +49,7 @@ def test_what_nobody_would_ask_is_no_question(reply: str) -> None:
     [
         "basalt columns broad",
         "How long is the title of the document?",
-        "玄武岩はなぜ柱になるのですか？",
+        "玄武岩はなぜ柱になるのですか\N{FULLWIDTH QUESTION MARK}",
         'What does "broad" mean?',
     ],
 )
