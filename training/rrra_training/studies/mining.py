@@ -60,17 +60,17 @@ def main(
     with working_folder(None) as scratch, working_folder(cache) as kept:
         for one in data:
             folder, split = split_of(one, "train")
-            hidden = _hide(folder, split, scratch / folder.name, limit, seed)
+            hidden = hide(folder, split, scratch / folder.name, limit, seed)
             config = NegativesConfig(negatives=negatives, seed=seed)
             mined = mine_negatives(scratch / folder.name, split, config, model=loaded, cache=kept, show_progress=True)
             report[f"{folder.name} {split}"] = _figures(loaded, mined, hidden, config)
     atomic_write(output, json.dumps({"model": model, "seed": seed, "sets": report}, indent=2) + "\n")
     console = Console()
     for name, figures in report.items():
-        console.print(_table(name, figures))
+        console.print(table(name, figures))
 
 
-def _hide(source: Path, split: str, target: Path, limit: int | None, seed: int) -> dict[str, set[str]]:
+def hide(source: Path, split: str, target: Path, limit: int | None, seed: int) -> dict[str, set[str]]:
     """Write a set anew with one positive of each query that has several, and tell which are hidden, by query id."""
     dataset = BeirDataset(source)
     generator = np.random.default_rng(seed)
@@ -97,16 +97,24 @@ def _figures(
     model: RRRAModel, mined: MinedNegatives, hidden: Mapping[str, set[str]], config: NegativesConfig
 ) -> dict[str, Any]:
     data = mined.data
+    truth, found = hidden_rows(data, hidden)
+    figures: dict[str, Any] = {"queries": len(truth), "hidden among the candidates": found}
+    methods = _methods(model, mined, list(truth), config)
+    return figures | {"methods": {name: measured(data, own, truth, config) for name, own in methods}}
+
+
+def hidden_rows(data: CandidateSet, hidden: Mapping[str, set[str]]) -> tuple[dict[int, set[int]], float]:
+    """
+    Find what was hidden.
+
+    :param data: The set.
+    :param hidden: Ids of hidden passages, by the id of their query.
+    :returns: The same by rows, and how many a query are among its candidates.
+    """
     asked = [row for row, name in enumerate(data.queries.ids) if name in hidden]
     truth = {row: {data.passages.row_of[one] for one in hidden[data.queries.ids[row]]} for row in asked}
-    figures: dict[str, Any] = {
-        "queries": len(asked),
-        "hidden among the candidates": float(
-            np.mean([np.isin(np.asarray(data.mined.rows[row]), list(truth[row])).sum() for row in asked])
-        ),
-    }
-    methods = _methods(model, mined, asked, config)
-    return figures | {"methods": {name: _measured(data, own, truth, config) for name, own in methods}}
+    found = [np.isin(np.asarray(data.mined.rows[row]), list(own)).sum() for row, own in truth.items()]
+    return truth, float(np.mean(found))
 
 
 def _methods(
@@ -166,9 +174,17 @@ def _of_sentence_transformers(
     return found
 
 
-def _measured(
+def measured(
     data: CandidateSet, negatives: Negatives, truth: Mapping[int, set[int]], config: NegativesConfig
 ) -> dict[str, float]:
+    """
+    Measure negatives.
+
+    :param data: The set.
+    :param negatives: The negatives of its queries.
+    :param truth: What was hidden of each.
+    :param config: How many negatives were asked for.
+    """
     pairs = [(query, row, row in truth[query]) for query, own in negatives.items() for row in own]
     cosines = [
         float(data.passages.pooled[row] @ data.queries.pooled[query]) for query, row, is_false in pairs if not is_false
@@ -182,7 +198,13 @@ def _measured(
     }
 
 
-def _table(name: str, figures: Mapping[str, Any]) -> Table:
+def table(name: str, figures: Mapping[str, Any]) -> Table:
+    """
+    Make a table of what was measured.
+
+    :param name: The set.
+    :param figures: Its figures.
+    """
     title = (
         f"{name}: {figures['queries']} queries, {figures['hidden among the candidates']:.2f} hidden positives a query "
         "among the first 100"

@@ -1,0 +1,182 @@
+"""
+How many false negatives a language model finds among mined negatives, beside what ``rrra mine`` finds.
+
+Of each candidate it is asked, in the way of RLHN (arXiv 2505.16967), whether it answers the query as the labelled passage
+does. Positives are hidden as in :mod:`~rrra_training.studies.mining`. The model stands behind any OpenAI-compatible API
+that tells log-probabilities; its key is ``OPENAI_API_KEY``.
+
+``python -m rrra_training.studies.mining_judge DATA/fairytaleqa:dev --output judged.json --judge MODEL``
+"""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from openai import OpenAI
+from rich.console import Console
+from tqdm.auto import tqdm
+
+from rrra_haystack.files import atomic_write, working_folder
+from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
+from rrra_training.mining.mine import MinedNegatives, mine_negatives
+from rrra_training.mining.settings import NegativesConfig
+from rrra_training.studies.mining import hidden_rows, hide, measured, table
+
+# Characters of a passage that are shown.
+_SHOWN = 800
+_SECONDS = 600.0
+_TASK = "You judge whether a passage answers a question. You answer with one word: Yes or No."
+_MOST_FALSE = 0.1
+
+app = typer.Typer(add_completion=False)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """
+    A language model that says of a passage whether it answers a question.
+
+    :param model: Its name.
+    :param client: The API.
+    """
+
+    model: str
+    client: OpenAI
+
+    def log_odds(self, query: str, positive: str, passage: str) -> float:
+        """
+        How much likelier *Yes* is than *No*: the difference of their log-probabilities.
+
+        :param query: The question.
+        :param positive: The labelled passage.
+        :param passage: What is judged.
+        """
+        # The passage stands last: servers remember what stood before it.
+        prompt = (
+            f"Question: {query}\n\nA passage that answers it:\n{positive[:_SHOWN]}\n\n"
+            f"Another passage:\n{passage[:_SHOWN]}\n\n"
+            f"Does the other passage answer the question as well: {query}\nAnswer Yes or No."
+        )
+        messages: Any = [{"role": "system", "content": _TASK}, {"role": "user", "content": prompt}]
+        reply = self.client.chat.completions.create(
+            model=self.model, messages=messages, max_tokens=1, temperature=0, logprobs=True, top_logprobs=20
+        )
+        told = reply.choices[0].logprobs
+        if told is None or not told.content or not told.content[0].top_logprobs:
+            msg = f"{self.model} tells no log-probabilities: ask a server that does (llama_cpp.server: --logits_all true)."
+            raise ValueError(msg)
+        likeliest = told.content[0].top_logprobs
+        # What is not among the likeliest is at most as likely as the last of them.
+        said = {"yes": [one.logprob for one in likeliest][-1:], "no": [one.logprob for one in likeliest][-1:]}
+        for one in likeliest:
+            if (word := one.token.strip().casefold()) in said:
+                said[word].append(one.logprob)
+        return max(said["yes"]) - max(said["no"])
+
+
+@app.command()
+def main(
+    data: Annotated[list[str], typer.Argument(help="Folders in the BEIR layout, as FOLDER:SPLIT.")],
+    output: Annotated[Path, typer.Option(dir_okay=False, help="Where the figures go, as JSON.")],
+    judge: Annotated[str, typer.Option(help="The language model.")],
+    api_base_url: Annotated[str | None, typer.Option(help="Where its API is; that of OpenAI if not given.")] = None,
+    model: Annotated[str, typer.Option(help="What mines.")] = DEFAULT_MODEL,
+    negatives: Annotated[int, typer.Option(min=1, help="Negatives of a query.")] = 7,
+    candidates: Annotated[int, typer.Option(min=1, help="How many of the nearest are judged.")] = 14,
+    limit: Annotated[int | None, typer.Option(min=1, help="Hide positives of so many queries of a split.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of what is hidden and drawn.")] = 0,
+    cache: Annotated[Path | None, typer.Option(file_okay=False, help="Where encoded corpora are kept.")] = None,
+) -> None:
+    """Hide labelled positives, ask a language model which candidates are relevant, and count what it overlooks."""
+    loaded = RRRAModel.load(model)
+    asked = Judge(judge, OpenAI(base_url=api_base_url, timeout=_SECONDS))
+    config = NegativesConfig(negatives=negatives, seed=seed, max_false_negative=_MOST_FALSE)
+    console, report = Console(), {}
+    with working_folder(None) as scratch, working_folder(cache) as kept:
+        for one in data:
+            folder, _, split = one.rpartition(":")
+            target = scratch / Path(folder).name
+            hidden = hide(Path(folder), split, target, limit, seed)
+            mined = mine_negatives(target, split, config, model=loaded, cache=kept, show_progress=True)
+            report[f"{target.name} {split}"] = figures = _figures(asked, mined, hidden, config, candidates)
+            # A set takes its time: what is known of it is kept.
+            content = {"model": model, "judge": judge, "seed": seed, "sets": report}
+            atomic_write(output, json.dumps(content, indent=2) + "\n")
+            console.print(table(f"{target.name} {split}", figures))
+            console.print(_pairs(figures))
+
+
+def _pairs(figures: Mapping[str, Any]) -> str:
+    judge, detection, time_each = (figures[one] for one in ("judge's pairs", "detection's pairs", "milliseconds"))
+    return (
+        f"Pairs of a hidden positive and another candidate that are in order: {judge:.3f} by the language model, "
+        f"{detection:.3f} by rrra mine. {time_each:.0f} ms a candidate."
+    )
+
+
+def _figures(
+    judge: Judge, mined: MinedNegatives, hidden: Mapping[str, set[str]], config: NegativesConfig, candidates: int
+) -> dict[str, Any]:
+    data = mined.data
+    truth, found = hidden_rows(data, hidden)
+    nearest = {query: _nearest(mined, query, candidates) for query in truth}
+    begin = time.perf_counter()
+    odds = {
+        query: np.asarray([_judged(judge, mined, query, int(data.mined.rows[query][place])) for place in places])
+        for query, places in tqdm(nearest.items(), desc="Judging", unit="query")
+    }
+    judged = sum(map(len, nearest.values()))
+    seconds = time.perf_counter() - begin
+    by_detection = {query: mined.probability[query][places] for query, places in nearest.items()}
+    rows = {query: np.asarray(data.mined.rows[query])[places] for query, places in nearest.items()}
+    is_hidden = np.concatenate([np.isin(own, list(truth[query])) for query, own in rows.items()])
+    every, least = np.concatenate(list(odds.values())), np.concatenate(list(by_detection.values()))
+    # The odds at which as many candidates are left out as by detection.
+    level = float(np.quantile(every, 1 - float((least > _MOST_FALSE).mean())))
+    cuts = {
+        "the nearest": (odds, np.inf),
+        "rrra mine, at most 0.1": (by_detection, _MOST_FALSE),
+        "language model, likelier no": (odds, 0.0),
+        "language model, as many left out as by rrra mine": (odds, level),
+    }
+    methods = {
+        name: {query: rows[query][own[query] <= most][: config.negatives].tolist() for query in rows}
+        for name, (own, most) in cuts.items()
+    }
+    return {
+        "queries": len(truth),
+        "hidden among the candidates": found,
+        "judged": judged,
+        "milliseconds": 1000 * seconds / judged,
+        "judge's pairs": _in_order(every, is_hidden),
+        "detection's pairs": _in_order(least, is_hidden),
+        "methods": {name: measured(data, own, truth, config) for name, own in methods.items()},
+    }
+
+
+def _nearest(mined: MinedNegatives, query: int, count: int) -> np.ndarray:
+    """Places of the nearest candidates that are not labelled."""
+    rows = np.asarray(mined.data.mined.rows[query])
+    return np.flatnonzero((rows >= 0) & ~np.isin(rows, mined.data.positives.of(query)))[:count]
+
+
+def _judged(judge: Judge, mined: MinedNegatives, query: int, row: int) -> float:
+    data = mined.data
+    positive = int(data.positives.of(query)[0])
+    return judge.log_odds(data.queries.text(query), data.passages.text(positive), data.passages.text(row))
+
+
+def _in_order(scores: Sequence[float] | np.ndarray, is_right: np.ndarray) -> float:
+    """How often a right one has a higher score than a wrong one, over all pairs; equal ones count half."""
+    right, wrong = np.asarray(scores)[is_right], np.asarray(scores)[~is_right]
+    above = (right[:, None] > wrong).mean() + 0.5 * (right[:, None] == wrong).mean()
+    return float(above)
+
+
+if __name__ == "__main__":
+    app()
