@@ -1,9 +1,9 @@
 """
 How many false negatives a language model finds among mined negatives, beside what ``rrra mine`` finds.
 
-Of each candidate it is asked, in the way of RLHN (arXiv 2505.16967), whether it answers the query as the labelled passage
-does. Positives are hidden as in :mod:`~rrra_training.studies.mining`. The model stands behind any OpenAI-compatible API
-that tells log-probabilities; its key is ``OPENAI_API_KEY``.
+Of each candidate it is asked, in the way of RLHN (arXiv 2505.16967), whether it answers the query as the labelled
+passage does. Positives are hidden as in :mod:`~rrra_training.studies.mining`. The model stands behind any
+OpenAI-compatible API that tells log-probabilities; its key is ``OPENAI_API_KEY``.
 
 ``python -m rrra_training.studies.mining_judge DATA/fairytaleqa:dev --output judged.json --judge MODEL``
 """
@@ -31,6 +31,7 @@ from rrra_training.studies.mining import hidden_rows, hide, measured, table
 _SHOWN = 800
 _SECONDS = 600.0
 _TASK = "You judge whether a passage answers a question. You answer with one word: Yes or No."
+_MENU = "Home | Products | Contact | Terms and conditions | All rights reserved"
 _MOST_FALSE = 0.1
 
 app = typer.Typer(add_completion=False)
@@ -56,23 +57,23 @@ class Judge:
         :param positive: The labelled passage.
         :param passage: What is judged.
         """
-        # The passage stands last: servers remember what stood before it.
-        prompt = (
-            f"Question: {query}\n\nA passage that answers it:\n{positive[:_SHOWN]}\n\n"
-            f"Another passage:\n{passage[:_SHOWN]}\n\n"
-            f"Does the other passage answer the question as well: {query}\nAnswer Yes or No."
-        )
-        messages: Any = [{"role": "system", "content": _TASK}, {"role": "user", "content": prompt}]
+        # A model that is small follows what it is shown. What is judged stands last: servers remember what stood before.
+        turns = [("system", _TASK)]
+        for shown, answer in ((positive, "Yes"), (_MENU, "No"), (passage, None)):
+            turns.append(("user", f"Passage:\n{shown[:_SHOWN]}\n\nDoes it answer: {query}"))
+            turns += [] if answer is None else [("assistant", answer)]
+        messages: Any = [{"role": role, "content": content} for role, content in turns]
         reply = self.client.chat.completions.create(
             model=self.model, messages=messages, max_tokens=1, temperature=0, logprobs=True, top_logprobs=20
         )
         told = reply.choices[0].logprobs
         if told is None or not told.content or not told.content[0].top_logprobs:
-            msg = f"{self.model} tells no log-probabilities: ask a server that does (llama_cpp.server: --logits_all true)."
+            msg = f"{self.model} tells no log-probabilities: ask where they are told (llama_cpp.server: --logits_all true)."
             raise ValueError(msg)
         likeliest = told.content[0].top_logprobs
         # What is not among the likeliest is at most as likely as the last of them.
-        said = {"yes": [one.logprob for one in likeliest][-1:], "no": [one.logprob for one in likeliest][-1:]}
+        least = min(one.logprob for one in likeliest)
+        said = {"yes": [least], "no": [least]}
         for one in likeliest:
             if (word := one.token.strip().casefold()) in said:
                 said[word].append(one.logprob)
