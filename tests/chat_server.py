@@ -9,7 +9,10 @@ from typing import Any, ClassVar
 
 
 class ChatServer(BaseHTTPRequestHandler):
-    """Answers with the first passage of the prompt; asked for a question, with every other of its first words."""
+    """
+    Answers with the first passage of the prompt; asked for a question, with every other of its first words; asked for
+    log-probabilities, *Yes* is likely where the passage has the last word of the question.
+    """
 
     requests: ClassVar[list[dict]] = []
 
@@ -36,7 +39,12 @@ class ChatServer(BaseHTTPRequestHandler):
             self.wfile.write(b"data: [DONE]\n\n")
             return
         message = {"role": "assistant", "content": answer}
-        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        choice: dict[str, Any] = {"index": 0, "message": message, "finish_reason": "stop"}
+        if body.get("logprobs"):
+            passage, question = prompt.split("\n\nDoes it answer: ")
+            yes = -0.1 if question.rsplit(" ", 1)[1].strip("?") in passage else -3.0
+            told = [{"token": token, "logprob": one, "bytes": None} for token, one in ((" yes", yes), ("No", -1.0))]
+            choice["logprobs"] = {"content": [told[0] | {"top_logprobs": told}]}
         self._answer(200, self._completion(body, "chat.completion", choice))
 
     def _answer(self, status: int, content: dict[str, Any]) -> None:

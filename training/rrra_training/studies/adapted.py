@@ -8,6 +8,8 @@ import typer
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
 from rrra_training.adapting.adapt import adapt
 from rrra_training.adapting.corpus import read_queries
+from rrra_training.adapting.telling import said
+from rrra_training.adapting.writing import Writer
 from rrra_training.data.beir import split_of
 from rrra_training.evaluation.evaluate import evaluate
 from rrra_training.measures.significance import paired_interval
@@ -23,6 +25,8 @@ def main(
     model: str = DEFAULT_MODEL,
     questions: int = 300,
     queries: bool = False,
+    writer: str | None = None,
+    api_base_url: str | None = None,
     limit: int | None = None,
     seed: int = 0,
     cache: Path | None = None,
@@ -34,18 +38,22 @@ def main(
     :param model: What to begin with.
     :param questions: How many questions of a kind are made of the passages.
     :param queries: Let it see the queries, all of the collection's, without their labels.
+    :param writer: A chat model that writes a further kind of questions.
+    :param api_base_url: Where its API is; that of OpenAI if `None`.
     :param limit: Draw this many queries of each.
     :param seed: Seed of the draws and the intervals.
-    :param cache: Where encoded corpora are kept.
+    :param cache: Where encoded corpora are kept, and what was written.
     """
     loaded = RRRAModel.load(model)
+    author = None if writer is None else Writer(writer, api_base_url)
     typer.echo("| set | fusion, lexical, rare by | before | after | difference |\n|---|---|---|---|---|")
     gains = []
     for folder, split in (split_of(one, "test") for one in data):
         made, found = adapt(
             str(folder), None, model=loaded, passages=None, questions=questions, seed=seed, cache=cache,
-            queries=read_queries(folder / "queries.jsonl") if queries else [], show_progress=True,
+            queries=read_queries(folder / "queries.jsonl") if queries else [], writer=author, show_progress=True,
         )  # fmt: skip
+        typer.echo(said(found), err=True)
         if found.kept is None:
             # What was not changed need not be measured.
             gains.append(0.0)

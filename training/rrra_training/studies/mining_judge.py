@@ -57,7 +57,7 @@ class Judge:
         :param positive: The labelled passage.
         :param passage: What is judged.
         """
-        # A model that is small follows what it is shown. What is judged stands last: servers remember what stood before.
+        # A small model follows what it is shown. What is judged stands last: servers remember what stood before it.
         turns = [("system", _TASK)]
         for shown, answer in ((positive, "Yes"), (_MENU, "No"), (passage, None)):
             turns.append(("user", f"Passage:\n{shown[:_SHOWN]}\n\nDoes it answer: {query}"))
@@ -68,7 +68,7 @@ class Judge:
         )
         told = reply.choices[0].logprobs
         if told is None or not told.content or not told.content[0].top_logprobs:
-            msg = f"{self.model} tells no log-probabilities: ask where they are told (llama_cpp.server: --logits_all true)."
+            msg = f"{self.model} tells no log-probabilities. A server may have an option for it, as --logits_all true."
             raise ValueError(msg)
         likeliest = told.content[0].top_logprobs
         # What is not among the likeliest is at most as likely as the last of them.
