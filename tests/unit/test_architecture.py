@@ -44,7 +44,8 @@ WIDE = set(
     "adding_codes.enrich examining.audit evaluate.evaluate audit.command enrich.command evaluate.command "
     "mine.command train.command adapt.adapt adapt.command compressing.compress __main__.fit_command "
     "__main__.evaluate_command "
-    "verdicts.judge detection_benchmark.main gradients.main many_sets.main serving_speed.load_command".split()
+    "verdicts.judge adapted.main detection_benchmark.main gradients.main many_sets.main mining_judge.main "
+    "serving_speed.load_command".split()
 )
 
 PATHS = [
