@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Sequence
+from string import ascii_letters, ascii_lowercase, digits
 from typing import Any
 
 import numpy as np
@@ -31,11 +32,14 @@ class WholeWords:
         self._lowers = written.endswith(_SPECIMEN.lower())
         self._space = written.removesuffix(_SPECIMEN.lower() if self._lowers else _SPECIMEN)
         self._cuts = not self._space and len(tokenizer.tokenize(_MARKS_AND_IDEOGRAPHS)) == len(_MARKS_AND_IDEOGRAPHS)
-        self._number: Callable[[str], int | None] = tokenizer.backend_tokenizer.token_to_id
         self._pieces: Callable[[str], list[Any]] = tokenizer.backend_tokenizer.model.tokenize
         normalizer = tokenizer.backend_tokenizer.normalizer
         self._normalised: Callable[[str], str] = str if normalizer is None else normalizer.normalize_str
-        bodies = (token.removeprefix(self._space) for token in tokenizer.get_vocab() if token.startswith(self._space))
+        # Most rare words are made of these: no need to normalise one after another if all stay as they are.
+        characters = digits + (ascii_lowercase if self._lowers else ascii_letters)
+        self._stay = self._normalised(characters) == characters
+        self._vocabulary = frozenset(tokenizer.get_vocab())
+        bodies = (token.removeprefix(self._space) for token in self._vocabulary if token.startswith(self._space))
         self._plain = frozenset(body for body in bodies if body.isascii() and body.isalnum())
 
     def plain(self, words: Collection[str]) -> dict[str, int]:
@@ -45,9 +49,12 @@ class WholeWords:
         :param words: What stands between two spaces.
         :returns: The tokens of those that the vocabulary has.
         """
-        written, plain = str.lower if self._lowers else str, self._plain
-        counts = {word: 1 for word in words if written(word) in plain}
-        counts.update({word: 2 for word in words if word[-1] in _MARKS and written(word[:-1]) in plain})
+        plain = self._plain
+        # No word has a space, so all are written at once.
+        written = " ".join(words).lower().split(" ") if self._lowers else words
+        counts = {word: 1 for word, own in zip(words, written, strict=True) if own in plain}
+        marked = ((word, own) for word, own in zip(words, written, strict=True) if own[-1:] in _MARKS)
+        counts.update((word, 2) for word, own in marked if own[:-1] in plain)
         return counts
 
     def counted(self, word: str) -> tuple[int, list[str]]:
@@ -58,20 +65,27 @@ class WholeWords:
         :returns: How many they are, and the parts of the word that must be read.
         """
         written = word.lower() if self._lowers else word
-        if self._cuts:
-            parts = [written] if written.isalnum() and written.isascii() else _CUT.findall(written)
-            if sum(map(len, parts)) < len("".join(written.split())):
-                # Accents that stand alone, and signs that some tokenizers leave out.
-                return 0, [word]
-            rare = [self._normalised(part) for part in parts if self._number(part) is None]
+        if not self._cuts:
+            body = written[:-1] if written[-1] in _MARKS else written
+            is_whole = body.isalnum() and self._space + body in self._vocabulary
+            return (1 + len(written) - len(body), []) if is_whole else (0, [word])
+        parts = _CUT.findall(written)
+        is_plain = written.isascii() and written.isprintable()
+        if not is_plain and sum(map(len, parts)) < len("".join(written.split())):
+            # Accents that stand alone, and signs that some tokenizers leave out.
+            return 0, [word]
+        count, unread = 0, []
+        for part in parts:
+            if part in self._vocabulary:
+                count += 1
+                continue
+            normalised = part if self._stay and part.isascii() else self._normalised(part)
             # What is read of unaccented letters and digits depends on nothing around them.
-            unread = [part for part in rare if not (part.isascii() and part.isalnum())]
-            pieces = sum(len(self._pieces(part)) for part in rare if part.isascii() and part.isalnum())
-            return len(parts) - len(rare) + pieces, unread
-        body = written[:-1] if written[-1] in _MARKS else written
-        if body.isalnum() and self._number(self._space + body) is not None:
-            return 1 + len(written) - len(body), []
-        return 0, [word]
+            if normalised.isascii() and normalised.isalnum():
+                count += len(self._pieces(normalised))
+            else:
+                unread.append(normalised)
+        return count, unread
 
 
 class TokenCounts:
