@@ -1,15 +1,20 @@
 """What ``rrra adapt`` makes of collections whose labels it does not see, measured by these labels."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 import typer
 
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
+from rrra_haystack.model.words import document_share, rarity_bytes
 from rrra_training.adapting.adapt import adapt
+from rrra_training.adapting.choosing import Weights
 from rrra_training.adapting.corpus import read_queries
 from rrra_training.adapting.telling import said
 from rrra_training.adapting.writing import Writer
+from rrra_training.data import BeirDataset
 from rrra_training.data.beir import split_of
 from rrra_training.evaluation.evaluate import evaluate
 from rrra_training.measures.significance import paired_interval
@@ -27,6 +32,7 @@ def main(
     queries: bool = False,
     writer: str | None = None,
     api_base_url: str | None = None,
+    tried: bool = False,
     limit: int | None = None,
     seed: int = 0,
     cache: Path | None = None,
@@ -40,6 +46,7 @@ def main(
     :param queries: Let it see the queries, all of the collection's, without their labels.
     :param writer: A chat model that writes a further kind of questions.
     :param api_base_url: Where its API is; that of OpenAI if `None`.
+    :param tried: Measure what was fitted on each kind of questions, too, and not kept.
     :param limit: Draw this many queries of each.
     :param seed: Seed of the draws and the intervals.
     :param cache: Where encoded corpora are kept, and what was written.
@@ -54,25 +61,52 @@ def main(
             queries=read_queries(folder / "queries.jsonl") if queries else [], writer=author, show_progress=True,
         )  # fmt: skip
         typer.echo(said(found), err=True)
+        measured = partial(_measured, folder, split=split, limit=limit, seed=seed, cache=cache)
+        before = measured(loaded) if tried or found.kept is not None else np.zeros(0)
+        for one in dict.fromkeys(one.weights for one in found.tried if tried):
+            kinds = " and ".join(own.fitted_on for own in found.tried if own.weights == one)
+            typer.echo(
+                _row(f"{folder.name} {split}, by {kinds}", one, before, measured(_with(loaded, one, folder)), seed)
+            )
         if found.kept is None:
             # What was not changed need not be measured.
             gains.append(0.0)
             typer.echo(f"| {folder.name} {split} | as before | | | 0 |")
             continue
-        weights = found.kept.weights
-        values = [
-            evaluate(folder, model=one, split=split, systems=["rrra"], limit=limit, seed=seed, cache=cache)
-            for one in (loaded, made)
-        ]
-        before, after = (one.per_query["rrra"][_MEASURE] for one in values)
+        after = measured(made)
         gains.append(100 * float((after - before).mean()))
-        low, high = paired_interval(after, before, seed=seed)
-        typer.echo(
-            f"| {folder.name} {split} | {weights.fusion:g}, {weights.lexical:g}, {weights.language} "
-            f"| {100 * before.mean():.1f} | {100 * after.mean():.1f} "
-            f"| {gains[-1]:+.1f} ({100 * low:+.1f} to {100 * high:+.1f}) |"
-        )
+        typer.echo(_row(f"{folder.name} {split}", found.kept.weights, before, after, seed))
     typer.echo(f"| mean of the sets | | | | {np.mean(gains):+.1f} |")
+
+
+def _measured(
+    folder: Path, model: RRRAModel, *, split: str, limit: int | None, seed: int, cache: Path | None
+) -> np.ndarray:
+    """nDCG@10 of each query."""
+    found = evaluate(folder, model=model, split=split, systems=["rrra"], limit=limit, seed=seed, cache=cache)
+    return found.per_query["rrra"][_MEASURE]
+
+
+def _with(model: RRRAModel, weights: Weights, folder: Path) -> RRRAModel:
+    """The model with weights that were not kept; its probabilities are not carried over."""
+    form = model.config.lexical.model_copy(update={"language": weights.language})
+    update = {"fusion_weight": weights.fusion, "lexical_weight": weights.lexical, "lexical": form}
+    made = RRRAModel(model.encoder, model.config.model_copy(update=update))
+    state = {name: one for name, one in model.state_dict().items() if name != "word_rarity"}
+    if weights.language == "corpus":
+        share = document_share(one.title_and_text for one in BeirDataset(folder).passages())
+        state["word_rarity"] = torch.from_numpy(rarity_bytes(share))
+    made.load_state_dict(state)
+    made.refresh()
+    return made
+
+
+def _row(name: str, weights: Weights, before: np.ndarray, after: np.ndarray, seed: int) -> str:
+    low, high = paired_interval(after, before, seed=seed)
+    return (
+        f"| {name} | {weights.fusion:g}, {weights.lexical:g}, {weights.language} | {100 * before.mean():.1f} "
+        f"| {100 * after.mean():.1f} | {100 * (after - before).mean():+.1f} ({100 * low:+.1f} to {100 * high:+.1f}) |"
+    )
 
 
 if __name__ == "__main__":
