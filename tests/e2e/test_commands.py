@@ -27,7 +27,7 @@ def test_command_is_understood(words: list[str]) -> None:
         extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
             "optional-dependencies"
         ]
-        asked = re.findall(r"\[(.*?)\]", " ".join(words))
+        asked = re.findall(r"\[(.*?)\]", " ".join(word for word in words if not word.startswith("llama-cpp-python")))
         assert {extra for own in asked for extra in own.split(",")} <= extras.keys()
     elif (found := program(words)) is not None:
         application, arguments = found
@@ -44,7 +44,7 @@ def test_command_is_understood(words: list[str]) -> None:
         required = {parameter.name for parameter in command.params if parameter.required}
         assert {name for name in required if options.get(name) in (None, ())} == set()
     else:
-        assert words[0] in FOREIGN
+        assert words[0] in FOREIGN or words[:3] == ["python", "-m", "llama_cpp.server"]
 
 
 def test_the_commands_are_found() -> None:
