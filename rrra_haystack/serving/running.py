@@ -38,7 +38,7 @@ class WritingPipeline(AskedPipeline):
         self, data: dict[str, Any], include_outputs_from: set[str] | None = None, concurrency_limit: int = 4
     ) -> dict[str, Any]:
         """
-        Run by the synchronous methods: a writer's asynchronous ones would open an embedded Qdrant once more.
+        Run by the synchronous methods: a writer's asynchronous ones would open one in local mode once more.
 
         :param data: What each component is given.
         :param include_outputs_from: Components whose outputs are returned too.

@@ -1,10 +1,14 @@
+import asyncio
 import ctypes
 import platform
 
 import psutil
 import pytest
+from haystack.components.joiners import DocumentJoiner
+from haystack.core.errors import PipelineRuntimeError
 
-from rrra_haystack.serving.running import return_free_memory
+from rrra_haystack.serving import running
+from rrra_haystack.serving.running import WritingPipeline, return_free_memory
 
 _PIECES, _BYTES = 1_000, 64 * 1024
 
@@ -28,3 +32,14 @@ def test_memory_between_pieces_in_use_is_returned():
     libc.free(pieces[-1])
     assert kept > 0.9 * _PIECES * _BYTES
     assert left < 0.1 * _PIECES * _BYTES
+
+
+def test_memory_is_returned_after_each_request_that_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    returned = []
+    monkeypatch.setattr(running, "return_free_memory", lambda: returned.append(True))
+    pipeline = WritingPipeline()
+    pipeline.add_component("joiner", DocumentJoiner())
+    asyncio.run(pipeline.run_async({"joiner": {"documents": []}}))
+    with pytest.raises(PipelineRuntimeError):
+        asyncio.run(pipeline.run_async({"joiner": {"documents": [1]}}))
+    assert len(returned) == 2

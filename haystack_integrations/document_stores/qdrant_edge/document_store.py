@@ -1,6 +1,5 @@
 import asyncio
 import inspect
-from threading import RLock
 from typing import Any
 
 from haystack import Document, default_to_dict
@@ -10,6 +9,7 @@ from qdrant_client import models
 
 from haystack_integrations.document_stores.qdrant_edge.client import AsyncEdgeClient, EdgeClient
 from haystack_integrations.document_stores.qdrant_edge.filters import qdrant_filter
+from haystack_integrations.document_stores.qdrant_edge.shards import shards_in
 
 Filters = dict[str, Any] | models.Filter
 
@@ -112,8 +112,8 @@ class QdrantEdgeDocumentStore(QdrantDocumentStore):
             scroll_size=scroll_size,
             payload_fields_to_index=payload_fields_to_index,
         )
-        # Writing looks first for what is there; opening makes the collection once.
-        self._turn = RLock()
+        # Writing looks first for what is there; opening makes the collection once, whichever store does it.
+        self._shards = shards_in(str(path))
 
     def to_dict(self) -> dict[str, Any]:
         """
@@ -135,7 +135,7 @@ class QdrantEdgeDocumentStore(QdrantDocumentStore):
         Builds the index of what was written, and tidies up what was deleted; nothing else does.
 
         A search is exact and compares everything until then. It is done in a process of its own, within seconds
-        for 20,000 documents and a quarter of an hour for a million; meanwhile searches and writes of this store wait.
+        for 20,000 documents and a quarter of an hour for a million; meanwhile all that use the folder wait.
 
         :raises RuntimeError:
             If that process fails. The collection is as it was.
@@ -145,7 +145,7 @@ class QdrantEdgeDocumentStore(QdrantDocumentStore):
         self._client.optimize(self.index)
 
     def _initialize_client(self) -> None:
-        with self._turn:
+        with self._shards.writing:
             if self._client is not None:
                 return
             self._client = self.new_client()  # type: ignore[assignment]
@@ -188,7 +188,7 @@ class QdrantEdgeDocumentStore(QdrantDocumentStore):
         :raises ValueError:
             If an embedding does not fit the collection, or metadata cannot be stored.
         """
-        with self._turn:
+        with self._shards.writing:
             return super().write_documents(documents, policy)
 
     async def write_documents_async(
@@ -227,7 +227,7 @@ class QdrantEdgeDocumentStore(QdrantDocumentStore):
         :returns:
             Number of documents that were changed.
         """
-        with self._turn:
+        with self._shards.writing:
             return super().update_by_filter(qdrant_filter(filters), meta)  # type: ignore[arg-type]
 
     async def update_by_filter_async(self, filters: Filters, meta: dict[str, Any]) -> int:

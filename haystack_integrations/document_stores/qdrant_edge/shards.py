@@ -68,6 +68,8 @@ class Shards:
         self._path = Path(path)
         self._open: dict[str, tuple[qdrant_edge.EdgeShard, tuple[int, int]]] = {}
         self._turn = RLock()
+        # Held through a write of many batches; searches go on between them.
+        self.writing = RLock()
 
     def names(self) -> list[str]:
         """The collections that there are."""
@@ -243,5 +245,5 @@ def shards_in(path: str) -> Shards:
         place = os.getpid(), Path(path).resolve()
         shards = _SHARED.get(place)
         if shards is None:
-            shards = _SHARED[place] = Shards(path)
+            shards = _SHARED[place] = Shards(str(place[1]))
         return shards

@@ -114,7 +114,6 @@ def test_stores_of_one_process_share_a_folder(tmp_path: Path) -> None:
 
 def test_stores_of_one_process_write_and_read_at_once(tmp_path: Path) -> None:
     stores = [QdrantEdgeDocumentStore(str(tmp_path / "edge"), embedding_dim=3, progress_bar=False) for _ in range(4)]
-    assert stores[0].count_documents() == 0
 
     def write(number: int) -> int:
         store = stores[number % len(stores)]
@@ -129,6 +128,17 @@ def test_stores_of_one_process_write_and_read_at_once(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(write, range(40))) == [1] * 40
     assert stores[0].count_documents() == 40
+
+
+def test_a_folder_is_where_it_was_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    relative = QdrantEdgeDocumentStore("edge", embedding_dim=3)
+    relative.write_documents([Document(id="1", content="one", embedding=[1.0, 0.0, 0.0])])
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert QdrantEdgeDocumentStore(str(tmp_path / "edge"), embedding_dim=3).count_documents() == 1
+    assert QdrantEdgeDocumentStore("edge", embedding_dim=3).count_documents() == 0
+    assert relative.count_documents() == 1
 
 
 def test_a_folder_that_was_taken_away_is_forgotten(tmp_path: Path) -> None:

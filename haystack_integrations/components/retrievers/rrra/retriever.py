@@ -277,8 +277,8 @@ class RRRARetriever:
         """
         Retrieves documents as `run` does, without blocking the event loop.
 
-        An embedded Qdrant (`path` or `:memory:`) belongs to one client, so its search runs in a thread with the
-        synchronous client, which sees what was written.
+        An embedded Qdrant (`path` or `:memory:`) has no asynchronous client that would see what was written, so its
+        search runs in a thread with the synchronous one.
         """
         request = self._request(
             query_embedding, query_sparse_embedding, query_multivector, filters, top_k=top_k, scale_score=scale_score,
