@@ -49,6 +49,8 @@ class WholeWords:
         :param words: What stands between two spaces.
         :returns: The tokens of those that the vocabulary has.
         """
+        if not words:
+            return {}
         plain = self._plain
         # No word has a space, so all are written at once.
         written = " ".join(words).lower().split(" ") if self._lowers else words
