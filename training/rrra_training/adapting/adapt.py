@@ -15,11 +15,13 @@ from rrra_haystack.model.words import document_share, rarity_bytes
 from rrra_training.adapting.choosing import LEAST_QUESTIONS, Tried, Weights, kept, try_weights
 from rrra_training.adapting.corpus import read_passages
 from rrra_training.adapting.lists import Lists, Searched
-from rrra_training.adapting.questions import Question, ask
+from rrra_training.adapting.questions import ask
 from rrra_training.adapting.writing import Writer
 from rrra_training.corpora.building import encoded_passages
 from rrra_training.data import Passage
 from rrra_training.judging.fitting import fit_calibration
+
+_MORE_WRITTEN = "name a model that is larger (--writer), have more written (--questions), or name more documents."
 
 
 @dataclass(frozen=True)
@@ -90,11 +92,12 @@ def adapt(
     held = _drawn(corpus, passages, seed)
     asked = ask(held, np.random.default_rng(seed), questions, queries=queries)
     for kind, own in asked.items():
-        _check_enough(own, f"The {len(corpus)} passages of {data} give {len(own)} questions by their {kind}")
+        _check_enough(len(own), f"The {len(corpus)} passages of {data} give {len(own)} questions by their {kind}")
     if writer is not None:
         draw = np.random.default_rng(seed)
         written = writer.write(held, draw, questions, queries=queries, cache=cache, show_progress=show_progress)
-        _check_enough(written, f"{writer.model} wrote {len(written)} questions about {len(held)} passages of {data}")
+        found = f"{writer.model} wrote {len(written)} questions about {len(held)} passages of {data}"
+        _check_enough(len(written), found, _MORE_WRITTEN)
         asked["written"] = written
     with working_folder(cache) as kept_at:
         # A draw is no corpus that others would find.
@@ -108,27 +111,22 @@ def adapt(
         finds = lists["written"].found
         lists["written"] = lists["written"].of(finds)
         counts["written"], astray = int(finds.sum()), int((~finds).sum())
-        if counts["written"] < LEAST_QUESTIONS:
-            msg = (
-                f"Of the {len(finds)} questions that {writer.model} wrote, {counts['written']} find the passage that "
-                f"they were written of, and {LEAST_QUESTIONS} are needed: name a model that is larger (--writer), or "
-                "have more written (--questions)."
-            )
-            raise ValueError(msg)
+        found = f"Of {len(finds)} questions that {writer.model} wrote, {counts['written']} find their passage"
+        _check_enough(counts["written"], found, _MORE_WRITTEN)
     former = Weights.of(loaded.config)
     tried = try_weights(lists, former, seed=seed)
     chosen = kept(tried)
-    found = Adapted(len(corpus), len(held), counts, astray, former, tried, chosen)
+    report = Adapted(len(corpus), len(held), counts, astray, former, tried, chosen)
     made = loaded if chosen is None else _with(loaded, chosen.weights, lists, table)
     if output is not None:
         # An encoder of one's own is nowhere to be found on another machine.
         made.save(output, include_encoder=isinstance(model, RRRAModel) or (Path(model) / MODULES).is_file())
-    return made, found
+    return made, report
 
 
-def _check_enough(questions: Sequence[Question], found: str) -> None:
-    if len(questions) < LEAST_QUESTIONS:
-        msg = f"{found}, and {LEAST_QUESTIONS} are needed: name more documents, or longer ones."
+def _check_enough(count: int, found: str, mend: str = "name more documents, or longer ones.") -> None:
+    if count < LEAST_QUESTIONS:
+        msg = f"{found}, and {LEAST_QUESTIONS} are needed: {mend}"
         raise ValueError(msg)
 
 

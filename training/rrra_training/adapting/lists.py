@@ -43,8 +43,8 @@ class Lists:
         Whether a question finds its passage: among the first ten by encoder, adapter or words, shape ``[Q]``, bool.
 
         A question that a model wrote need not ask for what the model was shown. One that does leads back to it:
-        round-trip consistency, as Promptagator (arXiv 2209.11755) and InPars-v2 (arXiv 2301.01820) filter by a
-        retriever or a reranker. That any part of the score may find it favours none of the weights.
+        round-trip consistency, as Promptagator (arXiv 2209.11755) has it of its retriever. That any part of the score
+        may find it favours none of the weights.
         """
         found = np.zeros(len(self.right), dtype=bool)
         for part in (self.base, self.adapter, *self.words.values()):

@@ -113,7 +113,7 @@ class Writer:
         )
         chat.warm_up()
         found: list[Question] = []
-        # A question that is written of two passages asks for neither.
+        # What was shown is no question about these passages, and none counts twice.
         seen = {question.casefold() for question in _SHOWN_BEFORE.values()}
         with tqdm(total=most, desc="Writing questions", unit="question", disable=not show_progress) as progress:
             # No more is asked for than is wanted: it may cost money.

@@ -47,7 +47,7 @@ def main(
     }
     if held:
         splits[f"{split}-held"] = {query: dict.fromkeys(relevant[query], 1) for query in several if query in kept_back}
-    splits |= {other: source.qrels(other) for other in source.splits() if other != split}
+    splits = {other: source.qrels(other) for other in source.splits() if other not in splits} | splits
     named = {query for own in splits.values() for query in own}
     queries = {query.id: query for other in source.splits() for query in source.queries(other) if query.id in named}
     with atomic_directory(output) as work:

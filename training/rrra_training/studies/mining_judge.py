@@ -1,8 +1,8 @@
 """
 How many false negatives a language model finds among mined negatives, beside what ``rrra mine`` finds.
 
-Of each candidate it is asked, in the way of RLHN (arXiv 2505.16967), whether it answers the query as the labelled
-passage does. Positives are hidden as in :mod:`~rrra_training.studies.mining`. The model stands behind any
+Of each candidate it is asked whether it answers the query as the labelled passage does; RLHN (arXiv 2505.16967) asks
+of all candidates at once. Positives are hidden as in :mod:`~rrra_training.studies.mining`. The model stands behind any
 OpenAI-compatible API that tells log-probabilities; its key is ``OPENAI_API_KEY``.
 
 ``python -m rrra_training.studies.mining_judge DATA/fairytaleqa:dev --output judged.json --judge MODEL``
@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 
 from rrra_haystack.files import atomic_write, working_folder
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
+from rrra_training.data.beir import split_of
 from rrra_training.mining.mine import MinedNegatives, mine_negatives
 from rrra_training.mining.settings import NegativesConfig
 from rrra_training.studies.mining import hidden_rows, hide, measured, table
@@ -100,9 +101,9 @@ def main(
     console, report = Console(), {}
     with working_folder(None) as scratch, working_folder(cache) as kept:
         for one in data:
-            folder, _, split = one.rpartition(":")
-            target = scratch / Path(folder).name
-            hidden = hide(Path(folder), split, target, limit, seed)
+            folder, split = split_of(one, "train")
+            target = scratch / folder.name
+            hidden = hide(folder, split, target, limit, seed)
             mined = mine_negatives(target, split, config, model=loaded, cache=kept, show_progress=True)
             report[f"{target.name} {split}"] = figures = _figures(asked, mined, hidden, config, candidates)
             # A set takes its time: what is known of it is kept.

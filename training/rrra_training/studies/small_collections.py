@@ -77,7 +77,12 @@ def _of_pages(
         taken |= asked
         drawn |= pages
         inside = {query: {one: own[one] for one in own if page_of.get(one) in pages} for query, own in qrels.items()}
-        small[split] = {query: own for query, own in inside.items() if own}
+        # A label on a page that stays for an earlier split would be a passage that counts as irrelevant.
+        small[split] = {
+            query: own
+            for query, own in inside.items()
+            if own and not any(page_of.get(passage) in drawn - pages for passage in qrels[query])
+        }
     return {passage for passage, page in page_of.items() if page in drawn}, small
 
 

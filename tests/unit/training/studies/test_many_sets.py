@@ -32,4 +32,4 @@ def test_further_models_are_compared_with_ours_set_by_set() -> None:
         "| b dev | 5 | 50.0 | -1.0 (-1.0 to -1.0) |",
         "| mean of the sets | | | +0.5 |",
     ]
-    assert "mine over it" not in tables([better, worse], seed=0).splitlines()[-4]
+    assert "| set | queries | rrra |" not in tables([better, worse], seed=0)
