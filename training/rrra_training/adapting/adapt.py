@@ -117,7 +117,7 @@ def adapt(
     tried = try_weights(lists, former, seed=seed)
     chosen = kept(tried)
     report = Adapted(len(corpus), len(held), counts, astray, former, tried, chosen)
-    made = loaded if chosen is None else _with(loaded, chosen.weights, lists, table)
+    made = loaded if chosen is None else _with_calibration(loaded, chosen.weights, lists, table)
     if output is not None:
         # An encoder of one's own is nowhere to be found on another machine.
         made.save(output, include_encoder=isinstance(model, RRRAModel) or (Path(model) / MODULES).is_file())
@@ -137,15 +137,24 @@ def _drawn(passages: list[Passage], most: int | None, seed: int) -> list[Passage
     return [passages[number] for number in np.sort(numbers).tolist()]
 
 
-def _with(model: RRRAModel, weights: Weights, lists: Mapping[str, Lists], table: np.ndarray) -> RRRAModel:
-    """The model with other weights."""
+def _with_calibration(model: RRRAModel, weights: Weights, lists: Mapping[str, Lists], table: np.ndarray) -> RRRAModel:
+    made = with_weights(model, weights, table)
+    calibration = _carried_over(model.config.calibration, Weights.of(model.config), weights, lists)
+    made.config = made.config.model_copy(update={"calibration": calibration})
+    made.refresh()
+    return made
+
+
+def with_weights(model: RRRAModel, weights: Weights, table: np.ndarray) -> RRRAModel:
+    """
+    The model with other weights; its calibration stays what it was.
+
+    :param model: The model.
+    :param weights: The weights.
+    :param table: How rare words are in the corpus (:func:`rarity_bytes`), which is kept where the weights say so.
+    """
     form = model.config.lexical.model_copy(update={"language": weights.language})
-    update = {
-        "fusion_weight": weights.fusion,
-        "lexical_weight": weights.lexical,
-        "lexical": form,
-        "calibration": _carried_over(model.config.calibration, Weights.of(model.config), weights, lists),
-    }
+    update = {"fusion_weight": weights.fusion, "lexical_weight": weights.lexical, "lexical": form}
     made = RRRAModel(model.encoder, model.config.model_copy(update=update))
     own = {"word_rarity": torch.from_numpy(table)} if weights.language == "corpus" else {}
     made.load_state_dict({name: one for name, one in model.state_dict().items() if name != "word_rarity"} | own)

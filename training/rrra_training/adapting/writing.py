@@ -45,7 +45,8 @@ _FERRY = (
     "Maria Theisen ran the ferry at Alken for thirty years. When the bridge was opened in 1968 she sold the boat to a "
     "museum, and kept the bell, which hangs above her door."
 )
-_MENU = "Home | Products | Contact | Terms and conditions | All rights reserved"
+# Nobody would ask anything of it.
+MENU = "Home | Products | Contact | Terms and conditions | All rights reserved"
 _STRIP = (
     "strip(text, chars=None): returns a copy of the text without the characters at both ends, or without white space "
     "if none are given."
@@ -53,7 +54,7 @@ _STRIP = (
 _SHOWN_BEFORE = {
     _BASALT: "Why are some basalt columns broader than others?",
     _FERRY: "What became of the ferry of Alken?",
-    _MENU: NOTHING,
+    MENU: NOTHING,
     _STRIP: "How do I remove white space around a string?",
 }
 

@@ -1,6 +1,5 @@
 """What a loss is measured on: held-out questions with labels, or sentences taken out of their passages."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,6 +10,7 @@ import numpy as np
 from rrra_haystack.documents.cutting import sentence_ends
 from rrra_training.data import BeirDataset, Passage, Query
 from rrra_training.data.rows import known_split
+from rrra_training.data.writing import write_beir
 
 SPLIT = "test"
 _QUERIES = 300
@@ -39,13 +39,7 @@ class Trial:
 
     def write(self, folder: Path) -> Path:
         """Write it in the BEIR layout."""
-        (folder / "qrels").mkdir(parents=True)
-        corpus = [{"_id": one.id, "title": one.title, "text": one.text} for one in self.passages]
-        questions = [{"_id": one.id, "text": one.text} for one in self.queries]
-        rows = [f"{query}\t{passage}\t{grade}" for query, own in self.judged.items() for passage, grade in own.items()]
-        _write(folder / "corpus.jsonl", [json.dumps(row) for row in corpus])
-        _write(folder / "queries.jsonl", [json.dumps(row) for row in questions])
-        _write(folder / "qrels" / f"{SPLIT}.tsv", ["query-id\tcorpus-id\tscore", *rows])
+        write_beir(folder, self.passages, self.queries, {SPLIT: self.judged})
         return folder
 
 
@@ -115,7 +109,3 @@ def _without_a_sentence(text: str, generator: np.random.Generator) -> tuple[str,
 
 def _drawn(generator: np.random.Generator, count: int, most: int) -> list[int]:
     return generator.permutation(count)[:most].tolist()
-
-
-def _write(path: Path, lines: Sequence[str]) -> None:
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

@@ -4,12 +4,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 import typer
 
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
 from rrra_haystack.model.words import document_share, rarity_bytes
-from rrra_training.adapting.adapt import adapt
+from rrra_training.adapting.adapt import adapt, with_weights
 from rrra_training.adapting.choosing import Weights
 from rrra_training.adapting.corpus import read_queries
 from rrra_training.adapting.telling import said
@@ -63,10 +62,13 @@ def main(
         typer.echo(said(found), err=True)
         measured = partial(_measured, folder, split=split, limit=limit, seed=seed, cache=cache)
         before = measured(loaded) if tried or found.kept is not None else np.zeros(0)
+        table = rarity_bytes(document_share(one.title_and_text for one in BeirDataset(folder).passages()))
         for one in dict.fromkeys(one.weights for one in found.tried if tried):
             kinds = " and ".join(own.fitted_on for own in found.tried if own.weights == one)
             typer.echo(
-                _row(f"{folder.name} {split}, by {kinds}", one, before, measured(_with(loaded, one, folder)), seed)
+                _row(
+                    f"{folder.name} {split}, by {kinds}", one, before, measured(with_weights(loaded, one, table)), seed
+                )
             )
         if found.kept is None:
             # What was not changed need not be measured.
@@ -85,20 +87,6 @@ def _measured(
     """nDCG@10 of each query."""
     found = evaluate(folder, model=model, split=split, systems=["rrra"], limit=limit, seed=seed, cache=cache)
     return found.per_query["rrra"][_MEASURE]
-
-
-def _with(model: RRRAModel, weights: Weights, folder: Path) -> RRRAModel:
-    """The model with weights that were not kept; its probabilities are not carried over."""
-    form = model.config.lexical.model_copy(update={"language": weights.language})
-    update = {"fusion_weight": weights.fusion, "lexical_weight": weights.lexical, "lexical": form}
-    made = RRRAModel(model.encoder, model.config.model_copy(update=update))
-    state = {name: one for name, one in model.state_dict().items() if name != "word_rarity"}
-    if weights.language == "corpus":
-        share = document_share(one.title_and_text for one in BeirDataset(folder).passages())
-        state["word_rarity"] = torch.from_numpy(rarity_bytes(share))
-    made.load_state_dict(state)
-    made.refresh()
-    return made
 
 
 def _row(name: str, weights: Weights, before: np.ndarray, after: np.ndarray, seed: int) -> str:

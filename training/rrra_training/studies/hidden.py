@@ -5,7 +5,6 @@ the others are hidden.
 ``python -m rrra_training.studies.hidden DATA/medquad --output DATA/medquad-hidden --held 300``
 """
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +14,7 @@ import typer
 from rrra_haystack.files import atomic_directory
 from rrra_training.data import BeirDataset
 from rrra_training.data.qrels import Qrels
+from rrra_training.data.writing import write_beir
 from rrra_training.studies.windows import TRUTH
 
 
@@ -50,18 +50,11 @@ def main(
     splits = {other: source.qrels(other) for other in source.splits() if other not in splits} | splits
     named = {query for own in splits.values() for query in own}
     queries = {query.id: query for other in source.splits() for query in source.queries(other) if query.id in named}
+    passages = list(source.passages())
     with atomic_directory(output) as work:
-        (work / "qrels").mkdir()
-        rows = [{"_id": one.id, "title": one.title, "text": one.text} for one in source.passages()]
-        asked = [{"_id": one.id, "text": one.text, "answers": list(one.answers)} for one in queries.values()]
-        for name, lines in (("corpus", rows), ("queries", asked)):
-            (work / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in lines), encoding="utf-8")
-        for name, judged in splits.items():
-            pairs = [f"{query}\t{passage}\t{grade}" for query, own in judged.items() for passage, grade in own.items()]
-            text = "\n".join(["query-id\tcorpus-id\tscore", *pairs, ""])
-            (work / "qrels" / f"{name}.tsv").write_text(text, encoding="utf-8")
+        write_beir(work, passages, queries.values(), splits)
     counts = ", ".join(f"{name} {len(own):,}" for name, own in splits.items())
-    typer.echo(f"{len(rows):,} passages; questions: {counts}.")
+    typer.echo(f"{len(passages):,} passages; questions: {counts}.")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ HTML pages as a collection to learn from without labels: each passage is asked f
 ``python -m rrra_training.studies.made_questions /usr/share/doc/git-doc --output DATA/pages``
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +19,8 @@ from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.pretrained import MINILM
 from rrra_training.adapting.questions import Question, ask
 from rrra_training.compression.texts import cut_into_passages
-from rrra_training.data import Passage
+from rrra_training.data import Passage, Query
+from rrra_training.data.writing import write_beir
 
 # Contents and indices are lists of links.
 _LEAST_WORDS = 30
@@ -66,15 +66,11 @@ def write(output: Path, passages: Sequence[Passage], asked: Sequence[tuple[str, 
     texts = [passage.title_and_text for passage in passages]
     for _, one in asked:
         texts[one.row] = texts[one.row] if one.rest is None else one.rest
-    labels = [f"{kind}-{one.row}\t{passages[one.row].id}\t1" for kind, one in asked]
+    corpus = [Passage(one.id, "", text) for one, text in zip(passages, texts, strict=True)]
+    queries = [Query(f"{kind}-{one.row}", one.text) for kind, one in asked]
+    labels = {query.id: {passages[one.row].id: 1} for query, (_, one) in zip(queries, asked, strict=True)}
     with atomic_directory(output) as work:
-        (work / "qrels").mkdir()
-        corpus = [{"_id": one.id, "title": "", "text": text} for one, text in zip(passages, texts, strict=True)]
-        queries = [{"_id": f"{kind}-{one.row}", "text": one.text} for kind, one in asked]
-        for name, rows in (("corpus", corpus), ("queries", queries)):
-            (work / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        text = "\n".join(["query-id\tcorpus-id\tscore", *labels, ""])
-        (work / "qrels" / "train.tsv").write_text(text, encoding="utf-8")
+        write_beir(work, corpus, queries, {"train": labels})
 
 
 def _passages(file: Path, first: int, encoder: Encoder) -> Iterator[Passage]:

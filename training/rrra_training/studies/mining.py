@@ -25,6 +25,7 @@ from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
 from rrra_training.candidates.sets import CandidateSet
 from rrra_training.data import BeirDataset
 from rrra_training.data.beir import split_of
+from rrra_training.data.writing import write_beir
 from rrra_training.mining.drawing import draw_negatives
 from rrra_training.mining.mine import MinedNegatives, mine_negatives
 from rrra_training.mining.settings import NegativesConfig
@@ -84,12 +85,7 @@ def hide(source: Path, split: str, target: Path, limit: int | None, seed: int) -
         kept = relevant[int(generator.integers(len(relevant)))]
         hidden[query] = set(relevant) - {kept}
         qrels[query] = {kept: 1}
-    corpus = ({"_id": one.id, "title": one.title, "text": one.text} for one in dataset.passages())
-    queries = ({"_id": one.id, "text": one.text} for one in dataset.queries(split))
-    for part, rows in (("corpus", corpus), ("queries", queries)):
-        atomic_write(target / f"{part}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-    lines = [f"{query}\t{one}\t{grade}\n" for query, own in qrels.items() for one, grade in own.items()]
-    atomic_write(target / "qrels" / f"{split}.tsv", "query-id\tcorpus-id\tscore\n" + "".join(lines))
+    write_beir(target, dataset.passages(), dataset.queries(split), {split: qrels})
     return hidden
 
 

@@ -10,7 +10,7 @@ OpenAI-compatible API that tells log-probabilities; its key is ``OPENAI_API_KEY`
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,10 +19,12 @@ import numpy as np
 import typer
 from openai import OpenAI
 from rich.console import Console
+from sklearn.metrics import roc_auc_score
 from tqdm.auto import tqdm
 
 from rrra_haystack.files import atomic_write, working_folder
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
+from rrra_training.adapting.writing import MENU
 from rrra_training.data.beir import split_of
 from rrra_training.mining.mine import MinedNegatives, mine_negatives
 from rrra_training.mining.settings import NegativesConfig
@@ -32,7 +34,6 @@ from rrra_training.studies.mining import hidden_rows, hide, measured, table
 _SHOWN = 800
 _SECONDS = 600.0
 _TASK = "You judge whether a passage answers a question. You answer with one word: Yes or No."
-_MENU = "Home | Products | Contact | Terms and conditions | All rights reserved"
 _MOST_FALSE = 0.1
 
 app = typer.Typer(add_completion=False)
@@ -60,7 +61,7 @@ class Judge:
         """
         # A small model follows what it is shown. What is judged stands last: servers remember what stood before it.
         turns = [("system", _TASK)]
-        for shown, answer in ((positive, "Yes"), (_MENU, "No"), (passage, None)):
+        for shown, answer in ((positive, "Yes"), (MENU, "No"), (passage, None)):
             turns.append(("user", f"Passage:\n{shown[:_SHOWN]}\n\nDoes it answer: {query}"))
             turns += [] if answer is None else [("assistant", answer)]
         messages: Any = [{"role": role, "content": content} for role, content in turns]
@@ -155,8 +156,8 @@ def _figures(
         "hidden among the candidates": found,
         "judged": judged,
         "milliseconds": 1000 * seconds / judged,
-        "judge's pairs": _in_order(every, is_hidden),
-        "detection's pairs": _in_order(least, is_hidden),
+        "judge's pairs": float(roc_auc_score(is_hidden, every)),
+        "detection's pairs": float(roc_auc_score(is_hidden, least)),
         "methods": {name: measured(data, own, truth, config) for name, own in methods.items()},
     }
 
@@ -171,13 +172,6 @@ def _judged(judge: Judge, mined: MinedNegatives, query: int, row: int) -> float:
     data = mined.data
     positive = int(data.positives.of(query)[0])
     return judge.log_odds(data.queries.text(query), data.passages.text(positive), data.passages.text(row))
-
-
-def _in_order(scores: Sequence[float] | np.ndarray, is_right: np.ndarray) -> float:
-    """How often a right one has a higher score than a wrong one, over all pairs; equal ones count half."""
-    right, wrong = np.asarray(scores)[is_right], np.asarray(scores)[~is_right]
-    above = (right[:, None] > wrong).mean() + 0.5 * (right[:, None] == wrong).mean()
-    return float(above)
 
 
 if __name__ == "__main__":

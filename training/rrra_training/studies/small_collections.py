@@ -5,7 +5,6 @@ A small part of a collection, for encoders that take long: whole pages, or what 
 ``python -m rrra_training.studies.small_collections DATA/npl --first 15 --draw test --output SMALL/npl``
 """
 
-import json
 import random
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,6 +16,7 @@ from rrra_haystack.files import atomic_directory
 from rrra_training.data import BeirDataset, Passage
 from rrra_training.data.qrels import Qrels
 from rrra_training.data.rows import known_split
+from rrra_training.data.writing import write_beir
 from rrra_training.evaluation.stages import Bm25Stage
 
 app = typer.Typer(add_completion=False)
@@ -110,17 +110,8 @@ def _of_questions(
 
 def _write(output: Path, dataset: BeirDataset, passages: list[Passage], judged: dict[str, Qrels]) -> None:
     queries = {query.id: query for split in judged for query in dataset.queries(split) if query.id in judged[split]}
-    corpus = [{"_id": one.id, "title": one.title, "text": one.text} for one in passages]
-    questions = [{"_id": one.id, "text": one.text, "answers": one.answers} for one in queries.values()]
     with atomic_directory(output) as work:
-        (work / "qrels").mkdir()
-        for name, rows in (("corpus", corpus), ("queries", questions)):
-            text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-            (work / f"{name}.jsonl").write_text(text, encoding="utf-8")
-        for split, qrels in judged.items():
-            lines = [f"{query}\t{passage}\t{grade}" for query, own in qrels.items() for passage, grade in own.items()]
-            text = "\n".join(["query-id\tcorpus-id\tscore", *lines, ""])
-            (work / "qrels" / f"{split}.tsv").write_text(text, encoding="utf-8")
+        write_beir(work, passages, queries.values(), judged)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ one is labelled, and its neighbours are false negatives.
 ``python -m rrra_training.studies.windows DATA/squad --output DATA/squad-windows``
 """
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,8 @@ import typer
 
 from rrra_haystack.files import atomic_directory
 from rrra_training.data import BeirDataset, Passage, Query
+from rrra_training.data.qrels import Qrels
+from rrra_training.data.writing import write_beir
 
 _WORD = re.compile(r"\S+")
 TRUTH = "-truth"
@@ -86,9 +87,9 @@ def main(
     generator = np.random.default_rng(seed)
     by_title = [list(own) for _, own in groupby(source.passages(), key=lambda passage: passage.title)]
     number_of = {passage.id: number for number, own in enumerate(by_title) for passage in own}
-    corpus: list[dict[str, str]] = []
-    queries: list[dict[str, object]] = []
-    labels: dict[str, list[str]] = {}
+    corpus: list[Passage] = []
+    queries: list[Query] = []
+    labels: dict[str, Qrels] = {}
     for split in ("train", "dev"):
         paragraph_of = {query: next(iter(own)) for query, own in source.qrels(split).items()}
         there = np.unique([number_of[paragraph] for paragraph in paragraph_of.values()])
@@ -103,24 +104,19 @@ def main(
             found = cut[number].holding(paragraph_of[query.id], query) if number in cut else []
             if not found:
                 continue
-            queries.append({"_id": query.id, "text": query.text, "answers": list(query.answers)})
-            names = [f"{query.id}\t{number}-{window}\t1" for window in found]
-            labels.setdefault(split, []).append(names[0])
-            labels.setdefault(f"{split}{TRUTH}", []).extend(names)
+            queries.append(query)
+            names = [f"{number}-{window}" for window in found]
+            labels.setdefault(split, {})[query.id] = {names[0]: 1}
+            labels.setdefault(f"{split}{TRUTH}", {})[query.id] = dict.fromkeys(names, 1)
     with atomic_directory(output) as work:
-        (work / "qrels").mkdir()
-        for name, rows in (("corpus", corpus), ("queries", queries)):
-            (work / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        for split, lines in labels.items():
-            head = "query-id\tcorpus-id\tscore"
-            (work / "qrels" / f"{split}.tsv").write_text("\n".join([head, *lines, ""]), encoding="utf-8")
-    counts = ", ".join(f"{split} {len(lines):,}" for split, lines in labels.items())
+        write_beir(work, corpus, queries, labels)
+    counts = ", ".join(f"{split} {sum(map(len, own.values())):,}" for split, own in labels.items())
     typer.echo(f"{len(corpus):,} windows, {len(queries):,} queries; labels: {counts}.")
 
 
-def _passages(number: int, article: Article) -> Iterator[dict[str, str]]:
+def _passages(number: int, article: Article) -> Iterator[Passage]:
     for window, (begin, end) in enumerate(article.windows):
-        yield {"_id": f"{number}-{window}", "title": article.title, "text": article.text[begin:end]}
+        yield Passage(f"{number}-{window}", article.title, article.text[begin:end])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,37 @@
+"""Collections in the BEIR layout, written."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from rrra_training.data.interface import Passage, Query
+from rrra_training.data.qrels import Qrels
+
+
+def write_beir(
+    folder: Path, passages: Iterable[Passage], queries: Iterable[Query], judged: Mapping[str, Qrels]
+) -> None:
+    """
+    Write a collection; whoever wants it whole or not at all gives a temporary folder.
+
+    :param folder: The folder; it may be there.
+    :param passages: The corpus.
+    :param queries: The queries of all splits.
+    :param judged: Split -> query id -> passage id -> grade.
+    """
+    (folder / "qrels").mkdir(parents=True, exist_ok=True)
+    corpus = ({"_id": one.id, "title": one.title, "text": one.text} for one in passages)
+    _write(folder / "corpus.jsonl", (json.dumps(row, ensure_ascii=False) for row in corpus))
+    _write(folder / "queries.jsonl", (json.dumps(_row(one), ensure_ascii=False) for one in queries))
+    for split, qrels in judged.items():
+        rows = (f"{query}\t{passage}\t{grade}" for query, own in qrels.items() for passage, grade in own.items())
+        _write(folder / "qrels" / f"{split}.tsv", ("query-id\tcorpus-id\tscore", *rows))
+
+
+def _row(query: Query) -> dict[str, object]:
+    return {"_id": query.id, "text": query.text} | ({"answers": list(query.answers)} if query.answers else {})
+
+
+def _write(path: Path, lines: Iterable[str]) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(f"{line}\n" for line in lines)
