@@ -62,14 +62,12 @@ def main(
         typer.echo(said(found), err=True)
         measured = partial(_measured, folder, split=split, limit=limit, seed=seed, cache=cache)
         before = measured(loaded) if tried or found.kept is not None else np.zeros(0)
-        table = rarity_bytes(document_share(one.title_and_text for one in BeirDataset(folder).passages()))
-        for one in dict.fromkeys(one.weights for one in found.tried if tried):
-            kinds = " and ".join(own.fitted_on for own in found.tried if own.weights == one)
-            typer.echo(
-                _row(
-                    f"{folder.name} {split}, by {kinds}", one, before, measured(with_weights(loaded, one, table)), seed
-                )
-            )
+        if tried:
+            table = rarity_bytes(document_share(one.title_and_text for one in BeirDataset(folder).passages()))
+            for one in dict.fromkeys(one.weights for one in found.tried):
+                kinds = " and ".join(own.fitted_on for own in found.tried if own.weights == one)
+                after = measured(with_weights(loaded, one, table))
+                typer.echo(_row(f"{folder.name} {split}, by {kinds}", one, before, after, seed))
         if found.kept is None:
             # What was not changed need not be measured.
             gains.append(0.0)
