@@ -53,14 +53,15 @@ class Calibration(BaseModel):
 
     def probability(self, scores: Tensor, relevance_logit: Tensor | None = None) -> Tensor:
         """
-        Probability of relevance of each candidate of one list.
+        Probability of relevance of each candidate of its list.
 
-        :param scores: Reranking scores, shape ``[n]``; the probability increases in them.
-        :param relevance_logit: The adapter's log-odds of relevance, shape ``[n]``; left out if `None`.
+        :param scores: Reranking scores of n candidates a list, shape ``[..., n]``; the probability increases in them.
+        :param relevance_logit: The adapter's log-odds of relevance, same shape; left out if `None`.
         """
-        if len(scores) == 0:
+        if scores.numel() == 0:
             return scores
-        log_odds = self.slope * scores + self.gap_slope * (scores - scores.max()) + self.intercept
+        gap = scores - scores.amax(dim=-1, keepdim=True)
+        log_odds = self.slope * scores + self.gap_slope * gap + self.intercept
         if relevance_logit is not None:
             log_odds = log_odds + self.outcome_slope * relevance_logit
         return torch.sigmoid(log_odds)

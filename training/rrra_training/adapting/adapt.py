@@ -172,10 +172,7 @@ def _carried_over(
     """
     said, features = [], []
     for own in lists.values():
-        score = torch.from_numpy(former.fused(own))
-        gap = score - score.amax(dim=1, keepdim=True)
-        log_odds = calibration.slope * score + calibration.gap_slope * gap + calibration.intercept
-        said.append(torch.sigmoid(log_odds).flatten())
+        said.append(calibration.probability(torch.from_numpy(former.fused(own))).flatten())
         score = torch.from_numpy(weights.fused(own))
         gap = score - score.amax(dim=1, keepdim=True)
         features.append(torch.stack([score, gap, torch.zeros_like(score)], dim=2).flatten(0, 1))

@@ -5,13 +5,17 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
+import torch
 
 from rrra_haystack.model.config import RRRAConfig
+from rrra_haystack.model.scoring import reranking_score
 from rrra_haystack.model.words import Language
 from rrra_training.adapting.lists import Lists
 from rrra_training.measures.ranking import ndcg
 from rrra_training.measures.significance import paired_interval
 
+# Not the weights that labels are fitted with (judging.fitting): questions that were made of passages are neither to
+# switch the adapter off nor to let it stand alone, and words may count for more by the frequencies of the corpus.
 FUSION_WEIGHTS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
 LEXICAL_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.2, 1.6)
 _CORPUS: Language = "corpus"
@@ -46,8 +50,8 @@ class Weights:
 
     def fused(self, lists: Lists) -> np.ndarray:
         """Reranking scores, shape ``[Q, k]``."""
-        fused: np.ndarray = (lists.base + self.fusion * self.adapter(lists)) / (1 + self.fusion)
-        return fused
+        base, adapter = torch.from_numpy(lists.base), torch.from_numpy(self.adapter(lists))
+        return reranking_score(base, adapter, self.fusion).numpy()
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ from rrra_training.evaluation.rerankers.interface import EncodedQuery, Form
 from rrra_training.evaluation.stages import Bm25Stage, EncoderStage, encode_queries, read_corpus
 from rrra_training.measures.ranking import ideal_gains, ndcg
 
+# Denser about the weights of the bundled adapter than those that a model is fitted with (judging.fitting): heads
+# average over neighbours. 0 is not among the fusion weights, of which heads take the logarithm.
 FUSION_WEIGHTS = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 5.0)
 LEXICAL_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.2)
 # All pairs, in the order of the columns of a grid.
