@@ -19,8 +19,10 @@ _OF_EVERY_COMPONENT = ("warm_up", "close", "to_dict", "from_dict")
 _INTRODUCTION = """\
 # Reference
 
-Every parameter of what `rrra_haystack` exports. This page is generated from the docstrings, so it says what the code says. [Components](components.md) is the guide, with examples. To change this page, change a docstring and run `make reference`.
-"""  # noqa: E501
+Every parameter of what `rrra_haystack` exports. This page is generated from the docstrings, so it says what the \
+code says. [Components](components.md) is the guide, with examples. To change this page, change a docstring and run \
+`make reference`.
+"""
 
 _ROLE = re.compile(r":\w+:`([^`]+)`")
 _LITERAL = re.compile(r"``([^`]+)``")

@@ -71,7 +71,7 @@ def main() -> None:
     try:
         app()
     except Exception as error:
-        from rrra_haystack.errors import cause_of  # noqa: PLC0415
+        from rrra_haystack.errors import cause_of
 
         cause = cause_of(error)
         if os.environ.get("RRRA_DEBUG") or not isinstance(cause, ValueError | OSError | ImportError | RuntimeError):

@@ -63,14 +63,14 @@ def command(
     stays what it was.
     """
     try:
-        from rrra_training.adapting.adapt import adapt  # noqa: PLC0415
-        from rrra_training.adapting.corpus import read_queries  # noqa: PLC0415
-        from rrra_training.adapting.telling import as_json, render, said  # noqa: PLC0415
-        from rrra_training.adapting.writing import Writer  # noqa: PLC0415
+        from rrra_training.adapting.adapt import adapt
+        from rrra_training.adapting.corpus import read_queries
+        from rrra_training.adapting.telling import as_json, render, said
+        from rrra_training.adapting.writing import Writer
     except ImportError as error:
         msg = f"rrra adapt needs the extra 'train' ({error}). Install it with: pip install 'rrra-haystack[train]'"
         raise ImportError(msg) from None
-    from rrra_haystack.model.rrra_model import DEFAULT_MODEL  # noqa: PLC0415
+    from rrra_haystack.model.rrra_model import DEFAULT_MODEL
 
     if api_base_url is not None and writer is None:
         msg = "--api-base-url says where a writer's API is: name the model that writes by --writer."

@@ -16,9 +16,9 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Ask a question of what was indexed, and see what the adapter changed."""
-    from rrra_haystack.asking.ask import ask  # noqa: PLC0415
-    from rrra_haystack.asking.terminal import show  # noqa: PLC0415
-    from rrra_haystack.pipeline_files import opened, read_pipeline  # noqa: PLC0415
+    from rrra_haystack.asking.ask import ask
+    from rrra_haystack.asking.terminal import show
+    from rrra_haystack.pipeline_files import opened, read_pipeline
 
     with opened(read_pipeline(pipeline, "qa.yaml", store)) as loaded:
         loaded.warm_up()

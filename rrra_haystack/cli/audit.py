@@ -55,16 +55,16 @@ def command(
     [bold]--format[/] a file for another trainer.
     """
     try:
-        from rrra_training.audit.decisions import corrected, write_split  # noqa: PLC0415
-        from rrra_training.audit.examining import audit  # noqa: PLC0415
-        from rrra_training.audit.exporting import export  # noqa: PLC0415
-        from rrra_training.audit.page import render, write_audit  # noqa: PLC0415
-        from rrra_training.data.beir import split_of  # noqa: PLC0415
-        from rrra_training.formats import check_output, details_of  # noqa: PLC0415
+        from rrra_training.audit.decisions import corrected, write_split
+        from rrra_training.audit.examining import audit
+        from rrra_training.audit.exporting import export
+        from rrra_training.audit.page import render, write_audit
+        from rrra_training.data.beir import split_of
+        from rrra_training.formats import check_output, details_of
     except ImportError as error:
         msg = f"rrra audit needs the extra 'train' ({error}). Install it with: pip install 'rrra-haystack[train]'"
         raise ImportError(msg) from None
-    from rrra_haystack.model.rrra_model import DEFAULT_MODEL  # noqa: PLC0415
+    from rrra_haystack.model.rrra_model import DEFAULT_MODEL
 
     console = Console()
     folder, own_split = split_of(data, split)

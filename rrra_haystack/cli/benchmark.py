@@ -30,9 +30,9 @@ def command(
     The report is one Markdown table, one figure, JSON, and an HTML page.
     """
     try:
-        from rrra_training.recipe.bundled import find_recipe  # noqa: PLC0415
-        from rrra_training.recipe.yaml_files import load_yaml  # noqa: PLC0415
-        from rrra_training.studies.benchmark import BenchmarkPlan, benchmark  # noqa: PLC0415
+        from rrra_training.recipe.bundled import find_recipe
+        from rrra_training.recipe.yaml_files import load_yaml
+        from rrra_training.studies.benchmark import BenchmarkPlan, benchmark
     except ImportError as error:
         msg = f"rrra benchmark needs the extra 'train' ({error}). Install it with: pip install 'rrra-haystack[train]'"
         raise ImportError(msg) from None

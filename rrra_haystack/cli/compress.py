@@ -31,14 +31,14 @@ def command(
 
     The loss is measured on questions with labels where there are some, else on sentences taken out of their passages.
     """
-    from rrra_haystack.model.codes.kinds import KINDS  # noqa: PLC0415
+    from rrra_haystack.model.codes.kinds import KINDS
 
     if code not in KINDS:
         msg = f"Unknown kind of codes {code!r}; the kinds are {', '.join(KINDS)}."
         raise ValueError(msg)
     try:
-        from rrra_training.compression.compressing import compress  # noqa: PLC0415
-        from rrra_training.data.beir import split_of  # noqa: PLC0415
+        from rrra_training.compression.compressing import compress
+        from rrra_training.data.beir import split_of
     except ImportError as error:
         msg = f"rrra compress needs the extra 'train' ({error}). Install it with: pip install 'rrra-haystack[train]'"
         raise ImportError(msg) from None

@@ -21,10 +21,10 @@ def command(
 
     Run it again after an interruption: documents that are there already are left alone.
     """
-    from rrra_haystack.copying import copy, open_target  # noqa: PLC0415
-    from rrra_haystack.indexing.manifest import manifest_path  # noqa: PLC0415
-    from rrra_haystack.named_store import open_store  # noqa: PLC0415
-    from rrra_haystack.qdrant.engines import checked  # noqa: PLC0415
+    from rrra_haystack.copying import copy, open_target
+    from rrra_haystack.indexing.manifest import manifest_path
+    from rrra_haystack.named_store import open_store
+    from rrra_haystack.qdrant.engines import checked
 
     read: Any = open_store(source, index)
     written = open_target(target, index, checked(engine))

@@ -27,11 +27,11 @@ def command(
     ] = False,
 ) -> None:
     """Index this project's documentation into embedded Qdrant, and ask it five questions."""
-    from rrra_haystack.asking.ask import ask  # noqa: PLC0415
-    from rrra_haystack.asking.terminal import show  # noqa: PLC0415
-    from rrra_haystack.indexing.index import index  # noqa: PLC0415
-    from rrra_haystack.pipeline_files import opened, read_pipeline  # noqa: PLC0415
-    from rrra_haystack.resources import resource_directory  # noqa: PLC0415
+    from rrra_haystack.asking.ask import ask
+    from rrra_haystack.asking.terminal import show
+    from rrra_haystack.indexing.index import index
+    from rrra_haystack.pipeline_files import opened, read_pipeline
+    from rrra_haystack.resources import resource_directory
 
     console = Console()
     docs = resource_directory("docs")
@@ -51,7 +51,7 @@ def command(
         f'Ask your own: [bold]rrra ask "..." --store {escape(store)}[/]'
     )
     if open_page:
-        from rrra_haystack.asking.page import write_page  # noqa: PLC0415
+        from rrra_haystack.asking.page import write_page
 
         page = write_page(asked, Path(store).with_suffix(".html")).resolve()
         console.print(f"Before and after, side by side: {escape(str(page))}")

@@ -37,10 +37,10 @@ def command(
 
     Run it again after an interruption: documents that have sound codes are left alone.
     """
-    from rrra_haystack.enriching.adding_codes import enrich  # noqa: PLC0415
-    from rrra_haystack.model.codes.kinds import KINDS  # noqa: PLC0415
-    from rrra_haystack.model.rrra_model import DEFAULT_MODEL  # noqa: PLC0415
-    from rrra_haystack.named_store import open_store  # noqa: PLC0415
+    from rrra_haystack.enriching.adding_codes import enrich
+    from rrra_haystack.model.codes.kinds import KINDS
+    from rrra_haystack.model.rrra_model import DEFAULT_MODEL
+    from rrra_haystack.named_store import open_store
 
     if code not in (None, *KINDS):
         msg = f"Unknown kind of codes {code!r}; the kinds are {', '.join(KINDS)}."

@@ -63,18 +63,18 @@ def command(
 ) -> None:
     """Measure the encoder alone, RRRA and others, over the exact first passages of the whole corpus."""
     try:
-        from rrra_training.data.beir import split_of  # noqa: PLC0415
-        from rrra_training.evaluation.evaluate import (  # noqa: PLC0415
+        from rrra_training.data.beir import split_of
+        from rrra_training.evaluation.evaluate import (
             DEFAULT_SYSTEMS,
             UnfinishedEvaluationError,
             evaluate,
         )
-        from rrra_training.evaluation.splits import check_split  # noqa: PLC0415
-        from rrra_training.report.quality_plot import check_figure  # noqa: PLC0415
+        from rrra_training.evaluation.splits import check_split
+        from rrra_training.report.quality_plot import check_figure
     except ImportError as error:
         msg = f"rrra evaluate needs the extra 'train' ({error}). Install it with: pip install 'rrra-haystack[train]'"
         raise ImportError(msg) from None
-    from rrra_haystack.model.rrra_model import DEFAULT_MODEL  # noqa: PLC0415
+    from rrra_haystack.model.rrra_model import DEFAULT_MODEL
 
     for file in (json_file, html_file):
         if file is not None:
@@ -107,17 +107,17 @@ def command(
 def _tell(
     evaluations: "list[Evaluation]", json_file: Path | None, html_file: Path | None, figure_file: Path | None
 ) -> None:
-    from rrra_training.evaluation.evaluate import as_json  # noqa: PLC0415
-    from rrra_training.evaluation.tables import render  # noqa: PLC0415
+    from rrra_training.evaluation.evaluate import as_json
+    from rrra_training.evaluation.tables import render
 
     if json_file is not None:
         atomic_write(json_file, json.dumps(as_json(evaluations), indent=2) + "\n")
     if html_file is not None:
-        from rrra_training.report.page import write_report  # noqa: PLC0415
+        from rrra_training.report.page import write_report
 
         write_report(evaluations, html_file)
     if figure_file is not None:
-        from rrra_training.report.quality_plot import draw_quality  # noqa: PLC0415
+        from rrra_training.report.quality_plot import draw_quality
 
         draw_quality([one.figures for one in evaluations], figure_file)
     console = Console()

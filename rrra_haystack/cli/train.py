@@ -54,18 +54,18 @@ def command(
     Every component loads it by its path, as [bold]model: runs/my-model/model[/] in a pipeline.
     """
     try:
-        from rrra_training.choosing.plan import plan_of  # noqa: PLC0415
-        from rrra_training.data.beir import split_of  # noqa: PLC0415
-        from rrra_training.data.recognising import recognised  # noqa: PLC0415
-        from rrra_training.recipe.bundled import is_recipe  # noqa: PLC0415
-        from rrra_training.recipe.recipe import load_recipe  # noqa: PLC0415
-        from rrra_training.runs.processes import processes  # noqa: PLC0415  (needs the extra)
-        from rrra_training.train import train  # noqa: PLC0415
+        from rrra_training.choosing.plan import plan_of
+        from rrra_training.data.beir import split_of
+        from rrra_training.data.recognising import recognised
+        from rrra_training.recipe.bundled import is_recipe
+        from rrra_training.recipe.recipe import load_recipe
+        from rrra_training.runs.processes import processes
+        from rrra_training.train import train
     except ImportError as error:
         msg = f"'rrra train' needs the extra 'train': pip install 'rrra-haystack[train]' ({error})"
         raise ImportError(msg) from None
 
-    from rrra_haystack.model.rrra_model import DEFAULT_MODEL  # noqa: PLC0415
+    from rrra_haystack.model.rrra_model import DEFAULT_MODEL
 
     console = Console()
     plan = None
@@ -84,7 +84,7 @@ def command(
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("rrra_training").setLevel(logging.INFO)
     if dry_run:
-        from rrra_training.train import previews  # noqa: PLC0415
+        from rrra_training.train import previews
 
         for table in previews(loaded):
             console.print(table)
@@ -98,7 +98,7 @@ def command(
         return
     figures = target / "dev.json"
     if figures.exists():
-        from rrra_training.phases.model_card import dev_table  # noqa: PLC0415
+        from rrra_training.phases.model_card import dev_table
 
         console.print(dev_table(figures))
     _tell_where(console, made)
@@ -107,8 +107,8 @@ def command(
 def _choose(
     console: Console, plan: "Plan", start: str, target: Path, *, resume: bool, phase: int | None, cache: Path | None
 ) -> None:
-    from rrra_training.choosing.choosing import CHOSEN, train_on_labels  # noqa: PLC0415
-    from rrra_training.choosing.report import table  # noqa: PLC0415
+    from rrra_training.choosing.choosing import CHOSEN, train_on_labels
+    from rrra_training.choosing.report import table
 
     if phase is not None:
         msg = "--phase is of recipes. Without it, data are trained on as their size allows; --show prints the recipe."

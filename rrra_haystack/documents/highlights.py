@@ -63,7 +63,7 @@ def find_highlights(
         scores = iter((match @ model.token_weights(query)).tolist())
     # Of a query without a token, no place has a score.
     return {
-        number: _best(text.content, list(zip(islice(scores, len(own)), own)))  # noqa: B905
+        number: _best(text.content, list(zip(islice(scores, len(own)), own, strict=False)))
         for (number, text), own in zip(texts.items(), places, strict=True)
     }
 

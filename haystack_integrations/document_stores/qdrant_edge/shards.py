@@ -166,7 +166,7 @@ class Shards:
                 pass
             self._close(name)
             command = [sys.executable, "-c", _OPTIMIZE, str(self._path / name)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             told = done.stderr.strip().rpartition("\n")[2]
             msg = f"Qdrant Edge could not optimize the collection '{name}' in {self._path}: {told}"

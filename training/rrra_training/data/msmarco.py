@@ -8,6 +8,9 @@ from rrra_training.data.interface import Passage, Query
 from rrra_training.data.qrels import Qrels, read_qrels
 from rrra_training.data.rows import Malformed, drawn, known_split
 
+# Columns: id and text; id, URL, title and body.
+_OF_PASSAGES, _OF_DOCUMENTS = 2, 4
+
 
 class MsMarcoDataset:
     """
@@ -51,7 +54,7 @@ class MsMarcoDataset:
         """
         columns = _columns(self._collection)
         for _, cells in tab_separated(self._collection, self.malformed, columns):
-            if columns == 2:  # noqa: PLR2004  (passages have two columns, documents four)
+            if columns == _OF_PASSAGES:
                 yield Passage(cells[0], "", cells[1])
             else:
                 yield Passage(cells[0], cells[2], cells[3])
@@ -95,6 +98,5 @@ class MsMarcoDataset:
 
 
 def _columns(path: Path) -> int:
-    """Two for passages, four for documents."""
     with open_text(path) as lines:
-        return 4 if next(iter(lines), "").count("\t") == 3 else 2  # noqa: PLR2004
+        return _OF_DOCUMENTS if next(iter(lines), "").count("\t") == _OF_DOCUMENTS - 1 else _OF_PASSAGES

@@ -37,7 +37,7 @@ def read_qrels(path: Path, malformed: Malformed) -> Qrels:
             # TREC separates by blanks as well.
             cells = cells if len(cells) > 1 else text.split()
             try:
-                query, passage, grade = cells if len(cells) == 3 and "\t" in text else _of_trec(cells)  # noqa: PLR2004
+                query, passage, grade = cells if len(cells) == 3 and "\t" in text else _of_trec(cells)  # noqa: PLR2004  (BEIR's columns)
                 qrels.setdefault(query, {})[passage] = _grade(grade)
             except ValueError:
                 malformed.report(path, number, f"{_EXPECTED}, found {text!r}")

@@ -18,6 +18,8 @@ from rrra_haystack.model.words import CHOSEN_FORM, lexical_scores, query_word_co
 from rrra_training.candidates.sets import CandidateSet
 from rrra_training.judging.projecting import ProjectedStates, project
 
+_IN_CHOSEN_FORM = partial(lexical_scores, form=CHOSEN_FORM)
+
 
 @dataclass(frozen=True)
 class Verdicts:
@@ -49,7 +51,7 @@ def judge(
     kind: CodeKind,
     *,
     queries: np.ndarray | None = None,
-    lexical: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray] = partial(lexical_scores, form=CHOSEN_FORM),  # noqa: B008
+    lexical: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray] = _IN_CHOSEN_FORM,
     show_progress: bool = False,
 ) -> Verdicts:
     """

@@ -53,7 +53,7 @@ class FNE(Sampler):
         """
         positives = candidates.positive_scores.double()
         negatives = candidates.scores[candidates.eligible].double()
-        if len(positives) < 2 or len(negatives) == 0:  # noqa: PLR2004
+        if len(positives) < 2 or len(negatives) == 0:  # noqa: PLR2004  (one has no spread)
             msg = (
                 f"The sampler 'fne' estimates how the scores of positives and of candidates are spread, but got "
                 f"{len(positives)} queries with {len(negatives)} eligible candidates: pass more queries at a time."

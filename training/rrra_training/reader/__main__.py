@@ -8,6 +8,7 @@ import typer
 import yaml
 
 from rrra_haystack.reader.loading import DEFAULT_READER
+from rrra_training.reader.evaluating import evaluate_reader
 from rrra_training.reader.examples import ReaderRecipe
 from rrra_training.reader.training import train_reader
 
@@ -34,8 +35,6 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
 ) -> None:
     """Measure a reader on questions with their right passage."""
-    from rrra_training.reader.evaluating import evaluate_reader  # noqa: PLC0415
-
     typer.echo(json.dumps(evaluate_reader(data, model=model, split=split, limit=limit, seed=seed), indent=2))
 
 

@@ -6,6 +6,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from rrra_haystack.files import atomic_file
 from rrra_training.studies.gradient_profiles import Profile
@@ -23,9 +25,6 @@ def draw_figure(profiles: dict[str, Profile], path: Path, *, some_relevant: bool
     :param path: A PNG file, written in one step.
     :param some_relevant: Whether there are any.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415  (slow to import)
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
     panels = {"not labelled relevant" if some_relevant else "mined candidates": "unlabelled"}
     if some_relevant:
         panels["labelled relevant (false negatives)"] = "relevant"

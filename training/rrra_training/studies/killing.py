@@ -69,7 +69,7 @@ class Killed(Protocol):
 def started(*arguments: str | Path) -> subprocess.Popen[bytes]:
     """Start ``rrra`` with arguments."""
     command = [Path(sys.executable).with_name("rrra"), *arguments]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)  # noqa: S603
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
 def points_in(folder: Path, most: int) -> list[models.Record]:

@@ -53,7 +53,7 @@ class Layer:
 def main(
     model: str,
     data: list[str],
-    layer: Annotated[list[int], typer.Option(help="Hidden layers; -1 is the last.")] = [-1, -2, -3, -4],  # noqa: B006
+    layer: Annotated[list[int], typer.Option(help="Hidden layers; -1 is the last.")] = [-1, -2, -3, -4],  # noqa: B006  (typer asks for a list)
     code: Annotated[str, typer.Option(help="Kind of the token codes.")] = "1bit",
     limit: Annotated[int | None, typer.Option(help="Draw this many queries of each split.")] = None,
     output: Annotated[Path | None, typer.Option(help="A file for the table.")] = None,

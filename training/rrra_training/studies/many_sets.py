@@ -48,7 +48,7 @@ class Measured:
 def main(
     data: list[str],
     model: str = DEFAULT_MODEL,
-    other: Annotated[list[str], typer.Option(help="A further model, as NAME=MODEL.")] = [],  # noqa: B006
+    other: Annotated[list[str], typer.Option(help="A further model, as NAME=MODEL.")] = [],  # noqa: B006  (typer asks for a list)
     same_weights: bool = False,
     limit: int | None = None,
     seed: int = 0,

@@ -190,7 +190,7 @@ class Figures:
 def make_command(
     store: Annotated[str, typer.Argument(help="Folder or URL of a Qdrant with the corpus.")],
     folder: Folder,
-    size: Annotated[list[int], typer.Option(min=1, help="Passages of an index.")] = [20_000, 200_000, 1_000_000],  # noqa: B006
+    size: Annotated[list[int], typer.Option(min=1, help="Passages of an index.")] = [20_000, 200_000, 1_000_000],  # noqa: B006  (typer asks for a list)
 ) -> None:
     """Write and optimize an index of each size."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
 from rrra_haystack.files import atomic_file
 
 _BLACK, _BLUE, _ORANGE = "#000000", "#0072B2", "#E69F00"
@@ -32,9 +35,6 @@ def draw_figure(figures: dict[str, dict[str, Any]], path: Path) -> None:
     :param figures: What was measured, by size.
     :param path: A PNG file, written in one step.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415  (slow to import)
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
     figure = Figure(figsize=(12, 3.6), dpi=200, layout="constrained")
     FigureCanvasAgg(figure)
     sizes = [int(size) for size in figures]

@@ -29,7 +29,7 @@ def server(folder: Path, *command: str) -> Iterator[tuple[str, subprocess.Popen[
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     program = Path(sys.executable).with_name(command[0])
-    process = subprocess.Popen(  # noqa: S603
+    process = subprocess.Popen(
         [program, *command[1:], "--host", "127.0.0.1", "--port", str(port)],
         cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip

@@ -78,9 +78,7 @@ def seconds(data: Path, own: Mapping[str, list[str]], *, busy: bool) -> dict[str
         with busy_process() if busy else nullcontext():
             for command, arguments in own.items():
                 begin = time.perf_counter()
-                done = subprocess.run(  # noqa: S603
-                    [rrra, *arguments], cwd=folder, check=False, capture_output=True, text=True
-                )
+                done = subprocess.run([rrra, *arguments], cwd=folder, check=False, capture_output=True, text=True)
                 found[command] = time.perf_counter() - begin
                 if done.returncode:
                     msg = f"rrra {' '.join(arguments)} ended with {done.returncode}: {done.stderr[-2000:]}"

@@ -45,7 +45,7 @@ class RRRADocumentEmbedder(LoadsModel):
         model: str = DEFAULT_MODEL,
         *,
         device: ComponentDevice | None = None,
-        token: Secret | None = Secret.from_env_var(["HF_API_TOKEN", "HF_TOKEN"], strict=False),  # noqa: B008
+        token: Secret | None = Secret.from_env_var(["HF_API_TOKEN", "HF_TOKEN"], strict=False),
         prefix: str | None = None,
         suffix: str = "",
         tokens_per_batch: int = 4096,

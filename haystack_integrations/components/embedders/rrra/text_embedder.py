@@ -34,7 +34,7 @@ class RRRAEmbedder(LoadsModel):
         model: str = DEFAULT_MODEL,
         *,
         device: ComponentDevice | None = None,
-        token: Secret | None = Secret.from_env_var(["HF_API_TOKEN", "HF_TOKEN"], strict=False),  # noqa: B008
+        token: Secret | None = Secret.from_env_var(["HF_API_TOKEN", "HF_TOKEN"], strict=False),
         prefix: str | None = None,
         suffix: str = "",
         normalize_embeddings: bool = False,

@@ -46,7 +46,7 @@ class RRRADocumentSplitter(LoadsModel):
         *,
         split_length: int = 180,
         device: ComponentDevice | None = None,
-        token: Secret | None = Secret.from_env_var(["HF_API_TOKEN", "HF_TOKEN"], strict=False),  # noqa: B008
+        token: Secret | None = Secret.from_env_var(["HF_API_TOKEN", "HF_TOKEN"], strict=False),
         prefix: str | None = None,
         suffix: str = "",
         meta_fields_to_embed: list[str] | None = None,

@@ -49,7 +49,7 @@ class RRRAAdapterRanker(LoadsModel):
         model: str = DEFAULT_MODEL,
         *,
         device: ComponentDevice | None = None,
-        token: Secret | None = Secret.from_env_var(["HF_API_TOKEN", "HF_TOKEN"], strict=False),  # noqa: B008
+        token: Secret | None = Secret.from_env_var(["HF_API_TOKEN", "HF_TOKEN"], strict=False),
         top_k: int = 10,
         fusion_weight: float | None = None,
         query_prefix: str | None = None,

@@ -52,7 +52,7 @@ class RRRAReader(Serializable):
         self,
         model: str = DEFAULT_READER,
         device: ComponentDevice | None = None,
-        token: Secret | None = Secret.from_env_var(["HF_API_TOKEN", "HF_TOKEN"], strict=False),  # noqa: B008
+        token: Secret | None = Secret.from_env_var(["HF_API_TOKEN", "HF_TOKEN"], strict=False),
         top_k: int = 20,
         score_threshold: float | None = None,
         max_seq_length: int = 384,

@@ -127,7 +127,7 @@ def test_columns_with_labels_are_refused(tmp_path: Path) -> None:
         ColumnsDataset({"train": path}).queries("train")
 
 
-def malformed(tmp_path: Path, kind: str, **options: int) -> tuple[RetrievalData, str]:  # noqa: PLR0911
+def malformed(tmp_path: Path, kind: str, **options: int) -> tuple[RetrievalData, str]:  # noqa: PLR0911  (one a kind)
     """Data with one bad row, and what is said of it."""
     path = tmp_path / "bad"
     if kind == "dpr":

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 def run(command: object, *arguments: str) -> Result:
     app = typer.Typer()
-    app.command()(command)  # type: ignore[type-var]
+    app.command()(command)
     return CliRunner().invoke(app, list(arguments))
 
 
@@ -57,7 +57,7 @@ def test_neighbours_of_the_labelled_window_are_counted_where_they_are_drawn(fold
     assert false["top-k"] > 0
     assert false["rrra over the first 30"] <= false["top-k"]
     with pytest.raises(ValueError, match="No query of windows/dev has 2 relevant"):
-        raise run(resampling, f"{made}:dev", "--cache", str(tmp_path / "cache")).exception  # type: ignore[misc]
+        raise run(resampling, f"{made}:dev", "--cache", str(tmp_path / "cache")).exception
 
 
 def test_all_labels_but_one_are_hidden_and_the_questions_kept_back_keep_theirs(folder: Path, tmp_path: Path) -> None:

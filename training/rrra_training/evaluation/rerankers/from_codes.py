@@ -44,7 +44,7 @@ class CodeReranker:
         """The query with its projected token states."""
         return query.read_by(self.form.model)
 
-    def rank(self, prepared: QueryEncoding, rows: np.ndarray, base: np.ndarray) -> Ranked:  # noqa: ARG002
+    def rank(self, prepared: QueryEncoding, rows: np.ndarray, base: np.ndarray) -> Ranked:  # noqa: ARG002  (the interface's signature)
         """Decode the candidates' codes and judge them."""
         batch = self.form.model.read_codes([self.codes[row] for row in rows])
         scores = self.form.model.score(prepared, batch)

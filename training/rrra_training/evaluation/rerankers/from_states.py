@@ -61,7 +61,7 @@ class StateReranker(_FromStates):
         """The query with its projected token states."""
         return query.read_by(self.form.model)
 
-    def rank(self, prepared: QueryEncoding, rows: np.ndarray, base: np.ndarray) -> Ranked:  # noqa: ARG002
+    def rank(self, prepared: QueryEncoding, rows: np.ndarray, base: np.ndarray) -> Ranked:  # noqa: ARG002  (the interface's signature)
         """Judge the candidates from their states."""
         tokens = self._states.read(rows)
         words = [self._words[row] for row in rows]
@@ -101,7 +101,7 @@ class MaxSimReranker(_FromStates):
     def __init__(self, encoder: Encoder, count: int, folder: Path) -> None:
         super().__init__(StateFile(folder / "maxsim.f16", count, encoder.hidden_size, np.float16))
 
-    def add(self, indices: np.ndarray, pooled: Tensor, states: Tensor, lengths: Tensor) -> None:  # noqa: ARG002
+    def add(self, indices: np.ndarray, pooled: Tensor, states: Tensor, lengths: Tensor) -> None:  # noqa: ARG002  (the interface's signature)
         """Keep the token states of a batch of passages."""
         self._states.add(indices, states, lengths)
 
@@ -109,7 +109,7 @@ class MaxSimReranker(_FromStates):
         """The query's token states, length 1."""
         return nn.functional.normalize(query.hidden, dim=-1)
 
-    def rank(self, prepared: Tensor, rows: np.ndarray, base: np.ndarray) -> Ranked:  # noqa: ARG002
+    def rank(self, prepared: Tensor, rows: np.ndarray, base: np.ndarray) -> Ranked:  # noqa: ARG002  (the interface's signature)
         """Match the candidates' tokens."""
         return Ranked(_max_sim(prepared, self._states.read(rows)))
 

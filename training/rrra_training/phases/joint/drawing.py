@@ -30,7 +30,7 @@ def draw_negatives(
     """
     positives = np.asarray([generator.choice(data.positives.of(query)) for query in queries])
     mined, source = np.asarray(data.mined.rows[queries]), np.asarray(data.labels.source[queries])
-    judged_relevant = (source == Source.QRELS) & (np.asarray(data.labels.target[queries]) > 0.5)  # noqa: PLR2004
+    judged_relevant = (source == Source.QRELS) & (np.asarray(data.labels.target[queries]) > 0.5)  # noqa: PLR2004  (likelier than not)
     eligible = torch.from_numpy((mined >= 0) & ~judged_relevant & (mined != positives[:, None]))
     embeddings, own = data.passages.pooled[np.maximum(mined, 0)], data.passages.pooled[positives]
     candidates = Candidates(
