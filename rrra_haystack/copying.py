@@ -17,7 +17,7 @@ from rrra_haystack.qdrant.collections import missing
 from rrra_haystack.qdrant.engines import Engine, engine_of
 from rrra_haystack.qdrant.optimizing import optimize
 from rrra_haystack.qdrant.patience import patiently
-from rrra_haystack.qdrant.requests import NUMBER_BYTES, bounded, json_bytes
+from rrra_haystack.qdrant.requests import NUMBER_BYTES, POINT_BYTES, bounded, json_bytes
 
 Result = TypeVar("Result")
 # A multivector takes half a megabyte in Python.
@@ -196,7 +196,7 @@ def _point(record: models.Record) -> models.PointStruct:
 
 
 def _bytes(point: models.PointStruct) -> int:
-    return json_bytes(point.payload) + NUMBER_BYTES * _numbers(point.vector) + 512
+    return json_bytes(point.payload) + NUMBER_BYTES * _numbers(point.vector) + POINT_BYTES
 
 
 def _numbers(vector: Any) -> int:

@@ -55,6 +55,17 @@ def sentence_ends(text: str, longest: int) -> list[int]:
     return ends
 
 
+def sentences(text: str, longest: int) -> list[tuple[int, int]]:
+    """
+    Begin and end of each sentence of a text, without those that are white space alone.
+
+    :param text: The text.
+    :param longest: As for :func:`sentence_ends`.
+    """
+    spans = pairwise([0, *sentence_ends(text, longest)])
+    return [(begin, end) for begin, end in spans if text[begin:end].strip()]
+
+
 def cut(text: str, offsets: np.ndarray, length: int, limit: int) -> Iterator[tuple[int, int]]:
     """
     Cut a text into passages.

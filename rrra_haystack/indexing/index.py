@@ -27,15 +27,20 @@ _BATCH_BYTES = 256 * 1024
 @dataclass
 class IndexReport:
     """
-    How many files were added, changed, removed, left; passages in the index; files skipped and why.
+    What became of the files.
 
-    Files `passed_over` are of kinds that the pipeline's router does not take: how many, by kind.
-
-    What `failed` could not be read, wholly or in some lines; it counts as nothing else, and is tried again.
-
-    Of files `guessed` the encoding was guessed from a few letters: which, by name.
-
-    Files `of_another_pipeline` are in the index as that pipeline made them, for they were not named.
+    :param added: Files that are new in the index.
+    :param changed: Files that took the place of what the index had of them.
+    :param removed: Files that are gone, and with them their passages.
+    :param unchanged: Files that were in the index as they are.
+    :param passages: Passages in the index.
+    :param of_another_pipeline: Files that are in the index as that pipeline made them, for they were not named.
+    :param skipped: Files that were named and are not read, or hold nothing, and why.
+    :param passed_over: Of files that the pipeline's router does not take, how many, by kind.
+    :param failed: What could not be read, wholly or in some lines, and why; it counts as nothing else, and is tried
+        again.
+    :param unread: Passages that are longer than the encoder reads.
+    :param guessed: Of files whose encoding was guessed from a few letters, which one, by the file's name.
     """
 
     added: int = 0

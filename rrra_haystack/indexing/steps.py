@@ -9,7 +9,7 @@ from haystack import Document, Pipeline
 
 from rrra_haystack.indexing.failures import Failure, reason_of, reason_without_text, told_reasons
 from rrra_haystack.indexing.passages import read_passages
-from rrra_haystack.indexing.units import Unit
+from rrra_haystack.indexing.units import Unit, key_in
 
 _LONGEST_PASSAGE = 1000
 
@@ -29,8 +29,7 @@ class Batch:
 
 def key_of(document: Document) -> str:
     """The unit that a passage is of."""
-    # A passage of a .jsonl file has a source of its own, of any type.
-    return str(document.meta.get("part") or document.meta.get("source"))
+    return key_in(document.meta)
 
 
 class Reading:

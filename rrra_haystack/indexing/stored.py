@@ -9,7 +9,7 @@ from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from qdrant_client import models
 
 from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
-from rrra_haystack.indexing.units import Unit, is_part
+from rrra_haystack.indexing.units import Unit, is_part, key_in
 from rrra_haystack.qdrant.clients import is_embedded, open_client, place_of
 from rrra_haystack.qdrant.optimizing import optimize
 from rrra_haystack.qdrant.patience import patiently
@@ -93,8 +93,7 @@ class StoredUnits:
         if not count:
             return set()
         records, _ = open_client(self._store).scroll(self._store.index, limit=count, with_payload=[_SOURCE, _PART])
-        metas = [(record.payload or {}).get("meta") or {} for record in records]
-        return {str(meta.get("part") or meta.get("source")) for meta in metas}
+        return {key_in((record.payload or {}).get("meta") or {}) for record in records}
 
     def _delete(self, keys: Sequence[str]) -> None:
         """Delete the passages of units; the store's own method would count them first."""

@@ -3,10 +3,11 @@
 import hashlib
 import json
 import re
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from rrra_haystack.indexing.finding import PASSAGES_SUFFIX, Found, shown
 
@@ -80,6 +81,12 @@ def _parts(path: Path) -> Iterator[Unit]:
             yield Unit(f"{path}#{line}", path, len(data), hashlib.sha256(data).hexdigest(), begin, line)
             begin += len(data)
             line += len(lines)
+
+
+def key_in(meta: Mapping[str, Any]) -> str:
+    """The key of the unit that a passage is of, out of its metadata."""
+    # A passage of a .jsonl file has a source of its own, of any type.
+    return str(meta.get("part") or meta.get("source"))
 
 
 def file_of(key: str) -> Path:

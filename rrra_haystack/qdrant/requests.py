@@ -10,6 +10,8 @@ Item = TypeVar("Item")
 MAX_REQUEST_BYTES = 16 * 2**20
 # A number as JSON, with its comma: -1.2345678901234567e-05.
 NUMBER_BYTES = 25
+# What a point takes besides.
+POINT_BYTES = 512
 _COMMA = 2
 
 
@@ -53,4 +55,4 @@ def document_bytes(document: Document) -> int:
         numbers += 2 * len(document.sparse_embedding.indices)
     blob = 0 if document.blob is None else 5 * len(document.blob.data)
     payload = {"id": document.id, "content": document.content, "meta": document.meta}
-    return json_bytes(payload) + blob + NUMBER_BYTES * numbers + 512
+    return json_bytes(payload) + blob + NUMBER_BYTES * numbers + POINT_BYTES

@@ -4,11 +4,10 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
-from rrra_haystack.documents.cutting import sentence_ends
+from rrra_haystack.documents.cutting import sentences
 from rrra_training.data import Passage
 
 # A sentence of fewer words says too little to be found by, a rest of fewer too little to find.
@@ -78,7 +77,9 @@ def ask(
 
 def _sentence_of(passage: Passage, generator: np.random.Generator) -> tuple[str, str] | None:
     """A sentence behind the first, and the passage without it."""
-    later = [span for span in _sentences(passage.text)[1:] if _count(passage.text, span) >= _LEAST_WORDS]
+    later = [
+        span for span in sentences(passage.text, _LONGEST_SENTENCE)[1:] if _count(passage.text, span) >= _LEAST_WORDS
+    ]
     if not later:
         return None
     begin, end = later[int(generator.integers(len(later)))]
@@ -88,7 +89,7 @@ def _sentence_of(passage: Passage, generator: np.random.Generator) -> tuple[str,
 
 def _words_of(passage: Passage, generator: np.random.Generator, counts: Sequence[int]) -> tuple[str, None] | None:
     """As many words of a sentence as a query has, or half of them, without the shortest; the passage keeps them."""
-    found = [_WORD.findall(passage.text[slice(*span)]) for span in _sentences(passage.text)]
+    found = [_WORD.findall(passage.text[slice(*span)]) for span in sentences(passage.text, _LONGEST_SENTENCE)]
     found = [words for words in found if len(words) >= _LEAST_WORDS]
     if not found:
         return None
@@ -102,16 +103,11 @@ def _opening_of(passage: Passage, *, is_shared: bool) -> tuple[str, str] | None:
     """The title, or the first sentence where there is none of the passage's own; and the passage without it."""
     if not is_shared and len(passage.title.split()) >= _LEAST_TITLE:
         return passage.title, passage.text
-    spans = _sentences(passage.text)
+    spans = sentences(passage.text, _LONGEST_SENTENCE)
     if len(spans) < _LEAST_SENTENCES or _count(passage.text, spans[0]) < _LEAST_WORDS:
         return None
     begin, end = spans[0]
     return passage.text[begin:end].strip(), passage.text[end:].strip()
-
-
-def _sentences(text: str) -> list[tuple[int, int]]:
-    ends = [0, *sentence_ends(text, _LONGEST_SENTENCE)]
-    return [(begin, end) for begin, end in pairwise(ends) if text[begin:end].strip()]
 
 
 def _count(text: str, span: tuple[int, int]) -> int:

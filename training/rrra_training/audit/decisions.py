@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from rrra_haystack.errors import first_fault
 from rrra_haystack.files import atomic_write
 from rrra_training.data import BeirDataset
+from rrra_training.data.writing import qrels_lines
 
 Kind = Literal["missing", "wrong"]
 
@@ -148,15 +149,8 @@ def write_split(made: Corrected, *, name: str | None = None, force: bool = False
     if target.exists() and not force:
         msg = f"{target} exists. Choose another name with --name, or replace it with --force."
         raise FileExistsError(msg)
-    atomic_write(target, "".join(_qrels_lines(made.qrels)))
+    atomic_write(target, "".join(f"{line}\n" for line in qrels_lines(made.qrels)))
     return target
-
-
-def _qrels_lines(qrels: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
-    yield "query-id\tcorpus-id\tscore\n"
-    for query, judged in qrels.items():
-        for passage, grade in judged.items():
-            yield f"{query}\t{passage}\t{grade}\n"
 
 
 def _read_decisions(path: Path) -> Decisions:

@@ -12,6 +12,7 @@ from rrra_training.choosing.held_out import HeldOut
 from rrra_training.choosing.plan import Plan
 from rrra_training.measures.ranking import mean
 from rrra_training.measures.significance import paired_interval
+from rrra_training.phases.model_card import card_head
 from rrra_training.recipe.recipe import Recipe
 
 _MEASURE = "nDCG@10"
@@ -68,12 +69,8 @@ def model_card(recipe: Recipe, figures: Mapping[str, Any]) -> str:
     :param figures: Of :func:`figures_of`.
     """
     licences = {split.data.licence for split in recipe.train if split.data.licence is not None}
-    about = "Resampling and Reranking through a Retriever Adapter, arXiv 2508.11670"
     lines = [
-        "---", "library_name: rrra-haystack", "pipeline_tag: text-ranking", "tags: [rrra, sentence-transformers]",
-        f"base_model: {recipe.encoder}", "---", "", f"# {recipe.name}", "",
-        f"A retriever adapter over {recipe.encoder} that reranks what it retrieves ({about}).", "",
-        "```python", "from rrra_haystack import RRRAModel", "", 'model = RRRAModel.load("PATH")', "```", "",
+        *card_head(recipe),
         f"{figures['told']} Kept: {_kept(figures)}",
         *([f"Licence of the labels: {', '.join(sorted(licences))}."] if licences else []),
         "", f"{_title(figures)}:", "",

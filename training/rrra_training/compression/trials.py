@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from rrra_haystack.documents.cutting import sentence_ends
+from rrra_haystack.documents.cutting import sentences
 from rrra_training.data import BeirDataset, Passage, Query
 from rrra_training.data.rows import known_split
 from rrra_training.data.writing import write_beir
@@ -98,8 +97,7 @@ def pseudo_trial(texts: Sequence[str], generator: np.random.Generator) -> Trial:
 
 def _without_a_sentence(text: str, generator: np.random.Generator) -> tuple[str, str] | None:
     """A sentence of a text, and the text without it; `None` if it has no two or only short ones."""
-    ends = [0, *sentence_ends(text, _LONGEST_SENTENCE)]
-    spans = [(begin, end) for begin, end in pairwise(ends) if text[begin:end].strip()]
+    spans = sentences(text, _LONGEST_SENTENCE)
     long = [span for span in spans if len(text[slice(*span)].split()) >= _LEAST_WORDS]
     if len(spans) < _LEAST_SENTENCES or not long:
         return None

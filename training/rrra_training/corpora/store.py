@@ -14,6 +14,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from rrra_haystack.model.encoder import EncodedBatch
+from rrra_haystack.model.segments import ranges
 
 # Texts that are read together.
 _BATCH = 256
@@ -94,8 +95,7 @@ class StateStore:
 
     def token_rows(self, rows: np.ndarray) -> np.ndarray:
         """Where the token states of some texts stand, one text after the other, shape ``[T]``."""
-        counts = self.lengths[rows]
-        return np.repeat(self._starts[rows] - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
+        return ranges(self._starts[rows], self.lengths[rows])
 
     def states(self, span: slice) -> Tensor:
         """Token states in a span of all of them, float16."""

@@ -1,7 +1,7 @@
 """Collections in the BEIR layout, written."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from rrra_training.data.interface import Passage, Query
@@ -24,8 +24,15 @@ def write_beir(
     _write(folder / "corpus.jsonl", (json.dumps(row, ensure_ascii=False) for row in corpus))
     _write(folder / "queries.jsonl", (json.dumps(_row(one), ensure_ascii=False) for one in queries))
     for split, qrels in judged.items():
-        rows = (f"{query}\t{passage}\t{grade}" for query, own in qrels.items() for passage, grade in own.items())
-        _write(folder / "qrels" / f"{split}.tsv", ("query-id\tcorpus-id\tscore", *rows))
+        _write(folder / "qrels" / f"{split}.tsv", qrels_lines(qrels))
+
+
+def qrels_lines(qrels: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
+    """The lines of a split's file, the names of its columns first: query id -> passage id -> grade."""
+    yield "query-id\tcorpus-id\tscore"
+    for query, judged in qrels.items():
+        for passage, grade in judged.items():
+            yield f"{query}\t{passage}\t{grade}"
 
 
 def _row(query: Query) -> dict[str, object]:

@@ -27,26 +27,9 @@ def model_card(recipe: Recipe, figures: dict[str, Any], *, is_tuned: bool, param
     )
     # Where the data lay is no part of how the model is made.
     recipe = recipe.model_copy(update={"data_root": Path()})
+    encoder = "The encoder was fine-tuned and comes with it." if is_tuned else "The encoder is untouched."
     lines = [
-        "---",
-        "library_name: rrra-haystack",
-        "pipeline_tag: text-ranking",
-        "tags: [rrra, sentence-transformers]",
-        f"base_model: {recipe.encoder}",
-        "---",
-        "",
-        f"# {recipe.name}",
-        "",
-        f"A retriever adapter over {recipe.encoder} that reranks what it retrieves "
-        "(Resampling and Reranking through a Retriever Adapter, arXiv 2508.11670). "
-        + ("The encoder was fine-tuned and comes with it." if is_tuned else "The encoder is untouched."),
-        "",
-        "```python",
-        "from rrra_haystack import RRRAModel",
-        "",
-        'model = RRRAModel.load("PATH")',
-        "```",
-        "",
+        *card_head(recipe, f" {encoder}"),
         (
             f"Trained on: {trained_on}. {parameters:,} parameters beside the encoder's, "
             f"token codes of {recipe.adapter.token_dim or 'all'} dimensions a token, "
@@ -76,6 +59,37 @@ def model_card(recipe: Recipe, figures: dict[str, Any], *, is_tuned: bool, param
         lines.append(f"| {name} | {own['queries']} | {' | '.join(cells)} | {own['calibration_error']:.3f} |")
     lines += ["", "## Recipe", "", "```yaml", recipe.to_yaml().rstrip(), "```", ""]
     return "\n".join(lines)
+
+
+def card_head(recipe: Recipe, further: str = "") -> list[str]:
+    """
+    The lines that every card of a trained model begins with.
+
+    :param recipe: What the model was made with.
+    :param further: What is said of the model behind its first sentence.
+    """
+    return [
+        "---",
+        "library_name: rrra-haystack",
+        "pipeline_tag: text-ranking",
+        "tags: [rrra, sentence-transformers]",
+        f"base_model: {recipe.encoder}",
+        "---",
+        "",
+        f"# {recipe.name}",
+        "",
+        (
+            f"A retriever adapter over {recipe.encoder} that reranks what it retrieves "
+            f"(Resampling and Reranking through a Retriever Adapter, arXiv 2508.11670).{further}"
+        ),
+        "",
+        "```python",
+        "from rrra_haystack import RRRAModel",
+        "",
+        'model = RRRAModel.load("PATH")',
+        "```",
+        "",
+    ]
 
 
 def dev_table(path: Path) -> Table:

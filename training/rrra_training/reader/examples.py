@@ -17,8 +17,19 @@ class ReaderRecipe(BaseModel):
     """
     What to train the reader on, and how.
 
-    ``questions`` draws so many (all when null); ``distractor_share`` is the share of them that is read with a second
-    passage.
+    :param base_model: The encoder whose weights stay as they are.
+    :param split: Which questions.
+    :param questions: Draw this many; all if `None`.
+    :param seed: Seed of every draw.
+    :param rank: Of the low-rank differences.
+    :param lora_alpha: Their scale, over the rank.
+    :param learning_rate: Its peak, after the warm-up; it falls linearly to 0 from there.
+    :param warmup_ratio: Share of the steps in which the learning rate rises.
+    :param epochs: Passes over the questions.
+    :param batch_size: Questions of a batch.
+    :param distractor_share: Share of the questions that are read with a second passage.
+    :param max_length: Tokens of a question and a passage together.
+    :param save_steps: Steps between two checkpoints.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -17,16 +17,16 @@ def below(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
 
 
-def optimiser_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
     """
     An optimiser's state as flat tensors: ``state.<parameter>.<name>`` and ``group.<group>.<name>``.
 
     Numbers such as the learning rate are kept as float64 and come back exactly. Switches (``amsgrad``, ``foreach``) are
     not kept: they are those of the optimiser that the tensors are loaded into.
 
-    :param optimizer: An optimiser of torch whose state is tensors by parameter, as AdamW's is.
+    :param optimiser: An optimiser of torch whose state is tensors by parameter, as AdamW's is.
     """
-    recorded = optimizer.state_dict()
+    recorded = optimiser.state_dict()
     tensors = {
         f"state.{index}.{name}": torch.as_tensor(value)
         for index, values in recorded["state"].items()
@@ -40,16 +40,16 @@ def optimiser_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     return tensors
 
 
-def load_optimiser_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+def load_optimiser_tensors(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
     """
     Put an optimiser into the state that :func:`optimiser_tensors` told.
 
-    :param optimizer: An optimiser of the same kind over the same parameters.
+    :param optimiser: An optimiser of the same kind over the same parameters.
     :param tensors: The tensors.
     :raises ValueError: If they belong to other parameters.
     """
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    recorded = optimizer.state_dict()
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    recorded = optimiser.state_dict()
     groups = recorded["param_groups"]
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
@@ -72,7 +72,7 @@ def load_optimiser_tensors(optimizer: torch.optim.Optimizer, tensors: dict[str, 
             raise ValueError(msg)
         # A copy: the optimiser would write into the caller's tensor.
         state.setdefault(index, {})[name] = tensor.clone()
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    optimiser.load_state_dict({"state": state, "param_groups": groups})
 
 
 def _is_numeric(value: Any) -> bool:

@@ -29,6 +29,7 @@ from rrra_training.candidates.sets import CandidateSet, relevance_of
 from rrra_training.candidates.splits import SplitConfig
 from rrra_training.data import BeirData, BeirDataset, Passage, Query
 from rrra_training.data.beir import split_of
+from rrra_training.data.writing import qrels_lines
 
 app = typer.Typer(add_completion=False)
 _WRONG_SHARE = 0.05
@@ -110,8 +111,7 @@ class _Sample:
         queries = [{"_id": one.id, "text": one.text} for one in self.queries]
         for part, rows in (("corpus", corpus), ("queries", queries)):
             atomic_write(folder / f"{part}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-        lines = [f"{query}\t{one}\t{grade}\n" for query, own in qrels.items() for one, grade in own.items()]
-        atomic_write(folder / "qrels" / f"{self.split}.tsv", "query-id\tcorpus-id\tscore\n" + "".join(lines))
+        atomic_write(folder / "qrels" / f"{self.split}.tsv", "".join(f"{line}\n" for line in qrels_lines(qrels)))
 
 
 def _figures(model: RRRAModel, sample: _Sample, folder: Path, cache: Path, seed: int) -> dict[str, float]:

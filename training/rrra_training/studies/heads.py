@@ -61,7 +61,7 @@ def bilinear_head(
     seed: int = 0,
 ) -> dict[str, np.ndarray]:
     """
-    A linear map of the query's embedding, q' = q + W q, trained with the listwise loss: it folds into the query vector.
+    A linear map of the query's embedding, q' = q + W q, trained with the listwise loss: it folds into that embedding.
 
     :param train: What to learn from.
     :param dev: What to score.

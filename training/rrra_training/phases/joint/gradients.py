@@ -40,14 +40,14 @@ def add_gradients(
     with torch.autocast(encoder.device.type, dtype=kind, enabled=kind != torch.float32):
         asked = encoder.encode_with_gradient([data.queries.text(int(row)) for row in queries], task="query")
         read = encoder.encode_with_gradient([data.passages.text(int(row)) for row in rows], task="document")
-    query_vectors = nn.functional.normalize(asked.pooled.float(), dim=-1)
+    query_embeddings = nn.functional.normalize(asked.pooled.float(), dim=-1)
     contexts = nn.functional.normalize(read.pooled.float(), dim=-1)
     labels = torch.zeros((len(queries), len(rows)), dtype=torch.int64)
     for number, query in enumerate(queries):
         # Other known positives are masked out; the labelled one is the positive.
         labels[number][torch.from_numpy(np.isin(rows, data.positives.of(query)))] = -1
         labels[number, int(np.searchsorted(rows, lists[number, 0]))] = 1
-    contrastive = config.loss(query_vectors @ contexts.T, labels.to(contexts.device))
+    contrastive = config.loss(query_embeddings @ contexts.T, labels.to(contexts.device))
     total, values = contrastive, {"contrastive": float(contrastive.detach())}
     if config.adapter_weight:
         loss = AdapterLoss(recipe.adapter, recipe.evidence.prior, torch.ones(len(Outcome)))
