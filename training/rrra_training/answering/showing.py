@@ -10,6 +10,7 @@ from rich.table import Table
 from rrra_haystack.files import atomic_file
 from rrra_training.answering.figures import Said
 from rrra_training.measures.calibration import equal_bins
+from rrra_training.measures.significance import told
 
 
 def render(figures: dict[str, Any]) -> Table:
@@ -24,8 +25,7 @@ def render(figures: dict[str, Any]) -> Table:
         table.add_row(name, *("" if value is None else f"{100 * value:.1f}" for value in values))
     for name in ("EM gain", "F1 gain"):
         gain = figures[name]
-        low, high = (100 * bound for bound in gain["interval"])
-        table.add_row(name, "", f"{100 * gain['mean']:+.1f} ({low:+.1f} to {high:+.1f}), p {gain['p']:.4f}")
+        table.add_row(name, "", f"{told(gain['mean'], gain['interval'])}, p {gain['p']:.4f}")
     return table
 
 

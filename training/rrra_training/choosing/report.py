@@ -11,7 +11,7 @@ from rrra_training.choosing.deciding import Decision
 from rrra_training.choosing.held_out import HeldOut
 from rrra_training.choosing.plan import Plan
 from rrra_training.measures.ranking import mean
-from rrra_training.measures.significance import paired_interval
+from rrra_training.measures.significance import paired_interval, told
 from rrra_training.phases.model_card import card_head
 from rrra_training.recipe.recipe import Recipe
 
@@ -91,7 +91,7 @@ def _kept(figures: Mapping[str, Any]) -> str:
 def _rows(figures: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     rows = []
     for name, own in figures["systems"].items():
-        mean, low, high = (100 * own["over_start"][key] for key in ("mean", "low", "high"))
-        over = "" if name == figures["start"] else f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"
+        mean, low, high = (own["over_start"][key] for key in ("mean", "low", "high"))
+        over = "" if name == figures["start"] else told(mean, (low, high))
         rows.append((name, f"{100 * own[_MEASURE]:.1f}", over))
     return rows

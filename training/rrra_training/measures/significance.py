@@ -41,6 +41,12 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
+def told(difference: float, interval: tuple[float, float]) -> str:
+    """A difference with its interval, fractions, as points: ``+1.2 (+0.3 to +2.1)``."""
+    low, high = (100 * bound for bound in interval)
+    return f"{100 * difference:+.1f} ({low:+.1f} to {high:+.1f})"
+
+
 def randomisation_test(system: np.ndarray, baseline: np.ndarray, *, seed: int, draws: int = 10_000) -> float:
     """
     Two-sided p-value of the mean difference of two systems, by Fisher's paired randomisation test.

@@ -16,7 +16,7 @@ from rrra_training.adapting.writing import Writer
 from rrra_training.data import BeirDataset
 from rrra_training.data.beir import split_of
 from rrra_training.evaluation.evaluate import evaluate
-from rrra_training.measures.significance import paired_interval
+from rrra_training.measures.significance import paired_interval, told
 
 _MEASURE = "nDCG@10"
 
@@ -88,10 +88,10 @@ def _measured(
 
 
 def _row(name: str, weights: Weights, before: np.ndarray, after: np.ndarray, seed: int) -> str:
-    low, high = paired_interval(after, before, seed=seed)
+    difference = told(float((after - before).mean()), paired_interval(after, before, seed=seed))
     return (
         f"| {name} | {weights.fusion:g}, {weights.lexical:g}, {weights.language} | {100 * before.mean():.1f} "
-        f"| {100 * after.mean():.1f} | {100 * (after - before).mean():+.1f} ({100 * low:+.1f} to {100 * high:+.1f}) |"
+        f"| {100 * after.mean():.1f} | {difference} |"
     )
 
 

@@ -29,12 +29,12 @@ from rrra_training.candidates.sets import CandidateSet, relevance_of
 from rrra_training.candidates.splits import SplitConfig
 from rrra_training.data import BeirData, BeirDataset, Passage, Query
 from rrra_training.data.beir import split_of
+from rrra_training.data.qrels import Qrels
 from rrra_training.data.writing import qrels_lines
 
 app = typer.Typer(add_completion=False)
 _WRONG_SHARE = 0.05
 _FIRST = 20
-Qrels = dict[str, dict[str, int]]
 
 
 @app.command()

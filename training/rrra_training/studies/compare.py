@@ -21,7 +21,7 @@ from rrra_haystack.files import atomic_write
 from rrra_haystack.model.encoder import Encoder
 from rrra_training.judging.fitting import measured
 from rrra_training.measures.ranking import OF_RETRIEVAL
-from rrra_training.measures.significance import mean_interval
+from rrra_training.measures.significance import mean_interval, told
 from rrra_training.phases.workshop import Workshop
 from rrra_training.recipe.recipe import Recipe, load_recipe
 from rrra_training.recipe.yaml_files import load_yaml
@@ -197,14 +197,12 @@ def render_differences(
         cells = [f"{100 * np.mean([one[measure] for one in own]):.1f}" for measure in OF_RETRIEVAL]
         if name in found:
             own_differences = [found[name][measure] for measure in OF_RETRIEVAL]
-            cells = [f"{cell}\n{_signed(one)}" for cell, one in zip(cells, own_differences, strict=True)]
+            cells = [
+                f"{cell}\n{told(one['mean'], one['interval'])}"
+                for cell, one in zip(cells, own_differences, strict=True)
+            ]
         table.add_row(escape(name), *cells)
     return table
-
-
-def _signed(difference: Mapping[str, Any]) -> str:
-    low, high = difference["interval"]
-    return f"{100 * difference['mean']:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
 
 
 def _cell(values: list[float]) -> str:

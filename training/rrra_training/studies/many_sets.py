@@ -17,7 +17,7 @@ from rrra_training.evaluation.evaluate import Evaluation, evaluate
 from rrra_training.evaluation.stages import Bm25Stage
 from rrra_training.evaluation.systems import named_models
 from rrra_training.measures.ranking import Run, per_query
-from rrra_training.measures.significance import paired_interval
+from rrra_training.measures.significance import paired_interval, told
 
 # Of reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009).
 _RANK_OFFSET = 60
@@ -178,8 +178,7 @@ def _over_ours(every: Sequence[Measured], further: Sequence[str], seed: int) -> 
 
 
 def _difference(system: np.ndarray, baseline: np.ndarray, seed: int) -> str:
-    low, high = paired_interval(system, baseline, seed=seed)
-    return f"{100 * (system - baseline).mean():+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+    return told(float((system - baseline).mean()), paired_interval(system, baseline, seed=seed))
 
 
 if __name__ == "__main__":

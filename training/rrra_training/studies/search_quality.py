@@ -21,7 +21,7 @@ from rrra_training.data import BeirDataset
 from rrra_training.data.beir import split_of
 from rrra_training.data.interface import Query
 from rrra_training.measures.ranking import per_query
-from rrra_training.measures.significance import paired_interval
+from rrra_training.measures.significance import paired_interval, told
 
 _MEASURES = ("nDCG@10", "R@1")
 
@@ -84,8 +84,7 @@ def table(found: Mapping[str, Mapping[str, Any]]) -> str:
     for name, own in found.items():
         cells = [name, f"{own['questions']:,}"]
         for one in (own[measure] for measure in _MEASURES):
-            low, high = one["interval"]
-            difference = f"{100 * (one['both'] - one['meaning']):+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+            difference = told(one["both"] - one["meaning"], one["interval"])
             cells += [f"{100 * one['both']:.1f}", f"{100 * one['meaning']:.1f}", difference]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
