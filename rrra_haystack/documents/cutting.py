@@ -82,7 +82,7 @@ def cut(text: str, offsets: np.ndarray, length: int, limit: int) -> Iterator[tup
     """
     starts = offsets[:, 0]
     paragraphs = np.array(_paragraph_ends(text), dtype=np.int64)
-    sentences = np.array(_ends(text), dtype=np.int64)
+    stops = np.array(_ends(text), dtype=np.int64)
     lengths = (length // 2, length, min(limit, length + length // 2), limit)
     begin = 0
     while begin < len(text):
@@ -90,8 +90,8 @@ def cut(text: str, offsets: np.ndarray, length: int, limit: int) -> Iterator[tup
         end = (
             _last(paragraphs, half, soft)
             or _first(paragraphs, soft, stretch)
-            or _last(sentences, begin, soft)
-            or _first(sentences, soft, hard)
+            or _last(stops, begin, soft)
+            or _first(stops, soft, hard)
             or _within_sentence(text, begin, hard)
         )
         piece = text[begin:end]

@@ -18,6 +18,7 @@ from rrra_haystack.model.codes.record import full_bytes
 from rrra_haystack.model.config import CONFIG, WEIGHTS, RRRAConfig, read_config
 from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.model.fingerprint import encoder_fingerprint
+from rrra_haystack.model.saving import MODULES
 from rrra_haystack.model.words import CHOSEN_FORM
 from rrra_haystack.pretrained import ENCODERS, bundled, bundled_names, resolve_encoder
 
@@ -69,7 +70,7 @@ def find_files(model: str, token: str | None, revision: str | None, *, local_fil
             raise ValueError(msg)
         return ModelFiles(str(directory), None, model, None)
     adapter = config, directory / WEIGHTS
-    if (directory / "modules.json").exists():
+    if (directory / MODULES).exists():
         return ModelFiles(str(directory), None, config.encoder, adapter)
     return ModelFiles(config.encoder, config.revision, config.encoder, adapter)
 

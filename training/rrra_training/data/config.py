@@ -56,7 +56,7 @@ class SquadData(_Data):
 
 
 class ColumnsData(_Data):
-    """CSV or JSON lines files with the columns of sentence-transformers."""
+    """Files of rows with a query, positives and negatives, in CSV, JSON or Parquet."""
 
     format: Literal["columns"]
     splits: dict[str, Path] = Field(min_length=1)
@@ -65,18 +65,18 @@ class ColumnsData(_Data):
 DataConfig = Annotated[BeirData | DprData | MsMarcoData | SquadData | ColumnsData, Field(discriminator="format")]
 
 
-def name_of(config: BeirData | DprData | MsMarcoData | SquadData | ColumnsData) -> str:
+def name_of(config: DataConfig) -> str:
     """What data are called: by their name, or else by their folder or format."""
     return config.name or (config.path.resolve().name if isinstance(config, BeirData) else config.format)
 
 
-def paths_of(config: BeirData | DprData | MsMarcoData | SquadData | ColumnsData) -> list[Path]:
+def paths_of(config: DataConfig) -> list[Path]:
     """All files and folders that data name."""
     values = [inner for _, value in config for inner in (value.values() if isinstance(value, dict) else (value,))]
     return [value for value in values if isinstance(value, Path)]
 
 
-def corpus_of(config: BeirData | DprData | MsMarcoData | SquadData | ColumnsData) -> tuple[Path, ...]:
+def corpus_of(config: DataConfig) -> tuple[Path, ...]:
     """The files and folders that passages are read from."""
     match config:
         case DprData() if config.corpus is not None:
@@ -87,7 +87,7 @@ def corpus_of(config: BeirData | DprData | MsMarcoData | SquadData | ColumnsData
             return tuple(paths_of(config))
 
 
-def open_dataset(config: BeirData | DprData | MsMarcoData | SquadData | ColumnsData) -> RetrievalData:
+def open_dataset(config: DataConfig) -> RetrievalData:
     """
     Open data in the format that a recipe names.
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from rrra_training.data.beir import BeirDataset
-from rrra_training.data.config import BeirData, ColumnsData, DprData, MsMarcoData, SquadData
+from rrra_training.data.config import BeirData, ColumnsData, DataConfig, DprData, MsMarcoData, SquadData
 from rrra_training.data.files import json_array, open_text
 from rrra_training.data.rows import Malformed
 
@@ -14,7 +14,7 @@ _MS_MARCO = "collection.tsv"
 _SQUAD_BEGINS = 200
 
 
-def recognised(path: Path) -> BeirData | ColumnsData | DprData | MsMarcoData | SquadData:
+def recognised(path: Path) -> DataConfig:
     """
     Say which data lie at a path.
 
