@@ -1,7 +1,7 @@
 """``rrra compress``: a model whose token codes take a part of the bytes."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -31,11 +31,9 @@ def command(
 
     The loss is measured on questions with labels where there are some, else on sentences taken out of their passages.
     """
-    from rrra_haystack.model.codes.kinds import KINDS
+    from rrra_haystack.model.codes.kinds import kind_named
 
-    if code not in KINDS:
-        msg = f"Unknown kind of codes {code!r}; the kinds are {', '.join(KINDS)}."
-        raise ValueError(msg)
+    kind = kind_named(code)
     try:
         from rrra_training.compression.compressing import compress
         from rrra_training.data.beir import split_of
@@ -44,7 +42,6 @@ def command(
         raise ImportError(msg) from None
 
     folder, split = split_of(data, "")
-    kind: Any = code
     found = compress(
         model, folder, output, split=split or None, dimensions=dimensions, code=kind, max_loss=max_loss, seed=seed,
         show_progress=True,

@@ -1,6 +1,6 @@
 """``rrra enrich``: add token codes to a store that is full already."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -38,14 +38,11 @@ def command(
     Run it again after an interruption: documents that have sound codes are left alone.
     """
     from rrra_haystack.enriching.adding_codes import enrich
-    from rrra_haystack.model.codes.kinds import KINDS
+    from rrra_haystack.model.codes.kinds import kind_named
     from rrra_haystack.model.rrra_model import DEFAULT_MODEL
     from rrra_haystack.named_store import open_store
 
-    if code not in (None, *KINDS):
-        msg = f"Unknown kind of codes {code!r}; the kinds are {', '.join(KINDS)}."
-        raise ValueError(msg)
-    kind: Any = code
+    kind = None if code is None else kind_named(code)
     opened = open_store(store, index)
     try:
         done = enrich(

@@ -232,3 +232,17 @@ def _unbiased_scale(kept: Tensor, counts: np.ndarray, token_dim: int) -> np.ndar
 # A record names its kind by the place in this table: a new kind goes to the end.
 QUANTISERS: dict[CodeKind, Quantiser] = {one.kind: one for one in (EightBits(), Signs(), TwoBits(), FourBits())}
 KINDS: tuple[CodeKind, ...] = tuple(QUANTISERS)
+
+
+def kind_named(name: str) -> CodeKind:
+    """
+    The kind of token codes that a user named.
+
+    :param name: Its name.
+    :raises ValueError: If there is no such kind.
+    """
+    for kind in KINDS:
+        if kind == name:
+            return kind
+    msg = f"Unknown kind of codes {name!r}; the kinds are {', '.join(KINDS)}."
+    raise ValueError(msg)

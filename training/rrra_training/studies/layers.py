@@ -12,7 +12,7 @@ import typer
 from torch import Tensor, nn
 
 from rrra_haystack.files import atomic_write
-from rrra_haystack.model.codes.kinds import KINDS, CodeKind
+from rrra_haystack.model.codes.kinds import CodeKind, kind_named
 from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.model.encodings import QueryEncoding
 from rrra_haystack.model.rrra_model import RRRAModel
@@ -64,9 +64,7 @@ def main(
     :param model: An encoder.
     :param data: Collections in the BEIR layout, each as ``FOLDER:SPLIT``; splits of one folder count together.
     """
-    if code not in KINDS:
-        msg = f"Unknown kind of codes {code!r}; the kinds are {', '.join(KINDS)}."
-        raise ValueError(msg)
+    kind = kind_named(code)
     folders: dict[Path, list[str]] = {}
     for folder, split in (split_of(one, "dev") for one in data):
         folders.setdefault(folder, []).append(split)
@@ -74,7 +72,7 @@ def main(
     observed = LayeredEncoder(model, layer)
     lines = ["| set | queries | encoder | layer | token match | untrained | alikeness | peak |", "|---" * 8 + "|"]
     for collection in collections:
-        alone, layers = measure(observed, collection, code)
+        alone, layers = measure(observed, collection, kind)
         for number, found in zip(layer, layers, strict=True):
             figures = [f"{100 * one:.1f}" for one in (found.match, found.untrained)]
             scale = [f"{one:.3f}" for one in (found.alikeness, found.peak)]
