@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Sequence
+from itertools import compress
 from string import ascii_letters, ascii_lowercase, digits
 from typing import Any
 
@@ -31,8 +32,10 @@ class WholeWords:
         written = "".join(tokenizer.tokenize(f" {_SPECIMEN}"))
         self._lowers = written.endswith(_SPECIMEN.lower())
         self._space = written.removesuffix(_SPECIMEN.lower() if self._lowers else _SPECIMEN)
-        self._cuts = not self._space and len(tokenizer.tokenize(_MARKS_AND_IDEOGRAPHS)) == len(_MARKS_AND_IDEOGRAPHS)
         self._pieces: Callable[[str], list[Any]] = tokenizer.backend_tokenizer.model.tokenize
+        self._pre_tokenizer = tokenizer.backend_tokenizer.pre_tokenizer
+        cuts = len(tokenizer.tokenize(_MARKS_AND_IDEOGRAPHS)) == len(_MARKS_AND_IDEOGRAPHS)
+        self._cuts = cuts and not self._space and self._pre_tokenizer is not None
         normalizer = tokenizer.backend_tokenizer.normalizer
         self._normalised: Callable[[str], str] = str if normalizer is None else normalizer.normalize_str
         # Most rare words are made of these: no need to normalise one after another if all stay as they are.
@@ -54,40 +57,44 @@ class WholeWords:
         plain = self._plain
         # No word has a space, so all are written at once.
         written = " ".join(words).lower().split(" ") if self._lowers else words
-        counts = {word: 1 for word, own in zip(words, written, strict=True) if own in plain}
-        marked = ((word, own) for word, own in zip(words, written, strict=True) if own[-1:] in _MARKS)
-        counts.update((word, 2) for word, own in marked if own[:-1] in plain)
+        is_plain = list(map(plain.__contains__, written))
+        counts = dict.fromkeys(compress(words, is_plain), 1)
+        others = ((word, own) for word, own, known in zip(words, written, is_plain, strict=True) if not known)
+        counts.update((word, 2) for word, own in others if own[-1] in _MARKS and own[:-1] in plain)
         return counts
 
-    def counted(self, word: str) -> tuple[int, list[str]]:
+    def counted(self, word: str) -> int | None:
         """
-        Count the tokens of any word that need not be read.
+        Count the tokens of any word.
 
         :param word: What stands between two spaces.
-        :returns: How many they are, and the parts of the word that must be read.
+        :returns: How many they are; `None` if it must be read.
         """
         written = word.lower() if self._lowers else word
         if not self._cuts:
             body = written[:-1] if written[-1] in _MARKS else written
             is_whole = body.isalnum() and self._space + body in self._vocabulary
-            return (1 + len(written) - len(body), []) if is_whole else (0, [word])
+            return 1 + len(written) - len(body) if is_whole else None
         parts = _CUT.findall(written)
         is_plain = written.isascii() and written.isprintable()
         if not is_plain and sum(map(len, parts)) < len("".join(written.split())):
             # Accents that stand alone, and signs that some tokenizers leave out.
-            return 0, [word]
-        count, unread = 0, []
+            return self._alone(word)
+        count = 0
         for part in parts:
             if part in self._vocabulary:
                 count += 1
                 continue
             normalised = part if self._stay and part.isascii() else self._normalised(part)
             # What is read of unaccented letters and digits depends on nothing around them.
-            if normalised.isascii() and normalised.isalnum():
-                count += len(self._pieces(normalised))
-            else:
-                unread.append(normalised)
-        return count, unread
+            is_one = normalised.isascii() and normalised.isalnum()
+            count += len(self._pieces(normalised)) if is_one else self._alone(normalised)
+        return count
+
+    def _alone(self, word: str) -> int:
+        """Count the tokens of a word as a tokenizer takes its steps, which costs less than to have it read a text."""
+        cut = self._pre_tokenizer.pre_tokenize_str(self._normalised(word))
+        return sum(len(self._pieces(piece)) for piece, _ in cut)
 
 
 class TokenCounts:
@@ -121,7 +128,7 @@ class TokenCounts:
         try:
             return [sum(map(known.__getitem__, own)) for own in words]
         except KeyError:
-            known = self._with({word for own in words for word in own})
+            known = self._with(set().union(*words))
             return [sum(map(known.__getitem__, own)) for own in words]
 
     def _with(self, words: set[str]) -> dict[str, int]:
@@ -132,10 +139,10 @@ class TokenCounts:
         new = words - known.keys()
         plain = self._whole_words.plain(new)
         counted = {word: self._whole_words.counted(word) for word in new - plain.keys()}
-        unread = {part for _, parts in counted.values() for part in parts}
-        read = self._read(unread) if unread else {}
+        unread = {word for word, count in counted.items() if count is None}
         known.update(plain)
-        known.update((word, count + sum(map(read.__getitem__, parts))) for word, (count, parts) in counted.items())
+        known.update((word, count) for word, count in counted.items() if count is not None)
+        known.update(self._read(unread) if unread else {})
         return known
 
     def _read(self, words: set[str]) -> dict[str, int]:
