@@ -10,11 +10,12 @@ _PARAGRAPH_END = re.compile(r"\n[^\S\n]*\n\s*")
 # A mark of Latin, Arabic, Indic, Armenian or Ethiopic script wants a space behind it; one of East Asia does not.
 _SPACED = r".!?\u2026\u203d\u061f\u06d4\u0964\u0965\u0589\u1362\u104b\u17d4\u0f0d"
 _UNSPACED = r"\u3002\uff01\uff1f\uff61\uff0e"
+# It begins with one set of characters, which is found many times faster than one of two alternatives.
 _SENTENCE_END = re.compile(
-    rf"""[{_SPACED}]+["'\u201d\u2019\u00bb)\]]*\s+|[{_UNSPACED}]+["'\u201d\u2019\u300d\u300f\uff09\u3011\u300b]*\s*"""
+    rf"[{_SPACED}{_UNSPACED}]"
+    rf"""(?:(?<=[{_SPACED}])[{_SPACED}]*["'\u201d\u2019\u00bb)\]]*\s+"""
+    rf"""|(?<=[{_UNSPACED}])[{_UNSPACED}]*["'\u201d\u2019\u300d\u300f\uff09\u3011\u300b]*\s*)"""
 )
-# Found many times faster than the end of a sentence.
-_MARK = re.compile(f"[{_SPACED}{_UNSPACED}]")
 _NO_END = re.compile(
     r"(?:^|[\s(\[])(?:[^\W\d_]|\d{1,2}|(?:[^\W\d_]\.)+[^\W\d_]|dr|mr|mrs|ms|prof|st|no|nr|vs|etc|fig|figs|vol|pp|ed|eds|al|cf|"
     r"ca|bzw|usw|vgl|inc|ltd|jr|sr|dept|approx|abb|tab|sec|ch|eq|jan|feb|mar|apr|jun|jul|aug|sep|sept|oct|nov|dec)$",
@@ -140,24 +141,21 @@ def _paragraph_ends(text: str) -> list[int]:
 def _ends(text: str) -> list[int]:
     """Where sentences, items of lists, paragraphs and the text end, in order."""
     if "\n" not in text and "\f" not in text:
-        return sorted({*_sentences(text), len(text)})
+        ends = list(_sentences(text))
+        return ends if ends[-1:] == [len(text)] else [*ends, len(text)]
     return sorted({*_paragraph_ends(text), *_sentences(text), *_lines(text)})
 
 
 def _sentences(text: str) -> Iterator[int]:
     """Where sentences begin behind others."""
-    at = 0
-    while mark := _MARK.search(text, at):
-        match = _SENTENCE_END.match(text, mark.start())
-        at = match.end() if match else mark.end()
-        if match is None:
-            continue
-        if match[0].startswith(".") and not match[0].startswith(".."):
-            if text[match.end() : match.end() + 1].islower():
+    for match in _SENTENCE_END.finditer(text):
+        begin, end = match.span()
+        if text[begin] == "." and text[begin + 1] != ".":
+            if text[end : end + 1].islower():
                 continue
-            if _NO_END.search(text, max(match.start() - _REACH, 0), match.start()):
+            if _NO_END.search(text, max(begin - _REACH, 0), begin):
                 continue
-        yield match.end()
+        yield end
 
 
 def _lines(text: str) -> Iterator[int]:
