@@ -5,9 +5,9 @@ from itertools import islice
 from typing import TypedDict
 
 import numpy as np
-import torch
 
-from rrra_haystack.documents.token_places import CodedTokens, EmbeddedText, Place, places_of
+from rrra_haystack.documents.token_places import EmbeddedText, Place, places_of
+from rrra_haystack.model.adapter.observation import Matching
 from rrra_haystack.model.codes.batch import CodeBatch
 from rrra_haystack.model.encodings import QueryEncoding
 from rrra_haystack.model.rrra_model import RRRAModel
@@ -32,13 +32,13 @@ class Highlight(TypedDict):
     score: float
 
 
-@torch.inference_mode()
 def find_highlights(
     model: RRRAModel,
     query: QueryEncoding,
     batch: CodeBatch,
     texts: dict[int, EmbeddedText],
     prompt: str | None = None,
+    matching: Matching | None = None,
 ) -> dict[int, list[Highlight]]:
     """
     The sentences of documents that a query matched best.
@@ -48,19 +48,21 @@ def find_highlights(
     :param batch: Codes of documents.
     :param texts: Those that highlights are wanted of, by their numbers in the batch.
     :param prompt: Put before each text instead of the model's own document prompt.
+    :param matching: How the query's tokens match those of the batch, if it is known.
     :returns: At most three of each, best first; none of a document whose codes were made of another text.
     """
-    word_ends = np.cumsum(batch.word_counts).tolist()
-    coded = [
-        CodedTokens(count, batch.words[word_ends[number - 1] if number else 0 : word_ends[number]])
-        for number, count in zip(texts, batch.lengths[list(texts)].tolist(), strict=True)
-    ]
-    places = places_of(model.encoder, list(zip(texts.values(), coded, strict=True)), prompt)
+    places = places_of(model.encoder, batch, texts, prompt)
     scores: Iterator[float] = iter(())
     stretches = [(number, one.token, one.tokens) for number, own in zip(texts, places, strict=True) for one in own]
     if stretches and len(query.states):
-        match = batch.match_stretches(query.states, *np.array(stretches).T)
-        scores = iter((match @ model.token_weights(query)).tolist())
+        owners, begins, counts = np.array(stretches).T
+        if matching is None:
+            match, weights = batch.match_stretches(query.states, owners, begins, counts), model.token_weights(query)
+        else:
+            match = batch.segments.maximum_of_parts(matching.similarity, owners, begins, counts)
+            weights = matching.weights
+        # A single product, which numpy begins sooner than torch.
+        scores = iter((match.numpy() @ weights.numpy()).tolist())
     # Of a query without a token, no place has a score.
     return {
         number: _best(text.content, list(zip(islice(scores, len(own)), own, strict=False)))

@@ -1,14 +1,14 @@
 """Where the sentences of a document lie among the tokens that its codes were made of."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import accumulate, islice, pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 from rrra_haystack.documents.cutting import has_word, sentence_ends
+from rrra_haystack.model.codes.batch import CodeBatch
 from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.model.words import word_codes
 
@@ -16,12 +16,11 @@ from rrra_haystack.model.words import word_codes
 _LONGEST = 400
 # No text that was read whole is longer; of one that was truncated, the rest need not be looked at.
 _CHARACTERS_PER_TOKEN = 32
-# Characters that tell one text from another.
-_BEGINNING = 400
+# Characters of a content that tell whether it begins where it should.
+_BEGINNING = 150
 
 
-@dataclass(frozen=True)
-class EmbeddedText:
+class EmbeddedText(NamedTuple):
     """
     A document as it is embedded.
 
@@ -33,19 +32,6 @@ class EmbeddedText:
     before: str
     content: str
     after: str
-
-
-@dataclass(frozen=True)
-class CodedTokens:
-    """
-    What a document's codes say of the text that they were made of.
-
-    :param count: How many tokens it has; fewer than the text if the encoder truncated it.
-    :param words: Its words, as :func:`~rrra_haystack.model.words.word_codes` gives them.
-    """
-
-    count: int
-    words: np.ndarray
 
 
 class Place(NamedTuple):
@@ -65,14 +51,15 @@ class Place(NamedTuple):
 
 
 def places_of(
-    encoder: Encoder, texts: Sequence[tuple[EmbeddedText, CodedTokens]], prompt: str | None = None
+    encoder: Encoder, batch: CodeBatch, texts: Mapping[int, EmbeddedText], prompt: str | None = None
 ) -> list[list[Place]]:
     """
     Find the sentences of documents among their token codes.
 
     :param encoder: The encoder that made the codes.
-    :param texts: Each document as it would be embedded now, and what its codes say. What was embedded beside the
-        content may have been another text, which is noticed.
+    :param batch: Codes of documents.
+    :param texts: Some of them as they would be embedded now, by their numbers in the batch. What was embedded beside
+        the content may have been another text, which is noticed.
     :param prompt: Put before each text instead of the model's own prompt.
     :returns: Those of each document that have a word and a token; none if the codes were made of a text that cannot be
         told from this, or by a late-interaction model.
@@ -80,83 +67,86 @@ def places_of(
     if not encoder.embeds:
         # Which tokens a late-interaction model keeps, its mask alone knows.
         return [[] for _ in texts]
-    divided = [_divided(text, coded.count) for text, coded in texts]
+    coded = batch.lengths[list(texts)].tolist()
+    divided = [_divided(text, count) for text, count in zip(texts.values(), coded, strict=True)]
     counts = iter(encoder.token_counts.of([part for one in divided for part in one.parts]))
     room = encoder.room(prompt)
-    return [
-        _places(encoder, text, coded, one, list(islice(counts, len(one.parts))), room)
-        for (text, coded), one in zip(texts, divided, strict=True)
-    ]
+    places = []
+    for (number, text), one, total in zip(texts.items(), divided, coded, strict=True):
+        own = _own_counts(encoder, one, list(islice(counts, len(one.parts))), total, room)
+        first = _first(text, own, total, room, partial(batch.words_of, number))
+        places.append([] if first is None else _places(one, own, first, total))
+    return places
 
 
-@dataclass(frozen=True)
-class _Divided:
+class _Divided(NamedTuple):
     """
-    A document in parts: what stands before the content, its sentences, and what stands behind it.
+    A document in parts.
 
     :param whole: The text.
     :param bounds: The characters behind the parts but the last. Space belongs to what follows it, as tokenizers that
         keep it have it.
+    :param parts: What stands before the content, its sentences, and what stands behind it.
     :param begin: The first character of the content.
     """
 
     whole: str
     bounds: list[int]
+    parts: list[str]
     begin: int
-
-    @cached_property
-    def parts(self) -> list[str]:
-        return [self.whole[a:b] for a, b in pairwise([0, *self.bounds, len(self.whole)])]
 
 
 def _divided(text: EmbeddedText, count: int) -> _Divided:
     """Part a document of so many coded tokens."""
     content = text.content[: count * _CHARACTERS_PER_TOKEN]
-    begin = len(text.before)
+    whole, begin = text.before + content + text.after, len(text.before)
     bounds = [len(text.before.rstrip())]
     before = 0
     for stop in sentence_ends(content, _LONGEST):
         sentence = content[before:stop].rstrip()
         bounds.append(begin + before + len(sentence) if sentence else bounds[-1])
         before = stop
-    return _Divided(text.before + content + text.after, bounds, begin)
+    return _Divided(whole, bounds, [whole[a:b] for a, b in pairwise([0, *bounds, len(whole)])], begin)
 
 
-def _places(
-    encoder: Encoder, text: EmbeddedText, coded: CodedTokens, divided: _Divided, counts: list[int], room: int | None
-) -> list[Place]:
-    """The sentences of one document, whose parts have so many tokens if each word is read for itself."""
-    whole, bounds, begin = divided.whole, divided.bounds, divided.begin
+def _own_counts(encoder: Encoder, divided: _Divided, counts: list[int], coded: int, room: int | None) -> list[int]:
+    """The tokens of each part, of which there are so many if each word is read for itself."""
+    total = sum(counts)
     # Of a text that is longer than the encoder reads, nothing tells whether the words' tokens are all right.
-    if sum(counts) != coded.count and not sum(counts) > coded.count == room:
-        starts = encoder.token_offsets(whole)[:, 0]
-        counts = np.diff(np.searchsorted(starts, [0, *bounds, len(whole) + 1])).tolist()
-    first = _first(text, coded, counts, room)
-    if first is None:
-        return []
-    tokens = [min(max(token, 0), coded.count) for token in accumulate(counts[1:-1], initial=first)]
+    if total == coded or total > coded == room:
+        return counts
+    starts = encoder.token_offsets(divided.whole)[:, 0]
+    return np.diff(np.searchsorted(starts, [0, *divided.bounds, len(divided.whole) + 1])).tolist()
+
+
+def _places(divided: _Divided, counts: list[int], first: int, coded: int) -> list[Place]:
+    """The sentences of a document whose content begins with a token and whose parts have so many tokens."""
+    tokens = [min(max(token, 0), coded) for token in accumulate(counts[1:-1], initial=first)]
     places = []
-    for part, behind, (token, stop) in zip(divided.parts[1:-1], bounds[1:], pairwise(tokens), strict=True):
+    for part, behind, (token, stop) in zip(divided.parts[1:-1], divided.bounds[1:], pairwise(tokens), strict=True):
         # What the encoder truncated has no codes.
         if stop > token and has_word(part):
-            places.append(Place(behind - len(part.lstrip()) - begin, behind - begin, token, stop - token))
+            end = behind - divided.begin
+            places.append(Place(end - len(part.lstrip()), end, token, stop - token))
     return places
 
 
-def _first(text: EmbeddedText, coded: CodedTokens, counts: list[int], room: int | None) -> int | None:
+def _first(
+    text: EmbeddedText, counts: list[int], coded: int, room: int | None, coded_words: Callable[[], np.ndarray]
+) -> int | None:
     """The first token of the content; `None` if the codes were made of a text that cannot be told from this one."""
     before, total = counts[0], sum(counts)
-    if total == coded.count:
+    if total == coded:
         return before
-    whole = text.before + text.content + text.after
-    if total > coded.count == room:
+    whole, kept = text.before + text.content + text.after, coded_words()
+    if total > coded == room:
         # Truncated: its first words tell whether it is this text. The last of them may be cut.
-        words = word_codes(whole[:_BEGINNING])[:-1]
-        return before if np.array_equal(words, coded.words[: len(words)]) else None
+        words = word_codes(whole[: len(text.before) + _BEGINNING])[:-1]
+        return before if np.array_equal(words, kept[: len(words)]) else None
     words = word_codes(whole)
-    if total > coded.count:
+    if total > coded:
         # The prompt took the first token.
-        return before if np.array_equal(words, coded.words) else None
+        return before if np.array_equal(words, kept) else None
     # Something else was embedded before the content, unless it pushed the end of it out of what the encoder reads.
-    is_end = len(words) <= len(coded.words) and np.array_equal(words, coded.words[len(coded.words) - len(words) :])
-    return coded.count - total + before if is_end and (room is None or coded.count < room) else None
+    is_end = len(words) <= len(kept) and np.array_equal(words, kept[len(kept) - len(words) :])
+    return coded - total + before if is_end and (room is None or coded < room) else None

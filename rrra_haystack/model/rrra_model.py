@@ -302,7 +302,7 @@ class RRRAModel(nn.Module):
         if not self.config.adapter.observed_context:
             return torch.full((len(query.states),), 1 / max(len(query.states), 1))
         states = nn.functional.normalize(self.adapter.reading(query.states, query.hidden), dim=-1)
-        return self.adapter.token_weight(states).softmax(dim=0)[:, 0]
+        return self.adapter.learned_weights(states)
 
     def codec(self, kind: CodeKind | None = None) -> TokenCodec:
         """

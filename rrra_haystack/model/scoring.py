@@ -9,19 +9,20 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from rrra_haystack.model.adapter.observation import Judgement
+from rrra_haystack.model.adapter.observation import Judgement, Matching
 
 
 @dataclass(frozen=True)
 class Scores:
     """
-    What a model says of the n candidates of a query, each of shape ``[n]``, float32.
+    What a model says of the n candidates of a query, arrays of shape ``[n]``, float32.
 
     :param base: Encoder score: cosine of the pooled embeddings, or MaxSim of a late-interaction model, as a mean.
     :param adapter: Adapter score, to which the words in common have added.
     :param fused: Reranking score, which orders the candidates.
     :param scaled: The same, brought between 0 and 1 by the calibration.
     :param relevance: Probability of relevance.
+    :param matching: What it read from the tokens; `None` if it did not need the cosines of all.
     """
 
     base: np.ndarray
@@ -29,6 +30,7 @@ class Scores:
     fused: np.ndarray
     scaled: np.ndarray
     relevance: np.ndarray
+    matching: Matching | None = None
 
 
 class Calibration(BaseModel):
@@ -119,6 +121,7 @@ def fused_scores(
         fused=fused.numpy(),
         scaled=calibration.probability(fused).numpy(),
         relevance=calibration.probability(own, judgement.relevance_logit).numpy(),
+        matching=judgement.matching,
     )
 
 

@@ -71,6 +71,19 @@ class Segments:
             result[:, filled] = np.maximum.reduceat(by_column, self.starts[filled], axis=0).T
         return torch.from_numpy(result).to(values.device)
 
+    def maximum_of_parts(self, values: Tensor, owners: np.ndarray, begins: np.ndarray, counts: np.ndarray) -> Tensor:
+        """
+        Highest value of each of p parts of runs.
+
+        :param values: Shape ``[v, T]``, on the CPU.
+        :param owners: The run of each part, shape ``[p]``.
+        :param begins: Its first column in the run, shape ``[p]``.
+        :param counts: Its columns, one at least, shape ``[p]``, int64.
+        :returns: Shape ``[p, v]``.
+        """
+        by_column = values.numpy().T[ranges(self.starts[owners] + begins, counts)]
+        return torch.from_numpy(np.maximum.reduceat(by_column, np.cumsum(counts) - counts, axis=0))
+
     def maximum_of_stretches(self, values: Tensor) -> Tensor:
         """
         Highest value of each stretch; faster than the maximum over runs of differing lengths.

@@ -69,7 +69,7 @@ def token_match(model: str, question: str, documents: list[Document]) -> dict[st
     match = loaded.read_codes([document.meta["rrra_codes"] for document in documents]).match(query.states)
     states = query.states if loaded.config.adapter.query_dim is None else query.hidden
     with torch.inference_mode():
-        learned = loaded.adapter.token_weight(torch.nn.functional.normalize(states, dim=-1)).softmax(dim=0)[:, 0]
+        learned = loaded.adapter.learned_weights(torch.nn.functional.normalize(states, dim=-1))
         scores = (match @ learned).tolist()
     return dict(zip([document.id for document in documents], scores, strict=True))
 

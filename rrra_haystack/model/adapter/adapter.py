@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from rrra_haystack.model.adapter.observation import Judgement, Observation, Outcome
+from rrra_haystack.model.adapter.observation import Judgement, Matching, Observation, Outcome
 from rrra_haystack.model.adapter.parts import AdapterConfig
 from rrra_haystack.model.adapter.relations import contrast_weights, places, relation_product
 from rrra_haystack.model.adapter.scan import Scan
@@ -68,10 +68,11 @@ class RelationAwareAdapter(nn.Module):
         scores = [base]
         hidden = torch.zeros(len(contexts), config.hidden_dim, device=contexts.device, dtype=contexts.dtype)
         adapter = torch.zeros_like(base)
+        matching = None
         if config.pooled_relation:
             hidden = hidden + relation_product(self.pooled_relation, query, contexts)
         if config.observed_context:
-            found, relation = self._observe(observation, base)
+            found, relation, matching = self._observe(observation, base)
             adapter = adapter + self.score_mix[0] * found[0] + self.score_mix[2] * found[1] + sum(found[2:])
             scores += found
             hidden = hidden + relation
@@ -84,16 +85,21 @@ class RelationAwareAdapter(nn.Module):
         adapter = adapter + self.score_mix[1] * qa
         if config.score_correction:
             adapter = adapter + self.score_head(phi)[:, 0]
-        return Judgement(base=base, qa=qa, ca=ca, adapter=adapter, outcomes=self.outcome_head(phi), corrected=corrected)
+        return Judgement(base, qa, ca, adapter, self.outcome_head(phi), corrected, matching)
 
-    def _observe(self, observation: Observation, base: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Token match, coverage and scan, each of shape ``[n]``, and the token relation, ``[n, hidden_dim]`` or 0."""
+    def _observe(self, observation: Observation, base: Tensor) -> tuple[list[Tensor], Tensor, Matching | None]:
+        """
+        What the tokens say of each candidate.
+
+        :returns: Token match, coverage and scan, each of shape ``[n]``; the token relation, ``[n, hidden_dim]`` or 0;
+            what they were read from.
+        """
         tokens, query_tokens = observation.tokens, observation.query_tokens
         segments = tokens.segments
         nothing = torch.zeros_like(base)
         scanning = bool(self.config.probes)
         if not len(query_tokens) or not len(base):
-            return [nothing] * (2 + scanning), nothing[:, None]
+            return [nothing] * (2 + scanning), nothing[:, None], None
         count = len(query_tokens)
         states = self.reading(query_tokens, observation.query_states)
         vectors = torch.cat([query_tokens, self.scan.probes(states)]) if scanning else query_tokens
@@ -104,7 +110,8 @@ class RelationAwareAdapter(nn.Module):
         per_token = (
             segments.maximum(similarity[:count]) if similarity.requires_grad else segments.of_stretches.maximum(highest)
         ).T
-        weights = self.query_token_weights(states, per_token)
+        learned = self.learned_weights(states)
+        weights = self.query_token_weights(learned, per_token)
         # Where the query is covered is read, not learned: no gradient flows through the windows.
         with torch.no_grad():
             coverage = weights @ segments.widest_of_three(highest)
@@ -120,7 +127,7 @@ class RelationAwareAdapter(nn.Module):
             observed = tokens.states_at(places(similarity[:count].detach(), per_token.detach(), segments))
             product = relation_product(self.token_relation, query_tokens, observed)
             relation = torch.einsum("nmk,m->nk", nn.functional.gelu(product), weights)
-        return found, relation
+        return found, relation, Matching(similarity[:count], learned)
 
     def judge_by_match(self, observation: Observation) -> Judgement:
         """What an adapter that :attr:`is_silent` says of the candidates, without the trunk and the observed context."""
@@ -132,7 +139,7 @@ class RelationAwareAdapter(nn.Module):
         adapter = torch.zeros_like(base)
         if len(query_tokens) and len(base):
             states = self.reading(query_tokens, observation.query_states)
-            adapter = match @ self.query_token_weights(states, match)
+            adapter = match @ self.query_token_weights(self.learned_weights(states), match)
         even = torch.zeros((len(base), len(Outcome)))
         return Judgement(base=base, qa=base, ca=torch.ones_like(base), adapter=adapter, outcomes=even)
 
@@ -148,17 +155,25 @@ class RelationAwareAdapter(nn.Module):
         assert hidden is not None
         return hidden
 
-    def query_token_weights(self, query_states: Tensor, match: Tensor) -> Tensor:
+    def learned_weights(self, query_states: Tensor) -> Tensor:
         """
-        How much each query token counts in the token match: a learned part times its contrast.
+        How much each query token counts in the token match, whatever the candidates are.
 
-        :param query_states: The query's token states, shape ``[m, query_dim]`` or, without it, ``[m, token_dim]``.
+        :param query_states: What :meth:`reading` gives, of length 1.
+        :returns: Shape ``[m]``; they sum to 1.
+        """
+        weights: Tensor = self.token_weight(query_states).softmax(dim=0)[:, 0]
+        return weights
+
+    def query_token_weights(self, learned: Tensor, match: Tensor) -> Tensor:
+        """
+        How much each query token counts in the token match: the learned part times its contrast.
+
+        :param learned: What :meth:`learned_weights` gives, shape ``[m]``.
         :param match: Shape ``[n, m]``.
         :returns: Shape ``[m]``; they sum to 1.
         """
-        weights = self.token_weight(query_states).softmax(dim=0)[:, 0]
-        if self.config.contrast_weighting:
-            weights = weights * contrast_weights(match.detach())
+        weights = learned * contrast_weights(match.detach()) if self.config.contrast_weighting else learned
         return weights / weights.sum()
 
     @property

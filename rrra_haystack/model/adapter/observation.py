@@ -89,6 +89,19 @@ class Observation:
 
 
 @dataclass(frozen=True)
+class Matching:
+    """
+    How the m tokens of a query match the T tokens of its candidates.
+
+    :param similarity: Cosines, shape ``[m, T]``.
+    :param weights: How much each token of the query counts, whatever the candidates are, shape ``[m]``; they sum to 1.
+    """
+
+    similarity: Tensor
+    weights: Tensor
+
+
+@dataclass(frozen=True)
 class Judgement:
     """
     What the adapter says of the n candidates of one query.
@@ -100,6 +113,7 @@ class Judgement:
     :param adapter: Adapter score, which reranking fuses with `base`, shape ``[n]``.
     :param outcomes: Logits of the outcomes in the order of :class:`Outcome`, shape ``[n, 4]``.
     :param corrected: Corrected embeddings a, shape ``[n, d]``; `None` if nothing was corrected.
+    :param matching: What the adapter read from the tokens; `None` if it did not need the cosines of all.
     """
 
     base: Tensor
@@ -108,6 +122,7 @@ class Judgement:
     adapter: Tensor
     outcomes: Tensor
     corrected: Tensor | None = None
+    matching: Matching | None = None
 
     @property
     def relevance_logit(self) -> Tensor:

@@ -42,6 +42,11 @@ class CodeBatch:
     def __len__(self) -> int:
         return len(self.lengths)
 
+    def words_of(self, number: int) -> np.ndarray:
+        """The words of one document."""
+        begin = int(self.word_counts[:number].sum())
+        return self.words[begin : begin + int(self.word_counts[number])]
+
     @property
     def token_dim(self) -> int:
         """Dimensions of a token state."""
@@ -98,22 +103,19 @@ class CodeBatch:
         """
         What :meth:`match` says of s stretches of the documents' tokens, as if each were a document.
 
+        Where all cosines are known, :meth:`~rrra_haystack.model.segments.Segments.maximum_of_parts` says the same.
+
         :param query_states: Projected token states of the query, shape ``[m, token_dim]``.
         :param owners: The document of each stretch, shape ``[s]``.
         :param begins: Its first token in the document, shape ``[s]``.
-        :param counts: Its tokens, shape ``[s]``, int64.
-        :returns: Cosines, shape ``[s, m]``; -1 where a stretch has no token.
+        :param counts: Its tokens, one at least, shape ``[s]``, int64.
+        :returns: Cosines, shape ``[s, m]``.
         """
         query, peak = _as_int8(query_states)
-        best = torch.full((len(counts), len(query)), -1.0)
-        filled = np.flatnonzero(counts)
-        if len(query) == 0 or len(filled) == 0:
-            return best
         rows = self.rows.take(ranges((self.ends - self.lengths)[owners] + begins, counts), axis=0)
         products = KERNEL.product(*self.quantiser.factors(rows, query)).numpy()
-        maxima = np.maximum.reduceat(products, (np.cumsum(counts) - counts)[filled], axis=0)
-        best[filled] = self._cosines(maxima, query, peak, self.token_scale[owners[filled]])
-        return best
+        maxima = np.maximum.reduceat(products, np.cumsum(counts) - counts, axis=0)
+        return self._cosines(maxima, query, peak, self.token_scale[owners])
 
     def _cosines(self, products: np.ndarray, query: Tensor, peak: Tensor, scales: np.ndarray) -> Tensor:
         """Cosines of products of shape ``[s, m]`` with an int8 query, of documents with so many scales."""

@@ -19,6 +19,9 @@ from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 from rrra_haystack import RRRAAdapterRanker, RRRADocumentEmbedder, RRRAModel
+from rrra_haystack.documents.highlights import find_highlights
+from rrra_haystack.documents.token_places import EmbeddedText
+from rrra_haystack.model.codes.kinds import CodeKind
 from rrra_haystack.model.token_counts import TokenCounts, WholeWords
 
 RIVER = (
@@ -80,6 +83,21 @@ def test_scores_are_those_of_the_tokens_that_stand_there(ranker: RRRAAdapterRank
         inside = torch.from_numpy((offsets[:, 0] >= one["start"]) & (offsets[:, 1] <= one["end"]))
         expected = similarity[:, inside].amax(dim=1) @ model.token_weights(query)
         assert one["score"] == pytest.approx(float(expected), abs={"int8": 0.01, "4bit": 0.03}.get(kind, 0.25))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_the_ranking_has_matched_need_not_be_matched_again(ranker: RRRAAdapterRanker, kind: CodeKind) -> None:
+    model = ranker.loaded_model
+    query = model.encode_query(QUESTION)
+    batch = model.read_codes(model.encode_documents(list(TEXTS.values()), code=kind)[1])
+    matching = model.score(query, batch).matching
+    assert matching is not None
+    texts = {number: EmbeddedText("", text, "") for number, text in reversed(list(enumerate(TEXTS.values())))}
+    known, found = (find_highlights(model, query, batch, texts, matching=one) for one in (matching, None))
+    assert list(known) == list(found)
+    for own, again in zip(known.values(), found.values(), strict=True):
+        assert own == [{**one, "score": pytest.approx(one["score"], abs=1e-6)} for one in again]
+    assert any(known.values())
 
 
 @pytest.mark.parametrize("known", [[], ["title"]])

@@ -56,7 +56,8 @@ def align(model: RRRAModel, query: str, passages: Sequence[str]) -> list[list[Ma
     similarity = tokens.similarity(query_tokens)
     best = segments.maximum(similarity).T
     reading = nn.functional.normalize(model.adapter.reading(encoded.states, encoded.hidden), dim=-1)
-    part = model.adapter.query_token_weights(reading, best) * best.clamp_min(0)
+    weights = model.adapter.query_token_weights(model.adapter.learned_weights(reading), best)
+    part = weights * best.clamp_min(0)
     where = places(similarity, best, segments)
     return [
         _matched_words(

@@ -6,13 +6,12 @@ from haystack import Document, component, logging
 from haystack.utils import ComponentDevice, Secret
 
 from haystack_integrations.common.rrra import LoadsModel, check_positive
-from rrra_haystack.documents.highlights import Highlight, find_highlights
+from rrra_haystack.documents.highlights import find_highlights
 from rrra_haystack.documents.metadata import CODES_KEY, HIGHLIGHTS_KEY, SCORES_KEY, text_to_embed
 from rrra_haystack.documents.token_places import EmbeddedText
 from rrra_haystack.model.codes.batch import CodeBatch
 from rrra_haystack.model.codes.content import of_other_contents
 from rrra_haystack.model.codes.record import kind_of
-from rrra_haystack.model.encodings import QueryEncoding
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
 from rrra_haystack.model.scoring import check_fusion_weight
 
@@ -240,7 +239,10 @@ class RRRAAdapterRanker(LoadsModel):
         if relevance_threshold is not None:
             order = order[scores.relevance[order] >= relevance_threshold]
         order = order[:top_k]
-        found = self._highlights(model, encoding, batch, documents, order.tolist()) if highlights else {}
+        found = {}
+        if highlights:
+            texts = self._texts(documents, order.tolist())
+            found = find_highlights(model, encoding, batch, texts, self.document_prefix, scores.matching)
         ranked = []
         for i in order.tolist():
             meta = {key: value for key, value in documents[i].meta.items() if key != CODES_KEY}
@@ -283,16 +285,14 @@ class RRRAAdapterRanker(LoadsModel):
             )
         return model.read_codes(self._encoded(changed, documents, codes, model), names)
 
-    def _highlights(
-        self, model: RRRAModel, query: QueryEncoding, batch: CodeBatch, documents: list[Document], numbers: list[int]
-    ) -> dict[int, list[Highlight]]:
-        """The sentences of some documents that matched, by their numbers."""
+    def _texts(self, documents: list[Document], numbers: list[int]) -> dict[int, EmbeddedText]:
+        """Some documents as they are embedded, by their numbers."""
         texts = {}
         for number in numbers:
             content = documents[number].content or ""
             text = text_to_embed(documents[number], self.meta_fields_to_embed, self.embedding_separator)
             texts[number] = EmbeddedText(text[: len(text) - len(content)], content, self.document_suffix)
-        return find_highlights(model, query, batch, texts, self.document_prefix)
+        return texts
 
     def _encoded(self, wanting: list[int], documents: list[Document], codes: list[Any], model: RRRAModel) -> list[Any]:
         """Codes, with new ones for some documents."""

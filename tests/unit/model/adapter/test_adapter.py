@@ -278,7 +278,8 @@ def test_weights_of_query_tokens_are_shares(seed: int, n: int, m: int) -> None:
     torch.manual_seed(seed)
     match = torch.rand(n, m) * 2 - 1
     adapter = awaken(build())
-    for weights in (contrast_weights(match), adapter.query_token_weights(torch.randn(m, H), match)):
+    learned = adapter.learned_weights(torch.randn(m, H))
+    for weights in (contrast_weights(match), learned, adapter.query_token_weights(learned, match)):
         assert weights.shape == (m,)
         assert (weights > 0).all()
         assert weights.sum().item() == pytest.approx(1, abs=1e-5)
@@ -289,7 +290,7 @@ def test_a_learned_weight_shifts_the_match() -> None:
     with torch.no_grad():
         adapter.token_weight.weight.copy_(seen.query_tokens[1][None] * 50)
     assert adapter.is_silent
-    weights = adapter.query_token_weights(seen.query_tokens, match_of(seen))
+    weights = adapter.query_token_weights(adapter.learned_weights(seen.query_tokens), match_of(seen))
     assert weights[1] > 0.99
     assert torch.allclose(adapter(seen).adapter, match_of(seen)[:, 1], atol=0.02)
 
