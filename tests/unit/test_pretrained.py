@@ -85,6 +85,14 @@ def test_hidden_and_private_folders_are_not_bundled(tmp_path: Path, monkeypatch:
     assert bundled_names() == ["good"]
 
 
+def test_the_adapter_over_mpnet_is_small_and_says_what_it_learnt_from() -> None:
+    folder = bundled("rrra-mpnet-base")
+    assert folder is not None
+    assert sum(path.stat().st_size for path in folder.rglob("*")) < 4_000_000
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert "squad (train, CC BY-SA 4.0), medquad (train, CC BY 4.0), fairytaleqa (train, Apache-2.0)" in card
+
+
 def test_the_bundled_adapter_is_small_and_leaves_the_encoder_as_it_is(model: RRRAModel) -> None:
     folder = bundled("rrra-minilm-l6")
     assert folder is not None
