@@ -14,7 +14,7 @@ _SPECIMEN = "House"
 _MARKS_AND_IDEOGRAPHS = "(.\u4e2d\u56fd\u65e5\u672c"
 _IDEOGRAPHS = "\u3400-\u4dbf\u4e00-\u9fff"
 _CUT = re.compile(
-    rf"[{_IDEOGRAPHS}]|[^\W_{_IDEOGRAPHS}]+|[!-/:-@\[-`{{-~\u2010-\u2027\u3001\u3002\u3008-\u3011\uff01-\uff0f\uff1a-\uff1f]"
+    rf"[{_IDEOGRAPHS}]|[^\W_{_IDEOGRAPHS}]+|[!-/:-@\[-`{{-~\u2010-\u2027\u3001\u3002\u3008-\u3011\uff01-\uff03\uff05-\uff0a\uff0c-\uff0f\uff1a\uff1b\uff1f]"
 )
 # Behind a word, each of these is a token of its own, however a tokenizer cuts.
 _MARKS = frozenset(".,;:?!")
@@ -75,6 +75,9 @@ class WholeWords:
             body = written[:-1] if written[-1] in _MARKS else written
             is_whole = body.isalnum() and self._space + body in self._vocabulary
             return 1 + len(written) - len(body) if is_whole else None
+        if "ς" in written:
+            # Python writes it at the end of a word in capitals, tokenizers do not.
+            return self._alone(word)
         parts = _CUT.findall(written)
         is_plain = written.isascii() and written.isprintable()
         if not is_plain and sum(map(len, parts)) < len("".join(written.split())):
@@ -136,7 +139,8 @@ class TokenCounts:
         if len(self._known) > _MOST:
             self.forget()
         known = self._known
-        new = words - known.keys()
+        # Not by a difference of sets, which goes through all that is known.
+        new = {word for word in words if word not in known}
         plain = self._whole_words.plain(new)
         counted = {word: self._whole_words.counted(word) for word in new - plain.keys()}
         unread = {word for word, count in counted.items() if count is None}

@@ -222,7 +222,7 @@ def test_tokens_are_counted_word_by_word_and_known_words_are_not_read(learned: C
     assert whole.plain(set()) == {}
 
 
-@pytest.mark.parametrize("name", TEXTS)
-def test_texts_of_any_script_are_counted_as_they_are_read(model: RRRAModel, name: str) -> None:
-    text = TEXTS[name].replace("[SEP]", "")
+@pytest.mark.parametrize("text", [*TEXTS.values(), "a\uff0bb x\uff1dy \uff04 \uff1ctag\uff1e", "ΟΔΟΣ ΛΟΓΟΣ σς"])
+def test_texts_of_any_script_are_counted_as_they_are_read(model: RRRAModel, text: str) -> None:
+    text = text.replace("[SEP]", "")
     assert model.encoder.token_counts.of([text]) == [len(model.encoder.token_ids([text])[0])]
