@@ -36,12 +36,15 @@ def test_levels_keep_the_states_and_the_scale(kind: str, error: float, dim: int)
     assert (restored * states).sum(dim=1).mean() == pytest.approx(1, abs=0.05)
 
 
-@given(
+shapes_of_documents = given(
     dim=st.sampled_from([8, 24, 72, 128]),
     pooled_dim=st.integers(1, 200),
     lengths=lengths_of_documents,
     seed=st.integers(0, 1000),
 )
+
+
+@shapes_of_documents
 @settings(max_examples=60, deadline=None)
 def test_int8_errs_by_half_a_step_at_most(dim: int, pooled_dim: int, lengths: list[int], seed: int) -> None:
     codec, states, pooled, texts = make("int8", dim, pooled_dim, torch.tensor(lengths), seed)
@@ -51,12 +54,7 @@ def test_int8_errs_by_half_a_step_at_most(dim: int, pooled_dim: int, lengths: li
     assert ((batch.pooled - pooled).abs() <= 0.501 * pooled.abs().amax(dim=1, keepdim=True) / 127).all()
 
 
-@given(
-    dim=st.sampled_from([8, 24, 72, 128]),
-    pooled_dim=st.integers(1, 200),
-    lengths=lengths_of_documents,
-    seed=st.integers(0, 1000),
-)
+@shapes_of_documents
 @settings(max_examples=60, deadline=None)
 def test_1bit_keeps_signs_and_one_scale_a_document(dim: int, pooled_dim: int, lengths: list[int], seed: int) -> None:
     codec, states, pooled, texts = make("1bit", dim, pooled_dim, torch.tensor(lengths), seed)
