@@ -3,8 +3,7 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,25 +13,20 @@ from uuid import uuid4
 from weakref import WeakValueDictionary
 
 import qdrant_edge
+from haystack_integrations.document_stores.qdrant_edge.optimizing import optimize
 
 # The engine writes it into a shard's folder when it makes one.
 _CONFIG = "edge_config.json"
 # The engine holds this folder of a shard, and its lock, as long as it has the shard open.
 _HELD_OPEN = "wal"
+# What it says where another process holds that lock.
+_HELD = "WouldBlock"
 # What local mode of Qdrant's client keeps in its folder.
 LOCAL_MODE = "meta.json"
 # The engine writes through memory that is mapped to files: a disk without room for them ends the whole process.
 _LEAST_FREE = 128 * 2**20
-# The engine holds Python's interpreter while it optimizes, for minutes; a process of its own has one to spare.
-# Where the system can, it ends with this one, or the folder would stay open behind it.
-_OPTIMIZE = """
-import ctypes, signal, sys, qdrant_edge
-if sys.platform == "linux":
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-shard = qdrant_edge.EdgeShard.load(sys.argv[1])
-shard.optimize()
-shard.close()
-"""
+# Seconds that a process which is ending may still hold a folder.
+_ENDING = 2.0
 
 
 class FullDiskError(OSError):
@@ -165,12 +159,7 @@ class Shards:
             with self.shard(name):
                 pass
             self._close(name)
-            command = [sys.executable, "-c", _OPTIMIZE, str(self._path / name)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            told = done.stderr.strip().rpartition("\n")[2]
-            msg = f"Qdrant Edge could not optimize the collection '{name}' in {self._path}: {told}"
-            raise RuntimeError(msg)
+            optimize(self._path / name)
 
     def close(self) -> None:
         """Write everything to disk, and let others open the folder. It is opened again when it is asked again."""
@@ -206,13 +195,17 @@ class Shards:
         if name not in self.names():
             msg = f"Collection {name} not found in {self._path}."
             raise ValueError(msg)
-        try:
-            return qdrant_edge.EdgeShard.load(str(self._path / name))
-        except Exception as error:
-            raise self._explained(name, str(error)) from error
+        end = time.monotonic() + _ENDING
+        while True:
+            try:
+                return qdrant_edge.EdgeShard.load(str(self._path / name))
+            except Exception as error:
+                if _HELD not in str(error) or time.monotonic() > end:
+                    raise self._explained(name, str(error)) from error
+            time.sleep(0.05)
 
     def _explained(self, name: str, told: str) -> Exception:
-        if "WouldBlock" in told:
+        if _HELD in told:
             msg = (
                 f"The Qdrant folder {self._path} is open in another process. Close its document store first "
                 "(document_store.close()), or run a Qdrant server and give its url."

@@ -1,5 +1,6 @@
 """What an Edge store does beyond Haystack's suite: nothing is lost, and what is wrong is told in one sentence."""
 
+import os
 import random
 import shutil
 import signal
@@ -8,6 +9,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Timer
 
 import pytest
 from haystack import Document
@@ -17,6 +19,7 @@ from haystack_integrations.components.retrievers.qdrant import QdrantHybridRetri
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 
 from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
+from haystack_integrations.document_stores.qdrant_edge.optimizing import _OPTIMIZE
 from haystack_integrations.document_stores.qdrant_edge.shards import FullDiskError
 from rrra_haystack import RRRARetriever
 
@@ -97,6 +100,25 @@ def test_a_second_process_is_told_in_one_sentence(tmp_path: Path) -> None:
     assert "is open in another process. Close its document store first" in told
     store.close()
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "0\n"
+
+
+def test_a_folder_opens_when_the_process_that_holds_it_ends_in_time(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WRITE, str(tmp_path / "edge"), "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:
+        assert [writer.stdout.readline() for _ in range(2)] == [b"ready\n", b"20\n"]
+        Timer(0.5, writer.kill).start()
+        store = QdrantEdgeDocumentStore(str(tmp_path / "edge"), embedding_dim=3)
+        assert store.count_documents() > 0
+        assert writer.wait() == -signal.SIGKILL
+    store.close()
+
+
+def test_nothing_is_optimized_for_a_process_that_has_ended(store: QdrantEdgeDocumentStore, tmp_path: Path) -> None:
+    store.close()
+    command = [sys.executable, "-c", _OPTIMIZE, str(tmp_path / "edge" / store.index)]
+    asked_by_another = subprocess.run([*command, "-1"], capture_output=True, text=True, check=False)
+    assert asked_by_another.stderr == "The process that asked for it has ended.\n"
+    subprocess.run([*command, str(os.getpid())], check=True)
 
 
 def test_stores_of_one_process_share_a_folder(tmp_path: Path) -> None:
