@@ -25,4 +25,4 @@ def small_set() -> CandidateSet:
     target[1, 3], source[1, 3] = 0.8, Source.NEAR_DUPLICATE
     positives = Positives(np.array([0, 2, 4, 30]), np.array([1, 1, 1, 1]), np.array([2, 3, 4]))
     mined = Mined(rows, np.linspace(1, 0.5, 18, dtype=np.float32).reshape(3, 6))
-    return CandidateSet("d", Sized(40), Sized(3), mined, positives, Labels(target, source), 1.0)
+    return CandidateSet("d", Sized(40), Sized(3), mined, positives, Labels(target, source, 0.02), 1.0)

@@ -79,7 +79,20 @@ class Labels:
 
     :param target: Probability of relevance, shape ``[Q, k]``, float32.
     :param source: :class:`Source` of the evidence, shape ``[Q, k]``, uint8; ``NONE`` where the target is the prior.
+    :param prior: Target of a candidate of which nothing is known.
     """
 
     target: np.ndarray
     source: np.ndarray
+    prior: float
+
+    def judged(self, queries: np.ndarray | slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
+        """
+        Which candidates the qrels call relevant, and which irrelevant, however little they are believed.
+
+        :param queries: Rows of the queries.
+        :returns: Two arrays of shape ``[len(queries), k]``, bool.
+        """
+        is_judged = np.asarray(self.source[queries]) == Source.QRELS
+        is_relevant = np.asarray(self.target[queries]) > self.prior
+        return is_judged & is_relevant, is_judged & ~is_relevant

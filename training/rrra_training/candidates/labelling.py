@@ -83,7 +83,7 @@ def label(  # noqa: C901  (one source after the other reads best as one)
                 mark((number, named), 0.0, config.named_negatives, Source.NAMED_NEGATIVE)
         progress.update(len(numbers))
     progress.close()
-    return Labels(target, source)
+    return Labels(target, source, config.prior)
 
 
 def normalised_words(text: str) -> str:

@@ -97,17 +97,19 @@ def draw_lists(
     mined = np.asarray(data.mined.rows[queries])
     target = np.asarray(data.labels.target[queries])
     source = np.asarray(data.labels.source[queries])
+    # A judged positive comes in as the labelled one or as a hidden one, never by the draw.
+    judged_relevant, _ = data.labels.judged(queries)
     drawn = config.candidates - 1 - config.random_negatives
     if (missing := drawn - mined.shape[1]) > 0:
         mined = np.pad(mined, ((0, 0), (0, missing)), constant_values=-1)
-        target, source = (np.pad(part, ((0, 0), (0, missing))) for part in (target, source))
+        target, source, judged_relevant = (
+            np.pad(part, ((0, 0), (0, missing))) for part in (target, source, judged_relevant)
+        )
     chosen = np.asarray([generator.choice(data.positives.of(query)) for query in queries])
     rank = np.broadcast_to(np.arange(mined.shape[1]), mined.shape)
     if order is not None:
         known_rank = np.argsort(np.asarray(order[queries]), axis=1)
         rank = np.concatenate([known_rank, rank[:, known_rank.shape[1] :]], axis=1)
-    # A judged positive comes in as the labelled one or as a hidden one, never by the draw.
-    judged_relevant = (source == Source.QRELS) & (target > prior)
     eligible = (mined >= 0) & ~judged_relevant & (mined != chosen[:, None])
     # Gumbel top-k: a draw without replacement, proportional to the weights.
     keys = generator.gumbel(size=mined.shape) - np.log(rank + config.rank_offset)

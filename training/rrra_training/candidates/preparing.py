@@ -140,7 +140,8 @@ def _labels(
         with atomic_directory(path) as work:
             np.save(work / "target.npy", labels.target)
             np.save(work / "source.npy", labels.source)
-    return Labels(np.load(path / "target.npy", mmap_mode="r"), np.load(path / "source.npy", mmap_mode="r"))
+    target, source = (np.load(path / f"{name}.npy", mmap_mode="r") for name in ("target", "source"))
+    return Labels(target, source, config.prior)
 
 
 def _digest(mined: Mined, parts: list, teacher: dict | None, config: EvidenceConfig) -> str:

@@ -34,7 +34,8 @@ def probably_relevant(model: RRRAModel, data: CandidateSet, cache: Path, *, show
     found = _false_negatives(model, data, cache, show_progress=show_progress)
     target, source = np.asarray(data.labels.target), np.asarray(data.labels.source)
     found = np.where(source == Source.NONE, found, np.maximum(found, target))
-    return np.where((source == Source.QRELS) & (target < 0.5), 0, found).astype(np.float32)  # noqa: PLR2004  (likelier than not)
+    _, judged_irrelevant = data.labels.judged()
+    return np.where(judged_irrelevant, 0, found).astype(np.float32)
 
 
 def _false_negatives(model: RRRAModel, data: CandidateSet, cache: Path, *, show_progress: bool) -> np.ndarray:

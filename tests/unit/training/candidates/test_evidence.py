@@ -52,6 +52,16 @@ def test_a_confidence_of_0_switches_a_source_off(passages: StateStore) -> None:
     assert source == [Source.NONE] * 6
 
 
+@pytest.mark.parametrize("qrels", [1.0, 0.3])
+@pytest.mark.parametrize("prior", [0.0, 0.1])
+def test_judgments_are_judgments_however_little_they_are_believed(
+    passages: StateStore, qrels: float, prior: float
+) -> None:
+    found = label(ROWS, [QueryEvidence({0: 1, 3: 0})], passages, EvidenceConfig(qrels=qrels, prior=prior))
+    relevant, irrelevant = found.judged(np.array([0]))
+    assert (relevant.nonzero()[1].tolist(), irrelevant.nonzero()[1].tolist()) == ([0], [3])
+
+
 def test_noisy_judgments_are_believed_in_part(passages: StateStore) -> None:
     target, _ = labels(passages, QueryEvidence({0: 1, 3: 0}), qrels=0.8, prior=0.1, duplicates=0, near_duplicates=0)
     assert target[0] == pytest.approx(0.8 + 0.2 * 0.1)

@@ -25,7 +25,7 @@ def data() -> CandidateSet:
     passages, queries = (Embedded(generator.normal(size=(count, 8)).astype(np.float32)) for count in (30, 3))
     scores = queries.pooled @ passages.pooled.T
     rows = np.argsort(-scores, axis=1)[:, :10]
-    labels = Labels(np.full(rows.shape, 0.02, np.float32), np.zeros(rows.shape, np.uint8))
+    labels = Labels(np.full(rows.shape, 0.02, np.float32), np.zeros(rows.shape, np.uint8), 0.02)
     positives = Positives(rows[:, 0], np.ones(3, np.int64), np.array([1, 2, 3]))
     mined = Mined(rows, np.take_along_axis(scores, rows, axis=1))
     return CandidateSet("d", passages, queries, mined, positives, labels, 1.0)

@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 
-from rrra_training.candidates.evidence import Source
 from rrra_training.candidates.sets import CandidateSet
 from rrra_training.judging.detector import Detector
 from rrra_training.negatives.drawing import draw
@@ -29,8 +28,8 @@ def draw_negatives(
     :returns: Rows of passages, shape ``[B, 1 + negatives]``; the first is the labelled positive, -1 is none.
     """
     positives = np.asarray([generator.choice(data.positives.of(query)) for query in queries])
-    mined, source = np.asarray(data.mined.rows[queries]), np.asarray(data.labels.source[queries])
-    judged_relevant = (source == Source.QRELS) & (np.asarray(data.labels.target[queries]) > 0.5)  # noqa: PLR2004  (likelier than not)
+    mined = np.asarray(data.mined.rows[queries])
+    judged_relevant, _ = data.labels.judged(queries)
     eligible = torch.from_numpy((mined >= 0) & ~judged_relevant & (mined != positives[:, None]))
     embeddings, own = data.passages.pooled[np.maximum(mined, 0)], data.passages.pooled[positives]
     candidates = Candidates(
