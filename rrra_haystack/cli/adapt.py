@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from rrra_haystack.cli.extras import extra
 from rrra_haystack.files import atomic_write, check_writable
 
 
@@ -62,14 +63,11 @@ def command(
     of questions is kept only if each other kind is better for it, for sure and by a point of nDCG@10; else the model
     stays what it was.
     """
-    try:
+    with extra("train", "rrra adapt"):
         from rrra_training.adapting.adapt import adapt
         from rrra_training.adapting.corpus import read_queries
         from rrra_training.adapting.telling import as_json, render, said
         from rrra_training.adapting.writing import Writer
-    except ImportError as error:
-        msg = f"rrra adapt needs the extra 'train' ({error}). Install it with: pip install 'rrra-haystack[train]'"
-        raise ImportError(msg) from None
     from rrra_haystack.model.rrra_model import DEFAULT_MODEL
 
     if api_base_url is not None and writer is None:

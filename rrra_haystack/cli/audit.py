@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from rrra_haystack.cli.extras import extra
 from rrra_haystack.cli.options import IgnoreIdentical
 from rrra_haystack.files import check_writable, working_folder
 
@@ -54,16 +55,13 @@ def command(
     The page saves decisions; [bold]--apply[/] makes a corrected split of them, which rrra train reads, or with
     [bold]--format[/] a file for another trainer.
     """
-    try:
+    with extra("train", "rrra audit"):
         from rrra_training.audit.decisions import corrected, write_split
         from rrra_training.audit.examining import audit
         from rrra_training.audit.exporting import export
         from rrra_training.audit.page import render, write_audit
         from rrra_training.data.beir import split_of
         from rrra_training.formats import check_output, details_of
-    except ImportError as error:
-        msg = f"rrra audit needs the extra 'train' ({error}). Install it with: pip install 'rrra-haystack[train]'"
-        raise ImportError(msg) from None
     from rrra_haystack.model.rrra_model import DEFAULT_MODEL
 
     console = Console()

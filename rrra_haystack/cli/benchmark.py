@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.markup import escape
 
+from rrra_haystack.cli.extras import extra
+
 
 def command(
     plan: Annotated[
@@ -29,13 +31,10 @@ def command(
 
     The report is one Markdown table, one figure, JSON, and an HTML page.
     """
-    try:
+    with extra("train", "rrra benchmark"):
         from rrra_training.recipe.bundled import find_recipe
         from rrra_training.recipe.yaml_files import load_yaml
         from rrra_training.studies.benchmark import BenchmarkPlan, benchmark
-    except ImportError as error:
-        msg = f"rrra benchmark needs the extra 'train' ({error}). Install it with: pip install 'rrra-haystack[train]'"
-        raise ImportError(msg) from None
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("rrra_training").setLevel(logging.INFO)
     loaded = load_yaml(find_recipe(plan), set_ or (), BenchmarkPlan)

@@ -7,6 +7,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from rrra_haystack.cli.extras import extra
+
 
 def command(
     model: Annotated[str, typer.Argument(help="A plain encoder: a directory or a hub id.", show_default=False)],
@@ -34,12 +36,9 @@ def command(
     from rrra_haystack.model.codes.kinds import kind_named
 
     kind = kind_named(code)
-    try:
+    with extra("train", "rrra compress"):
         from rrra_training.compression.compressing import compress
         from rrra_training.data.beir import split_of
-    except ImportError as error:
-        msg = f"rrra compress needs the extra 'train' ({error}). Install it with: pip install 'rrra-haystack[train]'"
-        raise ImportError(msg) from None
 
     folder, split = split_of(data, "")
     found = compress(

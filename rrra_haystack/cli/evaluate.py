@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from rrra_haystack.cli.extras import extra
 from rrra_haystack.cli.options import IgnoreIdentical
 from rrra_haystack.files import atomic_write, check_writable
 
@@ -62,7 +63,7 @@ def command(
     ] = None,
 ) -> None:
     """Measure the encoder alone, RRRA and others, over the exact first passages of the whole corpus."""
-    try:
+    with extra("train", "rrra evaluate"):
         from rrra_training.data.beir import split_of
         from rrra_training.evaluation.evaluate import (
             DEFAULT_SYSTEMS,
@@ -71,9 +72,6 @@ def command(
         )
         from rrra_training.evaluation.splits import check_split
         from rrra_training.report.quality_plot import check_figure
-    except ImportError as error:
-        msg = f"rrra evaluate needs the extra 'train' ({error}). Install it with: pip install 'rrra-haystack[train]'"
-        raise ImportError(msg) from None
     from rrra_haystack.model.rrra_model import DEFAULT_MODEL
 
     for file in (json_file, html_file):

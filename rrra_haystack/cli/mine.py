@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from rrra_haystack.cli.extras import extra
 from rrra_haystack.cli.options import IgnoreIdentical
 from rrra_haystack.files import working_folder
 
@@ -53,14 +54,11 @@ def command(
 
     A file of details beside the output holds the probability of each negative, and suspected positives.
     """
-    try:
+    with extra("train", "rrra mine"):
         from rrra_training.data.beir import split_of
         from rrra_training.formats import check_output, details_of
         from rrra_training.mining.mine import mine_negatives, summary, write_negatives
         from rrra_training.mining.settings import NegativesConfig, sampler_of
-    except ImportError as error:
-        msg = f"rrra mine needs the extra 'train' ({error}). Install it with: pip install 'rrra-haystack[train]'"
-        raise ImportError(msg) from None
     from rrra_haystack.model.rrra_model import DEFAULT_MODEL
 
     check_output(output, format_, force=force)

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from rrra_haystack.cli.extras import extra
+
 
 def command(
     pipelines: Annotated[
@@ -29,13 +31,10 @@ def command(
 
     Questions are checked before a pipeline runs, and pipelines over the same store share it.
     """
-    try:
+    with extra("serve", "rrra serve"):
         from hayhooks import run_app
 
         from rrra_haystack.serving.application import served
-    except ImportError as error:
-        msg = f"Serving needs the extra 'serve' ({error}). Install it with: pip install 'rrra-haystack[serve]'"
-        raise ImportError(msg) from error
     from rrra_haystack.resources import resource_directory
 
     run_app(served(pipelines or resource_directory("pipelines"), allow_folder or ()), host=host, port=port)

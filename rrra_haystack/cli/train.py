@@ -9,6 +9,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from rrra_haystack.cli.extras import extra
+
 if TYPE_CHECKING:
     from rrra_training.choosing.plan import Plan
 
@@ -53,7 +55,7 @@ def command(
 
     Every component loads it by its path, as [bold]model: runs/my-model/model[/] in a pipeline.
     """
-    try:
+    with extra("train", "rrra train"):
         from rrra_training.choosing.plan import plan_of
         from rrra_training.data.beir import split_of
         from rrra_training.data.recognising import recognised
@@ -61,9 +63,6 @@ def command(
         from rrra_training.recipe.recipe import load_recipe
         from rrra_training.runs.processes import processes
         from rrra_training.train import train
-    except ImportError as error:
-        msg = f"'rrra train' needs the extra 'train': pip install 'rrra-haystack[train]' ({error})"
-        raise ImportError(msg) from None
 
     from rrra_haystack.model.rrra_model import DEFAULT_MODEL
 
