@@ -23,7 +23,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_facts(folder / "facts")
     data = {"format": "beir", "path": "facts"}
     cross_encoder = {
-        "name": "towns", "train": [{"data": data}], "queries": 60, "batch_size": 16, "save_steps": 5,
+        "name": "towns", "train": [{"data": data}], "queries": 32, "batch_size": 16, "save_steps": 5,
         "learning_rate": 2e-4,
     }  # fmt: skip
     adapter = {
@@ -33,6 +33,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }  # fmt: skip
     plan = {
         "data": ["facts:test"],
+        "limit": 4,
         "peers": {
             "cross-encoder": {"cross_encoder": str(folder / "cross-encoder.yaml")},
             "short training": {"recipe": str(folder / "adapter.yaml"), "set": ["adapter.steps=2"]},
