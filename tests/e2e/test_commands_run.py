@@ -18,18 +18,24 @@ from rrra_haystack.pretrained import bundled
 # What these need a test has not, or it stands in another one: a server, HTML pages, a cluster, a language model, small
 # parts of sets, somebody who stops the command, documents of many sentences, a million passages, or time for the
 # trainings of the bundled plans, of which there are 3 to 15 (test_adapting, test_benchmark, test_made_questions,
-# test_scale, test_train and test_trust run the same commands on texts and plans of their own).
+# test_scale, test_train and test_trust run the same commands on texts and plans of their own). Or they differ from
+# another one in the names of sets alone.
 ELSEWHERE = (
     "http://", "10.0.0.5", "--ray", "docker", "torchrun", "serve pipelines/", "serving_speed", "rag.yaml",
     "benchmark-minilm-l6", "heads.yaml", "samplers.yaml", "resampling.yaml", "ablation.yaml",
     "rrra adapt", "studies.adapted", "studies.trust", "studies.shared_cores",
     "made_questions", "with-pages", "studies.scale", "search_quality", "serving_filled",
     "data_root=LEARN", "mpnet=", "data_root=SMALL", "SMALL/squad:test", "runs/late-interaction",
+    "detection-medquad", "detection-scifact",
 )  # fmt: skip
 # What makes a command short: it stands behind what the page says.
 SHORTER = {
     "rrra compress": ["--max-loss=100"],
+    "rrra evaluate": ["--limit=4"],
     "rrra train": ["--set=adapter.steps=2", "--set=adapter.batch_size=2"],
+    "rrra_training.answering": ["--limit=10"],
+    "rrra_training.studies.audit_benchmark": ["--limit=8"],
+    "rrra_training.studies.many_sets": ["--limit=4"],
     "rrra_training.studies.windows": ["--words=8"],
     "rrra_training.studies.hidden": ["--held=1"],
     "rrra_training.studies.speed": ["--passages=64", "--rounds=1", "--repeats=5"],
@@ -67,7 +73,7 @@ def run(words: list[str]) -> Result:
 
 def write_set(folder: Path) -> None:
     """Invented towns, with questions of one right passage and of several."""
-    write_facts(folder, train=40, dev=30, test=20)
+    write_facts(folder, train=30, dev=20, test=8)
     passages = [json.loads(line) for line in (folder / "corpus.jsonl").read_text().splitlines()]
     by_river = defaultdict(list)
     for passage in passages:

@@ -101,7 +101,7 @@ def test_index_goes_on_after_a_kill(workspace: Path, tmp_path: Path) -> None:
     # Blanks make each file a batch of its own, and cost no encoding.
     blanks = " " * indexing._BATCH_BYTES
     for i in range(30):
-        (folder / f"{i:02}.txt").write_text(f"Report number {i}. " + f"A section of report {i}.\n\n" * 50 + blanks)
+        (folder / f"{i:02}.txt").write_text(f"Report number {i}. " + f"A section of report {i}.\n\n" * 10 + blanks)
     environment = os.environ | {"OMP_NUM_THREADS": "2"}
     process = subprocess.Popen([RRRA, "index", str(folder)], env=environment, stdout=subprocess.DEVNULL)
     manifest = Path(".rrra/store/rrra-rrra-index.json")

@@ -104,6 +104,8 @@ def _workers() -> set[int]:
 
 @pytest.mark.usefixtures("local_ray")
 def test_killed_workers_lose_and_repeat_nothing(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with corpus.open("a") as file:
+        file.write('{"_id": "p96"}\n')
     _indexed([corpus], tmp_path / "plain", None)
     killed: set[int] = set()
     later: set[int] = set()
@@ -126,18 +128,13 @@ def test_killed_workers_lose_and_repeat_nothing(corpus: Path, tmp_path: Path, mo
     assert sorted(payload["id"] for payload, _ in held.values()) == sorted(f"p{n}" for n in range(PASSAGES))
     assert report.passages == PASSAGES
     assert held == _held(tmp_path / "plain")
+    ((name, reason),) = report.failed
+    assert name == f"{corpus}, line 97"
+    assert reason.startswith("expected a JSON object with '_id'")
 
 
 @pytest.mark.usefixtures("local_ray")
 def test_errors_are_one_sentence(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with corpus.open("a") as file:
-        file.write('{"_id": "p96"}\n')
-    monkeypatch.setattr(units, "_LINES", 2 * PASSAGES)
-    report = _indexed([corpus], tmp_path / "ray", "local")
-    assert report.passages == PASSAGES
-    ((name, reason),) = report.failed
-    assert name == f"{corpus}, line 97"
-    assert reason.startswith("expected a JSON object with '_id'")
     with monkeypatch.context() as patched:
         patched.setattr(ray, "is_initialized", lambda: False)
         patched.setattr(ray, "shutdown", lambda: None)

@@ -87,15 +87,26 @@ def test_hayhooks_serves_the_pipelines_as_they_are(indexed: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def server(indexed_once: Path) -> Iterator[str]:
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the server has its temporary files."""
+    return tmp_path_factory.mktemp("temporary")
+
+
+@pytest.fixture(scope="module")
+def server(indexed_once: Path, temporary: Path) -> Iterator[str]:
     """``rrra serve`` over a project's pipelines, with a model server for its RAG pipeline."""
     with chatting() as model, pytest.MonkeyPatch.context() as patch:
         patch.chdir(indexed_once)
         patch.setenv("OPENAI_API_KEY", "unused")
+        patch.setenv("TMPDIR", str(temporary))
         edit("rag.yaml", "generator", api_base_url=model)
         Path("pipelines", "own.yaml").write_text(OWN.replace("URL", model))
         with running("rrra", "serve", "pipelines", "--allow-folder", ".", folder=indexed_once) as address:
+            (folder,) = temporary.glob("rrra-serve-*")
+            assert list(folder.iterdir()) == []
             yield address
+        # A server that is ended leaves nothing behind.
+        assert not folder.exists()
 
 
 def client(server: str) -> openai.OpenAI:
@@ -182,7 +193,7 @@ def test_a_model_is_loaded_beside_the_event_loop(indexed: Path, monkeypatch: pyt
 def test_searching_while_files_are_indexed(server: str, indexed_once: Path) -> None:
     folder = indexed_once / "many"
     folder.mkdir()
-    for number in range(300):
+    for number in range(100):
         (folder / f"{number}.txt").write_text(f"House number {number} has a red door.")
 
     def index() -> list[int]:
@@ -208,8 +219,8 @@ def test_searching_while_files_are_indexed(server: str, indexed_once: Path) -> N
         found = list(chain.from_iterable(one.result() for one in searches))
     assert set(found) == {200}
     assert len(found) >= 8
-    answer = httpx.post(f"{server}/search/run", json={"question": "Which house is number 299?"}, timeout=60).json()
-    assert "299" in answer["result"]["ranker"]["documents"][0]["content"]
+    answer = httpx.post(f"{server}/search/run", json={"question": "Which house is number 99?"}, timeout=60).json()
+    assert "99" in answer["result"]["ranker"]["documents"][0]["content"]
 
 
 @pytest.fixture
@@ -496,19 +507,6 @@ def test_the_routes_of_hayhooks_are_its_own() -> None:
         folder = Path(settings.pipelines_dir)
         assert list(folder.iterdir()) == []
     assert not folder.exists()
-
-
-def test_a_server_that_is_ended_leaves_nothing_behind(
-    indexed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    with served_process.server(indexed, "rrra", "serve", "pipelines") as (address, process):
-        wait_for(address, process, 120)
-        (folder,) = tmp_path.glob("rrra-serve-*")
-        assert list(folder.iterdir()) == []
-        process.terminate()
-        process.wait(timeout=30)
-        assert not folder.exists()
 
 
 def test_web_pages_of_other_origins_may_not_call(server: str) -> None:
