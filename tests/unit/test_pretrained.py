@@ -93,6 +93,23 @@ def test_the_adapter_over_mpnet_is_small_and_says_what_it_learnt_from() -> None:
     assert "squad (train, CC BY-SA 4.0), medquad (train, CC BY 4.0), fairytaleqa (train, Apache-2.0)" in card
 
 
+def test_the_compressed_form_takes_a_third_of_the_bytes_and_leaves_the_embeddings_as_they_are(model: RRRAModel) -> None:
+    small = RRRAModel.shared("compressed-minilm-l6")
+    texts = ["The Danube rises in the Black Forest.", "Bread needs yeast."]
+    embeddings, codes = small.encode_documents(texts)
+    assert np.array_equal(embeddings, model.encode_documents(texts)[0])
+    assert 3 * small.codec().row_bytes == model.codec().row_bytes == 48
+    assert small.score(small.encode_query("What makes dough rise?"), codes).fused.argmax() == 1
+
+
+@pytest.mark.parametrize("name", ["compressed-minilm-l6", "compressed-mpnet-base"])
+def test_compressed_forms_say_what_they_were_fitted_to(name: str) -> None:
+    folder = bundled(name)
+    assert folder is not None
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert "squad (CC BY-SA 4.0), medquad (CC BY 4.0) and fairytaleqa (Apache-2.0)" in card
+
+
 def test_the_bundled_adapter_is_small_and_leaves_the_encoder_as_it_is(model: RRRAModel) -> None:
     folder = bundled("rrra-minilm-l6")
     assert folder is not None
