@@ -72,7 +72,7 @@ def store(tmp_path: Path) -> QdrantEdgeDocumentStore:
 
 def test_every_acknowledged_document_outlives_a_killed_writer(tmp_path: Path) -> None:
     draw, written = random.Random(0), 0
-    for _ in range(3):
+    for _ in range(5):
         command = [sys.executable, "-c", WRITE, str(tmp_path / "edge"), str(written)]
         writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert writer.stdout.readline() == "ready\n"
@@ -99,6 +99,7 @@ def test_a_second_process_is_told_in_one_sentence(tmp_path: Path) -> None:
     assert told.startswith("ValueError The Qdrant folder")
     assert "is open in another process. Close its document store first" in told
     store.close()
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "0\n"
 
 
 def test_a_folder_opens_when_the_process_that_holds_it_ends_in_time(tmp_path: Path) -> None:
