@@ -81,7 +81,6 @@ def draw_lists(
     config: ListConfig,
     generator: np.random.Generator,
     *,
-    prior: float,
     order: np.ndarray | None = None,
 ) -> Lists:
     """
@@ -91,7 +90,6 @@ def draw_lists(
     :param queries: Rows of the queries, shape ``[B]``.
     :param config: How lists are put together.
     :param generator: Source of the draw.
-    :param prior: Relevance target of a passage of which nothing is known.
     :param order: Places of the mined candidates from hard to easy, shape ``[Q, k]``; the encoder's order if `None`.
     """
     mined = np.asarray(data.mined.rows[queries])
@@ -99,6 +97,7 @@ def draw_lists(
     source = np.asarray(data.labels.source[queries])
     # A judged positive comes in as the labelled one or as a hidden one, never by the draw.
     judged_relevant, _ = data.labels.judged(queries)
+    prior = data.labels.prior
     drawn = config.candidates - 1 - config.random_negatives
     if (missing := drawn - mined.shape[1]) > 0:
         mined = np.pad(mined, ((0, 0), (0, missing)), constant_values=-1)

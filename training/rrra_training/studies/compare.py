@@ -161,9 +161,7 @@ def _pooled_heads(results: dict, recipe: Recipe, cache: Path) -> None:
     train_sets, dev = workshop.sets(encoder, recipe.train), workshop.sets(encoder, recipe.dev)
     heads = {
         "logistic regression": logistic_head(train_sets, dev),
-        "bilinear query side": bilinear_head(
-            train_sets, dev, recipe.adapter.lists, prior=recipe.evidence.prior, seed=recipe.seed
-        ),
+        "bilinear query side": bilinear_head(train_sets, dev, recipe.adapter.lists, seed=recipe.seed),
     }
     for name, scores in heads.items():
         for data in dev:

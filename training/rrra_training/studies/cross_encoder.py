@@ -133,7 +133,6 @@ def train_cross_encoder(recipe: CrossEncoderRecipe, output: Path, cache: Path, *
 
 def _pairs(recipe: CrossEncoderRecipe, cache: Path, *, show_progress: bool) -> Dataset:
     encoder = Encoder(recipe.backbone)
-    prior = EvidenceConfig().prior
     sets = [
         prepare(
             rooted(split, recipe.data_root),
@@ -154,7 +153,7 @@ def _pairs(recipe: CrossEncoderRecipe, cache: Path, *, show_progress: bool) -> D
         chosen = generator.permutation(len(data))[:share]
         if len(chosen) < share:
             chosen = np.concatenate([chosen, generator.integers(len(data), size=share - len(chosen))])
-        lists = draw_lists(data, chosen, recipe.lists, generator, prior=prior)
+        lists = draw_lists(data, chosen, recipe.lists, generator)
         for query, passages, targets in zip(lists.queries, lists.rows, lists.target, strict=True):
             rows["query"] += [data.queries.text(int(query))] * len(passages)
             rows["passage"] += [data.passages.text(int(passage)) for passage in passages]

@@ -55,7 +55,6 @@ def bilinear_head(
     dev: Sequence[CandidateSet],
     lists: ListConfig,
     *,
-    prior: float,
     steps: int = 2000,
     learning_rate: float = 1e-3,
     seed: int = 0,
@@ -66,7 +65,6 @@ def bilinear_head(
     :param train: What to learn from.
     :param dev: What to score.
     :param lists: How training lists are put together.
-    :param prior: Relevance target of a candidate without evidence.
     :param steps: Batches of 64 queries.
     :param learning_rate: Of Adam, falling linearly.
     :param seed: Seed of the draws.
@@ -81,7 +79,7 @@ def bilinear_head(
         generator = np.random.default_rng([seed, step])
         data = train[draw_set(train, generator)]
         queries = generator.choice(len(data), size=min(_LISTS_AT_ONCE, len(data)), replace=False)
-        drawn = draw_lists(data, queries, lists, generator, prior=prior)
+        drawn = draw_lists(data, queries, lists, generator)
         query = torch.from_numpy(data.queries.pooled[queries])
         contexts = torch.from_numpy(data.passages.pooled[drawn.rows])
         scores = torch.einsum("bd,bnd->bn", nn.functional.normalize(query + layer(query), dim=-1), contexts)

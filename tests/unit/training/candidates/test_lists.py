@@ -15,7 +15,7 @@ def data() -> CandidateSet:
 def test_lists_begin_with_the_labelled_positive_and_hold_no_other_as_a_negative(data: CandidateSet) -> None:
     config = ListConfig(candidates=5, random_negatives=1, hide_positives=0.0, retrieved_k=2)
     for seed in range(30):
-        lists = draw_lists(data, np.array([0, 1, 2]), config, np.random.default_rng(seed), prior=0.02)
+        lists = draw_lists(data, np.array([0, 1, 2]), config, np.random.default_rng(seed))
         assert lists.rows.shape == (3, 5)
         assert lists.rows[0, 0] in {0, 2}
         assert lists.rows[1:, 0].tolist() == [4, 30]
@@ -31,7 +31,7 @@ def test_lists_begin_with_the_labelled_positive_and_hold_no_other_as_a_negative(
 
 def test_a_hidden_positive_is_known_to_the_loss_alone(data: CandidateSet) -> None:
     config = ListConfig(candidates=4, random_negatives=0, hide_positives=1.0)
-    lists = draw_lists(data, np.array([0, 1]), config, np.random.default_rng(0), prior=0.02)
+    lists = draw_lists(data, np.array([0, 1]), config, np.random.default_rng(0))
     assert {lists.rows[0, 0], lists.rows[0, 1]} == {0, 2}
     assert lists.target[0, :2].tolist() == [1, 1]
     assert lists.known[0, :2].all()
@@ -39,9 +39,7 @@ def test_a_hidden_positive_is_known_to_the_loss_alone(data: CandidateSet) -> Non
 
 
 def test_lists_that_cannot_be_filled_are_filled_at_random(data: CandidateSet) -> None:
-    lists = draw_lists(
-        data, np.array([2]), ListConfig(candidates=9, random_negatives=0), np.random.default_rng(0), prior=0.02
-    )
+    lists = draw_lists(data, np.array([2]), ListConfig(candidates=9, random_negatives=0), np.random.default_rng(0))
     assert lists.rows.shape == (1, 9)
     assert (lists.rows >= 0).all()
 
@@ -50,7 +48,7 @@ def test_an_order_says_what_is_hard(data: CandidateSet) -> None:
     config = ListConfig(candidates=2, random_negatives=0, rank_offset=0.01, hide_positives=0.0)
     order = np.array([[5, 4, 3, 2, 1, 0]] * 3)
     drawn = [
-        draw_lists(data, np.array([0]), config, np.random.default_rng(seed), prior=0.02, order=order).rows[0, 1]
+        draw_lists(data, np.array([0]), config, np.random.default_rng(seed), order=order).rows[0, 1]
         for seed in range(40)
     ]
     assert np.mean(np.array(drawn) == 5) > 0.9

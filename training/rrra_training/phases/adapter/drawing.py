@@ -44,7 +44,6 @@ def draw_steps(
     sets: Sequence[CandidateSet],
     config: AdapterTraining,
     *,
-    prior: float,
     seed: int,
     begin: int = 0,
     orders: Sequence[np.ndarray] | None = None,
@@ -54,7 +53,6 @@ def draw_steps(
 
     :param sets: What to draw from.
     :param config: How lists are put together, and how many steps there are.
-    :param prior: Relevance target of a candidate without evidence.
     :param seed: Seed of the draws.
     :param begin: Steps that were done before.
     :param orders: Places of each set's candidates from hard to easy; the encoder's order if `None`.
@@ -67,10 +65,10 @@ def draw_steps(
         data = sets[which]
         queries = draw_queries(data, config.batch_size, generator)
         order = orders[which] if orders is not None else None
-        yield DrawnLists(data, draw_lists(data, queries, config.lists, generator, prior=prior, order=order), share)
+        yield DrawnLists(data, draw_lists(data, queries, config.lists, generator, order=order), share)
 
 
-def outcome_weights(sets: Sequence[CandidateSet], config: AdapterTraining, prior: float, seed: int) -> Tensor:
+def outcome_weights(sets: Sequence[CandidateSet], config: AdapterTraining, seed: int) -> Tensor:
     """Inverse of the share of each outcome in lists as they will be drawn, with a mean of 1 over the pairs."""
     if not config.class_weighting:
         return torch.ones(len(Outcome))
@@ -78,7 +76,7 @@ def outcome_weights(sets: Sequence[CandidateSet], config: AdapterTraining, prior
     for number, data in enumerate(sets):
         generator = np.random.default_rng([seed, number, 1])
         queries = draw_queries(data, min(_CLASS_RATIO_LISTS, len(data.drawable)), generator)
-        lists = draw_lists(data, queries, config.lists, generator, prior=prior)
+        lists = draw_lists(data, queries, config.lists, generator)
         wanted = outcome_targets(
             torch.from_numpy(lists.target).reshape(-1), torch.from_numpy(lists.retrieved).reshape(-1)
         )

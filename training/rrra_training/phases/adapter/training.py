@@ -48,7 +48,7 @@ def train_adapter(  # noqa: C901  (the loop reads best from top to bottom)
     :param look: What looks at the adapter before each checkpoint, and says whether it has learned enough.
     """
     recipe, run, process = workshop.recipe, workshop.run, processes()
-    config, prior = recipe.adapter, recipe.evidence.prior
+    config = recipe.adapter
     if steps is not None:
         config = config.model_copy(update={"steps": steps})
     torch.manual_seed(recipe.seed)
@@ -69,9 +69,9 @@ def train_adapter(  # noqa: C901  (the loop reads best from top to bottom)
         load_optimiser_tensors(optimiser, below("optimiser/", checkpoint.state))
     if process.is_main_process:
         run.metrics.rewind(phase, begin)
-    loss = AdapterLoss(config, prior, outcome_weights(sets, config, prior, recipe.seed))
+    loss = AdapterLoss(config, recipe.evidence.prior, outcome_weights(sets, config, recipe.seed))
     progress = tqdm(
-        draw_steps(sets, config, prior=prior, seed=recipe.seed, begin=begin, orders=orders),
+        draw_steps(sets, config, seed=recipe.seed, begin=begin, orders=orders),
         total=config.steps, initial=begin, desc="Training the adapter", unit="step",
         disable=not (workshop.show_progress and process.is_main_process),
     )  # fmt: skip

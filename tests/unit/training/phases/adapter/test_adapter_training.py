@@ -20,22 +20,20 @@ def data() -> CandidateSet:
 
 def test_lists_depend_on_seed_and_step_alone(data: CandidateSet) -> None:
     config = AdapterTraining(steps=4, batch_size=2, lists=ListConfig(candidates=4))
-    whole = list(draw_steps([data], config, prior=0.02, seed=0))
-    resumed = list(draw_steps([data], config, prior=0.02, seed=0, begin=2))
+    whole = list(draw_steps([data], config, seed=0))
+    resumed = list(draw_steps([data], config, seed=0, begin=2))
     assert len(whole) == 4
     for one, other in zip(whole[2:], resumed, strict=True):
         assert np.array_equal(one.lists.rows, other.lists.rows)
-    other_seed = next(iter(draw_steps([data], config, prior=0.02, seed=1)))
+    other_seed = next(iter(draw_steps([data], config, seed=1)))
     assert not np.array_equal(other_seed.lists.rows, whole[0].lists.rows)
 
 
 def test_class_weights_are_inverse_shares(data: CandidateSet) -> None:
     config = AdapterTraining(lists=ListConfig(candidates=5, retrieved_k=2))
-    weights = outcome_weights([data], config, 0.02, 0)
+    weights = outcome_weights([data], config, 0)
     assert weights[Outcome.FN] > weights[Outcome.TN]
-    assert torch.equal(
-        outcome_weights([data], config.model_copy(update={"class_weighting": False}), 0.02, 0), torch.ones(4)
-    )
+    assert torch.equal(outcome_weights([data], config.model_copy(update={"class_weighting": False}), 0), torch.ones(4))
 
 
 def test_the_learning_rate_rises_and_falls() -> None:
