@@ -73,13 +73,13 @@ def check_writable(path: str | Path) -> None:
     """
     See that a file or a directory can be written to a place, before hours are spent on what it will hold.
 
-    :param path: Where it is to stand; its directory is made if it is missing.
+    :param path: Where it is to stand. What is missing of its directory is not made: whoever writes it does.
     :raises OSError: If it cannot.
     """
     target = Path(path)
+    there = next(folder for folder in target.absolute().parents if folder.exists())
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=target.parent):
+        with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as error:
         msg = f"{target} cannot be written ({error.strerror}). Choose another place."

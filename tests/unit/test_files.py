@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from rrra_haystack.files import atomic_directory, atomic_write
+from rrra_haystack.files import atomic_directory, atomic_write, check_writable
 
 
 def test_a_directory_is_replaced_as_a_whole(tmp_path: Path) -> None:
@@ -106,3 +106,11 @@ def test_relative_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     with atomic_directory("model") as work:
         (work / "new").write_text("new")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file.json", "model"]
+
+
+def test_looking_whether_a_place_can_be_written_to_makes_nothing(tmp_path: Path) -> None:
+    check_writable(tmp_path / "audit" / "deep" / "audit.html")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("one")
+    with pytest.raises(OSError, match=r"page\.html cannot be written"):
+        check_writable(tmp_path / "file" / "deep" / "page.html")
