@@ -90,7 +90,7 @@ def compress(
     if len(trial.others) < _LEAST_TEXTS:
         msg = f"{data} has {len(trial.others)} passages beside those that are asked for, and {_LEAST_TEXTS} are needed."
         raise ValueError(msg)
-    small = _projected(whole, fitted_projection(whole.encoder, trial.others, dimensions, generator), code)
+    small = projected_form(whole, fitted_projection(whole.encoder, trial.others, dimensions, generator), code)
     with tempfile.TemporaryDirectory(prefix="rrra-compress-") as scratch:
         folder = Path(scratch)
         small.save(folder / "model", include_encoder=Path(model).is_dir())
@@ -141,7 +141,7 @@ def _trial(data: Path, split: str | None, encoder: Encoder, generator: np.random
     return labelled_trial(dataset, chosen, generator), True
 
 
-def _projected(whole: RRRAModel, projection: torch.Tensor, code: CodeKind) -> RRRAModel:
+def projected_form(whole: RRRAModel, projection: torch.Tensor, code: CodeKind) -> RRRAModel:
     """The model with a projection in front of its codes."""
     adapter = whole.config.adapter.model_copy(update={"token_dim": len(projection)})
     model = RRRAModel(whole.encoder, whole.config.model_copy(update={"adapter": adapter, "code": code}))
