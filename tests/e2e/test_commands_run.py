@@ -17,12 +17,12 @@ from rrra_haystack.pretrained import bundled
 
 # What these need a test has not, or it stands in another one: a server, HTML pages, a cluster, a language model, small
 # parts of sets, somebody who stops the command, documents of many sentences, a million passages, or time for the
-# trainings of the bundled plans, of which there are 3 to 15 (test_adapting, test_benchmark, test_made_questions,
-# test_scale, test_train and test_trust run the same commands on texts and plans of their own).
+# trainings of the bundled plans, of which there are 3 to 15 (test_adapting, test_benchmark, test_compressed_form,
+# test_made_questions, test_scale, test_train and test_trust run the same commands on texts and plans of their own).
 ELSEWHERE = (
     "http://", "10.0.0.5", "--ray", "docker", "torchrun", "serve pipelines/", "serving_speed", "rag.yaml",
     "benchmark-minilm-l6", "heads.yaml", "samplers.yaml", "resampling.yaml", "ablation.yaml",
-    "rrra adapt", "studies.adapted", "studies.trust", "studies.shared_cores",
+    "rrra adapt", "studies.adapted", "studies.compressed_kinds", "studies.trust", "studies.shared_cores",
     "made_questions", "with-pages", "studies.scale", "search_quality", "serving_filled",
     "data_root=LEARN", "mpnet=", "data_root=SMALL", "SMALL/squad:test", "runs/late-interaction",
 )  # fmt: skip

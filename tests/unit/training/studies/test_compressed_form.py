@@ -1,9 +1,10 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from rrra_training.data import BeirDataset, Passage, Query
 from rrra_training.data.writing import write_beir
-from rrra_training.studies import compressed_form
+from rrra_training.studies import compressed_form, compressed_kinds
 from rrra_training.studies.compressed_form import app
 from typer.testing import CliRunner
 
@@ -33,3 +34,22 @@ def test_the_same_form_is_fitted_again_to_passages_that_no_held_out_question_is_
         assert (small.config.code, small.config.adapter.token_dim) == ("1bit", 16)
         codes.append(small.encode_documents(["The Danube rises in the Black Forest."])[1])
     assert codes[0] == codes[1]
+
+
+def test_kinds_of_codes_are_compared_with_those_of_the_first_model(tmp_path: Path) -> None:
+    data = write(tmp_path / "towns")
+    arguments = ["all-MiniLM-L6-v2", str(data), "--dimensions", "16", "--output", str(tmp_path / "small")]
+    assert CliRunner().invoke(app, arguments, catch_exceptions=False).exit_code == 0
+    written = tmp_path / "tables.md"
+    models = ["--model", "384=all-MiniLM-L6-v2", "--model", f"16={tmp_path / 'small'}"]
+    arguments = [f"{data}:test", *models, "--code", "int8", "--code", "1bit", "--output", str(written)]
+    result = CliRunner().invoke(compressed_kinds.app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    rows = [line.strip("| ").split(" | ") for line in written.read_text(encoding="utf-8").splitlines()]
+    assert rows[0][0] == "towns test, 4 queries"
+    assert [row[:2] for row in rows[2:]] == [[name, f"`{kind}`"] for name in ("384", "16") for kind in ("int8", "1bit")]
+    sizes = [int(row[2].replace(",", "")) for row in rows[2:]]
+    assert sizes == sorted(sizes, reverse=True)
+    values = [float(row[3]) for row in rows[2:]]
+    gains = [float(row[4].split(" ")[0]) for row in rows[4:]]
+    assert gains == pytest.approx(np.subtract(values[2:], values[:2]), abs=0.11)
