@@ -35,6 +35,17 @@ def test_figures_on_hand_computed_numbers() -> None:
     assert interval == {"difference": 0, "low": 0, "high": 0}
 
 
+def test_the_difference_of_two_areas_is_that_of_scikit_learn() -> None:
+    generator = np.random.default_rng(0)
+    truth, owner = generator.random(200) < 0.2, np.repeat(np.arange(20), 10)
+    # Rounded, so that there are ties.
+    system, baseline = generator.random((2, 200)).round(1)
+    interval = auroc_interval(system, baseline, truth, owner, seed=0, draws=50)
+    expected = roc_auc_score(truth, system) - roc_auc_score(truth, baseline)
+    assert interval["difference"] == pytest.approx(expected, abs=1e-12)
+    assert interval["low"] < expected < interval["high"]
+
+
 def test_folds_never_see_their_own_query() -> None:
     generator = np.random.default_rng(0)
     owner = np.repeat(np.arange(20), 5)
