@@ -26,6 +26,7 @@ from rrra_training.evaluation.systems import (
     RRRA_SYSTEM,
     baseline_of,
     check_systems,
+    code_suffixes,
     named_models,
     needs_model,
 )
@@ -198,8 +199,8 @@ def _forms(model: RRRAModel, systems: Sequence[str], codes: Sequence[str] | None
     """All forms of RRRA that are measured, those of further models last."""
     forms = []
     if needs_model(systems):
-        for number, kind in enumerate(codes or [model.config.code]):
-            suffix = "" if number == 0 else f"-{kind}"
+        kinds = codes or [model.config.code]
+        for kind, suffix in zip(kinds, code_suffixes(kinds), strict=True):
             match = f"match{suffix}" if "match" in systems else None
             forms.append(Form(f"{RRRA_SYSTEM}{suffix}", model, kind, match))
     if "untrained" in systems:

@@ -76,8 +76,12 @@ def _implied(systems: Sequence[str], codes: Sequence[str]) -> list[str]:
     if not needs_model(systems):
         return []
     implied = [] if RRRA_SYSTEM in systems else [RRRA_SYSTEM]
-    kinds = [f"-{kind}" for kind in codes[1:]]
-    return implied + [f"{name}{kind}" for kind in kinds for name in (RRRA_SYSTEM, "match")]
+    return implied + [f"{name}{suffix}" for suffix in code_suffixes(codes)[1:] for name in (RRRA_SYSTEM, "match")]
+
+
+def code_suffixes(codes: Sequence[str]) -> list[str]:
+    """What stands behind the name of the model's own systems, of each kind of codes that was asked for."""
+    return ["" if number == 0 else f"-{kind}" for number, kind in enumerate(codes)]
 
 
 def is_ranker(system: str) -> bool:

@@ -13,12 +13,21 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from rrra_haystack.files import atomic_write, working_folder
+from rrra_haystack.files import atomic_write, check_writable, working_folder
 from rrra_haystack.model.codes.kinds import kind_named
 from rrra_haystack.model.rrra_model import RRRAModel
+from rrra_training.data import BeirDataset
 from rrra_training.data.beir import split_of
+from rrra_training.data.rows import known_split
 from rrra_training.evaluation.evaluate import evaluate
-from rrra_training.evaluation.systems import RRRA_SYSTEM, check_systems, code_key, named_models
+from rrra_training.evaluation.systems import (
+    RRRA_SYSTEM,
+    check_systems,
+    code_key,
+    code_suffixes,
+    is_ranker,
+    named_models,
+)
 from rrra_training.measures.significance import paired_interval, told
 
 _MEASURES = ("nDCG@10", "R@1")
@@ -57,7 +66,7 @@ def measured(
         folder, model=model, split=split, systems=[RRRA_SYSTEM], codes=kinds, limit=limit, seed=seed, cache=cache,
         show_progress=True,
     )  # fmt: skip
-    names = {kind: RRRA_SYSTEM if number == 0 else f"{RRRA_SYSTEM}-{kind}" for number, kind in enumerate(kinds)}
+    names = {kind: f"{RRRA_SYSTEM}{suffix}" for kind, suffix in zip(kinds, code_suffixes(kinds), strict=True)}
     held = found.figures["bytes_per_document"]
     return Measured(
         values={kind: {one: found.per_query[name][one] for one in _MEASURES} for kind, name in names.items()},
@@ -99,12 +108,19 @@ def main(
 ) -> None:
     """Measure models over collections, in each kind of codes."""
     check_systems(model)
+    if nameless := next((one for one in model if "=" not in one or is_ranker(one)), None):
+        msg = f"The model '{nameless}' has no name. Write NAME=MODEL, as 384=all-MiniLM-L6-v2."
+        raise ValueError(msg)
+    chosen = [split_of(one, "test") for one in data]
+    for folder, split in chosen:
+        known_split(str(folder), split, BeirDataset(folder).splits())
+    if output is not None:
+        check_writable(output)
     kinds = [kind_named(kind) for kind in code]
     loaded = {name: RRRAModel.load(source) for name, source in named_models(model).items()}
     tables = []
     with working_folder(cache) as kept:
-        for one in data:
-            folder, split = split_of(one, "test")
+        for folder, split in chosen:
             found = [
                 (name, measured(folder, split, own, kinds, cache=kept, limit=limit, seed=seed))
                 for name, own in loaded.items()

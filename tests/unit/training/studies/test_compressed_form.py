@@ -53,3 +53,18 @@ def test_kinds_of_codes_are_compared_with_those_of_the_first_model(tmp_path: Pat
     values = [float(row[3]) for row in rows[2:]]
     gains = [float(row[4].split(" ")[0]) for row in rows[4:]]
     assert gains == pytest.approx(np.subtract(values[2:], values[:2]), abs=0.11)
+
+
+@pytest.mark.parametrize(
+    ("model", "split", "reason"),
+    [("bm25", "test", "The model 'bm25' has no name"), ("384=all-MiniLM-L6-v2", "dev", "no split 'dev'")],
+)
+def test_what_cannot_be_measured_is_told_before_anything_is(
+    tmp_path: Path, model: str, split: str, reason: str
+) -> None:
+    data = write(tmp_path / "towns")
+    arguments = [f"{data}:test", f"{data}:{split}", "--model", model, "--output", str(tmp_path / "tables.md")]
+    result = CliRunner().invoke(compressed_kinds.app, arguments)
+    assert reason in str(result.exception)
+    assert "Encoding" not in result.output
+    assert not (tmp_path / "tables.md").exists()
