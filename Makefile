@@ -30,11 +30,12 @@ demo: $(DEMO) ## Index this project's documentation and ask it five questions
 
 setup: $(DEV) ## Install everything that development needs into .venv
 
+# Three workers on two cores too: many tests wait for processes that they start.
 test: $(DEV) ## Run the linter, the type checker and all tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 lint: $(DEV) ## Mend what the linter can mend, and format
 	$(BIN)/ruff check --fix .

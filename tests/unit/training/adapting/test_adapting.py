@@ -217,6 +217,7 @@ def test_a_chat_model_is_asked_until_there_are_questions_enough(name: str, monke
 
 def test_a_writer_that_cannot_be_asked_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "unused")
+    monkeypatch.setenv("OPENAI_MAX_RETRIES", "0")
     passages = [Passage("1", "", "Tea is hot.")]
     with pytest.raises(RuntimeError, match=r"small at http://127.0.0.1:9/v1 writes no questions: .*--api-base-url"):
         Writer("small", "http://127.0.0.1:9/v1").write(passages, np.random.default_rng(0), 6)
