@@ -95,6 +95,20 @@ def named_models(systems: Sequence[str]) -> dict[str, str]:
     return {name: source for name, _, source in pairs}
 
 
+def only_models(options: Sequence[str]) -> dict[str, str]:
+    """
+    Models by their names, of options that name nothing else.
+
+    :param options: ``NAME=MODEL`` each.
+    :raises ValueError: If one names a system, has no name, or has that of another.
+    """
+    check_systems(options)
+    if nameless := next((one for one in options if "=" not in one or is_ranker(one)), None):
+        msg = f"The model '{nameless}' has no name. Write NAME=MODEL, as mpnet=all-mpnet-base-v2."
+        raise ValueError(msg)
+    return named_models(options)
+
+
 def needs_model(systems: Sequence[str]) -> bool:
     """Whether the model itself is among what is measured."""
     return not _OF_THE_MODEL.isdisjoint(systems)

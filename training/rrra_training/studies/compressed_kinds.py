@@ -20,14 +20,7 @@ from rrra_training.data import BeirDataset
 from rrra_training.data.beir import split_of
 from rrra_training.data.rows import known_split
 from rrra_training.evaluation.evaluate import evaluate
-from rrra_training.evaluation.systems import (
-    RRRA_SYSTEM,
-    check_systems,
-    code_key,
-    code_suffixes,
-    is_ranker,
-    named_models,
-)
+from rrra_training.evaluation.systems import RRRA_SYSTEM, code_key, code_suffixes, only_models
 from rrra_training.measures.significance import paired_interval, told
 
 _MEASURES = ("nDCG@10", "R@1")
@@ -107,17 +100,14 @@ def main(
     output: Annotated[Path | None, typer.Option(dir_okay=False, help="Write the tables here.")] = None,
 ) -> None:
     """Measure models over collections, in each kind of codes."""
-    check_systems(model)
-    if nameless := next((one for one in model if "=" not in one or is_ranker(one)), None):
-        msg = f"The model '{nameless}' has no name. Write NAME=MODEL, as 384=all-MiniLM-L6-v2."
-        raise ValueError(msg)
+    models = only_models(model)
     chosen = [split_of(one, "test") for one in data]
     for folder, split in chosen:
         known_split(str(folder), split, BeirDataset(folder).splits())
     if output is not None:
         check_writable(output)
     kinds = [kind_named(kind) for kind in code]
-    loaded = {name: RRRAModel.load(source) for name, source in named_models(model).items()}
+    loaded = {name: RRRAModel.load(source) for name, source in models.items()}
     tables = []
     with working_folder(cache) as kept:
         for folder, split in chosen:

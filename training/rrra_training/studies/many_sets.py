@@ -15,7 +15,7 @@ from rrra_training.data.beir import split_of
 from rrra_training.data.rows import known_split
 from rrra_training.evaluation.evaluate import Evaluation, evaluate
 from rrra_training.evaluation.stages import Bm25Stage
-from rrra_training.evaluation.systems import named_models
+from rrra_training.evaluation.systems import only_models
 from rrra_training.measures.ranking import Run, per_query
 from rrra_training.measures.significance import paired_interval, told
 
@@ -67,6 +67,7 @@ def main(
     :param cache: Where encoded corpora are kept.
     :param output: A file for the tables.
     """
+    names = list(only_models(other))
     chosen = [split_of(one, "test") for one in data]
     for folder, split in chosen:
         known_split(str(folder), split, BeirDataset(folder).splits())
@@ -80,7 +81,7 @@ def main(
                 cache=cache, show_progress=True,
             )  # fmt: skip
             every.append(Measured(f"{folder.name} {split}", _values(evaluation)))
-    text = tables(every, list(named_models(other)), seed=seed)
+    text = tables(every, names, seed=seed)
     typer.echo(text)
     if output is not None:
         atomic_write(output, text)
@@ -96,7 +97,7 @@ def with_weights_of(model: RRRAModel, others: Sequence[str], folder: Path) -> li
     """
     weights = {"fusion_weight": model.config.fusion_weight, "lexical_weight": model.config.lexical_weight}
     copies = []
-    for name, source in named_models(others).items():
+    for name, source in only_models(others).items():
         own = RRRAModel.load(source)
         own.config = own.config.model_copy(update=weights)
         own.save(folder / name, include_encoder=False)

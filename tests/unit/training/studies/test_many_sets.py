@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import numpy as np
-from rrra_training.studies.many_sets import Measured, tables, with_weights_of
+from rrra_training.studies.many_sets import Measured, app, tables, with_weights_of
+from typer.testing import CliRunner
 
 from rrra_haystack import RRRAModel
 
@@ -33,3 +34,8 @@ def test_further_models_are_compared_with_ours_set_by_set() -> None:
         "| mean of the sets | | | +0.5 |",
     ]
     assert "| set | queries | rrra |" not in tables([better, worse], seed=0)
+
+
+def test_a_further_model_without_a_name_is_told_before_anything_is_read() -> None:
+    result = CliRunner().invoke(app, ["no-such-folder:test", "--other", "bm25"])
+    assert "The model 'bm25' has no name" in str(result.exception)
