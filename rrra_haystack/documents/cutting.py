@@ -16,10 +16,12 @@ _SENTENCE_END = re.compile(
     rf"""(?:(?<=[{_SPACED}])[{_SPACED}]*["'\u201d\u2019\u00bb)\]]*\s+"""
     rf"""|(?<=[{_UNSPACED}])[{_UNSPACED}]*["'\u201d\u2019\u300d\u300f\uff09\u3011\u300b]*\s*)"""
 )
+_ABBREVIATIONS = frozenset(
+    "dr mr mrs ms prof st no nr vs etc fig figs vol pp ed eds al cf ca bzw usw vgl inc ltd jr sr dept approx abb tab "
+    "sec ch eq jan feb mar apr jun jul aug sep sept oct nov dec".split()
+)
 _NO_END = re.compile(
-    r"(?:^|[\s(\[])(?:[^\W\d_]|\d{1,2}|(?:[^\W\d_]\.)+[^\W\d_]|dr|mr|mrs|ms|prof|st|no|nr|vs|etc|fig|figs|vol|pp|ed|eds|al|cf|"
-    r"ca|bzw|usw|vgl|inc|ltd|jr|sr|dept|approx|abb|tab|sec|ch|eq|jan|feb|mar|apr|jun|jul|aug|sep|sept|oct|nov|dec)$",
-    re.IGNORECASE,
+    rf"(?:^|[\s(\[])(?:[^\W\d_]|\d{{1,2}}|(?:[^\W\d_]\.)+[^\W\d_]|{'|'.join(sorted(_ABBREVIATIONS))})$", re.IGNORECASE
 )
 _ITEM = re.compile(r"[^\S\n]*(?:[-*+|#>\u2022\u2013]|\d{1,3}[.)]|[^\W\d_]\))\s")
 _CLAUSE_END = re.compile(r"[\u3001\uff0c\uff1b\uff1a,;:]")
@@ -150,12 +152,19 @@ def _sentences(text: str) -> Iterator[int]:
     """Where sentences begin behind others."""
     for match in _SENTENCE_END.finditer(text):
         begin, end = match.span()
-        if text[begin] == "." and text[begin + 1] != ".":
-            if text[end : end + 1].islower():
-                continue
-            if _NO_END.search(text, max(begin - _REACH, 0), begin):
-                continue
-        yield end
+        is_single_dot = text[begin] == "." and text[begin + 1] != "."
+        if not (is_single_dot and (text[end : end + 1].islower() or _is_abbreviated(text, begin))):
+            yield end
+
+
+def _is_abbreviated(text: str, dot: int) -> bool:
+    """Whether a full stop stands behind an abbreviation, an initial or a number, which end no sentence."""
+    begin = max(dot - _REACH, 0)
+    word = text[max(text.rfind(" ", begin, dot) + 1, begin) : dot]
+    # Nearly every word is told without a search, which takes many times longer.
+    if word.isalpha():
+        return len(word) == 1 or word.lower() in _ABBREVIATIONS
+    return _NO_END.search(text, begin, dot) is not None
 
 
 def _lines(text: str) -> Iterator[int]:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from rrra_haystack.model.known_words import KnownWords, WordsOfTexts
+
 # How a tokenizer writes a word is learned from this one, which every vocabulary of Latin script has.
 _SPECIMEN = "House"
 # A tokenizer that cuts at all marks and ideographs makes six tokens of these, others fewer.
@@ -18,7 +20,6 @@ _CUT = re.compile(
 )
 # Behind a word, each of these is a token of its own, however a tokenizer cuts.
 _MARKS = frozenset(".,;:?!")
-_MOST = 1 << 17
 
 
 class WholeWords:
@@ -116,7 +117,7 @@ class TokenCounts:
     def forget(self) -> None:
         """Let no word be known."""
         # Not emptied: another thread may be reading it.
-        self._known = {"": 0}
+        self._known = KnownWords()
 
     def of(self, texts: Sequence[str]) -> list[int]:
         """
@@ -126,28 +127,25 @@ class TokenCounts:
 
         :param texts: The texts.
         """
-        words = [text.split(" ") for text in texts]
-        known = self._known
-        try:
-            return [sum(map(known.__getitem__, own)) for own in words]
-        except KeyError:
-            known = self._with(set().union(*words))
-            return [sum(map(known.__getitem__, own)) for own in words]
+        if not texts:
+            return []
+        words = WordsOfTexts(texts)
+        counts, is_known = self._known.counts(words.hashes)
+        unknown = np.flatnonzero(~is_known)
+        if len(unknown):
+            new = [words.word(number) for number in unknown.tolist()]
+            counted = self._counted(set(new))
+            counts[unknown] = [counted[word] for word in new]
+            self._known.add(words.hashes[unknown], counts[unknown])
+        return np.add.reduceat(counts, words.firsts).tolist()
 
-    def _with(self, words: set[str]) -> dict[str, int]:
-        """What is known, with some words among it."""
-        if len(self._known) > _MOST:
-            self.forget()
-        known = self._known
-        # Not by a difference of sets, which goes through all that is known.
-        new = {word for word in words if word not in known}
-        plain = self._whole_words.plain(new)
-        counted = {word: self._whole_words.counted(word) for word in new - plain.keys()}
+    def _counted(self, words: set[str]) -> dict[str, int]:
+        """The tokens of words that are not known."""
+        plain = self._whole_words.plain(words)
+        counted = {word: self._whole_words.counted(word) for word in words - plain.keys()}
         unread = {word for word, count in counted.items() if count is None}
-        known.update(plain)
-        known.update((word, count) for word, count in counted.items() if count is not None)
-        known.update(self._read(unread) if unread else {})
-        return known
+        own = plain | {word: count for word, count in counted.items() if count is not None}
+        return own | self._read(unread) if unread else own
 
     def _read(self, words: set[str]) -> dict[str, int]:
         """Count the tokens of words by reading them behind a space, a line each."""
