@@ -24,6 +24,7 @@ from rrra_training.answering.figures import ADAPTED, BARE, COMPARED_PASSAGES, Sa
 from rrra_training.answering.showing import draw, render, render_passages
 from rrra_training.answering.spans import first, opened_twice, passages_read, read
 from rrra_training.data import BeirDataset, Query
+from rrra_training.runs.places import JsonFile, fillable, writable
 
 app = typer.Typer(help="Calibrate and measure the answers of qa.yaml.", no_args_is_help=True, add_completion=False)
 Data = Annotated[Path, typer.Argument(exists=True, file_okay=False, help="SQuAD in the BEIR layout, with answers.")]
@@ -46,7 +47,9 @@ def _asked(data: Path, split: str, limit: int, seed: int) -> tuple[list[Query], 
 def fit_command(
     data: Data,
     store: Store,
-    output: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Directory of the reader.")],
+    output: Annotated[
+        Path, typer.Option(exists=True, file_okay=False, callback=fillable, help="Directory of the reader.")
+    ],
     reader: Reader = DEFAULT_READER,
     split: Annotated[str, typer.Option(help="Which questions.")] = "dev",
     limit: Limit = 1000,
@@ -72,8 +75,10 @@ def evaluate_command(
     split: Annotated[str, typer.Option(help="Which questions.")] = "test",
     limit: Limit = 1000,
     seed: Seed = 0,
-    json_file: Annotated[Path | None, typer.Option("--json", dir_okay=False, help="Write the figures here.")] = None,
-    plot: Annotated[Path | None, typer.Option(dir_okay=False, help="Draw the reliability of the scores here.")] = None,
+    json_file: JsonFile = None,
+    plot: Annotated[
+        Path | None, typer.Option(dir_okay=False, callback=writable, help="Draw the reliability of the scores here.")
+    ] = None,
 ) -> None:
     """Answer questions from the whole corpus, with the adapter and without it; half of them without passage, too."""
     calibration = AnswerCalibration.load(bundled(reader) or Path(reader))

@@ -31,6 +31,7 @@ from rrra_training.data import BeirData, BeirDataset, Passage, Query
 from rrra_training.data.beir import split_of
 from rrra_training.data.qrels import Qrels
 from rrra_training.data.writing import qrels_lines
+from rrra_training.runs.places import FiguresFile
 
 app = typer.Typer(add_completion=False)
 _WRONG_SHARE = 0.05
@@ -40,7 +41,7 @@ _FIRST = 20
 @app.command()
 def main(
     data: Annotated[list[str], typer.Argument(help="Folders in the BEIR layout, as FOLDER:SPLIT.")],
-    output: Annotated[Path, typer.Option(dir_okay=False, help="Where the figures go, as JSON.")],
+    output: FiguresFile,
     model: Annotated[str, typer.Option(help="The model.")] = DEFAULT_MODEL,
     limit: Annotated[int | None, typer.Option(min=1, help="Draw this many queries of a split.")] = None,
     passages: Annotated[

@@ -26,6 +26,7 @@ from rrra_training.phases.workshop import Workshop
 from rrra_training.recipe.recipe import Recipe, load_recipe
 from rrra_training.recipe.yaml_files import load_yaml
 from rrra_training.runs.directory import RunDirectory
+from rrra_training.runs.places import fillable
 from rrra_training.studies.heads import bilinear_head, logistic_head
 from rrra_training.train import train_once
 
@@ -68,7 +69,7 @@ class Comparison(BaseModel):
 @app.command()
 def compare(
     comparison: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A YAML file.")],
-    output: Annotated[Path, typer.Option(file_okay=False, help="Where runs and results go.")],
+    output: Annotated[Path, typer.Option(file_okay=False, callback=fillable, help="Where runs and results go.")],
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change all variants.")] = None,
     cache: Annotated[Path | None, typer.Option(file_okay=False, help="Where encoded corpora are kept.")] = None,
 ) -> None:

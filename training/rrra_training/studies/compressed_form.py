@@ -18,6 +18,7 @@ from rrra_haystack.model.saving import check_place
 from rrra_training.compression.compressing import projected_form
 from rrra_training.corpora.principal import principal_projection
 from rrra_training.data import BeirDataset
+from rrra_training.runs.places import writable
 
 app = typer.Typer(add_completion=False)
 
@@ -26,7 +27,7 @@ app = typer.Typer(add_completion=False)
 def main(
     model: Annotated[str, typer.Argument(help="A plain encoder.")],
     data: Annotated[list[Path], typer.Argument(exists=True, file_okay=False, help="Collections in the BEIR layout.")],
-    output: Annotated[Path, typer.Option(file_okay=False, help="Where the model goes.")],
+    output: Annotated[Path, typer.Option(file_okay=False, callback=writable, help="Where the model goes.")],
     dimensions: int = 128,
     code: str = "1bit",
     passages: Annotated[int, typer.Option(min=1, help="To draw from each collection.")] = 200,

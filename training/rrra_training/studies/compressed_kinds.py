@@ -13,7 +13,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from rrra_haystack.files import atomic_write, check_writable, working_folder
+from rrra_haystack.files import atomic_write, working_folder
 from rrra_haystack.model.codes.kinds import kind_named
 from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_training.data import BeirDataset
@@ -22,6 +22,7 @@ from rrra_training.data.rows import known_split
 from rrra_training.evaluation.evaluate import evaluate
 from rrra_training.evaluation.systems import RRRA_SYSTEM, code_key, code_suffixes, only_models
 from rrra_training.measures.significance import paired_interval, told
+from rrra_training.runs.places import TablesFile
 
 _MEASURES = ("nDCG@10", "R@1")
 
@@ -97,15 +98,13 @@ def main(
     limit: Annotated[int | None, typer.Option(min=1, help="Draw this many queries of each.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the draws and of the intervals.")] = 0,
     cache: Annotated[Path | None, typer.Option(file_okay=False, help="Where encoded corpora are kept.")] = None,
-    output: Annotated[Path | None, typer.Option(dir_okay=False, help="Write the tables here.")] = None,
+    output: TablesFile = None,
 ) -> None:
     """Measure models over collections, in each kind of codes."""
     models = only_models(model)
     chosen = [split_of(one, "test") for one in data]
     for folder, split in chosen:
         known_split(str(folder), split, BeirDataset(folder).splits())
-    if output is not None:
-        check_writable(output)
     kinds = [kind_named(kind) for kind in code]
     loaded = {name: RRRAModel.load(source) for name, source in models.items()}
     tables = []

@@ -32,6 +32,7 @@ from rrra_training.recipe.recipe import rooted
 from rrra_training.recipe.yaml_files import load_yaml
 from rrra_training.runs.checkpoints import trainer_checkpoint
 from rrra_training.runs.directory import RunDirectory
+from rrra_training.runs.places import fillable
 
 logger = logging.getLogger(__name__)
 app = typer.Typer(add_completion=False)
@@ -165,7 +166,7 @@ def _pairs(recipe: CrossEncoderRecipe, cache: Path, *, show_progress: bool) -> D
 @app.command()
 def main(
     recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a bundled recipe.")],
-    output: Annotated[Path, typer.Option(file_okay=False, help="The run directory.")],
+    output: Annotated[Path, typer.Option(file_okay=False, callback=fillable, help="The run directory.")],
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe.")] = None,
     cache: Annotated[Path | None, typer.Option(file_okay=False, help="Where encoded corpora are kept.")] = None,
 ) -> None:

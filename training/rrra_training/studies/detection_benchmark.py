@@ -21,6 +21,7 @@ from rrra_haystack.model.encoder import native_dtype
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
 from rrra_training.data.beir import split_of
 from rrra_training.judging.fitting_detection import fit_detection
+from rrra_training.runs.places import fillable
 from rrra_training.studies.detection_candidates import JudgedCandidates, judge_split
 from rrra_training.studies.detection_figures import figures_of
 from rrra_training.studies.detection_methods import Method, check_folds, cross_encoded, methods_for
@@ -32,7 +33,7 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def main(
     data: Annotated[list[str], typer.Argument(help="Folders in the BEIR layout, as FOLDER:SPLIT; measured together.")],
-    output: Annotated[Path, typer.Option(file_okay=False, help="Where the figures go.")],
+    output: Annotated[Path, typer.Option(file_okay=False, callback=fillable, help="Where the figures go.")],
     model: Annotated[str, typer.Option(help="The model.")] = DEFAULT_MODEL,
     fit: Annotated[
         list[str] | None,

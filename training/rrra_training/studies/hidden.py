@@ -15,12 +15,13 @@ from rrra_haystack.files import atomic_directory
 from rrra_training.data import BeirDataset
 from rrra_training.data.qrels import Qrels
 from rrra_training.data.writing import write_beir
+from rrra_training.runs.places import BeirFolder
 from rrra_training.studies.windows import TRUTH
 
 
 def main(
     data: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="A folder in the BEIR layout.")],
-    output: Annotated[Path, typer.Option(file_okay=False, help="The folder to write, in the BEIR layout.")],
+    output: BeirFolder,
     split: Annotated[str, typer.Option(help="The split whose questions are hidden from.")] = "train",
     least: Annotated[int, typer.Option(min=2, help="Take questions with so many labelled passages.")] = 2,
     held: Annotated[int, typer.Option(min=0, help="Keep so many of them back, with all their labels.")] = 0,

@@ -33,6 +33,7 @@ from rrra_training.corpora.store import StateStore
 from rrra_training.data import BeirDataset, Passage, Query
 from rrra_training.evaluation.stages import EncoderStage, encode_queries
 from rrra_training.measures.answers import answer_tokens
+from rrra_training.runs.places import JsonFile
 
 app = typer.Typer(add_completion=False)
 _CANDIDATES, _RETURNED = 100, 10
@@ -72,7 +73,7 @@ def main(
     limit: Annotated[int, typer.Option(min=1, help="Draw this many questions.")] = 500,
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
     cache: Annotated[Path | None, typer.Option(file_okay=False, help="Where encoded corpora are kept.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", dir_okay=False, help="Write the figures here.")] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Count answers and tokens in passages, highlights and best sentences."""
     dataset = BeirDataset(data)

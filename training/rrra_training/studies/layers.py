@@ -23,6 +23,7 @@ from rrra_training.evaluation.collection import Collection
 from rrra_training.evaluation.splits import check_split
 from rrra_training.evaluation.stages import EncoderStage, encode_queries
 from rrra_training.measures.ranking import per_query
+from rrra_training.runs.places import TablesFile
 
 _MEASURE = "nDCG@10"
 _CANDIDATES = 100
@@ -56,7 +57,7 @@ def main(
     layer: Annotated[list[int], typer.Option(help="Hidden layers; -1 is the last.")] = [-1, -2, -3, -4],  # noqa: B006  (typer asks for a list)
     code: Annotated[str, typer.Option(help="Kind of the token codes.")] = "1bit",
     limit: Annotated[int | None, typer.Option(help="Draw this many queries of each split.")] = None,
-    output: Annotated[Path | None, typer.Option(help="A file for the table.")] = None,
+    output: TablesFile = None,
 ) -> None:
     """
     Measure the token match of some layers, alone and in the untrained form, over the encoder's first 100 passages.

@@ -21,6 +21,7 @@ from rrra_training.adapting.questions import Question, ask
 from rrra_training.compression.texts import cut_into_passages
 from rrra_training.data import Passage, Query
 from rrra_training.data.writing import write_beir
+from rrra_training.runs.places import BeirFolder
 
 # Contents and indices are lists of links.
 _LEAST_WORDS = 30
@@ -32,7 +33,7 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def main(
     pages: Annotated[list[Path], typer.Argument(exists=True, file_okay=False, help="Folders of HTML pages.")],
-    output: Annotated[Path, typer.Option(file_okay=False, help="The folder to write, in the BEIR layout.")],
+    output: BeirFolder,
     passages: Annotated[int, typer.Option(min=1, help="Draw about this many passages, by whole pages.")] = 5000,
     encoder: Annotated[str, typer.Option(help="The encoder that says what a token is.")] = MINILM,
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,

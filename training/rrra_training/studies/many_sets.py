@@ -18,6 +18,7 @@ from rrra_training.evaluation.stages import Bm25Stage
 from rrra_training.evaluation.systems import only_models
 from rrra_training.measures.ranking import Run, per_query
 from rrra_training.measures.significance import paired_interval, told
+from rrra_training.runs.places import TablesFile
 
 # Of reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009).
 _RANK_OFFSET = 60
@@ -53,7 +54,7 @@ def main(
     limit: int | None = None,
     seed: int = 0,
     cache: Path | None = None,
-    output: Path | None = None,
+    output: TablesFile = None,
 ) -> None:
     """
     Measure nDCG@10 of every system on every collection.

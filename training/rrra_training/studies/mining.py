@@ -30,6 +30,7 @@ from rrra_training.mining.drawing import draw_negatives
 from rrra_training.mining.mine import MinedNegatives, mine_negatives
 from rrra_training.mining.settings import NegativesConfig
 from rrra_training.negatives.samplers import RRRA, AnySampler
+from rrra_training.runs.places import FiguresFile
 
 app = typer.Typer(add_completion=False)
 # Query row -> rows of its negatives.
@@ -48,7 +49,7 @@ _MARGINS: dict[str, tuple[float | None, float | None]] = {
 @app.command()
 def main(
     data: Annotated[list[str], typer.Argument(help="Folders in the BEIR layout, as FOLDER:SPLIT.")],
-    output: Annotated[Path, typer.Option(dir_okay=False, help="Where the figures go, as JSON.")],
+    output: FiguresFile,
     model: Annotated[str, typer.Option(help="The model.")] = DEFAULT_MODEL,
     negatives: Annotated[int, typer.Option(min=1, help="Negatives of a query.")] = 7,
     limit: Annotated[int | None, typer.Option(min=1, help="Hide positives of so many queries of a split.")] = None,

@@ -28,6 +28,7 @@ from rrra_training.adapting.writing import MENU
 from rrra_training.data.beir import split_of
 from rrra_training.mining.mine import MinedNegatives, mine_negatives
 from rrra_training.mining.settings import NegativesConfig
+from rrra_training.runs.places import FiguresFile
 from rrra_training.studies.mining import hidden_rows, hide, measured, table
 
 # Characters of a passage that are shown.
@@ -85,7 +86,7 @@ class Judge:
 @app.command()
 def main(
     data: Annotated[list[str], typer.Argument(help="Folders in the BEIR layout, as FOLDER:SPLIT.")],
-    output: Annotated[Path, typer.Option(dir_okay=False, help="Where the figures go, as JSON.")],
+    output: FiguresFile,
     judge: Annotated[str, typer.Option(help="The language model.")],
     api_base_url: Annotated[str | None, typer.Option(help="Where its API is; that of OpenAI if not given.")] = None,
     model: Annotated[str, typer.Option(help="What mines.")] = DEFAULT_MODEL,

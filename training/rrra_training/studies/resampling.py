@@ -27,6 +27,7 @@ from rrra_training.data.beir import split_of
 from rrra_training.negatives.drawing import draw
 from rrra_training.negatives.sampler import Sampler
 from rrra_training.negatives.samplers import RRRA, MarginPos, PercPos, Random, SimANS, TopK
+from rrra_training.runs.places import TablesFile
 from rrra_training.studies.gradient_profiles import RankedLists, profile
 from rrra_training.studies.gradients import read_lists
 
@@ -63,7 +64,7 @@ class Sampled:
 
 def main(
     data: Annotated[list[str], typer.Argument(help="Folders in the BEIR layout, as FOLDER:SPLIT, with all labels.")],
-    output: Annotated[Path | None, typer.Option(dir_okay=False, help="A file for the tables.")] = None,
+    output: TablesFile = None,
     model: Annotated[str, typer.Option(help="Model whose encoder mines and whose adapter detects.")] = DEFAULT_MODEL,
     negatives: Annotated[int, typer.Option(min=1, help="Negatives of a query.")] = 2,
     limit: Annotated[int | None, typer.Option(min=1, help="Draw this many queries.")] = None,

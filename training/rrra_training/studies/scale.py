@@ -30,6 +30,7 @@ from rrra_haystack.named_store import open_store
 from rrra_haystack.pipeline_files import read_pipeline, store_parameters
 from rrra_haystack.qdrant.clients import open_client
 from rrra_training.data import BeirDataset
+from rrra_training.runs.places import fillable, writable
 from rrra_training.studies.scale_corpus import PerturbedCorpus
 from rrra_training.studies.scale_figure import draw_figure
 from rrra_training.studies.serving_speed import time_query
@@ -165,7 +166,9 @@ def _told(milliseconds: dict[str, float]) -> str:
 
 
 app = typer.Typer(help="Measure an index as it grows.", no_args_is_help=True, add_completion=False)
-Folder = Annotated[Path, typer.Argument(file_okay=False, help="The folder of the indexes and of their figures.")]
+Folder = Annotated[
+    Path, typer.Argument(file_okay=False, callback=fillable, help="The folder of the indexes and of their figures.")
+]
 
 
 class Figures:
@@ -218,7 +221,9 @@ def ask_command(
     data: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="A folder in the BEIR layout.")],
     folder: Folder,
     limit: Annotated[int, typer.Option(min=1, help="How many questions.")] = 400,
-    plot: Annotated[Path | None, typer.Option(dir_okay=False, help="Draw the growth, a PNG file.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(dir_okay=False, callback=writable, help="Draw the growth, a PNG file.")
+    ] = None,
 ) -> None:
     """Ask the indexes that are made, and draw their growth."""
     questions = [query.text for query in BeirDataset(data).queries("test", limit=limit + _WARM_UP, seed=0)]

@@ -7,7 +7,6 @@ filled with the collection's ``corpus.jsonl``.
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from rrra_training.data.beir import split_of
 from rrra_training.data.interface import Query
 from rrra_training.measures.ranking import per_query
 from rrra_training.measures.significance import paired_interval, told
+from rrra_training.runs.places import JsonFile
 
 _MEASURES = ("nDCG@10", "R@1")
 
@@ -94,7 +94,7 @@ def main(
     data: Annotated[list[str], typer.Argument(help="Collections and their stores, as FOLDER:SPLIT=STORE.")],
     limit: Annotated[int | None, typer.Option(min=1, help="Draw this many questions of each.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the draws and of the intervals.")] = 0,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Measure search.yaml over collections."""
     found = {}

@@ -21,6 +21,7 @@ from rich.console import Console
 
 from rrra_haystack.files import atomic_write
 from rrra_training.data import BeirDataset
+from rrra_training.runs.places import JsonFile
 from rrra_training.studies.served_process import memory_of, server, wait_for
 from rrra_training.studies.serving_speed import load
 
@@ -84,7 +85,7 @@ def main(
     added: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Where the added passages come from.")],
     clients: Annotated[int, typer.Option(min=1, help="How many ask at once.")] = 8,
     seconds: Annotated[float, typer.Option(min=1, help="For how long.")] = 600,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Ask a server while it is filled."""
     questions = [query.text for query in BeirDataset(data).queries("test", limit=1000, seed=0)]

@@ -25,6 +25,7 @@ from tqdm.auto import tqdm
 from rrra_haystack.files import atomic_write
 from rrra_haystack.pipeline_files import opened, question_inputs, read_pipeline
 from rrra_training.data import BeirDataset
+from rrra_training.runs.places import JsonFile
 from rrra_training.studies.component_timer import ComponentTimer
 from rrra_training.studies.served_process import memory_of, start
 
@@ -118,7 +119,6 @@ Data = Annotated[Path, typer.Argument(exists=True, file_okay=False, help="A fold
 Split = Annotated[str, typer.Option(help="Which questions.")]
 Limit = Annotated[int, typer.Option(min=1, help="Draw this many questions.")]
 Seed = Annotated[int, typer.Option(help="Seed of the draw.")]
-Json = Annotated[Path | None, typer.Option("--json", help="Write the figures here.")]
 
 
 def _questions(data: Path, split: str, limit: int, seed: int) -> list[str]:
@@ -148,7 +148,7 @@ def query_command(
     limit: Limit = 500,
     seed: Seed = 0,
     warm_up: Annotated[int, typer.Option(min=0, help="Ask so many of them first, and do not time them.")] = 20,
-    json_file: Json = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Time search.yaml by component."""
     _tell(time_query(store, _questions(data, split, limit, seed), warm_up), json_file)
@@ -163,7 +163,7 @@ def load_command(
     split: Split = "test",
     limit: Limit = 500,
     seed: Seed = 0,
-    json_file: Json = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Ask a running server from several clients at once."""
     _tell(load(url, _questions(data, split, limit, seed), clients=clients, seconds=seconds), json_file)
@@ -178,7 +178,7 @@ def start_command(
         Path | None, typer.Option(exists=True, file_okay=False, help="Ask questions of it before memory is looked at.")
     ] = None,
     limit: Limit = 1000,
-    json_file: Json = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Start a server, wait for its first answer, and look at its memory."""
     further = _questions(data, "test", limit, 0) if data is not None else []

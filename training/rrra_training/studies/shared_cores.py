@@ -23,6 +23,7 @@ from rich.progress import track
 from rich.table import Table
 
 from rrra_haystack.files import atomic_write
+from rrra_training.runs.places import JsonFile
 
 _RECIPE = """\
 name: mine
@@ -92,7 +93,7 @@ def main(
     steps: Annotated[int, typer.Option(min=1, help="Steps of a training.")] = 50,
     limit: Annotated[int, typer.Option(min=1, help="Queries of an evaluation.")] = 50,
     question: Annotated[str, typer.Option(help="What is asked.")] = "Why does a wing stall?",
-    output: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")] = None,
+    output: JsonFile = None,
 ) -> None:
     """Time the commands alone and beside a busy process."""
     own = commands(question, steps, limit)

@@ -18,6 +18,7 @@ from rrra_training.data.qrels import Qrels
 from rrra_training.data.rows import known_split
 from rrra_training.data.writing import write_beir
 from rrra_training.evaluation.stages import Bm25Stage
+from rrra_training.runs.places import BeirFolder
 
 app = typer.Typer(add_completion=False)
 
@@ -25,7 +26,7 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def main(
     data: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="A collection in the BEIR layout.")],
-    output: Annotated[Path, typer.Option(file_okay=False, help="The folder to write, in the same layout.")],
+    output: BeirFolder,
     draw: Annotated[list[str], typer.Option(help="SPLIT or SPLIT:N; N counts pages, or questions without --pages.")],
     pages: Annotated[
         str | None, typer.Option(help="Draw whole pages: ids are alike up to their last such sign.")

@@ -10,6 +10,7 @@ import typer
 
 from rrra_haystack.files import atomic_write
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
+from rrra_training.runs.places import TablesFile
 from rrra_training.studies.judged_lists import FEATURES, PAIRS, JudgedLists, judge_lists
 from rrra_training.studies.trust_head import fit_head
 
@@ -54,7 +55,7 @@ def main(
     limit: int | None = None,
     seed: int = 0,
     decay: float = 5e-3,
-    output: Path | None = None,
+    output: TablesFile = None,
 ) -> None:
     """
     Choose weights over all collections but one, and measure them on that one; each in turn.

@@ -19,6 +19,7 @@ from rrra_haystack.files import atomic_directory
 from rrra_training.data import BeirDataset, Passage, Query
 from rrra_training.data.qrels import Qrels
 from rrra_training.data.writing import write_beir
+from rrra_training.runs.places import BeirFolder
 
 _WORD = re.compile(r"\S+")
 TRUTH = "-truth"
@@ -75,7 +76,7 @@ class Article:
 
 def main(
     data: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="SQuAD in the BEIR layout.")],
-    output: Annotated[Path, typer.Option(file_okay=False, help="The folder to write, in the BEIR layout.")],
+    output: BeirFolder,
     words: Annotated[int, typer.Option(min=2, help="Words of a window.")] = 100,
     overlap: Annotated[float, typer.Option(min=0, max=0.9, help="Share of a window that the next one has too.")] = 0.5,
     articles: Annotated[int | None, typer.Option(min=1, help="Draw this many articles of each split.")] = None,

@@ -1,6 +1,7 @@
 """How rare the words of a language are, counted in collections: one byte for each number of a word."""
 
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -8,12 +9,13 @@ import typer
 from rrra_haystack.files import atomic_file
 from rrra_haystack.model.words import document_share, rarity_bytes
 from rrra_training.data import BeirDataset
+from rrra_training.runs.places import writable
 
 app = typer.Typer(add_completion=False)
 
 
 @app.command()
-def main(data: list[str], output: Path) -> None:
+def main(data: list[str], output: Annotated[Path, typer.Argument(dir_okay=False, callback=writable)]) -> None:
     """
     Count in how many documents each word stands; every collection counts alike.
 
