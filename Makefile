@@ -18,11 +18,13 @@ help: ## Print this list
 $(DEMO): EXTRAS := offline,reader
 $(DEV): EXTRAS := offline,reader,dev
 $(DOCS): EXTRAS := docs
-# torch first and pinned: anything else that needs it would otherwise fetch another build of it.
+# torch first and pinned: anything else that needs it would otherwise fetch another build of it. All cores compile what
+# was installed, of which pip takes one; a few packages hold files that no Python of today reads.
 $(DEMO) $(DEV) $(DOCS): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[$(EXTRAS)]"
+	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e ".[$(EXTRAS)]"
+	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 	touch $@
 
 demo: $(DEMO) ## Index this project's documentation and ask it five questions
