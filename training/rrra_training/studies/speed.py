@@ -4,7 +4,7 @@ How fast documents are embedded and candidates reranked on this machine.
 ``python -m rrra_training.studies.speed`` times the kernel that compares token codes against a product of floats, and
 reranks 100 candidates of 200 tokens, alone and beside a process that keeps a core busy. With ``--data DIR`` it first
 embeds passages of a corpus with `RRRADocumentEmbedder`, codes included, and with `SentenceTransformersDocumentEmbedder`
-in its defaults, in turns.
+in its defaults, in turns. With ``--model NAME`` it reranks with these models alone, from codes of their own kind.
 """
 
 import json
@@ -30,7 +30,7 @@ from rrra_haystack.documents.metadata import CODES_KEY
 from rrra_haystack.model.codes.kernel import KERNEL, float32_product
 from rrra_haystack.model.codes.kinds import CodeKind
 from rrra_haystack.model.encodings import QueryEncoding
-from rrra_haystack.model.rrra_model import RRRAModel
+from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
 from rrra_haystack.pretrained import MINILM, resolve_encoder
 from rrra_training.data import BeirDataset
 from rrra_training.studies.shared_cores import busy_process
@@ -105,30 +105,37 @@ def untrained_time(kind: CodeKind, *, token_dim: int, repeats: int) -> dict[str,
     return _percentiles(lambda: model.score(query, codes), repeats) | {"bytes": len(codes[0])}
 
 
-def ranker_time(kinds: Sequence[CodeKind], *, repeats: int) -> dict[str, dict[str, float]]:
+def ranker_time(kinds: Sequence[CodeKind], *, repeats: int, model: str = DEFAULT_MODEL) -> dict[str, dict[str, float]]:
     """
-    Milliseconds of the bundled adapter: its scorer alone, from codes as text, and the whole run of the ranker.
+    Milliseconds of a model: its scorer alone, from codes as text, and the whole run of the ranker.
 
     :param kinds: Kinds of the codes, which the candidates have in turns.
     :param repeats: How many calls are timed.
+    :param model: The model.
     """
-    ranker = RRRAAdapterRanker()
+    ranker = RRRAAdapterRanker(model)
     ranker.warm_up()
-    model = RRRAModel.shared()
-    drawn = [_drawn_codes(model, kind) for kind in kinds]
+    loaded = RRRAModel.shared(model)
+    drawn = [_drawn_codes(loaded, kind) for kind in kinds]
     codes = [drawn[number % len(kinds)][number] for number in range(_CANDIDATES)]
     documents = [
         Document(id=str(number), content="word " * _TOKENS, meta={CODES_KEY: code}, score=0.5)
         for number, code in enumerate(codes)
     ]
-    query = model.encode_query(_QUESTION)
+    query = loaded.encode_query(_QUESTION)
 
     def run() -> None:
         ranker.run(query=_QUESTION, documents=documents)
 
-    found = {"scorer": _percentiles(lambda: model.score(query, codes), repeats), "run": _percentiles(run, repeats)}
+    found = {"scorer": _percentiles(lambda: loaded.score(query, codes), repeats), "run": _percentiles(run, repeats)}
     with busy_process():
         return found | {"run beside a busy process": _percentiles(run, repeats)}
+
+
+def _own_time(model: str, *, repeats: int) -> dict[str, Any]:
+    config = RRRAModel.shared(model).config
+    times = ranker_time([config.code], repeats=repeats, model=model)
+    return {"code": config.code, "token_dim": config.adapter.token_dim, **times}
 
 
 def processor() -> dict[str, Any]:
@@ -190,6 +197,7 @@ def main(
     passages: Annotated[int, typer.Option(min=64, help="Passages embedded in each round.")] = 1000,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds.")] = 3,
     repeats: Annotated[int, typer.Option(min=1, help="Calls that are timed of whatever reranks.")] = 200,
+    model: Annotated[list[str], typer.Option(help="Rerank with these models, and measure nothing else.")] = [],  # noqa: B006  (typer asks for a list)
 ) -> None:
     """Measure how fast candidates are reranked on this machine, and documents embedded."""
     result: dict[str, Any] = {"processor": processor()}
@@ -197,6 +205,10 @@ def main(
         speeds = embedding_speed(data, passages=passages, rounds=rounds)
         ours, theirs = speeds.values()
         result |= {"texts_per_second": speeds, "ratio": ours / theirs}
+    if model:
+        result["models_ms"] = {name: _own_time(name, repeats=repeats) for name in model}
+        typer.echo(json.dumps(result, indent=2))
+        return
     result["kernel_ms"] = {f"{dim} dimensions": kernel_speed(dim, repeats=repeats) for dim in (128, 384)}
     result["untrained_ms"] = {
         f"{kind}, {dim} dimensions": untrained_time(kind, token_dim=dim, repeats=repeats)
