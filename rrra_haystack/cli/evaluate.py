@@ -71,7 +71,7 @@ def command(
             evaluate,
         )
         from rrra_training.evaluation.splits import check_split
-        from rrra_training.report.quality_plot import check_figure
+        from rrra_training.runs.places import check_figure
     from rrra_haystack.model.rrra_model import DEFAULT_MODEL
 
     for file in (json_file, html_file):

@@ -24,7 +24,7 @@ from rrra_training.answering.figures import ADAPTED, BARE, COMPARED_PASSAGES, Sa
 from rrra_training.answering.showing import draw, render, render_passages
 from rrra_training.answering.spans import first, opened_twice, passages_read, read
 from rrra_training.data import BeirDataset, Query
-from rrra_training.runs.places import JsonFile, fillable, writable
+from rrra_training.runs.places import JsonFile, drawable, fillable
 
 app = typer.Typer(help="Calibrate and measure the answers of qa.yaml.", no_args_is_help=True, add_completion=False)
 Data = Annotated[Path, typer.Argument(exists=True, file_okay=False, help="SQuAD in the BEIR layout, with answers.")]
@@ -77,7 +77,7 @@ def evaluate_command(
     seed: Seed = 0,
     json_file: JsonFile = None,
     plot: Annotated[
-        Path | None, typer.Option(dir_okay=False, callback=writable, help="Draw the reliability of the scores here.")
+        Path | None, typer.Option(dir_okay=False, callback=drawable, help="Draw the reliability of the scores here.")
     ] = None,
 ) -> None:
     """Answer questions from the whole corpus, with the adapter and without it; half of them without passage, too."""

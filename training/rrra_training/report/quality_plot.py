@@ -12,28 +12,13 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
-from rrra_haystack.files import atomic_file, check_writable
+from rrra_haystack.files import atomic_file
 from rrra_training.evaluation.figures import query_milliseconds, title_of
 from rrra_training.evaluation.systems import ENCODER_OF, RRRA_SYSTEM
 
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 # Inches that a system takes in a legend at the side.
 _LEGEND_LINE = 0.21
-
-
-def check_figure(path: Path) -> None:
-    """
-    See that a figure can be written to a place, before hours are spent on what it will show.
-
-    :param path: Where it is to stand.
-    :raises ValueError: If its ending names no kind of picture.
-    :raises OSError: If nothing can be written there.
-    """
-    kinds = Figure().canvas.get_supported_filetypes()
-    if path.suffix[1:].lower() not in kinds:
-        msg = f"{path} does not end in a kind of picture. Let it end in one of: {', '.join(sorted(kinds))}"
-        raise ValueError(msg)
-    check_writable(path)
 
 
 def draw_quality(every: Sequence[Mapping[str, Any]], path: Path) -> None:

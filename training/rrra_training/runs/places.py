@@ -36,6 +36,39 @@ def fillable(folder: Path) -> Path:
     return folder
 
 
+def check_figure(path: Path) -> None:
+    """
+    See that a figure can be written to a place, before hours are spent on what it will show.
+
+    :param path: Where it is to stand.
+    :raises ValueError: If its ending names no kind of picture.
+    :raises OSError: If nothing can be written there.
+    """
+    from matplotlib.figure import Figure  # noqa: PLC0415  (slow to import)
+
+    kinds = Figure().canvas.get_supported_filetypes()
+    if path.suffix[1:].lower() not in kinds:
+        msg = f"{path} does not end in a kind of picture. Let it end in one of: {', '.join(sorted(kinds))}"
+        raise ValueError(msg)
+    check_writable(path)
+
+
+def drawable(place: Path | None) -> Path | None:
+    """
+    Refuse a place to which no figure can be written.
+
+    :param place: Of a picture; `None` if none is to be drawn.
+    :returns: The place.
+    :raises typer.BadParameter: If it cannot, or its ending names no kind of picture.
+    """
+    if place is not None:
+        try:
+            check_figure(place)
+        except (OSError, ValueError) as error:
+            raise typer.BadParameter(str(error)) from None
+    return place
+
+
 BeirFolder = Annotated[
     Path, typer.Option(file_okay=False, callback=writable, help="The folder to write, in the BEIR layout.")
 ]

@@ -33,7 +33,7 @@ from rrra_training.judging.verdicts import judge
 from rrra_training.negatives.fne import FNE
 from rrra_training.negatives.sampler import Candidates, Sampler
 from rrra_training.negatives.samplers import RRRA, AnySampler, MarginPos, PercPos, Random, SimANS, TopK, TriSampler
-from rrra_training.runs.places import JsonFile, writable
+from rrra_training.runs.places import JsonFile, drawable
 from rrra_training.studies.gradient_figure import draw_figure
 from rrra_training.studies.gradient_profiles import Profile, RankedLists, profile
 
@@ -44,7 +44,7 @@ _SHOWN_RANKS = (1, 2, 5, 10, 20, 50)
 
 def main(
     data: Annotated[Path, typer.Option(exists=True, file_okay=False, help="A folder in the BEIR layout.")],
-    output: Annotated[Path, typer.Option(dir_okay=False, callback=writable, help="The figure, a PNG file.")],
+    output: Annotated[Path, typer.Option(dir_okay=False, callback=drawable, help="The figure, a PNG file.")],
     split: Annotated[str, typer.Option(help="Split whose queries are used.")] = "train",
     limit: Annotated[int | None, typer.Option(min=2, help="Draw this many queries.")] = None,
     model: Annotated[str, typer.Option(help="Model whose encoder mines and whose adapter detects.")] = DEFAULT_MODEL,

@@ -30,7 +30,7 @@ from rrra_haystack.named_store import open_store
 from rrra_haystack.pipeline_files import read_pipeline, store_parameters
 from rrra_haystack.qdrant.clients import open_client
 from rrra_training.data import BeirDataset
-from rrra_training.runs.places import fillable, writable
+from rrra_training.runs.places import drawable, fillable
 from rrra_training.studies.scale_corpus import PerturbedCorpus
 from rrra_training.studies.scale_figure import draw_figure
 from rrra_training.studies.serving_speed import time_query
@@ -222,7 +222,7 @@ def ask_command(
     folder: Folder,
     limit: Annotated[int, typer.Option(min=1, help="How many questions.")] = 400,
     plot: Annotated[
-        Path | None, typer.Option(dir_okay=False, callback=writable, help="Draw the growth, a PNG file.")
+        Path | None, typer.Option(dir_okay=False, callback=drawable, help="Draw the growth, a PNG file.")
     ] = None,
 ) -> None:
     """Ask the indexes that are made, and draw their growth."""

@@ -1,4 +1,4 @@
-"""Where what was computed is written, by every study and by the measures of answers."""
+"""Where what was computed is written, by every study, by the measures of answers and by the training of a reader."""
 
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -8,6 +8,7 @@ from typing import Any, get_args
 import pytest
 import rrra_training
 import typer
+from rrra_training.runs.places import drawable
 from typer.models import ArgumentInfo, OptionInfo, ParameterInfo
 from typer.testing import CliRunner
 from typer.utils import get_params_from_function
@@ -15,7 +16,7 @@ from typer.utils import get_params_from_function
 ROOT = Path(rrra_training.__file__).parent
 RUN = [
     ".".join(path.relative_to(ROOT.parent).with_suffix("").parts)
-    for path in (*sorted(ROOT.glob("studies/*.py")), ROOT / "answering" / "__main__.py")
+    for path in (*sorted(ROOT.glob("studies/*.py")), *sorted(ROOT.glob("*/__main__.py")))
     if "__main__" in path.read_text(encoding="utf-8")
 ]
 # What these find is printed.
@@ -57,10 +58,10 @@ def test_a_place_that_cannot_be_written_is_refused_before_anything_is_computed(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
-    place = tmp_path / "file" / "out.json"
+    place = tmp_path / "file" / "out.png"
     app = app_of(name)
     given = [
-        [*([command.name] if len(app.registered_commands) > 1 else []), *own]
+        [*([command.name or command.callback.__name__] if len(app.registered_commands) > 1 else []), *own]
         for command in app.registered_commands
         for own in asked_to_write(command.callback, place)
     ]
@@ -71,3 +72,10 @@ def test_a_place_that_cannot_be_written_is_refused_before_anything_is_computed(
         assert str(place) in result.output, one
         assert "cannot be written (Not a directory). Choose another place." in result.output, one
         assert [own.name for own in tmp_path.rglob("*")] == ["file"]
+
+
+def test_a_figure_is_refused_whose_kind_nobody_draws(tmp_path: Path) -> None:
+    with pytest.raises(typer.BadParameter, match=r"growth.json does not end in a kind of picture\. .*png"):
+        drawable(tmp_path / "growth.json")
+    assert drawable(tmp_path / "growth.svg") == tmp_path / "growth.svg"
+    assert drawable(None) is None
