@@ -50,9 +50,10 @@ class WordsOfTexts:
         # Short words differ in the last bits alone.
         return (own ^ (own >> np.uint64(32))) * np.uint64(_MIXER)
 
-    def word(self, number: int) -> str:
-        """One word."""
-        return self._joined[self._begins[number] : self._ends[number]]
+    def words(self, numbers: np.ndarray) -> list[str]:
+        """Some of the words."""
+        places = zip(self._begins[numbers].tolist(), self._ends[numbers].tolist(), strict=True)
+        return [self._joined[begin:end] for begin, end in places]
 
 
 class KnownWords:

@@ -1,7 +1,7 @@
 """How many tokens texts have, without reading words that were read before or that the vocabulary has whole."""
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from itertools import compress
 from string import ascii_letters, ascii_lowercase, digits
 from typing import Any
@@ -46,15 +46,13 @@ class WholeWords:
         bodies = (token.removeprefix(self._space) for token in self._vocabulary if token.startswith(self._space))
         self._plain = frozenset(body for body in bodies if body.isascii() and body.isalnum())
 
-    def plain(self, words: Collection[str]) -> dict[str, int]:
+    def plain(self, words: Sequence[str]) -> dict[str, int]:
         """
         Count the tokens of words of unaccented letters and digits, with a mark behind them or without.
 
-        :param words: What stands between two spaces.
+        :param words: What stands between two spaces, one at least.
         :returns: The tokens of those that the vocabulary has.
         """
-        if not words:
-            return {}
         plain = self._plain
         # No word has a space, so all are written at once.
         written = " ".join(words).lower().split(" ") if self._lowers else words
@@ -133,19 +131,19 @@ class TokenCounts:
         counts, is_known = self._known.counts(words.hashes)
         unknown = np.flatnonzero(~is_known)
         if len(unknown):
-            new = [words.word(number) for number in unknown.tolist()]
-            counted = self._counted(set(new))
-            counts[unknown] = [counted[word] for word in new]
-            self._known.add(words.hashes[unknown], counts[unknown])
+            hashes, at, own = np.unique(words.hashes[unknown], return_index=True, return_inverse=True)
+            new = np.array(self._counted(words.words(unknown[at])), dtype=np.int64)
+            self._known.add(hashes, new)
+            counts[unknown] = new[own]
         return np.add.reduceat(counts, words.firsts).tolist()
 
-    def _counted(self, words: set[str]) -> dict[str, int]:
-        """The tokens of words that are not known."""
+    def _counted(self, words: list[str]) -> list[int]:
+        """The tokens of words that are not known, each of which stands there once."""
         plain = self._whole_words.plain(words)
-        counted = {word: self._whole_words.counted(word) for word in words - plain.keys()}
-        unread = {word for word, count in counted.items() if count is None}
-        own = plain | {word: count for word, count in counted.items() if count is not None}
-        return own | self._read(unread) if unread else own
+        counts = [plain[word] if word in plain else self._whole_words.counted(word) for word in words]
+        unread = {word for word, count in zip(words, counts, strict=True) if count is None}
+        read = self._read(unread) if unread else {}
+        return [read[word] if count is None else count for word, count in zip(words, counts, strict=True)]
 
     def _read(self, words: set[str]) -> dict[str, int]:
         """Count the tokens of words by reading them behind a space, a line each."""

@@ -14,7 +14,7 @@ WORDS = st.lists(st.text(st.characters(exclude_characters=" ")), min_size=1, max
 def test_words_are_what_stands_between_spaces(texts: list[str]) -> None:
     words = WordsOfTexts(texts)
     expected = [text.split(" ") for text in texts]
-    assert [words.word(number) for number in range(len(words.hashes))] == [word for own in expected for word in own]
+    assert words.words(np.arange(len(words.hashes))) == [word for own in expected for word in own]
     assert np.diff([*words.firsts, len(words.hashes)]).tolist() == list(map(len, expected))
 
 
