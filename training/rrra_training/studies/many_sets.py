@@ -68,37 +68,37 @@ def main(
     :param cache: Where encoded corpora are kept.
     :param output: A file for the tables.
     """
-    names = list(only_models(other))
+    others = only_models(other)
     chosen = [split_of(one, "test") for one in data]
     for folder, split in chosen:
         known_split(str(folder), split, BeirDataset(folder).splits())
     loaded = RRRAModel.load(model)
     every = []
     with working_folder(None) as work:
-        further = with_weights_of(loaded, other, work) if same_weights else other
+        further = with_weights_of(loaded, others, work) if same_weights else other
         for folder, split in chosen:
             evaluation = evaluate(
                 folder, model=loaded, split=split, systems=["bm25", *_OURS, *further], limit=limit, seed=seed,
                 cache=cache, show_progress=True,
             )  # fmt: skip
             every.append(Measured(f"{folder.name} {split}", _values(evaluation)))
-    text = tables(every, names, seed=seed)
+    text = tables(every, list(others), seed=seed)
     typer.echo(text)
     if output is not None:
         atomic_write(output, text)
 
 
-def with_weights_of(model: RRRAModel, others: Sequence[str], folder: Path) -> list[str]:
+def with_weights_of(model: RRRAModel, others: Mapping[str, str], folder: Path) -> list[str]:
     """
     Copies of further models that have the fusion and lexical weight of a model, each as ``NAME=COPY``.
 
     :param model: The model.
-    :param others: The further ones, each as ``NAME=MODEL``.
+    :param others: The further ones: name -> model.
     :param folder: Where the copies go.
     """
     weights = {"fusion_weight": model.config.fusion_weight, "lexical_weight": model.config.lexical_weight}
     copies = []
-    for name, source in only_models(others).items():
+    for name, source in others.items():
         own = RRRAModel.load(source)
         own.config = own.config.model_copy(update=weights)
         own.save(folder / name, include_encoder=False)

@@ -197,7 +197,7 @@ def main(
     passages: Annotated[int, typer.Option(min=64, help="Passages embedded in each round.")] = 1000,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds.")] = 3,
     repeats: Annotated[int, typer.Option(min=1, help="Calls that are timed of whatever reranks.")] = 200,
-    model: Annotated[list[str], typer.Option(help="Rerank with these models, and measure nothing else.")] = [],  # noqa: B006  (typer asks for a list)
+    model: Annotated[list[str], typer.Option(help="Rerank with these models alone.")] = [],  # noqa: B006  (typer asks for a list)
 ) -> None:
     """Measure how fast candidates are reranked on this machine, and documents embedded."""
     result: dict[str, Any] = {"processor": processor()}

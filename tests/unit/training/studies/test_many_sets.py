@@ -13,7 +13,7 @@ def test_a_further_model_gets_the_weights_of_the_model(tmp_path: Path, model: RR
     odd = RRRAModel.untrained(model.encoder)
     odd.config = model.config.model_copy(update={"fusion_weight": 30.0, "lexical_weight": 0.0})
     odd.save(tmp_path / "odd")
-    (copy,) = with_weights_of(model, [f"odd={tmp_path / 'odd'}"], tmp_path / "copies")
+    (copy,) = with_weights_of(model, {"odd": str(tmp_path / "odd")}, tmp_path / "copies")
     name, _, folder = copy.partition("=")
     config = RRRAModel.load(folder).config
     assert name == "odd"
