@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 
 from rrra_haystack.model.encoder_files import load_transformer
 from rrra_haystack.model.encoder_kinds import Task, dropped_ids, kind_of_encoder
+from rrra_haystack.model.threads import QUERY_TOKENS, one_thread_within
 from rrra_haystack.model.token_counts import TokenCounts, WholeWords
 from rrra_haystack.pretrained import resolve_encoder
 
@@ -344,7 +345,8 @@ class Encoder:
 
     @torch.inference_mode()
     def _forward(self, batch: dict[str, Any], task: Task) -> tuple[Tensor, Tensor, Tensor]:
-        return self._pass(batch, task)
+        with one_thread_within(batch["attention_mask"].numel(), QUERY_TOKENS):
+            return self._pass(batch, task)
 
     def _pass(self, batch: dict[str, Any], task: Task) -> tuple[Tensor, Tensor, Tensor]:
         pooled, states, counted = self._kind.read(batch, task)

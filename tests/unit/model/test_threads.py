@@ -1,0 +1,63 @@
+"""How many threads a query is read with, seen from within the pass."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+
+from rrra_haystack import RRRAModel
+from rrra_haystack.model.threads import LIST_TOKENS, one_thread_within
+
+QUESTION = "Where does the Danube begin?"
+PASSAGE = "The Danube rises in the Black Forest and flows for 2,850 kilometres to the Black Sea. " * 4
+
+
+@pytest.fixture(autouse=True)
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def model() -> RRRAModel:
+    return RRRAModel.load()
+
+
+def seen_within(module: torch.nn.Module) -> list[int]:
+    seen: list[int] = []
+    module.register_forward_pre_hook(lambda *_: seen.append(torch.get_num_threads()))
+    return seen
+
+
+def test_a_question_is_encoded_by_one_thread_and_a_passage_by_all(model: RRRAModel) -> None:
+    seen = seen_within(model.encoder.transformer)
+    model.encode_query(QUESTION)
+    model.encode_query(PASSAGE)
+    model.encode_documents([PASSAGE])
+    assert seen == [1, 2, 2]
+    assert torch.get_num_threads() == 2
+
+
+def test_a_list_is_judged_by_one_thread_and_a_very_long_one_by_all(model: RRRAModel) -> None:
+    seen = seen_within(model.adapter)
+    codes, query = model.encode_documents([PASSAGE])[1], model.encode_query(QUESTION)
+    tokens = int(model.read_codes(codes).lengths[0])
+    model.score(query, codes * 10)
+    model.score(query, codes * (LIST_TOKENS // tokens + 1))
+    assert seen == [1, 2]
+    assert torch.get_num_threads() == 2
+
+
+def test_other_threads_keep_theirs() -> None:
+    with one_thread_within(1, 1), ThreadPoolExecutor(1) as pool:
+        assert torch.get_num_threads() == 1
+        assert pool.submit(torch.get_num_threads).result() == 2
+
+
+def test_all_threads_are_back_after_an_error() -> None:
+    with pytest.raises(ZeroDivisionError), one_thread_within(1, 1):
+        1 / 0  # noqa: B018
+    assert torch.get_num_threads() == 2
