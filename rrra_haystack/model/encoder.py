@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from rrra_haystack.model.encoder_files import load_transformer
 from rrra_haystack.model.encoder_kinds import Task, dropped_ids, kind_of_encoder
-from rrra_haystack.model.threads import QUERY_TOKENS, one_thread_within
+from rrra_haystack.model.threads import threads_for_text
 from rrra_haystack.model.token_counts import TokenCounts, WholeWords
 from rrra_haystack.pretrained import resolve_encoder
 
@@ -121,6 +121,9 @@ class Encoder:
         self._tokenizer_lock = threading.Lock()
         self._kind = kind_of_encoder(self.transformer, self.name, layer, self._networks)
         self.hidden_size = self._observed_width()
+        # Late interaction projects its states: those that are observed are narrower than its layers.
+        config = getattr(self._networks["query"].model, "config", None)
+        self._width = int(getattr(config, "hidden_size", self.hidden_size))
 
     @property
     def device(self) -> torch.device:
@@ -345,7 +348,7 @@ class Encoder:
 
     @torch.inference_mode()
     def _forward(self, batch: dict[str, Any], task: Task) -> tuple[Tensor, Tensor, Tensor]:
-        with one_thread_within(batch["attention_mask"].numel(), QUERY_TOKENS):
+        with threads_for_text(batch["attention_mask"].numel(), self._width):
             return self._pass(batch, task)
 
     def _pass(self, batch: dict[str, Any], task: Task) -> tuple[Tensor, Tensor, Tensor]:

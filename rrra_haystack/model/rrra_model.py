@@ -28,7 +28,7 @@ from rrra_haystack.model.multi_vector import multi_vector_encoder, write_multi_v
 from rrra_haystack.model.query_cache import QueryCache
 from rrra_haystack.model.saving import lasting_name, load_weights, own_weights, short_card, upload, write_model
 from rrra_haystack.model.scoring import Scores, check_fusion_weight, fused_scores
-from rrra_haystack.model.threads import LIST_TOKENS, one_thread_within
+from rrra_haystack.model.threads import threads_for_list
 from rrra_haystack.model.words import NUMBERS, lexical_scores, query_word_codes, word_codes
 
 DEFAULT_MODEL = "rrra-minilm-l6"
@@ -381,7 +381,7 @@ class RRRAModel(nn.Module):
         observation = Observation(
             query=query.embedding, contexts=candidates.pooled, query_tokens=last, tokens=candidates, query_states=hidden
         )
-        with one_thread_within(int(candidates.segments.lengths.sum()), LIST_TOKENS):
+        with threads_for_list(int(candidates.segments.lengths.sum())):
             return self.adapter.judge_by_match(observation) if self._silent else self.adapter(observation)
 
     @torch.inference_mode()

@@ -5,22 +5,36 @@ from functools import cache
 
 from threadpoolctl import ThreadpoolController
 
-# Where a second thread begins to gain on two cores whose threads sleep while they wait; docs/performance.md has times.
-QUERY_TOKENS = 32
-LIST_TOKENS = 50_000
+# Up to where one of two threads is no slower, on two cores whose threads sleep while they wait; docs/performance.md
+# has times. A layer's products grow with the square of its width: 32 tokens of 384 dimensions, 8 of 768.
+_WIDTH_SQUARED_TIMES_TOKENS = 32 * 384**2
+_LIST_TOKENS = 50_000
 
 
-def one_thread_within(tokens: int, bound: int) -> AbstractContextManager[object]:
+def threads_for_text(tokens: int, width: int) -> AbstractContextManager[object]:
     """
-    Let PyTorch use the calling thread alone for a small piece of work; other threads keep what they have.
+    Let PyTorch use the calling thread alone for a short text; other threads keep what they have.
 
     A query is a hundred small products, and a second thread is woken for each. It costs more than it gives where
     threads sleep between them, and where other requests or processes want its core.
 
-    :param tokens: How many tokens the work reads.
-    :param bound: Up to how many one thread does it.
+    :param tokens: How many tokens the encoder reads at once, padding included.
+    :param width: Dimensions of its hidden layers.
     """
-    return _openmp().limit(limits=1) if tokens <= bound else nullcontext()
+    return _one_thread(tokens * width**2 <= _WIDTH_SQUARED_TIMES_TOKENS)
+
+
+def threads_for_list(tokens: int) -> AbstractContextManager[object]:
+    """
+    The same for the candidates of a query.
+
+    :param tokens: How many tokens they have.
+    """
+    return _one_thread(tokens <= _LIST_TOKENS)
+
+
+def _one_thread(is_enough: bool) -> AbstractContextManager[object]:
+    return _openmp().limit(limits=1) if is_enough else nullcontext()
 
 
 @cache
