@@ -1,6 +1,12 @@
 """What went wrong, in words."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -11,6 +17,25 @@ def cause_of(error: BaseException) -> BaseException:
     while type(error).__module__.startswith(("haystack.", "haystack_integrations.")) and error.__cause__ is not None:
         error = error.__cause__
     return error
+
+
+@contextmanager
+def told_in_one_sentence() -> Iterator[None]:
+    """
+    Tell what a user can mend in one sentence, without a traceback, and end the program.
+
+    The variable ``RRRA_DEBUG`` brings the traceback back.
+
+    :raises SystemExit: With status 1.
+    """
+    try:
+        yield
+    except Exception as error:
+        cause = cause_of(error)
+        if os.environ.get("RRRA_DEBUG") or not isinstance(cause, ValueError | OSError | ImportError | RuntimeError):
+            raise
+        Console(stderr=True).print(f"[bold red]Error:[/] {escape(str(cause))}", highlight=False)
+        raise SystemExit(1) from None
 
 
 def first_fault(error: "ValidationError") -> str:

@@ -12,8 +12,6 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
 from rrra_haystack.cli import (
     adapt,
@@ -33,6 +31,7 @@ from rrra_haystack.cli import (
     serve,
     train,
 )
+from rrra_haystack.errors import told_in_one_sentence
 
 # Before a thread is started.
 bound_arenas(os.environ)
@@ -68,13 +67,5 @@ for module in (
 
 def main() -> None:
     """Run the command line; what a user can mend is told in one sentence, without a traceback."""
-    try:
+    with told_in_one_sentence():
         app()
-    except Exception as error:
-        from rrra_haystack.errors import cause_of
-
-        cause = cause_of(error)
-        if os.environ.get("RRRA_DEBUG") or not isinstance(cause, ValueError | OSError | ImportError | RuntimeError):
-            raise
-        Console(stderr=True).print(f"[bold red]Error:[/] {escape(str(cause))}", highlight=False)
-        raise SystemExit(1) from None

@@ -3,9 +3,10 @@
 import typer
 
 from rrra_haystack.cli import train
+from rrra_training.runs.commands import run_command
 
 app = typer.Typer(add_completion=False)
 app.command()(train.command)
 
 if __name__ == "__main__":
-    app()
+    run_command(app)

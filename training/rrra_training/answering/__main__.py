@@ -24,6 +24,7 @@ from rrra_training.answering.figures import ADAPTED, BARE, COMPARED_PASSAGES, Sa
 from rrra_training.answering.showing import draw, render, render_passages
 from rrra_training.answering.spans import first, opened_twice, passages_read, read
 from rrra_training.data import BeirDataset, Query
+from rrra_training.runs.commands import run_command
 from rrra_training.runs.places import JsonFile, drawable, fillable
 
 app = typer.Typer(help="Calibrate and measure the answers of qa.yaml.", no_args_is_help=True, add_completion=False)
@@ -104,4 +105,4 @@ def evaluate_command(
 
 
 if __name__ == "__main__":
-    app()
+    run_command(app)

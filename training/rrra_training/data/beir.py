@@ -1,6 +1,6 @@
 """Retrieval data in the BEIR layout: ``corpus.jsonl``, ``queries.jsonl``, ``qrels/<split>.tsv``; MTEB's Parquet too."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from rrra_training.data.files import records
@@ -8,7 +8,7 @@ from rrra_training.data.interface import Passage, Query
 from rrra_training.data.qrels import Qrels, read_qrels
 from rrra_training.data.rows import Malformed, RowError, drawn, field_of, identifier_of, known_split, text_of, texts_of
 
-__all__ = ["BeirDataset", "Passage", "Query", "split_of"]
+__all__ = ["BeirDataset", "Passage", "Query", "collections_of", "split_of"]
 
 # A part is one file, or a folder of Parquet files as MTEB's data sets have it.
 _SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
@@ -28,6 +28,21 @@ def split_of(data: str, default: str) -> tuple[Path, str]:
     if colon and not Path(data).exists():
         return Path(folder), split
     return Path(data), default
+
+
+def collections_of(data: Iterable[str], default: str) -> list[tuple[Path, str]]:
+    """
+    Folders and splits, each looked at, so that what is wrong with the last is not told hours after the first.
+
+    :param data: As a user names them.
+    :param default: The split where none is named.
+    :raises FileNotFoundError: If a folder is not in the BEIR layout.
+    :raises ValueError: If one lacks its split.
+    """
+    chosen = [split_of(one, default) for one in data]
+    for folder, split in chosen:
+        known_split(str(folder), split, BeirDataset(folder).splits())
+    return chosen
 
 
 class BeirDataset:

@@ -11,6 +11,7 @@ from rrra_haystack.reader.loading import DEFAULT_READER
 from rrra_training.reader.evaluating import evaluate_reader
 from rrra_training.reader.examples import ReaderRecipe
 from rrra_training.reader.training import train_reader
+from rrra_training.runs.commands import run_command
 from rrra_training.runs.places import fillable
 
 app = typer.Typer(help="Train and measure the extractive reader.", no_args_is_help=True, add_completion=False)
@@ -40,4 +41,4 @@ def evaluate(
 
 
 if __name__ == "__main__":
-    app()
+    run_command(app)

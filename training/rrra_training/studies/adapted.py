@@ -14,9 +14,10 @@ from rrra_training.adapting.corpus import read_queries
 from rrra_training.adapting.telling import said
 from rrra_training.adapting.writing import Writer
 from rrra_training.data import BeirDataset
-from rrra_training.data.beir import split_of
+from rrra_training.data.beir import collections_of
 from rrra_training.evaluation.evaluate import evaluate
 from rrra_training.measures.significance import paired_interval, told
+from rrra_training.runs.commands import run_command
 
 _MEASURE = "nDCG@10"
 
@@ -50,11 +51,12 @@ def main(
     :param seed: Seed of the draws and the intervals.
     :param cache: Where encoded corpora are kept, and what was written.
     """
+    chosen = collections_of(data, "test")
     loaded = RRRAModel.load(model)
     author = None if writer is None else Writer(writer, api_base_url)
     typer.echo("| set | fusion, lexical, rare by | before | after | difference |\n|---|---|---|---|---|")
     gains = []
-    for folder, split in (split_of(one, "test") for one in data):
+    for folder, split in chosen:
         made, found = adapt(
             str(folder), None, model=loaded, passages=None, questions=questions, seed=seed, cache=cache,
             queries=read_queries(folder / "queries.jsonl") if queries else [], writer=author, show_progress=True,
@@ -96,4 +98,4 @@ def _row(name: str, weights: Weights, before: np.ndarray, after: np.ndarray, see
 
 
 if __name__ == "__main__":
-    app()
+    run_command(app)

@@ -28,9 +28,10 @@ from rrra_training.candidates.preparing import prepare
 from rrra_training.candidates.sets import CandidateSet, relevance_of
 from rrra_training.candidates.splits import SplitConfig
 from rrra_training.data import BeirData, BeirDataset, Passage, Query
-from rrra_training.data.beir import split_of
+from rrra_training.data.beir import collections_of
 from rrra_training.data.qrels import Qrels
 from rrra_training.data.writing import qrels_lines
+from rrra_training.runs.commands import run_command
 from rrra_training.runs.places import FiguresFile
 
 app = typer.Typer(add_completion=False)
@@ -51,11 +52,11 @@ def main(
     cache: Annotated[Path | None, typer.Option(file_okay=False, help="Where encoded corpora are kept.")] = None,
 ) -> None:
     """Exchange labels at random, and measure how well an audit finds them."""
+    chosen = collections_of(data, "train")
     loaded = RRRAModel.load(model)
     report = {}
     with working_folder(None) as scratch, working_folder(cache) as kept:
-        for one in data:
-            folder, split = split_of(one, "train")
+        for folder, split in chosen:
             sample = _Sample.of(BeirDataset(folder), split, limit, passages)
             figures = [_figures(loaded, sample, scratch / str(own) / sample.name, kept, own) for own in seed or [0]]
             report[f"{sample.name}:{split}"] = {
@@ -163,4 +164,4 @@ def _table(report: dict[str, dict[str, float]]) -> Table:
 
 
 if __name__ == "__main__":
-    app()
+    run_command(app)

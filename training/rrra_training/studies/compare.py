@@ -25,6 +25,7 @@ from rrra_training.measures.significance import mean_interval, told
 from rrra_training.phases.workshop import Workshop
 from rrra_training.recipe.recipe import Recipe, load_recipe
 from rrra_training.recipe.yaml_files import load_yaml
+from rrra_training.runs.commands import run_command
 from rrra_training.runs.directory import RunDirectory
 from rrra_training.runs.places import fillable
 from rrra_training.studies.heads import bilinear_head, logistic_head
@@ -210,4 +211,4 @@ def _cell(values: list[float]) -> str:
 
 
 if __name__ == "__main__":
-    app()
+    run_command(app)

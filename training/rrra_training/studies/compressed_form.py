@@ -18,6 +18,7 @@ from rrra_haystack.model.saving import check_place
 from rrra_training.compression.compressing import projected_form
 from rrra_training.corpora.principal import principal_projection
 from rrra_training.data import BeirDataset
+from rrra_training.runs.commands import run_command
 from rrra_training.runs.places import writable
 
 app = typer.Typer(add_completion=False)
@@ -71,4 +72,4 @@ def _states_in_order(encoder: Encoder, texts: list[str]) -> torch.Tensor:
 
 
 if __name__ == "__main__":
-    app()
+    run_command(app)

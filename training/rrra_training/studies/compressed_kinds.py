@@ -16,12 +16,11 @@ import typer
 from rrra_haystack.files import atomic_write, working_folder
 from rrra_haystack.model.codes.kinds import kind_named
 from rrra_haystack.model.rrra_model import RRRAModel
-from rrra_training.data import BeirDataset
-from rrra_training.data.beir import split_of
-from rrra_training.data.rows import known_split
+from rrra_training.data.beir import collections_of
 from rrra_training.evaluation.evaluate import evaluate
 from rrra_training.evaluation.systems import RRRA_SYSTEM, code_key, code_suffixes, only_models
 from rrra_training.measures.significance import paired_interval, told
+from rrra_training.runs.commands import run_command
 from rrra_training.runs.places import TablesFile
 
 _MEASURES = ("nDCG@10", "R@1")
@@ -102,9 +101,7 @@ def main(
 ) -> None:
     """Measure models over collections, in each kind of codes."""
     models = only_models(model)
-    chosen = [split_of(one, "test") for one in data]
-    for folder, split in chosen:
-        known_split(str(folder), split, BeirDataset(folder).splits())
+    chosen = collections_of(data, "test")
     kinds = [kind_named(kind) for kind in code]
     loaded = {name: RRRAModel.load(source) for name, source in models.items()}
     tables = []
@@ -122,4 +119,4 @@ def main(
 
 
 if __name__ == "__main__":
-    app()
+    run_command(app)

@@ -31,6 +31,7 @@ from rrra_training.recipe.bundled import find_recipe
 from rrra_training.recipe.recipe import rooted
 from rrra_training.recipe.yaml_files import load_yaml
 from rrra_training.runs.checkpoints import trainer_checkpoint
+from rrra_training.runs.commands import run_command
 from rrra_training.runs.directory import RunDirectory
 from rrra_training.runs.places import fillable
 
@@ -177,4 +178,4 @@ def main(
 
 
 if __name__ == "__main__":
-    app()
+    run_command(app)

@@ -19,8 +19,9 @@ from sentence_transformers import CrossEncoder
 from rrra_haystack.files import atomic_file, atomic_write, working_folder
 from rrra_haystack.model.encoder import native_dtype
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
-from rrra_training.data.beir import split_of
+from rrra_training.data.beir import collections_of, split_of
 from rrra_training.judging.fitting_detection import fit_detection
+from rrra_training.runs.commands import run_command
 from rrra_training.runs.places import fillable
 from rrra_training.studies.detection_candidates import JudgedCandidates, judge_split
 from rrra_training.studies.detection_figures import figures_of
@@ -47,6 +48,7 @@ def main(
     cache: Annotated[Path | None, typer.Option(file_okay=False, help="Where encoded corpora are kept.")] = None,
 ) -> None:
     """Measure how well each method finds hidden positives."""
+    collections_of([*data, *(fit or ())], "train")
     loaded = RRRAModel.load(model)
     with working_folder(cache) as kept:
         splits = [judge_split(loaded, one, kept, seed=seed, limit=limit) for one in data]
@@ -85,4 +87,4 @@ def _without_folder(data: str) -> str:
 
 
 if __name__ == "__main__":
-    app()
+    run_command(app)

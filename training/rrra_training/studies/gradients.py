@@ -33,6 +33,7 @@ from rrra_training.judging.verdicts import judge
 from rrra_training.negatives.fne import FNE
 from rrra_training.negatives.sampler import Candidates, Sampler
 from rrra_training.negatives.samplers import RRRA, AnySampler, MarginPos, PercPos, Random, SimANS, TopK, TriSampler
+from rrra_training.runs.commands import run_command
 from rrra_training.runs.places import JsonFile, drawable
 from rrra_training.studies.gradient_figure import draw_figure
 from rrra_training.studies.gradient_profiles import Profile, RankedLists, profile
@@ -162,4 +163,4 @@ def _plain(values: np.ndarray) -> list[float | None]:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main)

@@ -15,6 +15,7 @@ from rrra_haystack.files import atomic_directory
 from rrra_training.data import BeirDataset
 from rrra_training.data.qrels import Qrels
 from rrra_training.data.writing import write_beir
+from rrra_training.runs.commands import run_command
 from rrra_training.runs.places import BeirFolder
 from rrra_training.studies.windows import TRUTH
 
@@ -59,4 +60,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main)

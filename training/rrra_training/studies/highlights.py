@@ -33,6 +33,7 @@ from rrra_training.corpora.store import StateStore
 from rrra_training.data import BeirDataset, Passage, Query
 from rrra_training.evaluation.stages import EncoderStage, encode_queries
 from rrra_training.measures.answers import answer_tokens
+from rrra_training.runs.commands import run_command
 from rrra_training.runs.places import JsonFile
 
 app = typer.Typer(add_completion=False)
@@ -196,4 +197,4 @@ def _table(figures: dict[str, Any]) -> Table:
 
 
 if __name__ == "__main__":
-    app()
+    run_command(app)

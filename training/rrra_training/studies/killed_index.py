@@ -22,6 +22,7 @@ from rrra_haystack.documents.metadata import CODES_KEY
 from rrra_haystack.indexing.finding import find_files
 from rrra_haystack.indexing.units import units_of
 from rrra_training.data import BeirDataset
+from rrra_training.runs.commands import run_command
 from rrra_training.studies.killed_changes import KilledCopy, KilledEnriching
 from rrra_training.studies.killing import COLLECTION, Killed, Kills, kill, points_in, started
 
@@ -130,4 +131,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main)

@@ -18,11 +18,12 @@ from rrra_haystack.model.encodings import QueryEncoding
 from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_haystack.model.words import query_word_codes, word_codes
 from rrra_training.data import Query
-from rrra_training.data.beir import split_of
+from rrra_training.data.beir import collections_of
 from rrra_training.evaluation.collection import Collection
 from rrra_training.evaluation.splits import check_split
 from rrra_training.evaluation.stages import EncoderStage, encode_queries
 from rrra_training.measures.ranking import per_query
+from rrra_training.runs.commands import run_command
 from rrra_training.runs.places import TablesFile
 
 _MEASURE = "nDCG@10"
@@ -67,7 +68,7 @@ def main(
     """
     kind = kind_named(code)
     folders: dict[Path, list[str]] = {}
-    for folder, split in (split_of(one, "dev") for one in data):
+    for folder, split in collections_of(data, "dev"):
         folders.setdefault(folder, []).append(split)
     collections = [_collection(folder, splits, limit) for folder, splits in folders.items()]
     observed = LayeredEncoder(model, layer)
@@ -192,4 +193,4 @@ def _collection(folder: Path, splits: Sequence[str], limit: int | None) -> Colle
 
 
 if __name__ == "__main__":
-    app()
+    run_command(app)

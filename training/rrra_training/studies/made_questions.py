@@ -21,6 +21,7 @@ from rrra_training.adapting.questions import Question, ask
 from rrra_training.compression.texts import cut_into_passages
 from rrra_training.data import Passage, Query
 from rrra_training.data.writing import write_beir
+from rrra_training.runs.commands import run_command
 from rrra_training.runs.places import BeirFolder
 
 # Contents and indices are lists of links.
@@ -87,4 +88,4 @@ def _passages(file: Path, first: int, encoder: Encoder) -> Iterator[Passage]:
 
 
 if __name__ == "__main__":
-    app()
+    run_command(app)

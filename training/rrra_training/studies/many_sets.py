@@ -10,14 +10,13 @@ import typer
 
 from rrra_haystack.files import atomic_write, working_folder
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
-from rrra_training.data import BeirDataset
-from rrra_training.data.beir import split_of
-from rrra_training.data.rows import known_split
+from rrra_training.data.beir import collections_of
 from rrra_training.evaluation.evaluate import Evaluation, evaluate
 from rrra_training.evaluation.stages import Bm25Stage
 from rrra_training.evaluation.systems import only_models
 from rrra_training.measures.ranking import Run, per_query
 from rrra_training.measures.significance import paired_interval, told
+from rrra_training.runs.commands import run_command
 from rrra_training.runs.places import TablesFile
 
 # Of reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009).
@@ -69,9 +68,7 @@ def main(
     :param output: A file for the tables.
     """
     others = only_models(other)
-    chosen = [split_of(one, "test") for one in data]
-    for folder, split in chosen:
-        known_split(str(folder), split, BeirDataset(folder).splits())
+    chosen = collections_of(data, "test")
     loaded = RRRAModel.load(model)
     every = []
     with working_folder(None) as work:
@@ -184,4 +181,4 @@ def _difference(system: np.ndarray, baseline: np.ndarray, seed: int) -> str:
 
 
 if __name__ == "__main__":
-    app()
+    run_command(app)

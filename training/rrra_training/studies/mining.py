@@ -24,12 +24,13 @@ from rrra_haystack.files import atomic_write, working_folder
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
 from rrra_training.candidates.sets import CandidateSet
 from rrra_training.data import BeirDataset
-from rrra_training.data.beir import split_of
+from rrra_training.data.beir import collections_of
 from rrra_training.data.writing import write_beir
 from rrra_training.mining.drawing import draw_negatives
 from rrra_training.mining.mine import MinedNegatives, mine_negatives
 from rrra_training.mining.settings import NegativesConfig
 from rrra_training.negatives.samplers import RRRA, AnySampler
+from rrra_training.runs.commands import run_command
 from rrra_training.runs.places import FiguresFile
 
 app = typer.Typer(add_completion=False)
@@ -57,11 +58,11 @@ def main(
     cache: Annotated[Path | None, typer.Option(file_okay=False, help="Where encoded corpora are kept.")] = None,
 ) -> None:
     """Hide labelled positives, mine negatives in several ways, and count which of them were hidden."""
+    chosen = collections_of(data, "train")
     loaded = RRRAModel.load(model)
     report = {}
     with working_folder(None) as scratch, working_folder(cache) as kept:
-        for one in data:
-            folder, split = split_of(one, "train")
+        for folder, split in chosen:
             hidden = hide(folder, split, scratch / folder.name, limit, seed)
             config = NegativesConfig(negatives=negatives, seed=seed)
             mined = mine_negatives(scratch / folder.name, split, config, model=loaded, cache=kept, show_progress=True)
@@ -217,4 +218,4 @@ def table(name: str, figures: Mapping[str, Any]) -> Table:
 
 
 if __name__ == "__main__":
-    app()
+    run_command(app)

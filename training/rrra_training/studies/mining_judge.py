@@ -25,9 +25,10 @@ from tqdm.auto import tqdm
 from rrra_haystack.files import atomic_write, working_folder
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
 from rrra_training.adapting.writing import MENU
-from rrra_training.data.beir import split_of
+from rrra_training.data.beir import collections_of
 from rrra_training.mining.mine import MinedNegatives, mine_negatives
 from rrra_training.mining.settings import NegativesConfig
+from rrra_training.runs.commands import run_command
 from rrra_training.runs.places import FiguresFile
 from rrra_training.studies.mining import hidden_rows, hide, measured, table
 
@@ -97,13 +98,13 @@ def main(
     cache: Annotated[Path | None, typer.Option(file_okay=False, help="Where encoded corpora are kept.")] = None,
 ) -> None:
     """Hide labelled positives, ask a language model which candidates are relevant, and count what it overlooks."""
+    chosen = collections_of(data, "train")
     loaded = RRRAModel.load(model)
     asked = Judge(judge, OpenAI(base_url=api_base_url, timeout=_SECONDS))
     config = NegativesConfig(negatives=negatives, seed=seed, max_false_negative=_MOST_FALSE)
     console, report = Console(), {}
     with working_folder(None) as scratch, working_folder(cache) as kept:
-        for one in data:
-            folder, split = split_of(one, "train")
+        for folder, split in chosen:
             target = scratch / folder.name
             hidden = hide(folder, split, target, limit, seed)
             mined = mine_negatives(target, split, config, model=loaded, cache=kept, show_progress=True)
@@ -176,4 +177,4 @@ def _judged(judge: Judge, mined: MinedNegatives, query: int, row: int) -> float:
 
 
 if __name__ == "__main__":
-    app()
+    run_command(app)

@@ -23,10 +23,11 @@ from rrra_training.candidates.mining import MiningConfig
 from rrra_training.candidates.preparing import prepare
 from rrra_training.candidates.splits import SplitConfig
 from rrra_training.data import BeirData
-from rrra_training.data.beir import split_of
+from rrra_training.data.beir import collections_of
 from rrra_training.negatives.drawing import draw
 from rrra_training.negatives.sampler import Sampler
 from rrra_training.negatives.samplers import RRRA, MarginPos, PercPos, Random, SimANS, TopK
+from rrra_training.runs.commands import run_command
 from rrra_training.runs.places import TablesFile
 from rrra_training.studies.gradient_profiles import RankedLists, profile
 from rrra_training.studies.gradients import read_lists
@@ -72,10 +73,11 @@ def main(
     cache: Annotated[Path | None, typer.Option(file_okay=False, help="Where encoded corpora are kept.")] = None,
 ) -> None:
     """Draw negatives by each sampler, and count how many of them are relevant in truth."""
+    chosen = collections_of(data, "train")
     loaded = RRRAModel.load(model)
     text = ""
     with working_folder(cache) as kept:
-        for folder, split in (split_of(one, "train") for one in data):
+        for folder, split in chosen:
             config = SplitConfig(data=BeirData(format="beir", path=folder), split=split, limit=limit)
             prepared = prepare(
                 config, loaded.encoder, kept, mining=MiningConfig(), evidence=EvidenceConfig(), seed=seed,
@@ -144,4 +146,4 @@ def table(name: str, lists: RankedLists, found: Mapping[str, Sampled]) -> str:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main)

@@ -30,6 +30,7 @@ from rrra_haystack.named_store import open_store
 from rrra_haystack.pipeline_files import read_pipeline, store_parameters
 from rrra_haystack.qdrant.clients import open_client
 from rrra_training.data import BeirDataset
+from rrra_training.runs.commands import run_command
 from rrra_training.runs.places import drawable, fillable
 from rrra_training.studies.scale_corpus import PerturbedCorpus
 from rrra_training.studies.scale_figure import draw_figure
@@ -241,4 +242,4 @@ def ask_command(
 
 
 if __name__ == "__main__":
-    app()
+    run_command(app)

@@ -17,10 +17,11 @@ from tqdm.auto import tqdm
 from rrra_haystack.files import atomic_write
 from rrra_haystack.pipeline_files import opened, question_inputs, read_pipeline
 from rrra_training.data import BeirDataset
-from rrra_training.data.beir import split_of
+from rrra_training.data.beir import collections_of
 from rrra_training.data.interface import Query
 from rrra_training.measures.ranking import per_query
 from rrra_training.measures.significance import paired_interval, told
+from rrra_training.runs.commands import run_command
 from rrra_training.runs.places import JsonFile
 
 _MEASURES = ("nDCG@10", "R@1")
@@ -97,10 +98,10 @@ def main(
     json_file: JsonFile = None,
 ) -> None:
     """Measure search.yaml over collections."""
+    pairs = [one.partition("=")[::2] for one in data]
+    chosen = collections_of([named for named, _ in pairs], "test")
     found = {}
-    for one in data:
-        named, _, store = one.partition("=")
-        folder, split = split_of(named, "test")
+    for (folder, split), (_, store) in zip(chosen, pairs, strict=True):
         found[f"{folder.name} {split}"] = compare(store, BeirDataset(folder), split, limit=limit, seed=seed)
     Console().print(table(found), soft_wrap=True)
     if json_file:
@@ -108,4 +109,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main)

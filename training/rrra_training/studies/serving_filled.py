@@ -21,6 +21,7 @@ from rich.console import Console
 
 from rrra_haystack.files import atomic_write
 from rrra_training.data import BeirDataset
+from rrra_training.runs.commands import run_command
 from rrra_training.runs.places import JsonFile
 from rrra_training.studies.served_process import memory_of, server, wait_for
 from rrra_training.studies.serving_speed import load
@@ -105,4 +106,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main)

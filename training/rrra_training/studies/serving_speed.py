@@ -25,6 +25,7 @@ from tqdm.auto import tqdm
 from rrra_haystack.files import atomic_write
 from rrra_haystack.pipeline_files import opened, question_inputs, read_pipeline
 from rrra_training.data import BeirDataset
+from rrra_training.runs.commands import run_command
 from rrra_training.runs.places import JsonFile
 from rrra_training.studies.component_timer import ComponentTimer
 from rrra_training.studies.served_process import memory_of, start
@@ -186,4 +187,4 @@ def start_command(
 
 
 if __name__ == "__main__":
-    app()
+    run_command(app)

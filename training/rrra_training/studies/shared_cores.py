@@ -23,6 +23,7 @@ from rich.progress import track
 from rich.table import Table
 
 from rrra_haystack.files import atomic_write
+from rrra_training.runs.commands import run_command
 from rrra_training.runs.places import JsonFile
 
 _RECIPE = """\
@@ -113,4 +114,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main)

@@ -18,6 +18,7 @@ from rrra_training.data.qrels import Qrels
 from rrra_training.data.rows import known_split
 from rrra_training.data.writing import write_beir
 from rrra_training.evaluation.stages import Bm25Stage
+from rrra_training.runs.commands import run_command
 from rrra_training.runs.places import BeirFolder
 
 app = typer.Typer(add_completion=False)
@@ -116,4 +117,4 @@ def _write(output: Path, dataset: BeirDataset, passages: list[Passage], judged: 
 
 
 if __name__ == "__main__":
-    app()
+    run_command(app)

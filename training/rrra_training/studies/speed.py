@@ -33,6 +33,7 @@ from rrra_haystack.model.encodings import QueryEncoding
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
 from rrra_haystack.pretrained import MINILM, resolve_encoder
 from rrra_training.data import BeirDataset
+from rrra_training.runs.commands import run_command
 from rrra_training.studies.shared_cores import busy_process
 
 _CANDIDATES = 100
@@ -221,4 +222,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main)

@@ -10,6 +10,7 @@ import typer
 
 from rrra_haystack.files import atomic_write
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
+from rrra_training.runs.commands import run_command
 from rrra_training.runs.places import TablesFile
 from rrra_training.studies.judged_lists import FEATURES, PAIRS, JudgedLists, judge_lists
 from rrra_training.studies.trust_head import fit_head
@@ -146,4 +147,4 @@ def _head_of(cells: Sequence[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    app()
+    run_command(app)

@@ -19,6 +19,7 @@ from rrra_haystack.files import atomic_directory
 from rrra_training.data import BeirDataset, Passage, Query
 from rrra_training.data.qrels import Qrels
 from rrra_training.data.writing import write_beir
+from rrra_training.runs.commands import run_command
 from rrra_training.runs.places import BeirFolder
 
 _WORD = re.compile(r"\S+")
@@ -121,4 +122,4 @@ def _passages(number: int, article: Article) -> Iterator[Passage]:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main)

@@ -9,6 +9,7 @@ import typer
 from rrra_haystack.files import atomic_file
 from rrra_haystack.model.words import document_share, rarity_bytes
 from rrra_training.data import BeirDataset
+from rrra_training.runs.commands import run_command
 from rrra_training.runs.places import writable
 
 app = typer.Typer(add_completion=False)
@@ -29,4 +30,4 @@ def main(data: list[str], output: Annotated[Path, typer.Argument(dir_okay=False,
 
 
 if __name__ == "__main__":
-    app()
+    run_command(app)
