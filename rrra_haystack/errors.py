@@ -24,7 +24,7 @@ def told_in_one_sentence() -> Iterator[None]:
     """
     Tell what a user can mend in one sentence, without a traceback, and end the program.
 
-    The variable ``RRRA_DEBUG`` brings the traceback back.
+    The variable ``RRRA_DEBUG`` brings the traceback back. What has no words keeps it, too.
 
     :raises SystemExit: With status 1.
     """
@@ -32,9 +32,10 @@ def told_in_one_sentence() -> Iterator[None]:
         yield
     except Exception as error:
         cause = cause_of(error)
-        if os.environ.get("RRRA_DEBUG") or not isinstance(cause, ValueError | OSError | ImportError | RuntimeError):
+        is_told = isinstance(cause, ValueError | OSError | ImportError | RuntimeError) and str(cause)
+        if os.environ.get("RRRA_DEBUG") or not is_told or isinstance(cause, NotImplementedError | RecursionError):
             raise
-        Console(stderr=True).print(f"[bold red]Error:[/] {escape(str(cause))}", highlight=False)
+        Console(stderr=True).print(f"[bold red]Error:[/] {escape(str(cause))}", highlight=False, soft_wrap=True)
         raise SystemExit(1) from None
 
 

@@ -123,7 +123,7 @@ class Encoder:
         self.hidden_size = self._observed_width()
         # Late interaction projects its states: those that are observed are narrower than its layers.
         config = getattr(self._networks["query"].model, "config", None)
-        self._width = int(getattr(config, "hidden_size", self.hidden_size))
+        self._width = getattr(config, "hidden_size", None) or self.hidden_size
 
     @property
     def device(self) -> torch.device:

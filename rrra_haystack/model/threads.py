@@ -3,6 +3,7 @@
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 
+import torch
 from threadpoolctl import ThreadpoolController
 
 # Up to where one of two threads is no slower, on two cores whose threads sleep while they wait; docs/performance.md
@@ -34,7 +35,10 @@ def threads_for_list(tokens: int) -> AbstractContextManager[object]:
 
 
 def _one_thread(is_enough: bool) -> AbstractContextManager[object]:
-    return _openmp().limit(limits=1) if is_enough else nullcontext()
+    # To be asked makes PyTorch give a new thread its number, which it would otherwise do within the limit, and lift it.
+    if not is_enough or torch.get_num_threads() == 1:
+        return nullcontext()
+    return _openmp().limit(limits=1)
 
 
 @cache

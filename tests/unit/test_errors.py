@@ -1,7 +1,7 @@
 import pytest
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
-from rrra_haystack.errors import first_fault
+from rrra_haystack.errors import first_fault, told_in_one_sentence
 
 
 class Wheel(BaseModel):
@@ -33,3 +33,22 @@ def test_the_first_fault_is_told_with_its_place(data: object, fault: str) -> Non
     with pytest.raises(ValidationError) as error:
         Cart.model_validate(data)
     assert first_fault(error.value) == fault
+
+
+def test_what_can_be_mended_is_one_line_however_long(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    msg = f"The folder {'long' * 60} is no collection. Name another."
+    with pytest.raises(SystemExit) as ended, told_in_one_sentence():
+        raise FileNotFoundError(msg)
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == f"Error: {msg}\n"
+
+
+@pytest.mark.parametrize(
+    "fault", [KeyError("a"), NotImplementedError("a"), RecursionError("a"), TimeoutError()], ids=repr
+)
+def test_what_nobody_can_mend_or_has_no_words_keeps_its_traceback(fault: Exception) -> None:
+    with pytest.raises(type(fault)), told_in_one_sentence():
+        raise fault

@@ -14,6 +14,7 @@ from rrra_haystack.model.adapter.observation import Observation
 from rrra_haystack.model.codes.kinds import CodeKind
 from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_haystack.model.scoring import reranking_score
+from rrra_haystack.model.threads import threads_for_list
 from rrra_haystack.model.words import CHOSEN_FORM, lexical_scores, query_word_codes
 from rrra_training.candidates.sets import CandidateSet
 from rrra_training.judging.projecting import ProjectedStates, project
@@ -77,15 +78,16 @@ def judge(
             rows = np.asarray(data.mined.rows[number])
             rows = rows[rows >= 0]
             hidden = data.queries.tokens(np.asarray([number])).states
-            judgement = adapter(
-                Observation(
-                    query=torch.from_numpy(np.array(data.queries.pooled[number])),
-                    contexts=torch.from_numpy(data.passages.pooled[rows]),
-                    query_tokens=project(hidden, projection),
-                    tokens=passages.tokens(rows, kind),
-                    query_states=project(hidden, None),
-                )
+            candidates = passages.tokens(rows, kind)
+            observation = Observation(
+                query=torch.from_numpy(np.array(data.queries.pooled[number])),
+                contexts=torch.from_numpy(data.passages.pooled[rows]),
+                query_tokens=project(hidden, projection),
+                tokens=candidates,
+                query_states=project(hidden, None),
             )
+            with threads_for_list(int(candidates.segments.lengths.sum())):
+                judgement = adapter(observation)
             here = (at, slice(len(rows)))
             base[here], scores[here] = judgement.base.numpy(), judgement.adapter.numpy()
             logits[here] = judgement.relevance_logit.numpy()

@@ -37,18 +37,18 @@ def main(
     """Fit the projection, and write the model without its encoder."""
     kind = kind_named(code)
     check_place(output)
+    collections = [BeirDataset(folder) for folder in data]
     whole = RRRAModel.load(model)
     generator = np.random.default_rng(seed)
-    texts = [text for folder in data for text in _drawn(folder, passages, generator)]
+    texts = [text for one in collections for text in _drawn(one, passages, generator)]
     states = _states_in_order(whole.encoder, texts)
     projection = principal_projection(states, dimensions, np.random.default_rng(seed))
     projected_form(whole, projection, kind).save(output, include_encoder=False)
     typer.echo(f"{dimensions} dimensions in {kind}, fitted to {len(texts)} passages: {output}")
 
 
-def _drawn(folder: Path, count: int, generator: np.random.Generator) -> list[str]:
+def _drawn(dataset: BeirDataset, count: int, generator: np.random.Generator) -> list[str]:
     """Passages of a collection, none of which a question outside the split ``train`` is about."""
-    dataset = BeirDataset(folder)
     held_out = {
         passage
         for split in dataset.splits()

@@ -99,6 +99,10 @@ def main(
 ) -> None:
     """Measure search.yaml over collections."""
     pairs = [one.partition("=")[::2] for one in data]
+    for named, store in pairs:
+        if not store:
+            msg = f"{named} comes without a store: name it as FOLDER:SPLIT=STORE."
+            raise ValueError(msg)
     chosen = collections_of([named for named, _ in pairs], "test")
     found = {}
     for (folder, split), (_, store) in zip(chosen, pairs, strict=True):

@@ -10,12 +10,13 @@ import typer
 
 from rrra_haystack.files import atomic_write
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
+from rrra_training.data.beir import collections_of
 from rrra_training.runs.commands import run_command
 from rrra_training.runs.places import TablesFile
 from rrra_training.studies.judged_lists import FEATURES, PAIRS, JudgedLists, judge_lists
 from rrra_training.studies.trust_head import fit_head
 
-_CHOOSE, _MEASURE = "choose", "measure"
+_PARTS = _CHOOSE, _MEASURE = "choose", "measure"
 _DRAWS = 2000
 # What is fitted: features it reads, and whether the fusion weight may change too.
 _HEADS = {
@@ -69,19 +70,28 @@ def main(
     :param decay: How strongly heads are held to one choice for all.
     :param output: A file for the tables.
     """
+    parted = [_parts(one) for one in data]
+    collections_of([f"{folder}:{split}" for folder, parts in parted for own in parts.values() for split in own], "")
     loaded = RRRAModel.load(model)
     models = {"rrra": loaded, "untrained": RRRAModel.untrained(loaded.encoder)}
     every: dict[str, list[Collection]] = {name: [] for name in models}
-    for one in data:
-        folder, choose, measure = one.rsplit(":", 2)
-        parts = {_CHOOSE: choose.split("+"), _MEASURE: measure.split("+")}
-        lists = judge_lists(Path(folder), parts, models, cache=cache, limit=limit, seed=seed)
+    for folder, parts in parted:
+        lists = judge_lists(folder, parts, models, cache=cache, limit=limit, seed=seed)
         for name, own in every.items():
-            own.append(Collection(Path(folder).name, lists[_CHOOSE, name], lists[_MEASURE, name]))
+            own.append(Collection(folder.name, lists[_CHOOSE, name], lists[_MEASURE, name]))
     text = "\n".join(tables(name, own, seed=seed, decay=decay) for name, own in every.items())
     typer.echo(text)
     if output is not None:
         atomic_write(output, text)
+
+
+def _parts(data: str) -> tuple[Path, dict[str, list[str]]]:
+    """A folder, and the splits to choose by and to measure on."""
+    folder, *splits = data.rsplit(":", 2)
+    if len(splits) != len(_PARTS):
+        msg = f"{data} is no FOLDER:SPLITS:SPLIT: name the splits to choose by, and then those to measure on."
+        raise ValueError(msg)
+    return Path(folder), {part: own.split("+") for part, own in zip(_PARTS, splits, strict=True)}
 
 
 def tables(name: str, collections: Sequence[Collection], *, seed: int, decay: float) -> str:

@@ -23,8 +23,8 @@ def main(data: list[str], output: Annotated[Path, typer.Argument(dir_okay=False,
     :param data: Folders in the BEIR layout.
     :param output: The file that is written.
     """
-    passages = (BeirDataset(folder).passages() for folder in data)
-    share = np.mean([document_share(one.title_and_text for one in own) for own in passages], axis=0)
+    collections = [BeirDataset(folder) for folder in data]
+    share = np.mean([document_share(one.title_and_text for one in own.passages()) for own in collections], axis=0)
     with atomic_file(output) as work:
         rarity_bytes(share).tofile(work)
 

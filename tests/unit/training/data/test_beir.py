@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 from rrra_training.data import BeirDataset
+from rrra_training.data.beir import collections_of
 
 
 @pytest.fixture
@@ -129,3 +130,11 @@ def test_a_draw_keeps_the_order_of_the_file(folder: Path) -> None:
 def test_the_name_is_the_folders(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     assert BeirDataset(".").name == folder.name
+
+
+def test_all_collections_that_are_named_are_looked_at(folder: Path) -> None:
+    assert collections_of([str(folder), f"{folder}:dev"], "dev") == [(folder, "dev")] * 2
+    with pytest.raises(ValueError, match="no split 'test'; it has: dev"):
+        collections_of([f"{folder}:dev", str(folder)], "test")
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        collections_of([str(folder), "nowhere:dev"], "dev")

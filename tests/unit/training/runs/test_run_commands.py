@@ -22,6 +22,8 @@ WRONG = {
     "rrra_training.studies.mining_judge": ["data:train", "nowhere:train", "--output", "made", "--judge", "any"],
     "rrra_training.studies.resampling": ["data:train", "nowhere:train"],
     "rrra_training.studies.search_quality": ["data:test=store", "nowhere:test=store"],
+    "rrra_training.studies.trust": ["data:train:test", "nowhere:train:test", "--cache", "made"],
+    "rrra_training.studies.word_rarity": ["data", "nowhere", "made"],
 }
 
 
@@ -49,7 +51,6 @@ def test_what_a_user_can_mend_is_told_in_one_sentence_before_anything_is_compute
     collection: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], module: str
 ) -> None:
     monkeypatch.chdir(collection)
-    monkeypatch.setenv("COLUMNS", "500")
     monkeypatch.setattr(sys, "argv", [module, *WRONG[module]])
     monkeypatch.delitem(sys.modules, module, raising=False)
     with pytest.raises(SystemExit) as ended:

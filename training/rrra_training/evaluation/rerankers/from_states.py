@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from rrra_haystack.model.adapter.observation import StateTokens
 from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.model.encodings import QueryEncoding
+from rrra_haystack.model.threads import threads_for_list
 from rrra_training.evaluation.rerankers.interface import EncodedQuery, Form, Ranked
 from rrra_training.evaluation.rerankers.state_file import StateFile
 
@@ -111,7 +112,9 @@ class MaxSimReranker(_FromStates):
 
     def rank(self, prepared: Tensor, rows: np.ndarray, base: np.ndarray) -> Ranked:  # noqa: ARG002  (the interface's signature)
         """Match the candidates' tokens."""
-        return Ranked(_max_sim(prepared, self._states.read(rows)))
+        tokens = self._states.read(rows)
+        with threads_for_list(len(tokens.states)):
+            return Ranked(_max_sim(prepared, tokens))
 
 
 def _max_sim(query_tokens: Tensor, tokens: StateTokens) -> np.ndarray:
