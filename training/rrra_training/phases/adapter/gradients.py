@@ -6,6 +6,7 @@ import torch
 from rrra_haystack.model.adapter.observation import Observation, StateTokens
 from rrra_haystack.model.codes.kinds import CodeKind
 from rrra_haystack.model.segments import Segments
+from rrra_haystack.model.threads import threads_for_list
 from rrra_training.judging.projecting import project
 from rrra_training.phases.adapter.drawing import DrawnLists
 from rrra_training.phases.adapter.learner import AdapterLearner
@@ -38,28 +39,29 @@ def add_gradients(learner: AdapterLearner, drawn: DrawnLists, loss: AdapterLoss,
     query_states = project(queries.states, None).split(queries.lengths.tolist())
     total = torch.zeros(())
     sums: dict[str, float] = {}
-    for at, number in enumerate(share):
-        own = lists.rows[number]
-        tokens = StateTokens(
-            torch.cat([passages[row] for row in inverse[at]]),
-            Segments(data.passages.lengths[own]),
-            is_binary=kind == "1bit",
-        )
-        observation = Observation(
-            query=torch.from_numpy(np.array(data.queries.pooled[lists.queries[number]])),
-            contexts=torch.from_numpy(data.passages.pooled[own]),
-            query_tokens=query_tokens[at],
-            tokens=tokens,
-            query_states=query_states[at],
-        )
-        labels = ListLabels(
-            *(torch.from_numpy(part[number]) for part in (lists.target, lists.known, lists.retrieved))
-        )  # fmt: skip
-        losses = loss.of_list(learner, observation, labels)
-        total = total + losses["loss"]
-        for name, value in losses.items():
-            sums[name] = sums.get(name, 0.0) + float(value.detach())
-    (total / loss.config.batch_size).backward()
+    with threads_for_list(int(data.passages.lengths[lists.rows[share]].sum(axis=1).max())):
+        for at, number in enumerate(share):
+            own = lists.rows[number]
+            tokens = StateTokens(
+                torch.cat([passages[row] for row in inverse[at]]),
+                Segments(data.passages.lengths[own]),
+                is_binary=kind == "1bit",
+            )
+            observation = Observation(
+                query=torch.from_numpy(np.array(data.queries.pooled[lists.queries[number]])),
+                contexts=torch.from_numpy(data.passages.pooled[own]),
+                query_tokens=query_tokens[at],
+                tokens=tokens,
+                query_states=query_states[at],
+            )
+            labels = ListLabels(
+                *(torch.from_numpy(part[number]) for part in (lists.target, lists.known, lists.retrieved))
+            )  # fmt: skip
+            losses = loss.of_list(learner, observation, labels)
+            total = total + losses["loss"]
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0.0) + float(value.detach())
+        (total / loss.config.batch_size).backward()
     return sums
 
 
