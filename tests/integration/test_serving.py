@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import httpx
 import openai
@@ -33,6 +34,7 @@ from rrra_training.studies.serving_speed import load, time_query
 from starlette.routing import Match
 
 from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
+from haystack_integrations.document_stores.qdrant_edge.client import EdgeClient
 from rrra_haystack import RRRARetriever
 from rrra_haystack.indexing.index import index
 from rrra_haystack.pipeline_files import read_pipeline
@@ -565,6 +567,21 @@ def test_a_query_is_measured_by_component(indexed: Path) -> None:
     assert figures["memory"]["own"] > 100 * 2**20
     with pytest.raises(ValueError, match="There are 3 questions, and the first 3 only warm up"):
         time_query(".rrra/store", questions, warm_up=3)
+
+
+@pytest.mark.parametrize("sparse", [True, False])
+def test_a_query_is_measured_with_words_or_without(
+    indexed: Path, monkeypatch: pytest.MonkeyPatch, *, sparse: bool
+) -> None:
+    seen, search = [], EdgeClient.query_points
+
+    def query_points(client: EdgeClient, *given: Any, **options: Any) -> Any:
+        seen.append("prefetch" in options)
+        return search(client, *given, **options)
+
+    monkeypatch.setattr(EdgeClient, "query_points", query_points)
+    time_query(".rrra/store", [QUESTION, "What makes bread rise?"], warm_up=1, sparse=sparse)
+    assert seen == [sparse, sparse]
 
 
 def test_serving_a_folder_without_pipelines(tmp_path: Path) -> None:

@@ -37,13 +37,14 @@ def milliseconds(seconds: Sequence[float]) -> dict[str, float]:
     return {"p50": float(middle), "p95": float(high)}
 
 
-def time_query(store: str, questions: Sequence[str], warm_up: int = 20) -> dict[str, Any]:
+def time_query(store: str, questions: Sequence[str], warm_up: int = 20, *, sparse: bool = True) -> dict[str, Any]:
     """
     Time ``search.yaml``, whole and by component.
 
     :param store: Folder or URL of a filled Qdrant.
     :param questions: Asked one after the other. They should differ, since encodings are kept.
     :param warm_up: How many of them are asked first and not timed.
+    :param sparse: Whether it searches by words too.
     :returns: Number of timed questions, milliseconds of ``whole``, of each component's run, and of the copies that
         Haystack makes of the components' inputs, the ranker's share of the whole, and the memory of this process.
     :raises ValueError: If no question is left to be timed.
@@ -52,9 +53,12 @@ def time_query(store: str, questions: Sequence[str], warm_up: int = 20) -> dict[
         msg = f"There are {len(questions)} questions, and the first {warm_up} only warm up: give more questions."
         raise ValueError(msg)
     timed = questions[warm_up:]
+    data = read_pipeline(None, "search.yaml", store)
+    for name in ("embedder", "retriever"):
+        data["components"][name]["init_parameters"]["sparse"] = sparse
     timer = ComponentTimer()
     whole = []
-    with opened(read_pipeline(None, "search.yaml", store)) as pipeline:
+    with opened(data) as pipeline:
         for question in questions[:warm_up]:
             pipeline.run(question_inputs(pipeline, question))
         enable_tracing(timer)
@@ -149,10 +153,11 @@ def query_command(
     limit: Limit = 500,
     seed: Seed = 0,
     warm_up: Annotated[int, typer.Option(min=0, help="Ask so many of them first, and do not time them.")] = 20,
+    sparse: Annotated[bool, typer.Option(help="Search by words too.")] = True,
     json_file: JsonFile = None,
 ) -> None:
     """Time search.yaml by component."""
-    _tell(time_query(store, _questions(data, split, limit, seed), warm_up), json_file)
+    _tell(time_query(store, _questions(data, split, limit, seed), warm_up, sparse=sparse), json_file)
 
 
 @app.command("load")
