@@ -45,7 +45,7 @@ WIDE = set(
     "mine.command train.command adapt.adapt adapt.command compressing.compress __main__.fit_command "
     "__main__.evaluate_command "
     "verdicts.judge adapted.main detection_benchmark.main gradients.main many_sets.main mining_judge.main "
-    "serving_speed.load_command".split()
+    "serving_speed.load_command serving_speed.query_command".split()
 )
 
 PATHS = [

@@ -24,7 +24,7 @@ def write(folder: Path) -> Path:
 def test_the_same_form_is_fitted_again_to_passages_that_no_held_out_question_is_about(tmp_path: Path) -> None:
     data = write(tmp_path / "towns")
     assert sorted(BeirDataset(data).splits()) == ["test", "train"]
-    drawn = compressed_form._drawn(data, 200, np.random.default_rng(0))
+    drawn = compressed_form._drawn(BeirDataset(data), 200, np.random.default_rng(0))
     assert drawn == [f"Town number {number} lies on a river." for number in (0, 1, 2, 3, 8, 9, 10, 11)]
     codes = []
     for name in ("one", "other"):
