@@ -95,7 +95,8 @@ def test_the_benchmark_writes_figures_and_a_plot(folder: Path, model: RRRAModel,
     for query, own in zip(hidden.queries, hidden.candidate, strict=True):
         passages = [asked.passages.text(row) for row in asked.mined.rows[query][own]]
         pairs += [(asked.queries.text(query), passage) for passage in passages]
-    # It was not trained, so its scores differ by little: the same format, and the same batches.
+    # It was not trained, so its scores differ by little: the same format, and the same batches. Some processors still
+    # turn two round that are all but equal, by where they stand in their batch.
     cross_encoder.to(native_dtype(cross_encoder.device))
     said = cross_encoder.predict(pairs, batch_size=64, activation_fn=torch.nn.Identity())
-    assert methods["cross-encoder"]["AUROC"] == pytest.approx(roc_auc_score(hidden.truth, said))
+    assert methods["cross-encoder"]["AUROC"] == pytest.approx(roc_auc_score(hidden.truth, said), abs=0.005)
