@@ -10,10 +10,10 @@ from haystack.errors import FilterError
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from haystack_integrations.document_stores.qdrant.converters import DENSE_VECTORS_NAME, SPARSE_VECTORS_NAME
 from haystack_integrations.document_stores.qdrant.document_store import DEFAULT_GROUP_SIZE
-from haystack_integrations.document_stores.qdrant.filters import convert_filters_to_qdrant
 from pydantic import ValidationError
 from qdrant_client import models
 
+from haystack_integrations.document_stores.qdrant_edge.haystack_filters import qdrant_filter
 from rrra_haystack.documents.metadata import CODES_KEY, HEAD_KEY, SCORES_KEY
 from rrra_haystack.errors import first_fault
 from rrra_haystack.model.codes.parts import join_record
@@ -82,13 +82,14 @@ def arguments_of(index: str, vectors: Vectors, request: SearchRequest) -> dict[s
 
 
 def _dense(index: str, vectors: Vectors, request: SearchRequest) -> dict[str, Any]:
+    query_filter = qdrant_filter(request.filters)
     if isinstance(request.filters, dict) and request.content_field == CONTENT_FIELD:
         _check_filter_fields(request.filters)
     return {
         "collection_name": index,
         "query": request.embedding,
         "using": DENSE_VECTORS_NAME if vectors.has_names else None,
-        "query_filter": convert_filters_to_qdrant(request.filters),
+        "query_filter": query_filter,
         "search_params": check_search_params(request.search_params),
         "limit": request.top_k,
         "with_vectors": _wanted_vectors(vectors, embedding=request.return_embedding, codes=request.return_codes),
@@ -177,8 +178,8 @@ def check_filters(filters: dict[str, Any]) -> dict[str, Any]:
     :raises ValueError: If they are malformed, or name a field without ``meta.``.
     """
     try:
-        convert_filters_to_qdrant(filters)
-    except (FilterError, TypeError, KeyError, AttributeError) as error:
+        qdrant_filter(filters)
+    except FilterError as error:
         raise ValueError(str(error)) from error
     _check_filter_fields(filters)
     return filters

@@ -4,17 +4,16 @@ from typing import Any
 
 from haystack import Document, default_to_dict
 from haystack.document_stores.types import DuplicatePolicy
-from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from qdrant_client import models
 
 from haystack_integrations.document_stores.qdrant_edge.client import AsyncEdgeClient, EdgeClient
-from haystack_integrations.document_stores.qdrant_edge.filters import qdrant_filter
+from haystack_integrations.document_stores.qdrant_edge.haystack_filters import TakesHaystackFilters
 from haystack_integrations.document_stores.qdrant_edge.shards import shards_in
 
 Filters = dict[str, Any] | models.Filter
 
 
-class QdrantEdgeDocumentStore(QdrantDocumentStore):
+class QdrantEdgeDocumentStore(TakesHaystackFilters):
     """
     A document store over Qdrant's own engine in this process, in a folder: no server, no local mode of its client.
 
@@ -208,13 +207,13 @@ class QdrantEdgeDocumentStore(QdrantDocumentStore):
         :returns:
             The documents, with their embeddings.
         """
-        return super().filter_documents(qdrant_filter(filters))
+        return super().filter_documents(filters)
 
     async def filter_documents_async(self, filters: Filters | None = None) -> list[Document]:
         """
         As `filter_documents`, in a thread.
         """
-        return await super().filter_documents_async(qdrant_filter(filters))
+        return await super().filter_documents_async(filters)
 
     def update_by_filter(self, filters: Filters, meta: dict[str, Any]) -> int:
         """
@@ -228,7 +227,7 @@ class QdrantEdgeDocumentStore(QdrantDocumentStore):
             Number of documents that were changed.
         """
         with self._shards.writing:
-            return super().update_by_filter(qdrant_filter(filters), meta)  # type: ignore[arg-type]
+            return super().update_by_filter(filters, meta)  # type: ignore[arg-type]
 
     async def update_by_filter_async(self, filters: Filters, meta: dict[str, Any]) -> int:
         """

@@ -1,51 +1,12 @@
-"""Filters: Haystack's with `None` as Qdrant's, and Qdrant's as those of the embedded engine."""
+"""Qdrant's filters as those of the embedded engine."""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from haystack.utils.filters import COMPARISON_OPERATORS, LOGICAL_OPERATORS
-from haystack_integrations.document_stores.qdrant.filters import convert_filters_to_qdrant
 from qdrant_client import models
 
 import qdrant_edge
-
-_CLAUSES = {"AND": "must", "OR": "should"}
-_EQUALITY = frozenset({"==", "!="})
-_LISTS = frozenset({"in", "not in"})
-
-
-def qdrant_filter(filters: dict[str, Any] | models.Filter | None) -> models.Filter | None:
-    """
-    Haystack's filters as Qdrant's, as Haystack means them.
-
-    `qdrant-haystack` refuses comparisons to `None`, and takes NOT for "none of these" where Haystack means "not all".
-
-    :param filters: Haystack's filters, or Qdrant's, which stay as they are.
-    :raises FilterError: If they are malformed.
-    """
-    if isinstance(filters, dict) and filters.get("operator") in LOGICAL_OPERATORS and filters.get("conditions"):
-        conditions = [qdrant_filter(one) for one in filters["conditions"]]
-        if filters["operator"] == "NOT":
-            return models.Filter(must_not=[models.Filter(must=conditions)])
-        return models.Filter(**{_CLAUSES[filters["operator"]]: conditions})
-    if isinstance(filters, dict) and _is_with_none(filters):
-        return _none_filter(filters["field"], filters["operator"])
-    return convert_filters_to_qdrant(filters)
-
-
-def _is_with_none(leaf: dict[str, Any]) -> bool:
-    operator = leaf.get("operator")
-    is_comparison = operator in COMPARISON_OPERATORS and operator not in _LISTS
-    return is_comparison and "field" in leaf and "value" in leaf and leaf["value"] is None
-
-
-def _none_filter(field: str, operator: str) -> models.Filter:
-    if operator not in _EQUALITY:
-        # Nothing is greater or less than nothing.
-        return models.Filter(must=[models.HasIdCondition(has_id=[])])
-    clause = "must" if operator == "==" else "must_not"
-    return models.Filter(**{clause: [models.IsEmptyCondition(is_empty=models.PayloadField(key=field))]})
 
 
 def edge_filter(filters: models.Filter | None) -> qdrant_edge.Filter | None:

@@ -1,0 +1,168 @@
+"""Filters select with every method, in every engine, what they select in Haystack's own store."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from haystack import Document
+from haystack.document_stores.in_memory import InMemoryDocumentStore
+from haystack.errors import FilterError
+from haystack_integrations.components.retrievers.qdrant import QdrantEmbeddingRetriever
+from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
+from rrra_haystack import RRRARetriever
+from rrra_haystack.qdrant.searching import check_filters
+
+QUERY = [1.0, 0.0, 0.0]
+METAS: list[dict[str, Any]] = [
+    {"owner": "ada", "pages": 1, "share": 0.5, "draft": True},
+    {"owner": "ben", "pages": 2, "share": 2.5, "draft": False},
+    {"owner": "ada", "pages": None, "share": 1e300},
+    {"pages": 2**53},
+]
+FIELDS = ("owner", "pages", "share", "draft")
+VALUES = st.sampled_from(["ada", "ben", "eve", True, 0, 1, 2, 2**63, -(2**70), 0.5, 2.5, 1.5, float("nan"), None])
+
+
+def documents() -> list[Document]:
+    return [Document(id=str(i), content=f"d{i}", embedding=[1.0, i / 10, 0.0], meta=m) for i, m in enumerate(METAS)]
+
+
+def leaf(field: str, operator: str, value: object) -> dict[str, Any]:
+    return {"field": f"meta.{field}", "operator": operator, "value": value}
+
+
+EMPTY = leaf("owner", "in", [])
+NUMBERS = st.sampled_from([0, 1, 1.5, 2, 2.5, None])
+LEAVES = st.one_of(
+    st.builds(leaf, st.sampled_from(FIELDS), st.sampled_from(["==", "!="]), VALUES),
+    st.builds(leaf, st.sampled_from(FIELDS), st.sampled_from(["in", "not in"]), st.lists(VALUES, max_size=3)),
+    st.builds(leaf, st.sampled_from(["pages", "share"]), st.sampled_from([">", ">=", "<", "<="]), NUMBERS),
+)
+FILTERS = st.recursive(
+    LEAVES,
+    lambda inner: st.builds(
+        lambda operator, conditions: {"operator": operator, "conditions": conditions},
+        st.sampled_from(["AND", "OR", "NOT"]),
+        st.lists(inner, min_size=1, max_size=3),
+    ),
+    max_leaves=5,
+)
+
+
+@pytest.fixture(scope="module")
+def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QdrantEdgeDocumentStore]:
+    store = QdrantEdgeDocumentStore(str(tmp_path_factory.mktemp("edge")), embedding_dim=3, progress_bar=False)
+    store.write_documents(documents())
+    yield store
+    store.close()
+
+
+@pytest.fixture(scope="module")
+def local() -> QdrantDocumentStore:
+    store = QdrantDocumentStore(":memory:", embedding_dim=3, progress_bar=False)
+    store.write_documents(documents())
+    return store
+
+
+@pytest.fixture(scope="module")
+def haystacks() -> InMemoryDocumentStore:
+    store = InMemoryDocumentStore()
+    store.write_documents(documents())
+    return store
+
+
+def ids(found: list[Document]) -> list[str]:
+    return sorted(document.id for document in found)
+
+
+# Python takes True for 1, which Qdrant does not.
+def mixes_booleans(filters: dict[str, Any]) -> bool:
+    if "conditions" in filters:
+        return any(mixes_booleans(one) for one in filters["conditions"])
+    values = filters["value"] if isinstance(filters["value"], list) else [filters["value"]]
+    is_flag = filters["field"] == "meta.draft"
+    return any(
+        value is not None and not isinstance(value, str) and isinstance(value, bool) != is_flag for value in values
+    )
+
+
+@given(filters=FILTERS.filter(lambda filters: not mixes_booleans(filters)))
+@settings(max_examples=150, deadline=None)
+def test_they_select_what_they_select_in_haystacks_own_store(
+    filters: dict[str, Any],
+    edge: QdrantEdgeDocumentStore,
+    local: QdrantDocumentStore,
+    haystacks: InMemoryDocumentStore,
+) -> None:
+    expected = ids(haystacks.filter_documents(filters))
+    assert ids(edge.filter_documents(filters)) == expected
+    assert edge.count_documents_by_filter(filters) == len(expected)
+    for store in (edge, local):
+        assert ids(RRRARetriever(store).run(query_embedding=QUERY, filters=filters)["documents"]) == expected
+
+
+def test_an_empty_list_of_values_matches_nothing_at_any_depth(edge: QdrantEdgeDocumentStore) -> None:
+    everyone = leaf("pages", "not in", [])
+    for filters, expected in (
+        (EMPTY, []),
+        ({"operator": "AND", "conditions": [everyone, {"operator": "OR", "conditions": [EMPTY]}]}, []),
+        ({"operator": "NOT", "conditions": [EMPTY]}, ["0", "1", "2", "3"]),
+    ):
+        assert ids(edge.filter_documents(filters)) == expected
+        assert ids(asyncio.run(edge.filter_documents_async(filters))) == expected
+        retrievers = (QdrantEmbeddingRetriever(edge), RRRARetriever(edge))
+        assert all(ids(one.run(query_embedding=QUERY, filters=filters)["documents"]) == expected for one in retrievers)
+
+
+def test_nothing_else_is_deleted_or_changed(tmp_path: Path) -> None:
+    store = QdrantEdgeDocumentStore(str(tmp_path), embedding_dim=3, progress_bar=False)
+    store.write_documents(documents())
+    assert store.delete_by_filter(EMPTY) == asyncio.run(store.delete_by_filter_async(EMPTY)) == 0
+    assert store.update_by_filter(EMPTY, {"owner": "eve"}) == 0
+    assert store.count_documents() == len(METAS)
+    # Of those that are not both: "none of these" would leave all but the last alone.
+    not_both = {"operator": "NOT", "conditions": [leaf("owner", "==", "ada"), leaf("pages", "==", 1)]}
+    assert store.delete_by_filter(not_both) == len(METAS) - 1
+    assert ids(store.filter_documents()) == ["0"]
+    store.close()
+
+
+MALFORMED = {
+    "no conditions": {"operator": "AND", "conditions": None},
+    "no dictionary": {"operator": "AND", "conditions": ["owner"]},
+    "empty": {"operator": "AND", "conditions": [{}]},
+    "unknown": leaf("owner", "like", "a"),
+    "no value": {"field": "meta.owner", "operator": "=="},
+    "no list": leaf("owner", "in", "ada"),
+    "a list": leaf("owner", "==", ["ada"]),
+    "no number": leaf("pages", ">", "many"),
+    "too large": leaf("pages", ">", 10**400),
+}
+
+
+def nested(depth: int) -> dict[str, Any]:
+    filters = leaf("pages", "!=", 7)
+    for _ in range(depth):
+        filters = {"operator": "AND", "conditions": [filters]}
+    return filters
+
+
+@pytest.mark.parametrize("filters", [*MALFORMED.values(), nested(65), nested(600)], ids=[*MALFORMED, "65", "600"])
+def test_what_is_malformed_is_told_in_one_sentence(filters: dict[str, Any], edge: QdrantEdgeDocumentStore) -> None:
+    for ask in (edge.filter_documents, lambda own: RRRARetriever(edge).run(query_embedding=QUERY, filters=own)):
+        with pytest.raises(FilterError) as raised:
+            ask(filters)
+        assert "\n" not in str(raised.value)
+    with pytest.raises(ValueError, match=r"."):
+        check_filters(filters)
+
+
+def test_a_deep_filter_is_asked(edge: QdrantEdgeDocumentStore) -> None:
+    assert len(edge.filter_documents(nested(64))) == len(METAS)
+    assert check_filters(nested(64))
