@@ -1,13 +1,15 @@
 """Points of Qdrant as the engine's, and back."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic_core import to_jsonable_python
 from qdrant_client import models
 
 import qdrant_edge
+
+_INFINITE = 2.0**128
 
 
 def edge_point(point: models.PointStruct, params: models.CollectionParams) -> qdrant_edge.Point:
@@ -76,6 +78,7 @@ def _check(point: models.PointStruct, name: str, vector: Any, params: models.Col
         if not isinstance(vector, models.SparseVector):
             msg = f"Document {_name(point)}: its vector '{name}' must be sparse."
             raise ValueError(msg)
+        _check_finite(point, name, [vector.values])
         return
     dense = params.vectors if isinstance(params.vectors, dict) else {"": params.vectors}
     known = dense.get(name)
@@ -91,6 +94,23 @@ def _check(point: models.PointStruct, name: str, vector: Any, params: models.Col
             f"{known.size}. Set embedding_dim={wrong} at the document store, and fill a collection of its own."
         )
         raise ValueError(msg)
+    _check_finite(point, name, rows)
+
+
+def _check_finite(point: models.PointStruct, name: str, rows: Iterable[Any]) -> None:
+    if not all(is_finite(one) for one in rows):
+        called = f"vector '{name}'" if name else "embedding"
+        msg = (
+            f"The {called} of document {_name(point)} holds numbers that are not finite (NaN, infinite, or too large "
+            "for 32 bits): no search would find it. Embed the document again."
+        )
+        raise ValueError(msg)
+
+
+def is_finite(row: Iterable[float]) -> bool:
+    """Whether all numbers of a row, and their sum, are finite in the engine's 32 bits."""
+    # A sum is not finite if one of its summands is not; comparisons with NaN are false.
+    return abs(sum(row)) < _INFINITE
 
 
 def _name(point: models.PointStruct) -> Any:

@@ -6,6 +6,7 @@ from qdrant_client import models
 
 import qdrant_edge
 from haystack_integrations.document_stores.qdrant_edge.filters import edge_filter
+from haystack_integrations.document_stores.qdrant_edge.points import is_finite
 
 # What a server takes for the constant of reciprocal rank fusion if none is given.
 _RRF_K = 2
@@ -18,14 +19,17 @@ def edge_query(query: Any, using: str | None) -> Any:
     :param query: A vector, sparse or of many rows too, or a fusion of what was prefetched.
     :param using: Name of the vector that is compared; none if the collection does not name its vectors.
     :raises NotImplementedError: If it is another of Qdrant's queries.
+    :raises ValueError: If a vector holds numbers that are not finite.
     """
     if query is None:
         return None
     if isinstance(query, models.NearestQuery) and query.mmr is None:
         return edge_query(query.nearest, using)
     if isinstance(query, models.SparseVector):
+        _check_finite([query.values])
         return qdrant_edge.Query.Nearest(qdrant_edge.SparseVector(query.indices, query.values), using=using)
     if isinstance(query, list):
+        _check_finite(query if query and isinstance(query[0], list) else [query])
         return qdrant_edge.Query.Nearest(query, using=using)
     if isinstance(query, models.RrfQuery):
         return qdrant_edge.Fusion.Rrf(k=query.rrf.k or _RRF_K, weights=query.rrf.weights)
@@ -34,6 +38,12 @@ def edge_query(query: Any, using: str | None) -> Any:
         return qdrant_edge.Fusion.Rrf(k=_RRF_K) if is_rrf else qdrant_edge.Fusion.Dbsf()
     msg = f"QdrantEdgeDocumentStore takes no {type(query).__name__}: ask for vectors, or a fusion of searches."
     raise NotImplementedError(msg)
+
+
+def _check_finite(rows: list[Any]) -> None:
+    if not all(is_finite(one) for one in rows):
+        msg = "The embedding of the query holds numbers that are not finite (NaN or infinite), and would find nothing."
+        raise ValueError(msg)
 
 
 def edge_prefetches(prefetch: models.Prefetch | list[models.Prefetch] | None, least: int = 0) -> list[Any]:

@@ -260,6 +260,18 @@ def test_a_batch_with_one_wrong_embedding_leaves_nothing_behind(store: QdrantEdg
     assert store.count_documents() == 30
 
 
+@pytest.mark.parametrize("odd", [float("nan"), float("-inf"), 1e39])
+def test_embeddings_that_no_search_would_find(store: QdrantEdgeDocumentStore, odd: float) -> None:
+    dense = Document(id="odd", content="", embedding=[odd, 0.0, 1.0])
+    sparse = Document(id="odd", content="", sparse_embedding=SparseEmbedding(indices=[1, 2], values=[1.0, odd]))
+    for document, name in ((dense, "text-dense"), (sparse, "text-sparse")):
+        with pytest.raises(ValueError, match=rf"vector '{name}' of document odd holds numbers that are not finite"):
+            store.write_documents([document])
+    assert store.count_documents() == 30
+    with pytest.raises(ValueError, match="embedding of the query holds numbers that are not finite"):
+        RRRARetriever(store).run(query_embedding=[1.0, odd, 0.0])
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_metadata_that_cannot_be_stored(store: QdrantEdgeDocumentStore, value: float) -> None:
     with pytest.raises(ValueError, match=r"Document odd cannot be stored by Qdrant Edge: .*not JSON compliant"):
