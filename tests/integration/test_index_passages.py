@@ -91,6 +91,18 @@ def test_a_malformed_line_is_named(workspace: Path, line: str) -> None:
     assert "1 changed" in run("index", "corpus.jsonl")
 
 
+@pytest.mark.parametrize("number", ["NaN", '[1, {"deep": -Infinity}]', "1e400", "1" * 400])
+def test_a_line_with_a_number_that_cannot_be_stored_is_named(workspace: Path, number: str) -> None:
+    good, odd = '{"_id": 7, "text": "Oolong is half fermented."}', f'{{"_id": 8, "text": "Tea", "rank": {number}}}'
+    Path("corpus.jsonl").write_text(f"{good}\n{odd}\n")
+    Path("tea.txt").write_text("Sencha is steamed.")
+    for _ in range(2):
+        result = CliRunner().invoke(app, ["index", "corpus.jsonl", "tea.txt"], catch_exceptions=False)
+        assert result.exit_code == 1
+        assert "corpus.jsonl, line 2: its metadata holds a number that is none" in " ".join(result.output.split())
+        assert len(payloads()) == 2
+
+
 def test_what_is_empty_in_a_passage_is_no_metadata(workspace: Path) -> None:
     row = {"_id": 7, "text": "Oolong is half fermented.", "title": "", "year": 0, "by": None, "tags": [], "more": {}}
     Path("corpus.jsonl").write_text(json.dumps(row) + "\n")
