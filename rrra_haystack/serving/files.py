@@ -1,6 +1,7 @@
 """Indexing over HTTP: uploads, and files of the server below folders that its operator names."""
 
 import asyncio
+import errno
 from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from tempfile import TemporaryDirectory
@@ -21,6 +22,7 @@ from rrra_haystack.serving.pipeline import ServedPipeline
 
 logger = logging.getLogger(__name__)
 _FORM = "multipart/form-data"
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class NamedFiles(BaseModel):
@@ -72,7 +74,12 @@ def add_route(app: FastAPI, name: str, wrapper: ServedPipeline, folders: Collect
     async def run(request: Request) -> JSONResponse:
         with TemporaryDirectory(prefix="rrra-upload-") as folder:
             if request.headers.get("content-type", "").startswith(_FORM):
-                names = await _uploaded(request, Path(folder))
+                try:
+                    names = await _uploaded(request, Path(folder))
+                except OSError as error:
+                    if error.errno not in _FULL:
+                        raise
+                    raise HTTPException(507, "The disk that uploads are kept on is full.") from error
             else:
                 names = _named(await request.body(), folders)
             return JSONResponse({"result": await _index(wrapper, names)})
@@ -98,6 +105,8 @@ async def _uploaded(request: Request, folder: Path) -> dict[Path, str]:
                 path.parent.mkdir()
                 path.write_bytes(await part.read())
             except (OSError, ValueError) as error:
+                if getattr(error, "errno", None) in _FULL:
+                    raise
                 raise HTTPException(422, f"File {number + 1} has no name that a file can have.") from error
             names[path] = name
     if not names:
