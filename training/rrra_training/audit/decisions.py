@@ -130,7 +130,7 @@ def corrected(data: str | Path, decisions: Path, *, split: str | None = None) ->
 
 def write_split(made: Corrected, *, name: str | None = None, force: bool = False) -> Path:
     """
-    Write corrected labels as a further split of the data.
+    Write corrected labels as a further split of the data, beside the others.
 
     :param made: The labels.
     :param name: Name of the new split; ``SPLIT-audited`` if `None`.
@@ -142,10 +142,15 @@ def write_split(made: Corrected, *, name: str | None = None, force: bool = False
     if name == made.split:
         msg = f"The corrected labels would replace the split '{name}' that was examined. Choose another --name."
         raise ValueError(msg)
-    target = made.dataset.folder / "qrels" / f"{name or f'{made.split}-audited'}.tsv"
-    if target.parent != made.dataset.folder / "qrels":
+    folder = made.dataset.qrels_folder
+    target = folder / f"{name or f'{made.split}-audited'}.tsv"
+    if target.parent != folder:
         msg = f"'{name}' is not the name of a split: it names a folder. Choose a --name without '/'."
         raise ValueError(msg)
+    # A further file would not replace these: all files of a split are read as one.
+    if others := [path for path in made.dataset.files_of(target.stem) if path != target]:
+        msg = f"{others[0]} exists, a split of that name in another file. Choose another name with --name."
+        raise FileExistsError(msg)
     if target.exists() and not force:
         msg = f"{target} exists. Choose another name with --name, or replace it with --force."
         raise FileExistsError(msg)

@@ -70,6 +70,7 @@ class BeirDataset:
         self._fields = fields
         self.malformed = Malformed(max_malformed)
         self._corpus, self._queries = self._part("corpus"), self._part("queries")
+        self.qrels_folder = self._judgments_folder()
         self._qrels = self._judgments()
 
     def _part(self, part: str) -> list[Path]:
@@ -79,13 +80,17 @@ class BeirDataset:
             raise FileNotFoundError(self._missing(f"{part}.jsonl"))
         return one[:1] or many
 
-    def _judgments(self) -> dict[str, list[Path]]:
-        """Files by split; Parquet's ``test-00000-of-00002.parquet`` is a part of the split ``test``."""
+    def _judgments_folder(self) -> Path:
+        """The folder of all splits: of several, the first alone is read."""
         folders = [own for name in _QRELS_FOLDERS if (own := self.folder / name).is_dir()]
         if not folders:
             raise FileNotFoundError(self._missing("qrels"))
+        return folders[0]
+
+    def _judgments(self) -> dict[str, list[Path]]:
+        """Files by split; Parquet's ``test-00000-of-00002.parquet`` is a part of the split ``test``."""
         found: dict[str, list[Path]] = {}
-        for path in sorted(folders[0].iterdir()):
+        for path in sorted(self.qrels_folder.iterdir()):
             for suffix in _QRELS_SUFFIXES:
                 if path.name.endswith(suffix):
                     split = path.name.removesuffix(suffix)
@@ -110,6 +115,10 @@ class BeirDataset:
     def splits(self) -> list[str]:
         """The names of the splits that have qrels."""
         return sorted(self._qrels)
+
+    def files_of(self, split: str) -> list[Path]:
+        """The files that hold the qrels of a split, which are read as one; none where there is no such split."""
+        return self._qrels.get(split, [])
 
     def passages(self) -> Iterator[Passage]:
         """
