@@ -104,6 +104,15 @@ def test_the_beir_layout_judges_negatives_irrelevant(towns: Path, written: dict[
         assert sum(grade == 0 for grade in judged_.values()) == 7
 
 
+def test_the_beir_layout_holds_the_grades(towns: Path, cache: Path, model: RRRAModel, tmp_path: Path) -> None:
+    rows = (towns / "qrels" / "train.tsv").read_text()
+    (towns / "qrels" / "graded.tsv").write_text(rows.replace("m1\tp60\t1", "m1\tp60\t3"))
+    found = mine_negatives(towns, "graded", NegativesConfig(add_positives=0.5), model=model, cache=cache)
+    write_negatives(found, tmp_path / "out", "beir")
+    own = BeirDataset(tmp_path / "out").qrels("graded")["m1"]
+    assert {one: grade for one, grade in own.items() if grade > 0} == {"p60": 3, "p61": 1}
+
+
 def test_a_trainer_learns_from_it(written: dict[str, Path], tmp_path: Path) -> None:
     rows = Dataset.from_json(str(written["sentence-transformers"]), cache_dir=str(tmp_path / "cache"))
     encoder = SentenceTransformer(str(write_encoder(tmp_path / "tiny")), device="cpu")

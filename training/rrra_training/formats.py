@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,12 +28,14 @@ class Example:
     :param query: The query.
     :param positives: What answers it.
     :param negatives: What does not, the hardest first.
+    :param grades: Passage id -> grade, for the layout that holds judgments.
     :param details: What is known of them, for the file beside.
     """
 
     query: Text
     positives: Sequence[Text]
     negatives: Sequence[Text]
+    grades: Mapping[str, int]
     details: Row
 
 
@@ -128,7 +130,7 @@ def write_lines(examples: Iterable[Example], output: Path, format_: str) -> None
 
 def write_beir(examples: Iterable[Example], passages: Iterable[Row], output: Path, split: str) -> None:
     """
-    Write a folder in the BEIR layout: negatives are judged with the grade 0.
+    Write a folder in the BEIR layout, with the grades of the examples.
 
     :param examples: What to write, read once.
     :param passages: The whole corpus, as rows of ``corpus.jsonl``.
@@ -147,8 +149,7 @@ def write_beir(examples: Iterable[Example], passages: Iterable[Row], output: Pat
             qrels.write("query-id\tcorpus-id\tscore\n")
             for example in examples:
                 queries.write(_line({"_id": example.query.id, "text": example.query.text}))
-                for grade, texts in ((1, example.positives), (0, example.negatives)):
-                    qrels.writelines(f"{example.query.id}\t{one.id}\t{grade}\n" for one in texts)
+                qrels.writelines(f"{example.query.id}\t{one}\t{grade}\n" for one, grade in example.grades.items())
                 details.write(_line(example.details))
 
 

@@ -75,4 +75,4 @@ def _examples(
                 "negatives": [{"id": one.id, "judged": one.id in made.qrels[query.id]} for one in wrong],
                 "decisions": [one.model_dump(include={"kind", "passage", "decision"}) for one in decided[query.id]],
             }
-            yield Example(Text(query.id, query.text), right, wrong, details)
+            yield Example(Text(query.id, query.text), right, wrong, made.qrels[query.id], details)

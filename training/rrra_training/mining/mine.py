@@ -48,10 +48,13 @@ class MinedNegatives:
         data, drawn = self.data, self.drawn
         for query in np.flatnonzero(drawn.is_full).tolist() if only_even else range(len(data)):
             added = np.asarray(data.mined.rows[query])[drawn.added[query]]
+            right = data.positives.judged(query) | dict.fromkeys(added.tolist(), 1)
+            wrong = dict.fromkeys(drawn.rows[query][drawn.rows[query] >= 0].tolist(), 0)
             yield Example(
                 Text(data.queries.ids[query], data.queries.text(query)),
-                [self._text(row) for row in (*data.positives.of(query), *added)],
-                [self._text(row) for row in drawn.rows[query] if row >= 0],
+                [self._text(row) for row in right],
+                [self._text(row) for row in wrong],
+                {data.passages.ids[row]: grade for row, grade in (right | wrong).items()},
                 self._details(query),
             )
 
