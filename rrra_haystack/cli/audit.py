@@ -75,18 +75,20 @@ def command(
         msg = f"Directory '{output}' is a file."
         raise typer.BadParameter(msg, param_hint="'--output'")
     if apply is not None:
-        made = corrected(folder, apply, split=own_split)
+        made, unreachable = corrected(folder, apply, split=own_split), 0
         if format_ is None:
             path = write_split(made, name=name, force=force)
             where = f"The labels are in [bold]{escape(str(path))}[/]. Use them as [bold]split: {escape(path.stem)}[/]."
         else:
-            export(made, output, format_, negatives=negatives, seed=seed)
+            unreachable = export(made, output, format_, negatives=negatives, seed=seed)
             details = escape(str(details_of(output, format_)))
             where = f"The labels are in [bold]{escape(str(output))}[/], what was decided in [bold]{details}[/]."
         console.print(
             f"{made.added} labels added, {made.removed} removed, {made.irrelevant} passages now judged irrelevant; "
             f"{made.left_out} queries left out because no positive is left."
         )
+        if unreachable:
+            console.print(f"{unreachable} further queries left out because none of their positives is in the corpus.")
         console.print(where, soft_wrap=True)
         return
     check_writable(output / "audit.html")

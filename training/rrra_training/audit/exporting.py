@@ -9,30 +9,37 @@ from rrra_training.audit.decisions import Corrected, Decision
 from rrra_training.formats import EVEN, Example, Text, write_beir, write_lines
 
 
-def export(made: Corrected, output: Path, format_: str, *, negatives: int, seed: int = 0) -> None:
+def export(made: Corrected, output: Path, format_: str, *, negatives: int, seed: int = 0) -> int:
     """
     Write corrected labels in the format of a trainer, and what was decided beside them.
 
     A query's negatives are what was judged irrelevant, the decisions first. Where these are fewer than asked for,
-    passages that nobody looked at for this query are drawn from the corpus. The BEIR layout holds all judgments, and
-    nothing is drawn.
+    passages that nobody looked at for this query are drawn from the corpus. What the corpus lacks is left out. The BEIR
+    layout holds all judgments, and nothing is drawn.
 
     :param made: The labels.
     :param output: The file, or the folder of ``beir``.
     :param format_: One of :data:`~rrra_training.formats.FORMATS`.
     :param negatives: Negatives of a query.
     :param seed: Seed of what is drawn.
+    :returns: Queries that are left out because the corpus has none of their positives.
     :raises ValueError: If the corpus is too small for a format in which every row has as many negatives.
     """
     decided: dict[str, list[Decision]] = defaultdict(list)
     for one in made.decisions:
         decided[one.query].append(one)
-    chosen = {query: _irrelevant(judged, decided[query]) for query, judged in made.qrels.items()}
+    # Without repeated identifiers, of which one passage would be drawn twice; in the order of the corpus.
+    ids = list(dict.fromkeys(passage.id for passage in made.dataset.passages()))
+    known = set(ids)
+    chosen = {
+        query: _irrelevant(judged, decided[query], known)
+        for query, judged in made.qrels.items()
+        if format_ == "beir" or any(grade > 0 and one in known for one, grade in judged.items())
+    }
     if format_ == "beir":
         passages = ({"_id": one.id, "title": one.title, "text": one.text} for one in made.dataset.passages())
         write_beir(_examples(made, chosen, decided), passages, output, made.split)
-        return
-    ids = [passage.id for passage in made.dataset.passages()]
+        return 0
     for query, surest in chosen.items():
         looked_at = made.qrels[query].keys() | {one.passage for one in decided[query]}
         drawn = _drawn(ids, looked_at, negatives - len(surest), Random(f"{seed} {query}"))
@@ -45,11 +52,13 @@ def export(made: Corrected, output: Path, format_: str, *, negatives: int, seed:
         )
         raise ValueError(msg)
     write_lines(_examples(made, chosen, decided), output, format_)
+    return len(made.qrels) - len(chosen)
 
 
-def _irrelevant(judged: dict[str, int], decisions: list[Decision]) -> list[str]:
+def _irrelevant(judged: dict[str, int], decisions: list[Decision], known: Collection[str]) -> list[str]:
     decided = {one.passage for one in decisions}
-    return sorted((one for one, grade in judged.items() if grade <= 0), key=lambda one: one not in decided)
+    found = (one for one, grade in judged.items() if grade <= 0 and one in known)
+    return sorted(found, key=lambda one: one not in decided)
 
 
 def _drawn(ids: list[str], looked_at: Collection[str], count: int, random: Random) -> list[str]:
@@ -64,7 +73,7 @@ def _examples(
     named = {passage for part in (positives, negatives) for own in part.values() for passage in own}
     texts = {one.id: one.title_and_text for one in made.dataset.passages() if one.id in named}
     for query in made.dataset.queries(made.split):
-        if query.id in made.qrels:
+        if query.id in negatives:
             right, wrong = (
                 [Text(one, texts[one]) for one in part[query.id] if one in texts] for part in (positives, negatives)
             )
