@@ -278,6 +278,7 @@ def test_the_command(towns: Path, cache: Path, tmp_path: Path) -> None:
         (["--output", "a.jsonl", "--format", "beir"], "is written to a folder"),
         (["--output", "a.jsonl", "--sampler", "hardest"], "unknown sampler 'hardest'"),
         (["--output", "a.jsonl", "--split", "tran"], "no split 'tran'"),
+        (["--output", "a.jsonl", "--sampler", "fne", "--limit", "1"], "of 2 queries at least, but towns train has 1"),
         (["--output", "file/a.jsonl"], "file"),
     ],
 )

@@ -1,6 +1,7 @@
 """Which candidates become negatives, and which are suspected to be positives."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from rrra_training.negatives.samplers import TopK
 
 # From here on a candidate is more probably relevant than not, and is told.
 SUSPECTED = 0.5
+# At least, where there are so many: some samplers estimate from the queries that they are given at once.
 _QUERIES_AT_ONCE = 256
 
 
@@ -54,12 +56,7 @@ def draw_negatives(data: CandidateSet, probability: np.ndarray, config: Negative
     least = np.inf if config.add_positives is None else config.add_positives
     added = unlabelled & (probability >= least)
     eligible = unlabelled & ~added & (probability <= config.max_false_negative)
-    places = np.concatenate(
-        [
-            _drawn(data, probability, eligible, slice(begin, begin + _QUERIES_AT_ONCE), config)
-            for begin in range(0, len(data), _QUERIES_AT_ONCE)
-        ]
-    )
+    places = np.concatenate([_drawn(data, probability, eligible, block, config) for block in _blocks(len(data))])
     # Mined candidates stand from hard to easy, and so do their places; -1, of none, goes last.
     places = np.sort(np.where(places < 0, mined.shape[1], places), axis=1)
     is_none = places == mined.shape[1]
@@ -72,10 +69,18 @@ def draw_negatives(data: CandidateSet, probability: np.ndarray, config: Negative
     return Drawn(rows, scores, own, unlabelled & (probability >= min(SUSPECTED, least)), added)
 
 
+def _blocks(count: int) -> list[slice]:
+    """Queries that are drawn for at once; those left over go with the last."""
+    begins = range(0, max(count - _QUERIES_AT_ONCE, 0) + 1, _QUERIES_AT_ONCE)
+    return [slice(begin, end) for begin, end in pairwise([*begins, count])]
+
+
 def _drawn(
     data: CandidateSet, probability: np.ndarray, eligible: np.ndarray, block: slice, config: NegativesConfig
 ) -> np.ndarray:
     """Places of the negatives of a block of queries, shape ``[b, n]``; -1 for none."""
+    if not eligible[block].any():
+        return np.full((block.stop - block.start, config.negatives), -1)
     mined, queries = np.asarray(data.mined.rows[block]), np.asarray(data.queries.pooled[block])
     nearest = np.asarray([_nearest(data, query) for query in range(*block.indices(len(data)))])
     positives = data.passages.pooled[nearest]

@@ -13,7 +13,7 @@ from rrra_training.candidates.preparing import prepare
 from rrra_training.candidates.sets import CandidateSet
 from rrra_training.candidates.splits import SplitConfig
 from rrra_training.data import BeirData, BeirDataset, ColumnsData, ColumnsDataset, RetrievalData
-from rrra_training.data.checks import Labelled, examine
+from rrra_training.data.checks import Corpus, Labelled, examine
 from rrra_training.data.rows import known_split
 from rrra_training.formats import EVEN, Example, Text, write_beir, write_lines
 from rrra_training.mining.drawing import Drawn, draw_negatives
@@ -108,14 +108,15 @@ def mine_negatives(
     :param model: A model, or what :meth:`RRRAModel.load` takes; any sentence-transformers encoder, too.
     :param cache: Where the encoded corpus is kept, and what was judged: an interrupted run goes on from there.
     :param show_progress: Show progress and the time left.
-    :raises ValueError: If the data cannot be read, or no query has a relevant passage.
+    :raises ValueError: If the data cannot be read, or no query has a relevant passage, or fewer than the sampler needs.
     """
     path = Path(data)
     source: RetrievalData = (
         ColumnsDataset({split: path}, name=path.name.partition(".")[0]) if path.is_file() else BeirDataset(path)
     )
     known_split(str(data), split, source.splits())
-    examine(source, [Labelled.read(source, split, limit=config.limit, seed=config.seed)])
+    labelled = Labelled.read(source, split, limit=config.limit, seed=config.seed)
+    _check_queries(labelled, examine(source, [labelled]), config)
     own = (
         ColumnsData(format="columns", splits={split: path}, name=source.name)
         if path.is_file()
@@ -130,6 +131,20 @@ def mine_negatives(
     probability = probably_relevant(loaded, prepared, cache, show_progress=show_progress)
     drawn = draw_negatives(prepared, probability, config)
     return MinedNegatives(source, split, prepared, drawn, probability)
+
+
+def _check_queries(labelled: Labelled, corpus: Corpus, config: NegativesConfig) -> None:
+    """See that a sampler which estimates over the queries has as many as it needs."""
+    if config.sampler is None:
+        return
+    least = config.sampler.least_queries
+    count = sum(any(one in corpus.known for one in labelled.relevant(query)) for query in labelled.queries)
+    if count < least:
+        msg = (
+            f"The sampler '{config.sampler.name}' estimates from the scores of {least} queries at least, but "
+            f"{labelled.name} has {count} with a relevant passage. Take more queries, or another --sampler."
+        )
+        raise ValueError(msg)
 
 
 def write_negatives(mined: MinedNegatives, output: Path, format_: str) -> None:

@@ -1,6 +1,6 @@
 """False negatives estimated by two normal distributions."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -33,6 +33,9 @@ class FNE(Sampler):
     :param margin: See above; `None` keeps the easy ones.
     """
 
+    # One score has no spread.
+    least_queries: ClassVar[int] = 2
+
     name: Literal["fne"] = "fne"
     prior: float = Field(0.05, gt=0, lt=1)
     sharpness: float = Field(10.0, gt=0)
@@ -53,7 +56,7 @@ class FNE(Sampler):
         """
         positives = candidates.positive_scores.double()
         negatives = candidates.scores[candidates.eligible].double()
-        if len(positives) < 2 or len(negatives) == 0:  # noqa: PLR2004  (one has no spread)
+        if len(positives) < self.least_queries or len(negatives) == 0:
             msg = (
                 f"The sampler 'fne' estimates how the scores of positives and of candidates are spread, but got "
                 f"{len(positives)} queries with {len(negatives)} eligible candidates: pass more queries at a time."

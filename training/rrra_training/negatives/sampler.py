@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
@@ -28,6 +29,9 @@ class Candidates:
 
 class Sampler(BaseModel, ABC):
     """A way of weighting candidates, which is its own configuration."""
+
+    # More than one where something is estimated over the queries.
+    least_queries: ClassVar[int] = 1
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

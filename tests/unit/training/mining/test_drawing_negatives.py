@@ -5,6 +5,7 @@ from rrra_training.candidates.mining import Mined
 from rrra_training.candidates.sets import CandidateSet, Positives
 from rrra_training.mining.drawing import draw_negatives
 from rrra_training.mining.settings import NegativesConfig, sampler_of
+from rrra_training.negatives.fne import FNE
 from rrra_training.negatives.samplers import PercPos, TopK
 
 
@@ -18,17 +19,21 @@ class Embedded:
         return len(self.pooled)
 
 
-@pytest.fixture(scope="module")
-def data() -> CandidateSet:
-    """Three queries with the ten nearest of thirty passages; the first mined one is the positive."""
+def _set(count: int) -> CandidateSet:
+    """Queries with the ten nearest of thirty passages; the first mined one is the positive."""
     generator = np.random.default_rng(0)
-    passages, queries = (Embedded(generator.normal(size=(count, 8)).astype(np.float32)) for count in (30, 3))
+    passages, queries = (Embedded(generator.normal(size=(size, 8)).astype(np.float32)) for size in (30, count))
     scores = queries.pooled @ passages.pooled.T
     rows = np.argsort(-scores, axis=1)[:, :10]
     labels = Labels(np.full(rows.shape, 0.02, np.float32), np.zeros(rows.shape, np.uint8), 0.02)
-    positives = Positives(rows[:, 0], np.ones(3, np.int64), np.array([1, 2, 3]))
+    positives = Positives(rows[:, 0], np.ones(count, np.int64), np.arange(1, count + 1))
     mined = Mined(rows, np.take_along_axis(scores, rows, axis=1))
     return CandidateSet("d", passages, queries, mined, positives, labels, 1.0)
+
+
+@pytest.fixture(scope="module")
+def data() -> CandidateSet:
+    return _set(3)
 
 
 def test_what_is_probably_relevant_is_no_negative(data: CandidateSet) -> None:
@@ -75,6 +80,21 @@ def test_a_seed_decides(data: CandidateSet) -> None:
     )
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize("count", [2, 255, 256, 257, 511, 513])
+def test_any_number_of_queries_is_enough_to_estimate_from(count: int) -> None:
+    data = _set(count)
+    config = NegativesConfig(negatives=4, sampler=FNE())
+    drawn = draw_negatives(data, np.zeros((count, 10), np.float32), config)
+    assert drawn.rows.shape == (count, 4)
+    assert drawn.is_full.all()
+
+
+def test_where_no_candidate_is_left_nothing_is_estimated(data: CandidateSet) -> None:
+    drawn = draw_negatives(data, np.ones((3, 10), np.float32), NegativesConfig(negatives=4, sampler=FNE()))
+    assert drawn.is_full.all()
+    assert np.isnan(drawn.probability).all()
 
 
 def test_samplers_are_named_as_in_a_recipe() -> None:
