@@ -16,7 +16,7 @@ from rrra_training.data import BeirData, BeirDataset, ColumnsData, ColumnsDatase
 from rrra_training.data.checks import Corpus, Labelled, examine
 from rrra_training.data.rows import known_split
 from rrra_training.formats import EVEN, Example, Text, write_beir, write_lines
-from rrra_training.mining.drawing import Drawn, draw_negatives
+from rrra_training.mining.drawing import SUSPECTED, Drawn, draw_negatives
 from rrra_training.mining.judged import probably_relevant
 from rrra_training.mining.settings import NegativesConfig
 
@@ -191,8 +191,10 @@ def summary(mined: MinedNegatives, format_: str) -> str:
             f": mean cosine with the query {drawn.scores[there].mean():.2f}, mean probability of being relevant "
             f"{np.nan_to_num(drawn.probability[there]).mean():.3f}"
         )
+    chosen = int((drawn.probability >= SUSPECTED).sum())
     further = [
-        (int(drawn.suspects.sum()), "candidates are suspected positives and no negatives"),
+        (int(drawn.suspects.sum()), f"candidates are suspected positives{'' if chosen else ' and no negatives'}"),
+        (chosen, "of them are negatives all the same, because --max-false-negative lets them through"),
         (int(drawn.added.sum()), "of them were added as positives"),
         (
             int((there & is_drawn_from_corpus).sum()),

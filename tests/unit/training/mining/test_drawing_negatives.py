@@ -4,6 +4,7 @@ from rrra_training.candidates.evidence import Labels
 from rrra_training.candidates.mining import Mined
 from rrra_training.candidates.sets import CandidateSet, Positives
 from rrra_training.mining.drawing import draw_negatives
+from rrra_training.mining.mine import MinedNegatives, summary
 from rrra_training.mining.settings import NegativesConfig, sampler_of
 from rrra_training.negatives.fne import FNE
 from rrra_training.negatives.samplers import PercPos, TopK
@@ -80,6 +81,19 @@ def test_a_seed_decides(data: CandidateSet) -> None:
     )
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
+
+
+def test_suspects_that_the_bound_lets_through_are_told_as_negatives(data: CandidateSet) -> None:
+    probability = np.full((3, 10), 0.6, np.float32)
+    told = {}
+    for most in (0.8, 0.5):
+        drawn = draw_negatives(data, probability, NegativesConfig(negatives=4, max_false_negative=most))
+        told[most] = summary(MinedNegatives(None, "train", data, drawn, probability), "beir")
+    assert "27 candidates are suspected positives.\n12 of them are negatives all the same" in told[0.8]
+    assert (
+        "27 candidates are suspected positives and no negatives.\n12 negatives were drawn from the whole corpus"
+        in told[0.5]
+    )
 
 
 @pytest.mark.parametrize("count", [2, 255, 256, 257, 511, 513])
