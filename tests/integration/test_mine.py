@@ -10,6 +10,8 @@ from datasets import Dataset
 from encoders import tokenizer, write_encoder
 from facts import write_facts
 from rrra_training.data import BeirDataset, ColumnsDataset
+from rrra_training.data.interface import Passage, Query
+from rrra_training.data.writing import write_beir
 from rrra_training.formats import FORMATS, LINES, details_of
 from rrra_training.mining import judged
 from rrra_training.mining.mine import MinedNegatives, mine_negatives, write_negatives
@@ -253,6 +255,22 @@ def test_a_corpus_of_too_few_passages_is_refused(tmp_path: Path, model: RRRAMode
     assert not (tmp_path / "out.jsonl").exists()
     write_negatives(found, tmp_path / "out.jsonl", "flagembedding")
     assert [len(json.loads(line)["neg"]) for line in (tmp_path / "out.jsonl").open()] == [1, 1]
+
+
+def test_a_query_is_no_negative_of_its_own(tmp_path: Path, model: RRRAModel) -> None:
+    questions = [f"how warm is wool of kind {number}" for number in range(10)]
+    labels = {f"q{number}": {f"p{(number + 1) % 10}": 1} for number in range(10)}
+    write_beir(
+        tmp_path / "questions",
+        [Passage(f"p{number}", "", text) for number, text in enumerate(questions)],
+        [Query(f"q{number}", text) for number, text in enumerate(questions)],
+        {"train": labels},
+    )
+    config = NegativesConfig(negatives=9, max_false_negative=1, ignore_identical=True)
+    found = mine_negatives(tmp_path / "questions", "train", config, model=model, cache=tmp_path / "cache")
+    for own in found.examples():
+        assert own.query.text not in [one.text for one in own.negatives]
+        assert len(own.negatives) == 8
 
 
 def test_the_command(towns: Path, cache: Path, tmp_path: Path) -> None:

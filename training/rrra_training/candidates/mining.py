@@ -46,11 +46,13 @@ class Mined:
 
     :param rows: Passages' rows, best first, shape ``[Q, k]``, int64; -1 where there are fewer than k.
     :param scores: Encoder scores (cosines), shape ``[Q, k]``, float32.
+    :param left_out: Rows of passages that are no candidates, of each of the Q queries; none if `None`.
     """
 
-    def __init__(self, rows: np.ndarray, scores: np.ndarray) -> None:
+    def __init__(self, rows: np.ndarray, scores: np.ndarray, left_out: Sequence[Sequence[int]] | None = None) -> None:
         self.rows = rows
         self.scores = scores
+        self.left_out: Sequence[Sequence[int]] = [()] * len(rows) if left_out is None else left_out
 
     def without(self, left_out: Sequence[Sequence[int]]) -> "Mined":
         """
@@ -63,7 +65,7 @@ class Mined:
             if len(own) and (kept := ~np.isin(rows[number], own)).sum() < len(kept):
                 rows[number] = np.pad(rows[number, kept], (0, (~kept).sum()), constant_values=-1)
                 scores[number] = np.pad(scores[number, kept], (0, (~kept).sum()), constant_values=-np.inf)
-        return Mined(rows, scores)
+        return Mined(rows, scores, left_out)
 
 
 def mine(passages: StateStore, queries: StateStore, config: MiningConfig, *, show_progress: bool = False) -> Mined:

@@ -106,7 +106,7 @@ def _nearest(data: CandidateSet, query: int) -> int:
 
 def _from_the_corpus(data: CandidateSet, query: int, count: int, seed: int) -> np.ndarray:
     """Passages far from a query, where too few candidates are left; -1 where the corpus has no more."""
-    near = np.concatenate([np.asarray(data.mined.rows[query]), data.positives.of(query)])
+    near = [*data.mined.rows[query], *data.mined.left_out[query], *data.positives.of(query)]
     far = np.setdiff1d(np.arange(len(data.passages)), near)
     drawn = np.random.default_rng([seed, query]).permutation(far)[:count]
     return np.pad(drawn, (0, count - len(drawn)), constant_values=-1)

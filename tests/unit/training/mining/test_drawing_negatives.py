@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from rrra_training.candidates.evidence import Labels
@@ -71,6 +73,14 @@ def test_where_candidates_lack_the_corpus_gives_the_rest(data: CandidateSet) -> 
     most = draw_negatives(data, probability, NegativesConfig(negatives=40))
     assert not most.is_full.any()
     assert ((most.rows >= 0).sum(axis=1) == 21).all()
+
+
+def test_what_was_left_out_is_not_drawn_from_the_corpus(data: CandidateSet) -> None:
+    left_out = [data.mined.rows[query, 1:3].tolist() for query in range(3)]
+    without = replace(data, mined=data.mined.without(left_out))
+    drawn = draw_negatives(without, np.zeros((3, 10), np.float32), NegativesConfig(negatives=40))
+    for own, rows, positive in zip(left_out, drawn.rows, data.positives.rows, strict=True):
+        assert set(rows.tolist()) == {-1, *range(30)} - {positive, *own}
 
 
 def test_a_seed_decides(data: CandidateSet) -> None:
