@@ -273,6 +273,21 @@ def test_a_query_is_no_negative_of_its_own(tmp_path: Path, model: RRRAModel) -> 
         assert len(own.negatives) == 8
 
 
+def test_the_words_of_a_positive_are_no_negative(tmp_path: Path, model: RRRAModel) -> None:
+    texts = ["Wool is warm.", "wool is warm", "WOOL is warm!", "The sea is salty.", "Snow is white."]
+    write_beir(
+        tmp_path / "twice",
+        [Passage(f"p{number}", "", text) for number, text in enumerate(texts)],
+        [Query("q", "what is warm")],
+        {"train": {"q": {"p0": 1}}},
+    )
+    # With one candidate, the corpus fills the list up.
+    config = NegativesConfig(negatives=3, candidates=1)
+    found = mine_negatives(tmp_path / "twice", "train", config, model=model, cache=tmp_path / "cache")
+    (own,) = found.examples()
+    assert {one.id for one in own.negatives} == {"p3", "p4"}
+
+
 def test_the_command(towns: Path, cache: Path, tmp_path: Path) -> None:
     output = tmp_path / "out" / "train.jsonl"
     command = ["mine", f"{towns}:train", "--output", str(output), "--cache", str(cache), "--negatives", "2"]

@@ -1,11 +1,12 @@
 """Which candidates become negatives, and which are suspected to be positives."""
 
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
 import torch
 
+from rrra_training.candidates.labelling import normalised_words
 from rrra_training.candidates.sets import CandidateSet, relevance_of
 from rrra_training.mining.settings import NegativesConfig
 from rrra_training.negatives.drawing import draw
@@ -108,5 +109,9 @@ def _from_the_corpus(data: CandidateSet, query: int, count: int, seed: int) -> n
     """Passages far from a query, where too few candidates are left; -1 where the corpus has no more."""
     near = [*data.mined.rows[query], *data.mined.left_out[query], *data.positives.of(query)]
     far = np.setdiff1d(np.arange(len(data.passages)), near)
-    drawn = np.random.default_rng([seed, query]).permutation(far)[:count]
-    return np.pad(drawn, (0, count - len(drawn)), constant_values=-1)
+    shuffled = np.random.default_rng([seed, query]).permutation(far).tolist()
+    # As among the candidates, what has the words of a labelled passage is as relevant.
+    relevant = {normalised_words(data.passages.text(row)) for row in data.positives.of(query)}
+    others = (row for row in shuffled if normalised_words(data.passages.text(row)) not in relevant)
+    drawn = list(islice(others, count))
+    return np.pad(np.asarray(drawn, dtype=np.int64), (0, count - len(drawn)), constant_values=-1)

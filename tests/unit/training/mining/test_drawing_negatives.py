@@ -21,6 +21,9 @@ class Embedded:
     def __len__(self) -> int:
         return len(self.pooled)
 
+    def text(self, row: int) -> str:
+        return f"text {row}"
+
 
 def _set(count: int) -> CandidateSet:
     """Queries with the ten nearest of thirty passages; the first mined one is the positive."""
