@@ -45,7 +45,7 @@ def command(
         str | None,
         typer.Option(help="Where the writer's API is; that of OpenAI if not given. Its key is OPENAI_API_KEY."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of what is drawn, and of the intervals.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of what is drawn, and of the intervals.")] = 0,
     cache: Annotated[
         Path | None,
         typer.Option(

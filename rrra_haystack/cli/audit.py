@@ -23,7 +23,7 @@ def command(
     ] = Path("audit"),
     model: Annotated[str | None, typer.Option(help="The model; the default one if not given.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Draw this many queries.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of every draw.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of every draw.")] = 0,
     ignore_identical: IgnoreIdentical = False,
     cache: Annotated[
         Path | None,

@@ -26,7 +26,7 @@ def command(
     max_loss: Annotated[
         float, typer.Option(help="Write no model that loses more points of nDCG@10 on held-out questions.")
     ] = 2.0,
-    seed: Annotated[int, typer.Option(help="Seed of what is drawn.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of what is drawn.")] = 0,
 ) -> None:
     """
     Fit a projection of an encoder's token states to your texts, without labels, and measure what it loses.

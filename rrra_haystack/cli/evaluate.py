@@ -35,7 +35,7 @@ def command(
     ] = None,
     top_k: Annotated[int, typer.Option(min=1, help="How many passages are retrieved for a query, and reranked.")] = 100,
     limit: Annotated[int | None, typer.Option(min=1, help="Draw this many queries.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the draw, the intervals and the tests.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draw, the intervals and the tests.")] = 0,
     condensed: Annotated[
         bool, typer.Option("--condensed", help="Measure over the judged passages alone too.", show_default=False)
     ] = False,

@@ -41,7 +41,7 @@ def command(
     candidates: Annotated[int, typer.Option(min=1, help="Look among so many of the encoder's first passages.")] = 100,
     model: Annotated[str | None, typer.Option(help="The model, or any encoder; the default one if not given.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Draw this many queries.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of every draw.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of every draw.")] = 0,
     ignore_identical: IgnoreIdentical = False,
     cache: Annotated[
         Path | None,

@@ -33,7 +33,7 @@ Store = Annotated[
     str, typer.Option(help="Folder or URL of a Qdrant with the whole corpus: rrra index DATA/corpus.jsonl.")
 ]
 Limit = Annotated[int, typer.Option(min=1, help="Draw this many questions.")]
-Seed = Annotated[int, typer.Option(help="Seed of the draw, of intervals and tests.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the draw, of intervals and tests.")]
 Reader = Annotated[str, typer.Option(help="A bundled name, or the directory of a reader.")]
 
 

@@ -35,7 +35,7 @@ class NegativesConfig(BaseModel):
     candidates: int = Field(100, gt=0)
     limit: int | None = Field(None, gt=0)
     ignore_identical: bool = False
-    seed: int = 0
+    seed: int = Field(0, ge=0)
 
 
 def sampler_of(text: str, negatives: int) -> AnySampler:

@@ -34,7 +34,7 @@ def evaluate(
     model: Annotated[str, typer.Option(help="A bundled name, a directory or a hub id.")] = DEFAULT_READER,
     split: Annotated[str, typer.Option(help="Which questions.")] = "test",
     limit: Annotated[int, typer.Option(min=1, help="Draw this many questions.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draw.")] = 0,
 ) -> None:
     """Measure a reader on questions with their right passage."""
     typer.echo(json.dumps(evaluate_reader(data, model=model, split=split, limit=limit, seed=seed), indent=2))

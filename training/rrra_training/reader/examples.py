@@ -37,7 +37,7 @@ class ReaderRecipe(BaseModel):
     base_model: str
     split: str = "train"
     questions: int | None = Field(None, gt=0)
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     rank: int = Field(32, gt=0)
     lora_alpha: int = Field(64, gt=0)
     learning_rate: float = Field(1e-3, gt=0)

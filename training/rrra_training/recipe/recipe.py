@@ -46,7 +46,7 @@ class Recipe(BaseModel):
     data_root: Path = Path()
     train: tuple[SplitConfig, ...] = Field(min_length=1)
     dev: tuple[SplitConfig, ...] = ()
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     mining: MiningConfig = MiningConfig()
     evidence: EvidenceConfig = EvidenceConfig()
     dual_encoder: DualEncoderConfig | None = None

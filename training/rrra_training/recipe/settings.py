@@ -114,7 +114,7 @@ class DualEncoderConfig(BaseModel):
     guide: str | None = None
     save_steps: int = Field(200, gt=0)
     log_steps: int = Field(10, gt=0)
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     gradient_checkpointing: bool = False
     dropout: float | None = Field(0.0, ge=0, lt=1)
 

@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -34,7 +35,7 @@ def main(
     api_base_url: str | None = None,
     tried: bool = False,
     limit: int | None = None,
-    seed: int = 0,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
     cache: Path | None = None,
 ) -> None:
     """

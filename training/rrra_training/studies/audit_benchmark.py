@@ -48,7 +48,7 @@ def main(
     passages: Annotated[
         int | None, typer.Option(min=1, help="Leave so many passages: the judged ones, and others at random.")
     ] = None,
-    seed: Annotated[list[int] | None, typer.Option(help="Seed of what is exchanged. May be repeated.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(min=0, help="Seed of what is exchanged. May be repeated.")] = None,
     cache: Annotated[Path | None, typer.Option(file_okay=False, help="Where encoded corpora are kept.")] = None,
 ) -> None:
     """Exchange labels at random, and measure how well an audit finds them."""

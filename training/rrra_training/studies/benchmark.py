@@ -75,7 +75,7 @@ class BenchmarkPlan(BaseModel):
     data_root: Path = Path()
     data: tuple[str, ...] = Field(min_length=1)
     limit: int | None = Field(None, gt=0)
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     model: str = DEFAULT_MODEL
     systems: tuple[str, ...] = ("bm25", "maxsim", "match", "untrained", RRRA_SYSTEM)
     peers: dict[str, Peer] = {}

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Self
 
 import numpy as np
 import typer
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, model_validator
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -54,7 +54,7 @@ class Comparison(BaseModel):
     recipe: str
     set: tuple[str, ...] = ()
     variants: dict[str, tuple[str, ...]] = Field(min_length=1)
-    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    seeds: tuple[NonNegativeInt, ...] = Field((0,), min_length=1)
     pooled_heads: bool = False
     encoder_alone: bool = False
     against: str | None = None

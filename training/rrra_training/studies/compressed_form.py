@@ -32,7 +32,7 @@ def main(
     dimensions: int = 128,
     code: str = "1bit",
     passages: Annotated[int, typer.Option(min=1, help="To draw from each collection.")] = 200,
-    seed: int = 0,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
     """Fit the projection, and write the model without its encoder."""
     kind = kind_named(code)

@@ -95,7 +95,7 @@ def main(
     model: Annotated[list[str], typer.Option(help="NAME=MODEL; the first is what the others are compared with.")],
     code: Annotated[list[str], typer.Option(help="Kinds of token codes.")] = ["int8", "4bit", "1bit"],  # noqa: B006  (typer reads the default, nobody changes it)
     limit: Annotated[int | None, typer.Option(min=1, help="Draw this many queries of each.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the draws and of the intervals.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws and of the intervals.")] = 0,
     cache: Annotated[Path | None, typer.Option(file_okay=False, help="Where encoded corpora are kept.")] = None,
     output: TablesFile = None,
 ) -> None:

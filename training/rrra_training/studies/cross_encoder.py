@@ -71,7 +71,7 @@ class CrossEncoderRecipe(BaseModel):
     max_length: int = Field(256, gt=2)
     dropout: float = Field(0.0, ge=0, lt=1)
     save_steps: int = Field(100, gt=0)
-    seed: int = 0
+    seed: int = Field(0, ge=0)
 
     def to_yaml(self) -> str:
         """The recipe with every default spelt out."""

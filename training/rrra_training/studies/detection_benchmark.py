@@ -44,7 +44,7 @@ def main(
         Path | None, typer.Option(exists=True, file_okay=False, help="Directory of a cross-encoder to compare with.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Hide positives of so many queries of a split.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of what is hidden, and of the intervals.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of what is hidden, and of the intervals.")] = 0,
     cache: Annotated[Path | None, typer.Option(file_okay=False, help="Where encoded corpora are kept.")] = None,
 ) -> None:
     """Measure how well each method finds hidden positives."""

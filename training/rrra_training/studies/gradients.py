@@ -52,7 +52,7 @@ def main(
     json_file: JsonFile = None,
     cache: Annotated[Path | None, typer.Option(file_okay=False, help="Where encoded corpora are kept.")] = None,
     temperature: Annotated[float, typer.Option(min=0.001, help="Temperature of the contrastive loss.")] = 0.05,
-    seed: Annotated[int, typer.Option(help="Seed of every draw.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of every draw.")] = 0,
     samplers: Annotated[
         list[str] | None, typer.Option("--sampler", help="One as a recipe has it; all with their defaults if none is.")
     ] = None,

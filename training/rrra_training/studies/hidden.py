@@ -26,7 +26,7 @@ def main(
     split: Annotated[str, typer.Option(help="The split whose questions are hidden from.")] = "train",
     least: Annotated[int, typer.Option(min=2, help="Take questions with so many labelled passages.")] = 2,
     held: Annotated[int, typer.Option(min=0, help="Keep so many of them back, with all their labels.")] = 0,
-    seed: Annotated[int, typer.Option(help="Seed of what is held back and of what is hidden.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of what is held back and of what is hidden.")] = 0,
 ) -> None:
     """Hide all labels but one; ``SPLIT-truth`` knows them, and ``SPLIT-held`` has the questions kept back."""
     source = BeirDataset(data)

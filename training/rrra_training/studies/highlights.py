@@ -72,7 +72,7 @@ def main(
     model: Annotated[str, typer.Option(help="The model.")] = DEFAULT_MODEL,
     split: Annotated[str, typer.Option(help="Which questions.")] = "test",
     limit: Annotated[int, typer.Option(min=1, help="Draw this many questions.")] = 500,
-    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draw.")] = 0,
     cache: Annotated[Path | None, typer.Option(file_okay=False, help="Where encoded corpora are kept.")] = None,
     json_file: JsonFile = None,
 ) -> None:

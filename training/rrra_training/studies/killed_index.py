@@ -115,7 +115,7 @@ def main(
         float | None,
         typer.Option(min=0, help="Latest moment of a kill, in seconds; the end of a whole run if not given."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the moments.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the moments.")] = 0,
 ) -> None:
     """Kill a command at random moments, and count what is lost."""
     kinds: dict[str, Callable[[Path, list[str]], Killed]] = {

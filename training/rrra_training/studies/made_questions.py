@@ -37,7 +37,7 @@ def main(
     output: BeirFolder,
     passages: Annotated[int, typer.Option(min=1, help="Draw about this many passages, by whole pages.")] = 5000,
     encoder: Annotated[str, typer.Option(help="The encoder that says what a token is.")] = MINILM,
-    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
 ) -> None:
     """Cut pages into passages, and ask for each by a heading, a sentence taken out, or half the words of a sentence."""
     files = sorted(file for folder in pages for file in folder.rglob("*.html"))

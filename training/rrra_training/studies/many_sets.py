@@ -51,7 +51,7 @@ def main(
     other: Annotated[list[str], typer.Option(help="A further model, as NAME=MODEL.")] = [],  # noqa: B006  (typer asks for a list)
     same_weights: bool = False,
     limit: int | None = None,
-    seed: int = 0,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
     cache: Path | None = None,
     output: TablesFile = None,
 ) -> None:

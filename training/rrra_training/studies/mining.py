@@ -54,7 +54,7 @@ def main(
     model: Annotated[str, typer.Option(help="The model.")] = DEFAULT_MODEL,
     negatives: Annotated[int, typer.Option(min=1, help="Negatives of a query.")] = 7,
     limit: Annotated[int | None, typer.Option(min=1, help="Hide positives of so many queries of a split.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of what is hidden and drawn.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of what is hidden and drawn.")] = 0,
     cache: Annotated[Path | None, typer.Option(file_okay=False, help="Where encoded corpora are kept.")] = None,
 ) -> None:
     """Hide labelled positives, mine negatives in several ways, and count which of them were hidden."""

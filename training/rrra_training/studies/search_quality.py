@@ -94,7 +94,7 @@ def table(found: Mapping[str, Mapping[str, Any]]) -> str:
 def main(
     data: Annotated[list[str], typer.Argument(help="Collections and their stores, as FOLDER:SPLIT=STORE.")],
     limit: Annotated[int | None, typer.Option(min=1, help="Draw this many questions of each.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the draws and of the intervals.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws and of the intervals.")] = 0,
     json_file: JsonFile = None,
 ) -> None:
     """Measure search.yaml over collections."""

@@ -123,7 +123,7 @@ app = typer.Typer(help="Measure what serving costs.", no_args_is_help=True, add_
 Data = Annotated[Path, typer.Argument(exists=True, file_okay=False, help="A folder in the BEIR layout.")]
 Split = Annotated[str, typer.Option(help="Which questions.")]
 Limit = Annotated[int, typer.Option(min=1, help="Draw this many questions.")]
-Seed = Annotated[int, typer.Option(help="Seed of the draw.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the draw.")]
 
 
 def _questions(data: Path, split: str, limit: int, seed: int) -> list[str]:

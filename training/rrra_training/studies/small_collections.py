@@ -33,7 +33,7 @@ def main(
         str | None, typer.Option(help="Draw whole pages: ids are alike up to their last such sign.")
     ] = None,
     first: Annotated[int, typer.Option(min=0, help="Passages that BM25 finds for a question, without --pages.")] = 10,
-    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
 ) -> None:
     """Draw the part, and tell how large it is."""
     dataset = BeirDataset(data)

@@ -55,7 +55,7 @@ def main(
     cache: Annotated[Path, typer.Option(help="Where encoded corpora are kept.")],
     model: str = DEFAULT_MODEL,
     limit: int | None = None,
-    seed: int = 0,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
     decay: float = 5e-3,
     output: TablesFile = None,
 ) -> None:

@@ -82,7 +82,7 @@ def main(
     overlap: Annotated[float, typer.Option(min=0, max=0.9, help="Share of a window that the next one has too.")] = 0.5,
     articles: Annotated[int | None, typer.Option(min=1, help="Draw this many articles of each split.")] = None,
     only: Annotated[Literal["train", "dev"] | None, typer.Option(help="Write the articles of one split.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draw.")] = 0,
 ) -> None:
     """Cut the articles of train and dev into windows; the splits ``train-truth`` and ``dev-truth`` know all labels."""
     source = BeirDataset(data)
