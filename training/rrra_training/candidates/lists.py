@@ -3,9 +3,10 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rrra_training.candidates.evidence import Source
 from rrra_training.candidates.sets import CandidateSet
@@ -16,7 +17,7 @@ class ListConfig(BaseModel):
     How a training list is put together.
 
     :param candidates: Passages of a list, the labelled positive included.
-    :param random_negatives: How many of these are drawn from the whole corpus.
+    :param random_negatives: How many of these are drawn from the whole corpus; fewer than `candidates`.
     :param rank_offset: Candidates are drawn with weight ``1 / (rank + rank_offset)``: small favours the top.
     :param hide_positives: Probability that a query with several positives sees another one among the candidates, as an
         unlabelled passage whose relevance is known to the loss alone.
@@ -30,6 +31,16 @@ class ListConfig(BaseModel):
     rank_offset: float = Field(4.0, gt=0)
     hide_positives: float = Field(0.5, ge=0, le=1)
     retrieved_k: int = Field(10, gt=0)
+
+    @model_validator(mode="after")
+    def _a_positive_has_room(self) -> Self:
+        if self.random_negatives >= self.candidates:
+            msg = (
+                f"random_negatives: {self.random_negatives} leaves no room for the labelled positive in a list of "
+                f"{self.candidates} candidates. Set it below candidates."
+            )
+            raise ValueError(msg)
+        return self
 
 
 @dataclass(frozen=True)

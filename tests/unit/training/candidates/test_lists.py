@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from rrra_training.candidates.lists import ListConfig, draw_lists, draw_queries, draw_set
 from rrra_training.candidates.sets import CandidateSet
 from sets import Sized, small_set
@@ -36,6 +37,14 @@ def test_a_hidden_positive_is_known_to_the_loss_alone(data: CandidateSet) -> Non
     assert lists.target[0, :2].tolist() == [1, 1]
     assert lists.known[0, :2].all()
     assert lists.rows[1, 1] != 4
+
+
+def test_a_list_has_room_for_its_random_passages(data: CandidateSet) -> None:
+    lists = draw_lists(data, np.array([0]), ListConfig(candidates=4, random_negatives=3), np.random.default_rng(0))
+    assert lists.rows.shape == (1, 4)
+    for random in (4, 9):
+        with pytest.raises(ValidationError, match=f"random_negatives: {random} leaves no room for the labelled"):
+            ListConfig(candidates=4, random_negatives=random)
 
 
 def test_lists_that_cannot_be_filled_are_filled_at_random(data: CandidateSet) -> None:
