@@ -11,6 +11,7 @@ from rrra_haystack.qdrant.engines import engine_of
 from rrra_haystack.qdrant.payloads import CONTENT_FIELD
 from rrra_training.compression.texts import read_lines, read_texts
 from rrra_training.data import BeirDataset, Passage
+from rrra_training.data.beir import is_collection
 
 _PAGE = 256
 
@@ -27,7 +28,7 @@ def read_passages(data: str, index: str, encoder: Encoder) -> list[Passage]:
     :raises ValueError: If it cannot be read.
     """
     path = Path(data)
-    if (path / "qrels").is_dir():
+    if is_collection(path):
         return list(BeirDataset(path).passages())
     is_store = "://" in data or path.suffix in {".yaml", ".yml"} or engine_of(path) is not None
     texts = _stored_texts(data, index) if is_store else read_texts(path, encoder)

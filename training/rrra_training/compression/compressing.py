@@ -16,6 +16,7 @@ from rrra_training.compression.texts import read_texts
 from rrra_training.compression.trials import SPLIT, Trial, labelled_trial, pseudo_trial
 from rrra_training.corpora.principal import fitted_projection
 from rrra_training.data import BeirDataset
+from rrra_training.data.beir import is_collection
 from rrra_training.evaluation.evaluate import evaluate
 from rrra_training.measures.significance import paired_interval
 
@@ -133,7 +134,7 @@ def _check(model: RRRAModel, name: str, dimensions: int) -> None:
 
 def _trial(data: Path, split: str | None, encoder: Encoder, generator: np.random.Generator) -> tuple[Trial, bool]:
     """What the loss is measured on, and whether it has labels."""
-    if not (data / "qrels").is_dir():
+    if not is_collection(data):
         return pseudo_trial(read_texts(data, encoder), generator), False
     dataset = BeirDataset(data)
     splits = dataset.splits()

@@ -8,7 +8,7 @@ from rrra_training.data.interface import Passage, Query
 from rrra_training.data.qrels import Qrels, read_qrels
 from rrra_training.data.rows import Malformed, RowError, drawn, field_of, identifier_of, known_split, text_of, texts_of
 
-__all__ = ["BeirDataset", "Passage", "Query", "collections_of", "split_of"]
+__all__ = ["BeirDataset", "Passage", "Query", "collections_of", "is_collection", "split_of"]
 
 # A part is one file, or a folder of Parquet files as MTEB's data sets have it.
 _SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
@@ -43,6 +43,17 @@ def collections_of(data: Iterable[str], default: str) -> list[tuple[Path, str]]:
     for folder, split in chosen:
         known_split(str(folder), split, BeirDataset(folder).splits())
     return chosen
+
+
+def is_collection(folder: Path) -> bool:
+    """Whether a folder is meant as one in the BEIR layout, and not as texts, which may lie in a folder ``data`` too."""
+    if (folder / "qrels").is_dir():
+        return True
+    try:
+        BeirDataset(folder)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 class BeirDataset:

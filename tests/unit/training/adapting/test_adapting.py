@@ -8,12 +8,14 @@ import pytest
 import torch
 from chat_server import ChatServer, chatting
 from encoders import reading, write_encoder
+from facts import write_facts
 from rrra_training.adapting.adapt import adapt
 from rrra_training.adapting.choosing import Weights, kept, reached, try_weights
+from rrra_training.adapting.corpus import read_passages
 from rrra_training.adapting.lists import Lists
 from rrra_training.adapting.questions import Question, ask
 from rrra_training.adapting.writing import Writer
-from rrra_training.data import Passage
+from rrra_training.data import BeirDataset, Passage
 from rrra_training.measures.ranking import per_query
 from rrra_training.studies import adapted
 from typer.testing import CliRunner
@@ -164,6 +166,16 @@ def test_a_table_of_words_is_kept_with_the_weights_in_any_format(encoder: str, t
     both = [one.score(one.encode_query("hot moon"), codes).fused for one in (model, read)]
     assert np.allclose(*both, atol=1e-3)
     assert not np.allclose(both[0], loaded.score(loaded.encode_query("hot moon"), codes).fused, atol=1e-3)
+
+
+@pytest.mark.parametrize("labels", ["qrels", "default", "data"])
+def test_the_passages_of_a_collection_are_read_wherever_its_labels_lie(
+    encoder: str, tmp_path: Path, labels: str
+) -> None:
+    folder = write_facts(tmp_path / "facts")
+    expected = list(BeirDataset(folder).passages())
+    (folder / "qrels").rename(folder / labels)
+    assert read_passages(str(folder), "rrra", RRRAModel.load(encoder).encoder) == expected
 
 
 def test_documents_of_a_store_are_read_and_too_few_are_told(encoder: str, tmp_path: Path) -> None:

@@ -101,6 +101,13 @@ def test_a_compressed_model_is_written_measured_and_read(encoder: str, facts: Pa
         compress(str(tmp_path / "made"), facts, tmp_path / "again", dimensions=8)
 
 
+def test_labels_in_another_folder_are_found_too(encoder: str, tmp_path: Path) -> None:
+    folder = write_facts(tmp_path / "facts")
+    (folder / "qrels").rename(folder / "default")
+    found = compress(encoder, folder, tmp_path / "made", dimensions=16, code="int8", max_loss=100)
+    assert (found.queries, found.has_labels) == (20, True)
+
+
 def test_what_loses_too_much_is_not_written(encoder: str, facts: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"8 dimensions in 1bit lose .* --max-loss allows -100: take more"):
         compress(encoder, facts, tmp_path / "made", dimensions=8, max_loss=-100)

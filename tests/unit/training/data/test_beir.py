@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 from rrra_training.data import BeirDataset
-from rrra_training.data.beir import collections_of
+from rrra_training.data.beir import collections_of, is_collection
 
 
 @pytest.fixture
@@ -43,6 +43,20 @@ def test_a_folder_in_another_layout(tmp_path: Path) -> None:
         BeirDataset(tmp_path / "mine.csv")
     with pytest.raises(FileNotFoundError, match=r"corpus.jsonl is missing"):
         BeirDataset(tmp_path)
+
+
+def test_a_collection_is_told_from_a_folder_of_texts(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    assert is_collection(folder)
+    (folder / "qrels").rename(folder / "default")
+    assert is_collection(folder)
+    texts = tmp_path_factory.mktemp("texts")
+    (texts / "data").mkdir()
+    (texts / "data" / "wool.md").write_text("Wool is warm.")
+    assert not is_collection(texts)
+    # Meant as one, and refused with what is missing where it is read.
+    (texts / "qrels").mkdir()
+    assert is_collection(texts)
+    assert not is_collection(texts / "nowhere")
 
 
 def test_an_unknown_split(folder: Path) -> None:
