@@ -16,7 +16,7 @@ from rrra_training.choosing.deciding import LEAST_QUERIES, decide
 from rrra_training.choosing.fitted import Choice, calibrate, choose
 from rrra_training.choosing.held_out import HeldOut, held_out, parts_of
 from rrra_training.choosing.plan import Plan
-from rrra_training.choosing.report import figures_of, model_card
+from rrra_training.choosing.report import figures_of, model_card, remark
 from rrra_training.choosing.training import Judge, Trainings
 from rrra_training.corpora.store import StateStore
 from rrra_training.evaluation.stages import Bm25Stage
@@ -92,6 +92,8 @@ def train_on_labels(
     sets = workshop.sets(begun.encoder, recipe.train)
     parts = parts_of(sets, plan)
     queries = held_out(sets, parts)
+    if told := remark(queries.shared, len(queries)):
+        logger.warning("%s", told)
     trainings = Trainings(plan, workshop, begun, sets, parts, queries)
     models = {} if begun.adapter.is_silent else {UNTRAINED: RRRAModel.untrained(begun.encoder)}
     models[start] = begun

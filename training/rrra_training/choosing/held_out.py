@@ -8,6 +8,7 @@ import numpy as np
 
 from rrra_training.candidates.sets import CandidateSet, grades_of
 from rrra_training.choosing.plan import Plan
+from rrra_training.choosing.sharing import Shared
 from rrra_training.data.recognising import DEV
 from rrra_training.measures.ranking import ideal_gains, per_query
 
@@ -28,12 +29,14 @@ class HeldOut:
     :param judged: Row -> grade of the relevant passages of each.
     :param texts: Their texts.
     :param fold: In which part each falls, shape ``[Q]``.
+    :param shared: How many of them share a relevant passage or the question with queries that are learned from.
     """
 
     rows: np.ndarray
     judged: Sequence[Mapping[int, int]]
     texts: Sequence[str]
     fold: np.ndarray
+    shared: int = 0
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -70,29 +73,61 @@ def parts_of(sets: Sequence[CandidateSet], plan: Plan) -> list[np.ndarray]:
     """
     In which part of the held-out queries each query falls, -1 for those that are never held out; shape ``[Q]`` a set.
 
-    Queries of the same labelled passage fall in the same part: what is learned of one is no surprise to the other.
+    Queries that share a relevant passage or the question, also by way of other queries, fall in the same part or are
+    all learned from: what is learned of one is no surprise to the other. Where more than half of the queries hang
+    together, as where judgments are many, that cannot be: they are parted with as few in common as may be, and
+    :attr:`HeldOut.shared` counts those that have something in common with what is learned.
 
     :param sets: The labelled queries.
     :param plan: What is done with them.
     """
     generator = np.random.default_rng(plan.recipe.seed)
-    first = [np.asarray([data.positives.of(query)[0] for query in range(len(data))]) for data in sets]
-    passages, group = np.unique(np.concatenate(first), return_inverse=True)
-    if len(passages) < plan.folds:
-        group = np.arange(len(group))
-    groups = int(group.max()) + 1
-    order = generator.permutation(groups)
-    held = np.ones(len(group), dtype=bool)
-    if not plan.takes_turns:
+    shared = Shared.of(sets)
+    held = np.ones(shared.queries, dtype=bool)
+    if plan.takes_turns:
+        # What is judged was then learned from at least half of the queries.
+        group = shared.groups(max(1, shared.queries // 2))
+    else:
         is_dev = np.concatenate([np.full(len(data), data.name.rpartition("/")[2] in DEV) for data in sets])
-        pool = group[is_dev] if _ENOUGH <= is_dev.sum() < len(group) else group
-        most = min(_MOST, int(_SHARE * len(group))) if pool is group else _MOST
-        # Whole groups, as many as hold about so many queries.
-        drawn = order[np.isin(order, pool)]
-        drawn = drawn[np.cumsum(np.bincount(pool, minlength=groups)[drawn]) <= most]
-        held = np.isin(group, drawn) & (True if pool is group else is_dev)
-    part = np.where(held, np.argsort(order)[group] % plan.folds, _LEARNED)
+        group, held = _for_good(shared, is_dev, plan.folds, generator)
+    part = np.full(shared.queries, _LEARNED)
+    part[held] = _dealt(group[held], plan.folds, generator)
     return np.split(part, np.cumsum([len(data) for data in sets])[:-1])
+
+
+def _for_good(
+    shared: Shared, is_dev: np.ndarray, folds: int, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """The group of each query, and whether it is held out: dev queries if there are enough, else some of all."""
+    group = shared.groups(shared.queries)
+    every = np.ones(shared.queries, dtype=bool)
+    if _ENOUGH <= is_dev.sum() < shared.queries:
+        return group, _drawn(group, is_dev, _MOST, generator)
+    most = min(_MOST, int(_SHARE * shared.queries))
+    held = _drawn(group, every, most, generator)
+    if held.sum() < most / 2:
+        # Too many hang together.
+        group = shared.groups(max(1, most // folds))
+        held = _drawn(group, every, most, generator)
+    return group, held
+
+
+def _drawn(group: np.ndarray, pool: np.ndarray, most: int, generator: np.random.Generator) -> np.ndarray:
+    """Whole groups of a pool, as many as hold about so many queries."""
+    names, sizes = np.unique(group[pool], return_counts=True)
+    order = generator.permutation(len(names))
+    return pool & np.isin(group, names[order[np.cumsum(sizes[order]) <= most]])
+
+
+def _dealt(group: np.ndarray, folds: int, generator: np.random.Generator) -> np.ndarray:
+    """The part of each query: whole groups, the largest first, each to the part that has the fewest queries."""
+    names, place, sizes = np.unique(group, return_inverse=True, return_counts=True)
+    order = generator.permutation(len(names))
+    filled, part = np.zeros(folds, dtype=int), np.zeros(len(names), dtype=int)
+    for one in order[np.argsort(-sizes[order], kind="stable")]:
+        part[one] = filled.argmin()
+        filled[part[one]] += sizes[one]
+    return part[place]
 
 
 def held_out(sets: Sequence[CandidateSet], parts: Sequence[np.ndarray]) -> HeldOut:
@@ -104,4 +139,13 @@ def held_out(sets: Sequence[CandidateSet], parts: Sequence[np.ndarray]) -> HeldO
         judged=[data.positives.judged(query) for data, query in pairs],
         texts=[data.queries.text(query) for data, query in pairs],
         fold=np.concatenate([part[own] for part, own in zip(parts, chosen, strict=True)]),
+        shared=_shared(Shared.of(sets), np.concatenate(parts)),
     )
+
+
+def _shared(shared: Shared, part: np.ndarray) -> int:
+    """How many held-out queries share something with queries that are learned from while they are held out."""
+    held, learned = part != _LEARNED, part == _LEARNED
+    if learned.any():
+        return int(shared.between(held, learned).sum())
+    return sum(int(shared.between(part == one, part != one).sum()) for one in np.unique(part))

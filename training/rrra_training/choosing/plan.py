@@ -83,7 +83,7 @@ def plan_of(data: DataConfig, split: str | None, start: str, overrides: Sequence
         told += "few to train on."
     elif takes_turns:
         told = f"{count} labelled queries are enough for a short training: {trained} for as long as it helps queries "
-        told += "that it does not learn from. Each third of the queries is held out once."
+        told += "that it does not learn from. The queries fall into three parts, each of which is held out once."
     else:
         told = f"{count} labelled queries are enough for the full training: {trained} for as long as it helps queries "
         told += "that are held out."

@@ -41,6 +41,7 @@ def figures_of(
         "told": plan.told,
         "queries": len(queries),
         "parts": len(np.unique(queries.fold)),
+        "shared": queries.shared,
         "start": start,
         "kept": decision.kept,
         "because": decision.because,
@@ -48,11 +49,25 @@ def figures_of(
     }
 
 
+def remark(shared: int, count: int) -> str:
+    """
+    What a reader of figures should know of the held-out queries, as a sentence; empty where all is well.
+
+    :param shared: How many share something with what is learned from.
+    :param count: How many there are.
+    """
+    if not shared:
+        return ""
+    return (
+        f"{shared:,} of the {count:,} held-out queries share a relevant passage or the question with queries that are "
+        "learned from: too many hang together to be kept apart, so figures on them say less of other queries."
+    )
+
+
 def table(figures: Mapping[str, Any]) -> Table:
     """All systems as a table of the terminal, in percent."""
-    shown = Table(
-        title=_title(figures), caption=f"Kept: {_kept(figures)}", title_justify="left", caption_justify="left"
-    )
+    caption = f"Kept: {_kept(figures)} {_remark(figures)}".strip()
+    shown = Table(title=_title(figures), caption=caption, title_justify="left", caption_justify="left")
     shown.add_column("system")
     for column in (_MEASURE, f"over {figures['start']} (95 %)"):
         shown.add_column(column, justify="right")
@@ -72,6 +87,7 @@ def model_card(recipe: Recipe, figures: Mapping[str, Any]) -> str:
     lines = [
         *card_head(recipe),
         f"{figures['told']} Kept: {_kept(figures)}",
+        *([_remark(figures)] if _remark(figures) else []),
         *([f"Licence of the labels: {', '.join(sorted(licences))}."] if licences else []),
         "", f"{_title(figures)}:", "",
         f"| system | {_MEASURE} | over {figures['start']} (95 %) |", "|---|---|---|",
@@ -82,6 +98,10 @@ def model_card(recipe: Recipe, figures: Mapping[str, Any]) -> str:
 
 def _title(figures: Mapping[str, Any]) -> str:
     return f"{figures['queries']:,} held-out queries of {figures['name']}, {_MEASURE} in percent"
+
+
+def _remark(figures: Mapping[str, Any]) -> str:
+    return remark(figures.get("shared", 0), figures["queries"])
 
 
 def _kept(figures: Mapping[str, Any]) -> str:

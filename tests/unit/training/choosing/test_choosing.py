@@ -1,17 +1,15 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 from facts import write_facts
-from rrra_training.candidates.sets import CandidateSet
 from rrra_training.choosing.deciding import decide
 from rrra_training.choosing.fitted import calibrate, choose
-from rrra_training.choosing.held_out import HeldOut, held_out, parts_of
+from rrra_training.choosing.held_out import HeldOut
 from rrra_training.choosing.plan import plan_of
+from rrra_training.choosing.report import figures_of, model_card, table
 from rrra_training.data.recognising import recognised
 from rrra_training.judging.verdicts import Verdicts
 
@@ -79,6 +77,18 @@ def test_what_is_kept_is_never_worse_and_no_more_elaborate_than_it_has_to_be() -
     assert decide(few, "start", ["better"], seed=0).because.startswith("19 queries are too few")
 
 
+def test_a_reader_is_told_how_many_held_out_queries_share_something_with_what_was_learned(
+    queries: HeldOut, write: Callable[..., Path]
+) -> None:
+    plan = plan_of(recognised(write(train=60)), None, MODEL)
+    measured = {MODEL: queries.measured(verdicts(queries, base=1, adapter=1).base)}
+    decision = decide({MODEL: measured[MODEL]["nDCG@10"]}, MODEL, [], seed=0)
+    for shared in (0, 7):
+        figures = figures_of(plan, replace(queries, shared=shared), measured, MODEL, decision)
+        told = (model_card(plan.recipe, figures), str(table(figures).caption))
+        assert ["7 of the 60 held-out queries share" in one for one in told] == [bool(shared)] * 2
+
+
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[..., Path]:
     return lambda **counts: write_facts(tmp_path / "my facts", **counts)
@@ -107,28 +117,3 @@ def test_changes_and_splits_are_taken_and_a_test_split_is_left_alone(write: Call
         (data / "qrels" / f"{split}.tsv").unlink()
     with pytest.raises(ValueError, match="no split to learn from: it has test"):
         plan_of(recognised(data), None, MODEL)
-
-
-def parts(data: CandidateSet, plan: Any) -> np.ndarray:
-    return parts_of([data], plan)[0]
-
-
-def test_queries_of_one_passage_are_held_out_together(data: CandidateSet) -> None:
-    plan: Any = SimpleNamespace(takes_turns=True, folds=3, recipe=SimpleNamespace(seed=0))
-    own = parts(data, plan)
-    assert set(own.tolist()) == {0, 1, 2}
-    first = np.asarray([data.positives.of(query)[0] for query in range(len(data))])
-    assert all(len(set(own[first == passage])) == 1 for passage in first)
-    for_good = parts(data, SimpleNamespace(takes_turns=False, folds=5, recipe=SimpleNamespace(seed=0)))
-    assert 0 < (for_good >= 0).sum() <= 0.2 * len(data)
-    kept = held_out([data, data], [own, np.where(for_good == 0, 0, -1)])
-    assert len(kept) == len(data) + (for_good == 0).sum()
-    assert kept.measured(-np.cumsum(np.ones(kept.rows.shape), axis=1))["nDCG@10"].mean() > 0.3
-
-
-def test_a_large_dev_split_is_what_is_held_out(data: CandidateSet) -> None:
-    many = replace(data, name="facts/dev")
-    plan: Any = SimpleNamespace(takes_turns=False, folds=5, recipe=SimpleNamespace(seed=0))
-    first, *others = parts_of([data, many, many, many, many], plan)
-    assert (first == -1).all()
-    assert all((own >= 0).any() for own in others)

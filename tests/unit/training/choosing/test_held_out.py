@@ -1,0 +1,90 @@
+"""Nothing that is held out is known from what is learned, as far as the labels allow."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from rrra_training.candidates.sets import CandidateSet, Positives
+from rrra_training.choosing.held_out import HeldOut, held_out, parts_of
+from rrra_training.choosing.report import remark
+
+
+def plan(*, takes_turns: bool, seed: int = 0) -> Any:
+    return SimpleNamespace(takes_turns=takes_turns, folds=3 if takes_turns else 5, recipe=SimpleNamespace(seed=seed))
+
+
+def labelled(data: CandidateSet, rows: Sequence[Sequence[int]]) -> CandidateSet:
+    """The same queries with other relevant passages."""
+    flat = np.concatenate([np.asarray(own) for own in rows])
+    return replace(data, positives=Positives(flat, np.ones_like(flat), np.cumsum([len(own) for own in rows])))
+
+
+def known(sets: Sequence[CandidateSet], parts: Sequence[np.ndarray], *, takes_turns: bool) -> int:
+    """How many held-out queries share a relevant passage or the question with what is learned from meanwhile."""
+    queries = [
+        (part, {*data.positives.of(query).tolist(), data.queries.text(query)})
+        for data, own in zip(sets, parts, strict=True)
+        for query, part in enumerate(own.tolist())
+    ]
+    return sum(
+        any(mine & other for part, other in queries if part != held and (takes_turns or part < 0))
+        for held, mine in queries
+        if held >= 0
+    )
+
+
+def checked(sets: Sequence[CandidateSet], *, takes_turns: bool, seed: int = 0) -> tuple[np.ndarray, HeldOut]:
+    """The parts of all queries and those held out, of which none may be known unless that is told."""
+    parts = parts_of(sets, plan(takes_turns=takes_turns, seed=seed))
+    queries = held_out(sets, parts)
+    assert queries.shared == known(sets, parts, takes_turns=takes_turns)
+    return np.concatenate(parts), queries
+
+
+@pytest.mark.parametrize("takes_turns", [True, False])
+def test_queries_of_one_passage_are_held_out_together(data: CandidateSet, takes_turns: bool) -> None:
+    part, queries = checked([data], takes_turns=takes_turns)
+    assert queries.shared == 0
+    assert set(part.tolist()) == ({0, 1, 2} if takes_turns else {-1, 0, 1, 2, 3, 4})
+    assert 0.15 * len(data) <= len(queries) <= (len(data) if takes_turns else 0.2 * len(data))
+    assert queries.measured(-np.cumsum(np.ones(queries.rows.shape), axis=1))["nDCG@10"].mean() > 0.3
+
+
+@pytest.mark.parametrize("takes_turns", [True, False])
+def test_all_relevant_passages_count_and_not_the_first_alone(data: CandidateSet, takes_turns: bool) -> None:
+    pairs = labelled(data, [[query, query ^ 1] for query in range(len(data))])
+    for seed in range(5):
+        assert checked([pairs], takes_turns=takes_turns, seed=seed)[1].shared == 0
+
+
+@pytest.mark.parametrize("takes_turns", [True, False])
+def test_a_question_that_is_asked_twice_is_held_out_twice_or_not_at_all(data: CandidateSet, takes_turns: bool) -> None:
+    once = labelled(data, [[query] for query in range(len(data))])
+    again = labelled(data, [[query + len(data)] for query in range(len(data))])
+    for seed in range(5):
+        assert checked([once, again], takes_turns=takes_turns, seed=seed)[1].shared == 0
+
+
+def test_parts_are_about_as_large_as_what_hangs_together_allows(data: CandidateSet) -> None:
+    hub = len(data) * 2 // 5
+    part, queries = checked([labelled(data, [[max(query, hub)] for query in range(len(data))])], takes_turns=True)
+    assert queries.shared == 0
+    assert sorted(np.bincount(part)) == pytest.approx([(len(data) - hub) / 2, (len(data) - hub) / 2, hub], abs=1)
+
+
+def test_where_all_hangs_together_it_is_parted_where_least_is_shared_and_that_is_told(data: CandidateSet) -> None:
+    chain = labelled(data, [[query, query + 1] for query in range(len(data))])
+    part, queries = checked([chain], takes_turns=True)
+    assert np.bincount(part).max() <= len(data) / 2
+    assert 0 < queries.shared <= 4
+    part, queries = checked([chain], takes_turns=False)
+    assert 0.1 * len(data) <= (part >= 0).sum() <= 0.2 * len(data)
+    one = labelled(data, [[0, query] for query in range(len(data))])
+    part, queries = checked([one], takes_turns=True)
+    assert len(set(part.tolist())) > 1
+    assert queries.shared == len(data)
+    assert f"{len(data)} of the {len(data)} held-out queries share a relevant passage" in remark(queries.shared, 60)
+    assert not remark(0, 60)
