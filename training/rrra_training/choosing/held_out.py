@@ -113,10 +113,14 @@ def _for_good(
 
 
 def _drawn(group: np.ndarray, pool: np.ndarray, most: int, generator: np.random.Generator) -> np.ndarray:
-    """Whole groups of a pool, as many as hold about so many queries."""
+    """Whole groups of a pool, as many as there is room for, without those that are too large for what is left."""
     names, sizes = np.unique(group[pool], return_counts=True)
-    order = generator.permutation(len(names))
-    return pool & np.isin(group, names[order[np.cumsum(sizes[order]) <= most]])
+    drawn, room = [], most
+    for place in generator.permutation(len(names)):
+        if sizes[place] <= room:
+            drawn.append(names[place])
+            room -= sizes[place]
+    return pool & np.isin(group, drawn)
 
 
 def _dealt(group: np.ndarray, folds: int, generator: np.random.Generator) -> np.ndarray:

@@ -49,7 +49,7 @@ def test_queries_of_one_passage_are_held_out_together(data: CandidateSet, takes_
     part, queries = checked([data], takes_turns=takes_turns)
     assert queries.shared == 0
     assert set(part.tolist()) == ({0, 1, 2} if takes_turns else {-1, 0, 1, 2, 3, 4})
-    assert 0.15 * len(data) <= len(queries) <= (len(data) if takes_turns else 0.2 * len(data))
+    assert len(queries) == (len(data) if takes_turns else 0.2 * len(data))
     assert queries.measured(-np.cumsum(np.ones(queries.rows.shape), axis=1))["nDCG@10"].mean() > 0.3
 
 
@@ -88,3 +88,11 @@ def test_where_all_hangs_together_it_is_parted_where_least_is_shared_and_that_is
     assert queries.shared == len(data)
     assert f"{len(data)} of the {len(data)} held-out queries share a relevant passage" in remark(queries.shared, 60)
     assert not remark(0, 60)
+
+
+def test_a_passage_of_too_many_queries_leaves_the_others_to_be_held_out(data: CandidateSet) -> None:
+    hub = len(data) // 4
+    often = labelled(data, [[max(query, hub)] for query in range(len(data))])
+    for seed in range(10):
+        part, queries = checked([often], takes_turns=False, seed=seed)
+        assert ((part >= 0).sum(), queries.shared) == (len(data) // 5, 0)
