@@ -1,5 +1,6 @@
 """Labelled queries that are held out, and their candidates side by side."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,7 @@ from rrra_training.choosing.sharing import Shared
 from rrra_training.data.recognising import DEV
 from rrra_training.measures.ranking import ideal_gains, per_query
 
+logger = logging.getLogger(__name__)
 # Fewer dev queries than these say too little: then some are drawn from all.
 _ENOUGH = 200
 _MOST = 1000
@@ -102,7 +104,18 @@ def _for_good(
     group = shared.groups(shared.queries)
     every = np.ones(shared.queries, dtype=bool)
     if _ENOUGH <= is_dev.sum() < shared.queries:
-        return group, _drawn(group, is_dev, _MOST, generator)
+        apart = is_dev & ~np.isin(group, group[~is_dev])
+        held = _drawn(group, apart, _MOST, generator)
+        is_enough = held.sum() >= _ENOUGH
+        if mixed := int(is_dev.sum() - apart.sum()):
+            logger.warning(
+                "%s of %s dev queries share a relevant passage or the question with training queries, if only by way "
+                "of others, so %s.",
+                f"{mixed:,}", f"{is_dev.sum():,}", "these are learned from, and others held out" if is_enough
+                else "too few are left to be held out: some of all queries are held out instead",
+            )  # fmt: skip
+        if is_enough:
+            return group, held
     most = min(_MOST, int(_SHARE * shared.queries))
     held = _drawn(group, every, most, generator)
     if held.sum() < most / 2:

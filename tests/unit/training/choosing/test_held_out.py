@@ -2,14 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from rrra_training.candidates.evidence import EvidenceConfig
+from rrra_training.candidates.mining import MiningConfig
+from rrra_training.candidates.preparing import prepare
 from rrra_training.candidates.sets import CandidateSet, Positives
+from rrra_training.candidates.splits import SplitConfig
+from rrra_training.choosing import held_out as module
 from rrra_training.choosing.held_out import HeldOut, held_out, parts_of
 from rrra_training.choosing.report import remark
+
+from rrra_haystack import RRRAModel
 
 
 def plan(*, takes_turns: bool, seed: int = 0) -> Any:
@@ -42,6 +50,13 @@ def checked(sets: Sequence[CandidateSet], *, takes_turns: bool, seed: int = 0) -
     queries = held_out(sets, parts)
     assert queries.shared == known(sets, parts, takes_turns=takes_turns)
     return np.concatenate(parts), queries
+
+
+@pytest.fixture(scope="session")
+def dev(folder: Path, tmp_path_factory: pytest.TempPathFactory, model: RRRAModel) -> CandidateSet:
+    config = SplitConfig.model_validate({"data": {"format": "beir", "path": folder}, "split": "dev"})
+    cache = tmp_path_factory.mktemp("dev")
+    return prepare(config, model.encoder, cache, mining=MiningConfig(), evidence=EvidenceConfig())
 
 
 @pytest.mark.parametrize("takes_turns", [True, False])
@@ -96,3 +111,25 @@ def test_a_passage_of_too_many_queries_leaves_the_others_to_be_held_out(data: Ca
     for seed in range(10):
         part, queries = checked([often], takes_turns=False, seed=seed)
         assert ((part >= 0).sum(), queries.shared) == (len(data) // 5, 0)
+
+
+def test_a_large_dev_split_is_held_out_but_for_what_it_shares_with_training(
+    data: CandidateSet, dev: CandidateSet, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "_ENOUGH", 10)
+    train = labelled(data, [[query] for query in range(len(data))])
+    apart = len(data) + np.arange(len(dev))[:, None]
+    part, queries = checked([train, labelled(dev, apart.tolist())], takes_turns=False)
+    assert (part >= 0).tolist() == [False] * len(data) + [True] * len(dev)
+    assert not caplog.text
+
+    mixed = np.where(apart < len(data) + 5, 0, apart)
+    part, queries = checked([train, labelled(dev, mixed.tolist())], takes_turns=False)
+    assert (part >= 0).tolist() == [False] * (len(data) + 5) + [True] * (len(dev) - 5)
+    assert queries.shared == 0
+    assert "5 of 20 dev queries share a relevant passage" in caplog.text
+    assert "these are learned from" in caplog.text
+
+    part, queries = checked([train, labelled(dev, (apart - len(data)).tolist())], takes_turns=False)
+    assert ((part >= 0).sum(), queries.shared) == (16, 0)
+    assert "some of all queries are held out instead" in caplog.text
