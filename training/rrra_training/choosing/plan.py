@@ -2,12 +2,16 @@
 
 import re
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
 from rrra_haystack.model.loading import find_files
 from rrra_haystack.model.rrra_model import RRRAModel
+from rrra_training.candidates.splits import SplitConfig
+from rrra_training.choosing.changes import check_changes
 from rrra_training.data import DataConfig, RetrievalData, open_dataset
+from rrra_training.data.checks import Labelled
 from rrra_training.data.recognising import DEV, TRAIN
 from rrra_training.data.rows import known_split
 from rrra_training.recipe.recipe import Recipe
@@ -58,11 +62,10 @@ def plan_of(data: DataConfig, split: str | None, start: str, overrides: Sequence
     :param start: The model to begin with.
     :param overrides: Changes to the recipe, as ``key=value``.
     :raises FileNotFoundError: If data or model are missing.
-    :raises ValueError: If there is no such split, or none to learn from.
+    :raises ValueError: If there is no such split, or none to learn from, or a change would do nothing.
     """
     opened = open_dataset(data)
     splits = [split] if split is not None else _learnable(opened)
-    count = sum(_labelled(opened, one) for one in splits)
     model = RRRAModel.load(start)
     recipe: dict[str, Any] = {
         "name": _NO_NAME.sub("-", opened.name).strip("-._") or "mine",
@@ -77,6 +80,8 @@ def plan_of(data: DataConfig, split: str | None, start: str, overrides: Sequence
         parts = shape.model_dump(exclude={"pooled_dim", "token_dim", "query_dim"})
         recipe |= {"start": start, "adapter": {"code": model.config.code, "parts": parts, "token_dim": shape.token_dim}}
         trained, steps = f"the adapter of {start} is trained on", "start_steps"
+    asked = validated(deepcopy(recipe), overrides, Recipe, opened.name)
+    count = sum(_labelled(one, asked.seed) for one in asked.train)
     trains, takes_turns = count >= _HUNDREDS, count < _THOUSANDS
     if not trains:
         told = f"fusion weight, lexical weight and calibration are fitted to {count} labelled queries, which are too "
@@ -89,7 +94,9 @@ def plan_of(data: DataConfig, split: str | None, start: str, overrides: Sequence
         told += "that are held out."
     settings = _SHORT if takes_turns else _FULL
     changes = (f"{steps}={settings['steps']}", *settings["set"]) if trains else ()
+    chosen = validated(deepcopy(recipe), changes, Recipe, opened.name)
     made = validated(recipe, (*changes, *overrides), Recipe, opened.name)
+    check_changes(made, chosen, trains=trains)
     return Plan(told, made, trains, takes_turns, folds=3 if trains and takes_turns else 5)
 
 
@@ -104,7 +111,9 @@ def _learnable(data: RetrievalData) -> list[str]:
     return found
 
 
-def _labelled(data: RetrievalData, split: str) -> int:
-    """How many queries of a split have a relevant passage."""
-    known_split(data.name, split, data.splits())
-    return sum(any(grade > 0 for grade in judged.values()) for judged in data.qrels(split).values())
+def _labelled(config: SplitConfig, seed: int) -> int:
+    """How many queries of a split, of those that are drawn, have a relevant passage."""
+    data = open_dataset(config.data)
+    known_split(data.name, config.split, data.splits())
+    labelled = Labelled.read(data, config.split, limit=config.limit, seed=seed)
+    return sum(bool(labelled.relevant(query)) for query in labelled.queries)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from facts import write_facts
 from rrra_training.choosing.deciding import decide
 from rrra_training.choosing.fitted import calibrate, choose
@@ -110,10 +111,79 @@ def test_the_size_of_the_data_decides(
 
 def test_changes_and_splits_are_taken_and_a_test_split_is_left_alone(write: Callable[..., Path]) -> None:
     data = write(train=60)
-    plan = plan_of(recognised(data), "dev", MODEL, ["seed=3", "adapter.batch_size=2"])
+    plan = plan_of(recognised(data), "dev", MODEL, ["seed=3", "mining.top_k=50"])
     assert [one.split for one in plan.recipe.train] == ["dev"]
-    assert (plan.recipe.seed, plan.recipe.adapter.batch_size) == (3, 2)
+    assert (plan.recipe.seed, plan.recipe.mining.top_k) == (3, 50)
     for split in ("train", "dev"):
         (data / "qrels" / f"{split}.tsv").unlink()
     with pytest.raises(ValueError, match="no split to learn from: it has test"):
         plan_of(recognised(data), None, MODEL)
+
+
+def test_queries_that_are_not_drawn_do_not_count(write: Callable[..., Path]) -> None:
+    data = recognised(write(train=90))
+    assert "90 labelled queries" in plan_of(data, "train", MODEL, ["train.0.limit=200"]).told
+    few = plan_of(data, "train", MODEL, ["train.0.limit=70"])
+    assert "fitted to 70 labelled queries" in few.told
+    assert "20 labelled queries" in plan_of(data, "train", MODEL, ["train.0.split=dev"]).told
+    assert plan_of(data, None, MODEL).trains
+    assert not plan_of(data, None, MODEL, ["train.0.limit=15", "train.1.limit=15"]).trains
+
+
+def test_queries_of_another_collection_are_refused(write: Callable[..., Path], tmp_path: Path) -> None:
+    other = write_facts(tmp_path / "others")
+    with pytest.raises(ValueError, match=r"train\.1\.data names another collection"):
+        plan_of(recognised(write(train=90)), None, MODEL, [f"train.1.data.path={other}"])
+
+
+FEW, ENOUGH, UNTRAINED = (60, MODEL), (90, MODEL), (90, "all-MiniLM-L6-v2")
+
+
+@pytest.mark.parametrize(
+    ("begun", "change", "reason"),
+    [
+        (ENOUGH, "encoder=elsewhere", "--start names"),
+        (ENOUGH, "start=elsewhere", "--start names"),
+        (ENOUGH, "data_root=elsewhere", "that the command names"),
+        (ENOUGH, "dev=[{data: {format: beir, path: elsewhere}}]", "held out"),
+        (ENOUGH, "dual_encoder.epochs=2", "phase 1"),
+        (ENOUGH, "joint.rounds=1", "phase 3"),
+        (ENOUGH, "adapter.code=int8", "rrra index --code"),
+        (ENOUGH, "adapter={code: 1bit}", "rrra index --code"),
+        (UNTRAINED, "adapter.code=int8", "rrra index --code"),
+        (ENOUGH, "adapter.lexical_match=false", "lexical weight"),
+        (ENOUGH, "adapter.steps=5", "start_steps says"),
+        (ENOUGH, "start_steps=0", "nothing to train"),
+        (FEW, "start_steps=200", "so few"),
+        (FEW, "adapter.batch_size=2", "so few"),
+        (FEW, "evidence.qrels=0.5", "so few"),
+    ],
+)
+def test_a_change_that_would_do_nothing_is_refused_by_its_name(
+    write: Callable[..., Path], begun: tuple[int, str], change: str, reason: str
+) -> None:
+    train, model = begun
+    with pytest.raises(ValueError, match=reason) as refused:
+        plan_of(recognised(write(train=train)), None, model, [change])
+    assert change.partition("=")[0].partition(".")[0] in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("begun", "change"),
+    [
+        (ENOUGH, "start_steps=200"),
+        (ENOUGH, "adapter.codes=[1bit]"),
+        (ENOUGH, "evidence.qrels=0.5"),
+        (ENOUGH, "adapter.lexical_match=true"),
+        (UNTRAINED, "adapter.steps=5"),
+        (UNTRAINED, "adapter.token_dim=64"),
+        (FEW, "train.0.ignore_identical=true"),
+    ],
+)
+def test_a_change_that_does_something_is_taken(write: Callable[..., Path], begun: tuple[int, str], change: str) -> None:
+    train, model = begun
+    key, _, value = change.partition("=")
+    made = plan_of(recognised(write(train=train)), None, model, [change]).recipe.model_dump(mode="json")
+    for part in key.split("."):
+        made = made[int(part)] if isinstance(made, list) else made[part]
+    assert made == yaml.safe_load(value)
