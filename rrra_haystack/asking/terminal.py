@@ -1,6 +1,7 @@
 """Tables that people read."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from rrra_haystack.documents.metadata import SCORES_KEY, place_of
 
 # Characters of a passage without a sentence that matched, and of a sentence.
 _SHOWN, _LONGEST = 90, 240
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 
 def show(console: Console, asked: Asked, passages: int = 3) -> None:
@@ -51,11 +53,16 @@ def _passage(passage: Reranked) -> Text:
 
 def _place(document: Document | None, at: int) -> Text:
     """Where something stands, as one would name it from the folder that one is in."""
-    return Text(f"  {place_of(document, at).removeprefix(f'{Path.cwd()}{os.sep}')}", style="dim")
+    return Text(_printable(f"  {place_of(document, at).removeprefix(f'{Path.cwd()}{os.sep}')}"), style="dim")
+
+
+def _printable(text: str) -> str:
+    """A text of a file without the characters that control a terminal."""
+    return _CONTROL.sub(" ", text)
 
 
 def _shortened(text: str, longest: int) -> str:
-    text = " ".join(text.split())
+    text = " ".join(_printable(text).split())
     return text[:longest] + ("..." if len(text) > longest else "")
 
 
@@ -70,7 +77,7 @@ def answer_line(asked: Asked) -> Text:
 
 
 def _said(answer: Any, style: str) -> Text:
-    line = Text(str(answer.data).strip(), style=style)
+    line = Text(_printable(str(answer.data)).strip(), style=style)
     if isinstance(answer, ExtractedAnswer):
         line += Text(f"  {answer.score:.0%}", style="dim") + _place(answer.document, beginning(answer))
     return line

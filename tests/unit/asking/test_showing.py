@@ -79,3 +79,12 @@ def test_files_are_named_from_the_folder_that_one_is_in(tmp_path: Path, monkeypa
     told = shown(Asked("Where?", [], [Reranked(below, 1, 1), Reranked(beside, 2, 2)], 5.0))
     assert "  texts/rivers.txt" in told
     assert f"  {tmp_path.parent}/rivers.txt" in told
+
+
+def test_what_a_file_holds_does_not_control_the_terminal() -> None:
+    bad = "\x1b]0;owned\x07\x1b[2J\x9b2J"
+    passage = Document(id="b", content=f"{bad}The Danube rises.", meta={"source": f"{bad}rivers.txt"})
+    answers = [SimpleNamespace(data=f"The{bad} Danube", score=0.5, document=passage)]
+    written = shown(Asked("Where?", answers, [Reranked(passage, 1, 2)], 5.0, [passage]))
+    assert not any(one in written for one in ("\x1b]", "\x1b[2J", "\x07", "\x9b"))
+    assert "The Danube rises." in written
