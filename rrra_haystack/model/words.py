@@ -203,7 +203,8 @@ def lexical_scores(
         weight[: len(known)] *= table[known] / RARITY_UNIT
     weight[len(known) :] *= form.pair_weight
     of_words, of_pairs = np.split(frequency, [len(known)], axis=1)
-    lengths = counts / max(counts.mean(), 1)
+    # A candidate without a word counts as one of one word: with b = 1 there would be nothing to divide by.
+    lengths = np.maximum(counts, 1) / max(counts.mean(), 1)
     total = weight.sum()
     if ((having[: len(known)] == 0) & (known != _NO_WORD)).any():
         bound = total * max(form.largest_share, _FEW / candidates)

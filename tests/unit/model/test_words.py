@@ -238,3 +238,7 @@ def test_scores_are_those_of_a_plain_count(query: list[str], texts: list[list[st
         expected += weight * (counts > 0 if isinstance(term, tuple) else counts / (counts + 0.9))
     found = scores(" ".join(query).title(), [" ".join(own) for own in texts])
     assert found == pytest.approx(expected / max(total, 1e-12), abs=1e-5)
+
+
+def test_a_candidate_without_a_word_has_a_score_whatever_its_length_counts() -> None:
+    assert scores("yeast", ["", "yeast salt"], LexicalForm(length=1, language=None)).tolist()[0] == 0
