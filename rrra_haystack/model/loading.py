@@ -10,7 +10,6 @@ from typing import Any, TypeVar, cast
 from weakref import WeakValueDictionary
 
 from huggingface_hub import file_exists, snapshot_download, try_to_load_from_cache
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
 from rrra_haystack.model.adapter.parts import AdapterConfig
 from rrra_haystack.model.codes.kinds import CodeKind
@@ -163,20 +162,21 @@ def _find_directory(model: str, token: str | None, revision: str | None, *, loca
     resolved = resolve_encoder(model)
     if Path(resolved).is_dir():
         return Path(resolved)
-    if _looks_like_path(model) or "/" not in model:
+    if _looks_like_path(resolved) or "/" not in resolved:
         msg = (
             f"There is no model {model!r}: it is no directory, no hub id (owner/name), and no bundled name "
             f"({', '.join([*_bundled_models(), *ENCODERS])})."
         )
         raise FileNotFoundError(msg)
     try:
-        cached = try_to_load_from_cache(model, CONFIG, revision=revision)
+        cached = try_to_load_from_cache(resolved, CONFIG, revision=revision)
         if not isinstance(cached, str) and (
-            local_files_only or not file_exists(model, CONFIG, revision=revision, token=token)
+            local_files_only or not file_exists(resolved, CONFIG, revision=revision, token=token)
         ):
             return None
-        folder = snapshot_download(model, revision=revision, token=token, local_files_only=local_files_only)
-    except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, OSError) as error:
+        folder = snapshot_download(resolved, revision=revision, token=token, local_files_only=local_files_only)
+    except Exception as error:
+        # Without a network, too, whose errors are those of whichever library the hub's client speaks through.
         # sentence-transformers will say it better, or find the encoder in its cache.
         logger.debug("No RRRA files of %s on the hub: %s", model, error)
         return None

@@ -1,9 +1,12 @@
 import json
 from pathlib import Path
 
+import httpx
 import pytest
 from rrra_models import with_projection
 
+from rrra_haystack.model import loading
+from rrra_haystack.model.loading import find_files
 from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_haystack.reader.loading import DEFAULT_READER
 
@@ -90,6 +93,26 @@ def test_another_dimension_than_the_adapters(bare: Path) -> None:
 def test_a_model_that_is_nowhere(name: str) -> None:
     with pytest.raises(FileNotFoundError, match="There is no model"):
         RRRAModel.load(name)
+
+
+def test_without_a_network_the_encoder_is_looked_for_in_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    def file_exists(*_: object, **__: object) -> bool:
+        # No OSError, as those of the libraries that the hub's client speaks through are none.
+        raise httpx.ConnectError("Connection refused")
+
+    monkeypatch.setattr(loading, "file_exists", file_exists)
+    assert find_files("owner/encoder", None, None, local_files_only=False).encoder == "owner/encoder"
+
+
+def test_a_short_name_that_was_not_fetched_is_an_encoder_on_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    asked: list[str] = []
+    monkeypatch.setattr(loading, "file_exists", lambda name, *_, **__: bool(asked.append(name)))
+    files = find_files("all-mpnet-base-v2", None, None, local_files_only=False)
+    assert asked == ["sentence-transformers/all-mpnet-base-v2"]
+    assert files.adapter is None
 
 
 def test_the_message_for_a_missing_model_lists_what_there_is() -> None:
