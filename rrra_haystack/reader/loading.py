@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from rrra_haystack.model.encoder import native_dtype
@@ -24,14 +25,22 @@ def is_difference(directory: Path) -> bool:
     return (directory / _DIFFERENCE).exists()
 
 
-def load_reader(directory: str | Path, device: str = "cpu") -> tuple[Any, Any]:
+def load_reader(
+    directory: str | Path,
+    device: str = "cpu",
+    token: str | None = None,
+    model_kwargs: dict[str, Any] | None = None,
+) -> tuple[Any, Any]:
     """
     Load a reader that is kept as a difference to its base model.
 
     :param directory: Holds ``adapter_config.json`` and ``adapter_model.safetensors`` as peft writes them.
     :param device: The torch device to load it on.
+    :param token: Token for a private base model of the hub.
+    :param model_kwargs: Passed on to transformers when loading the base model.
     :returns: A question answering model of transformers, and its tokenizer.
     :raises ImportError: If the extra ``reader`` is not installed.
+    :raises ValueError: If a file of the directory is damaged.
     """
     try:
         from peft import PeftModel  # noqa: PLC0415
@@ -39,18 +48,31 @@ def load_reader(directory: str | Path, device: str = "cpu") -> tuple[Any, Any]:
     except ImportError as error:
         msg = "The bundled reader needs the extra 'reader'. Install it with: pip install 'rrra-haystack[reader]'"
         raise ImportError(msg) from error
-    config = json.loads((Path(directory) / _DIFFERENCE).read_text(encoding="utf-8"))
-    base = resolve_encoder(config["base_model_name_or_path"])
+    base = resolve_encoder(_base_of(Path(directory) / _DIFFERENCE))
+    given = dict(model_kwargs or {})
     with _quiet_loading():  # The span head is missing from the base: it comes with the difference.
-        model = AutoModelForQuestionAnswering.from_pretrained(base)
+        model = AutoModelForQuestionAnswering.from_pretrained(base, token=token, **given)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # between peft and transformers, nothing to do with a user
-            model = PeftModel.from_pretrained(model, str(directory)).merge_and_unload()
+            try:
+                model = PeftModel.from_pretrained(model, str(directory)).merge_and_unload()
+            except (SafetensorError, TypeError, RuntimeError) as error:
+                msg = f"The reader in {directory} is damaged ({error}). Copy it again, or reinstall rrra-haystack."
+                raise ValueError(msg) from error
     model = model.eval().to(device)
+    if not {"dtype", "torch_dtype"} & given.keys():
+        model.base_model.to(native_dtype(torch.device(device)))
     # Spans are compared by small differences of their logits: the head computes in float32.
-    model.base_model.to(native_dtype(torch.device(device)))
     model.qa_outputs.float().register_forward_pre_hook(_to_float32)
-    return model, AutoTokenizer.from_pretrained(base)
+    return model, AutoTokenizer.from_pretrained(base, token=token)
+
+
+def _base_of(path: Path) -> str:
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["base_model_name_or_path"])
+    except (ValueError, KeyError, TypeError) as error:
+        msg = f"{path} is damaged: it names no base model. Copy the reader again, or reinstall rrra-haystack."
+        raise ValueError(msg) from error
 
 
 @contextmanager

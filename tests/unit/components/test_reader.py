@@ -1,4 +1,6 @@
+import shutil
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Barrier
 
 import pytest
@@ -8,9 +10,11 @@ from haystack.utils import ComponentDevice
 from texts import TEXTS
 
 from rrra_haystack import RRRAReader
+from rrra_haystack.model.encoder import native_dtype
 from rrra_haystack.pretrained import bundled
 from rrra_haystack.reader.loading import DEFAULT_READER, load_reader
 
+CPU = torch.device("cpu")
 TYPE = "haystack_integrations.components.readers.rrra.reader.RRRAReader"
 
 
@@ -265,3 +269,26 @@ def test_a_question_of_any_length_is_read() -> None:
     assert answer.query == long
     assert answer.data == expected.data == "1937"
     assert reader.run(query=" " * 10_000, documents=documents)["answers"]
+
+
+@bundled_only
+@pytest.mark.parametrize(("given", "dtype"), [({"dtype": "float16"}, torch.float16), ({}, native_dtype(CPU))])
+def test_the_default_reader_is_loaded_as_it_is_told(given: dict, dtype: torch.dtype) -> None:
+    reader = RRRAReader(model_kwargs=given, top_k=1)
+    reader.warm_up()
+    assert reader._reader.model.base_model.dtype == dtype
+    assert reader._reader.model.qa_outputs.weight.dtype == torch.float32
+
+
+@bundled_only
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("adapter_config.json", b"{"), ("adapter_config.json", b"{}"), ("adapter_model.safetensors", b"\x00" * 100)],
+)
+def test_a_damaged_reader_is_told(tmp_path: Path, name: str, content: bytes) -> None:
+    directory = tmp_path / "reader"
+    shutil.copytree(bundled(DEFAULT_READER), directory)
+    (directory / name).write_bytes(content)
+    with pytest.raises(ValueError, match=r"is damaged.*[Cc]opy .* again, or reinstall") as raised:
+        RRRAReader(str(directory)).warm_up()
+    assert str(directory) in str(raised.value)

@@ -169,7 +169,8 @@ class RRRAReader(Serializable):
         if directory is not None and is_difference(directory):
             # With a model in place the delegate loads none.
             device = ComponentDevice.resolve_device(self.device)
-            reader.model, reader.tokenizer = load_reader(directory, device.to_torch_str())
+            token = self.token.resolve_value() if self.token else None
+            reader.model, reader.tokenizer = load_reader(directory, device.to_torch_str(), token, self.model_kwargs)
             reader.device = device
         reader.warm_up()
         self._calibration = calibration
