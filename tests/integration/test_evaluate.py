@@ -274,6 +274,19 @@ def test_bm25_retrieves_for_a_late_interaction_model_alone(data: Path, tmp_path:
         evaluate(data, model=late, systems=["hybrid"])
 
 
+def test_the_command_measures_a_late_interaction_model(data: Path, tmp_path: Path) -> None:
+    late = str(write_late_interaction(tmp_path / "late"))
+    (data / "qrels" / "dev.tsv").write_text("query-id\tcorpus-id\tscore\nq1\tdanube\t1\n")
+    options = ["--model", late, "--html", str(tmp_path / "report.html"), "--figure", str(tmp_path / "quality.svg")]
+    result = CliRunner().invoke(app, ["evaluate", str(data), f"{data}:dev", *options])
+    assert result.exit_code == 0, result.output
+    assert result.output.count("nDCG@10 over bm25, p") == 2
+    assert "All collections" in result.output
+    assert "encoder" not in result.output
+    assert "of the embedding" not in result.output
+    assert "BM25's first passages" in (tmp_path / "report.html").read_text()
+
+
 def test_a_further_model_with_another_encoder_retrieves_by_itself(data: Path, model: RRRAModel, tmp_path: Path) -> None:
     other = SentenceTransformer(resolve_encoder("all-MiniLM-L6-v2"))
     with torch.no_grad():

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from rrra_training.evaluation.evaluate import Evaluation
 from rrra_training.evaluation.figures import COMPARED, difference, query_costs, title_of
+from rrra_training.evaluation.systems import baseline_of
 from rrra_training.measures.ranking import MEASURES
 
 # Columns of tables in a terminal: what a head ends with whose cells hold an interval and p; characters of an interval.
@@ -59,8 +60,8 @@ def _quality(figures: Mapping[str, Any]) -> Table:
 
 
 def _compared(figures: Mapping[str, Any]) -> Table:
-    """Every comparison with the encoder, and of the model with every system."""
-    over = [("over encoder", figures)]
+    """Every comparison with what retrieves, and of the model with every system."""
+    over = [(f"over {baseline_of(figures['systems'])}", figures)]
     if "rrra_over" in figures:
         over.append(("rrra over it", figures["rrra_over"]))
     columns = [f"{measure} {text}{_WITH_P}" for text, _ in over for measure in COMPARED]
@@ -74,11 +75,11 @@ def _compared(figures: Mapping[str, Any]) -> Table:
 def _costs(figures: Mapping[str, Any]) -> Table:
     """What a system takes, and its figures that not all collections have."""
     further = [name for name, held in (("answer@5", "answers"), ("condensed nDCG@10", "condensed")) if held in figures]
-    caption = (
-        "ms: median of a query, retrieval and reranking, without encoding it; bytes of codes or states a passage, "
-        f"beside the {figures['bytes_per_document']['embedding']:,.0f} of the embedding."
-    )
-    table = _new_table("\nCosts", "ms", "last stage, ms (p95)", "bytes", *further, caption=caption)
+    caption = "ms: median of a query, retrieval and reranking, without encoding it; bytes of codes or states a passage"
+    # A late-interaction model has none.
+    if (embedding := figures["bytes_per_document"].get("embedding")) is not None:
+        caption += f", beside the {embedding:,.0f} of the embedding"
+    table = _new_table("\nCosts", "ms", "last stage, ms (p95)", "bytes", *further, caption=f"{caption}.")
     for system in figures["systems"]:
         cells = [figures["answers"][system]["5"]] if "answers" in figures else []
         cells += [figures["condensed"][system]["nDCG@10"]] if "condensed" in figures else []
@@ -87,9 +88,9 @@ def _costs(figures: Mapping[str, Any]) -> Table:
 
 
 def _overview(every: Sequence[Mapping[str, Any]]) -> Table:
-    table = _new_table(
-        "\nAll collections; intervals of nDCG@10", "R@1", "nDCG@10", f"over encoder{_WITH_P}", "judged@10"
-    )
+    # One model is measured on all of them, so what retrieves is the same.
+    over = f"over {baseline_of(every[0]['systems'])}{_WITH_P}"
+    table = _new_table("\nAll collections; intervals of nDCG@10", "R@1", "nDCG@10", over, "judged@10")
     for figures in every:
         table.add_row(f"[bold]{escape(title_of(figures))}[/]")
         for system, values in figures["systems"].items():

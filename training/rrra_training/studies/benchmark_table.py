@@ -5,6 +5,7 @@ from typing import Any
 
 from rrra_training.evaluation.evaluate import Evaluation
 from rrra_training.evaluation.figures import difference, query_costs, title_of
+from rrra_training.evaluation.systems import ENCODER_SYSTEM, baseline_of
 
 _MEASURES = ("R@1", "MRR@10", "nDCG@10", "R@100", "judged@10")
 _OVER = "R@1"
@@ -41,7 +42,8 @@ def _columns(figures: Mapping[str, Any], systems: Sequence[str]) -> list[tuple[s
         values = [measured.get(name, {}).get(measure) for name in systems]
         columns.append((f"{title_of(figures)} {measure}", [_cell(value, values) for value in values]))
     found = [difference(figures, name, _OVER)[0] for name in systems]
-    columns.append((f"{title_of(figures)} {_OVER} over the encoder (95 %)", found))
+    baseline = "the encoder" if baseline_of(figures["systems"]) == ENCODER_SYSTEM else "BM25"
+    columns.append((f"{title_of(figures)} {_OVER} over {baseline} (95 %)", found))
     if "rrra_over" in figures:
         over = [difference(figures["rrra_over"], name, _OVER) for name in systems]
         head = f"{title_of(figures)} {_OVER} of rrra over this system (95 %, p)"
