@@ -15,7 +15,6 @@ from rrra_training.data import Passage, Query
 from rrra_training.evaluation.bench import Bench
 from rrra_training.evaluation.collection import Collection
 from rrra_training.evaluation.figures import Runs, answers_found, summary
-from rrra_training.evaluation.matching import Matching
 from rrra_training.evaluation.rerankers.interface import Form
 from rrra_training.evaluation.splits import check_condensable, check_split
 from rrra_training.evaluation.systems import (
@@ -30,7 +29,7 @@ from rrra_training.evaluation.systems import (
     named_models,
     needs_model,
 )
-from rrra_training.measures.ranking import Run, condensed, judged_share, mean, per_query
+from rrra_training.measures.ranking import condensed, judged_share, mean, per_query
 
 DEFAULT_SYSTEMS = ("match", RRRA_SYSTEM)
 _PERCENTILES = (50, 95)
@@ -157,8 +156,8 @@ def evaluate(
             if baseline_of(bench.runs) not in bench.runs:
                 raise
             failure = error
-    found = bench.runs if matching is None else {name: _of_labels(matching, run) for name, run in bench.runs.items()}
-    values = {name: per_query(labels, run) for name, run in found.items()}
+    measure = per_query if matching is None else matching.per_query
+    values = {name: measure(labels, run) for name, run in bench.runs.items()}
     figures = {
         "dataset": dataset.name,
         "split": split,
@@ -177,10 +176,6 @@ def evaluate(
     if failure is not None:
         raise UnfinishedEvaluationError(measured, failure) from failure
     return measured
-
-
-def _of_labels(matching: Matching, run: Run) -> dict[str, dict[str, float]]:
-    return {query: matching.labels_found(query, scores) for query, scores in run.items()}
 
 
 def _measure(bench: Bench, model: RRRAModel, forms: Sequence[Form], systems: Sequence[str]) -> None:

@@ -4,12 +4,18 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
+from ir_measures import R
+
 from rrra_training.data import Passage
 from rrra_training.data.checks import tell
+from rrra_training.measures.ranking import MEASURES, Qrels, Run, per_query
 
 # Where a passage begins in its document, as Haystack's splitters and ours say it.
 OFFSET = "split_idx_start"
 _PREFIX = "meta."
+# Name -> how many passages are read.
+_RECALL = {name: measure["cutoff"] for name, measure in MEASURES.items() if measure.NAME == R.NAME}
 
 
 def fields_of(match: str | None) -> tuple[str, ...]:
@@ -80,23 +86,55 @@ class Matching:
                     grades[passage] = max(grade, grades.get(passage, grade))
         return judged
 
-    def labels_found(self, query: str, scores: Mapping[str, float]) -> dict[str, float]:
+    def per_query(self, labels: Qrels, run: Run) -> dict[str, np.ndarray]:
         """
-        A ranking of passages as one of labels.
+        Measure a run of passages by labels, as :func:`~rrra_training.measures.ranking.per_query` does by passages.
 
-        A label stands where its first passage does. Further passages of it keep their places, and are of no use.
+        Recall is the share of the labels that the first passages hold, however many of them one passage has. The other
+        measures know one label a place: labels that are found together stand one behind the other from their passage's
+        place on, and what follows stays at its own place unless that is taken.
+
+        :param labels: Query id -> label -> grade.
+        :param run: Query id -> passage id -> score.
+        """
+        found = {query: self.labels_found(query, scores) for query, scores in run.items()}
+        values = per_query(labels, {query: _one_a_place(ranks) for query, ranks in found.items()})
+        for name, cutoff in _RECALL.items():
+            values[name] = np.asarray(
+                [
+                    sum(rank <= cutoff for rank in found.get(query, {}).values())
+                    / max(sum(grade > 0 for grade in judged.values()), 1)
+                    for query, judged in labels.items()
+                ]
+            )
+        return values
+
+    def labels_found(self, query: str, scores: Mapping[str, float]) -> dict[str, int]:
+        """
+        The rank, from 1, of the first passage of each relevant label that is found.
 
         :param query: Id of the query.
         :param scores: Passage id -> score.
-        :returns: Label, or something else where a passage is of no use -> score.
+        :returns: Label -> rank, in the order of the ranks; of one passage, those with the highest grade first.
         """
         judged = self._labels[query]
-        order: dict[str, None] = {}
-        for passage in sorted(scores, key=lambda one: -scores[one]):
-            new = [label for label in self._of_passage.get(passage, ()) if label in judged and label not in order]
-            # No label begins with a space.
-            order |= dict.fromkeys(new or [f" {passage}"])
-        return {name: float(len(order) - place) for place, name in enumerate(order)}
+        ranks: dict[str, int] = {}
+        for rank, passage in enumerate(sorted(scores, key=lambda one: -scores[one]), start=1):
+            own = self._of_passage.get(passage, ())
+            new = [label for label in own if judged.get(label, 0) > 0 and label not in ranks]
+            ranks |= dict.fromkeys(sorted(new, key=lambda label: -judged[label]), rank)
+        return ranks
+
+
+def _one_a_place(ranks: Mapping[str, int]) -> dict[str, float]:
+    """Labels and their ranks as a list with one at a place, and something else at the places without a label."""
+    places: dict[int, str] = {}
+    last = 0
+    for label, rank in ranks.items():
+        last = max(rank, last + 1)
+        places[last] = label
+    # No label begins with a space.
+    return {places.get(place, f" {place}"): -float(place) for place in range(1, last + 1)}
 
 
 def _by_value(passages: Sequence[Passage], known: set[str]) -> Iterator[tuple[str, list[str]]]:

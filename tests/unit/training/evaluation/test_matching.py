@@ -1,12 +1,12 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rrra_training.data import BeirDataset, Passage
 from rrra_training.evaluation.evaluate import evaluate
 from rrra_training.evaluation.matching import Matching, fields_of
 from rrra_training.evaluation.splits import check_split
-from rrra_training.measures.ranking import per_query
 
 from rrra_haystack import RRRAModel
 
@@ -52,19 +52,64 @@ def test_two_ways_of_cutting_are_measured_by_the_same_labels(tmp_path: Path, mod
 
 def test_a_label_is_found_once_and_where_its_first_passage_stands() -> None:
     passages = [Passage(name, "", "text", (file,)) for name, file in (("a", "x"), ("b", "x"), ("c", "y"), ("d", "z"))]
-    matching = Matching(["source"], passages, {"q": {"x": 1, "y": 2}})
-    found = matching.labels_found("q", {"d": 0.9, "b": 0.8, "a": 0.7, "c": 0.1})
-    assert list(found) == [" d", "x", " a", "y"]
-    assert list(found.values()) == sorted(found.values(), reverse=True)
-    values = per_query({"q": {"x": 1, "y": 2}}, {"q": found})
+    labels = {"q": {"x": 1, "y": 2}}
+    matching = Matching(["source"], passages, labels)
+    scores = {"d": 0.9, "b": 0.8, "a": 0.7, "c": 0.1}
+    assert matching.labels_found("q", scores) == {"x": 2, "y": 4}
+    values = matching.per_query(labels, {"q": scores})
     assert (values["R@1"][0], values["R@5"][0], values["MRR@10"][0]) == (0, 1, 0.5)
+    assert values["MAP"][0] == (1 / 2 + 2 / 4) / 2
+    assert values["nDCG@10"][0] == pytest.approx((1 / np.log2(3) + 2 / np.log2(5)) / (2 + 1 / np.log2(3)))
     assert matching.by_passage() == {"q": {"a": 1, "b": 1, "c": 2}}
 
 
+def places(labels: dict[str, int], *passages: tuple[str, int]) -> tuple[Matching, dict, dict]:
+    """Labels of places in the file f, passages of ten characters from some on, and these as a run in this order."""
+    found = [Passage(name, "", "0123456789", ("f", str(begin))) for name, begin in passages]
+    judged = {"q": {f"f,{place}": grade for place, grade in labels.items()}}
+    run = {"q": {one.id: -float(rank) for rank, one in enumerate(found)}}
+    return Matching(["source", "split_idx_start"], found, judged), judged, run
+
+
+def test_recall_is_the_share_of_the_labels_in_the_passages_that_are_read() -> None:
+    others = [("n1", 100), ("n2", 200), ("n3", 300)]
+    matching, labels, run = places({"0": 1, "9": 1, "10": 1}, ("a", 0), *others, ("b", 10))
+    values = matching.per_query(labels, run)
+    assert (values["R@1"][0], values["R@5"][0]) == (pytest.approx(2 / 3), 1)
+    # Two labels at the first places, and one at its own, the fifth.
+    assert values["MAP"][0] == pytest.approx((1 + 1 + 3 / 5) / 3)
+    ideal = 1 + 1 / np.log2(3) + 1 / np.log2(4)
+    assert values["nDCG@10"][0] == pytest.approx((1 + 1 / np.log2(3) + 1 / np.log2(6)) / ideal)
+
+
+def test_a_passage_with_more_labels_than_are_read_passages_holds_them_all() -> None:
+    matching, labels, run = places({str(place): 1 for place in range(8)}, ("n", 100), ("a", 0))
+    values = matching.per_query(labels, run)
+    assert (values["R@1"][0], values["R@5"][0], values["MRR@10"][0]) == (0, 1, 0.5)
+    assert values["MAP"][0] < values["nDCG@10"][0] < 1
+
+
+def test_whole_texts_are_measured_no_lower_than_their_pieces() -> None:
+    labels = {"0": 1, "9": 2, "10": 1, "25": 1}
+    pieces = places(labels, ("n", 100), ("a", 0), ("b", 10), ("c", 20))
+    judged, (fine, _, run) = pieces[1], pieces
+    whole = [Passage("n", "", "0123456789", ("f", "100")), Passage("w", "", 30 * "0", ("f", "0"))]
+    coarse = Matching(["source", "split_idx_start"], whole, judged).per_query(judged, {"q": {"n": 2.0, "w": 1.0}})
+    assert all(coarse[name][0] >= value[0] for name, value in fine.per_query(judged, run).items())
+
+
+def test_what_is_judged_irrelevant_takes_no_place_of_a_label() -> None:
+    matching, labels, run = places({"0": 0, "5": -1, "10": 1}, ("a", 0), ("b", 10))
+    values = matching.per_query(labels, run)
+    assert (values["MRR@10"][0], values["R@5"][0]) == (0.5, 1)
+
+
 def test_a_passage_may_have_several_labels_of_places() -> None:
-    passages = [Passage("a", "", "0123456789", ("f", "0")), Passage("b", "", "0123456789", ("f", "10"))]
-    matching = Matching(["source", "split_idx_start"], passages, {"q": {"f,0": 1, "f,9": 1, "f,10": 1, "f,99": 1}})
-    assert list(matching.labels_found("q", {"a": 2.0, "b": 1.0})) == ["f,0", "f,9", "f,10"]
+    matching, labels, run = places({"0": 1, "9": 2, "10": 1, "99": 1}, ("a", 0), ("b", 10))
+    assert list(matching.labels_found("q", run["q"]).items()) == [("f,9", 1), ("f,0", 1), ("f,10", 2)]
+    # One label is of no passage.
+    assert matching.per_query(labels, run)["R@100"].tolist() == [3 / 4]
+    assert all(value.tolist() == [0] for value in matching.per_query(labels, {"q": {}}).values())
 
 
 def test_fields_stand_under_meta_or_beside_the_text(tmp_path: Path) -> None:
