@@ -232,7 +232,7 @@ def test_two_processes_have_the_gradients_of_one(workplace: Path) -> None:
 def joint(workplace: Path) -> Path:
     changes = [
         "adapter.steps=10", "joint.steps=4", "joint.batch_size=4", "joint.refit_steps=4", "joint.save_steps=2",
-        "dual_encoder.max_steps=2", "dual_encoder.batch_size=4",
+        "joint.dropout=0.1", "dual_encoder.max_steps=2", "dual_encoder.batch_size=4",
     ]  # fmt: skip
     recipe = load_recipe(workplace / "recipe.yaml", changes)
     train(recipe, workplace / "joint", cache=workplace / "cache")
@@ -255,8 +255,8 @@ def test_phase_3_goes_on_after_an_interruption(workplace: Path, joint: Path, mon
     monkeypatch.setattr(Checkpoints, "save", save)
     assert not (again / "encoder-1").exists()
     train(recipe, again, cache=workplace / "cache", resume=True)
-    for part in ("rrra/adapter.safetensors", "model.safetensors"):
-        straight, resumed = (load_file(run / "model" / part) for run in (joint, again))
+    for part in ("encoder-1/model.safetensors", "model/rrra/adapter.safetensors", "model/model.safetensors"):
+        straight, resumed = (load_file(run / part) for run in (joint, again))
         assert all(torch.equal(resumed[name], tensor) for name, tensor in straight.items())
 
 

@@ -24,7 +24,7 @@ from rrra_training.negatives.samplers import RRRA
 from rrra_training.phases.adapter.learner import ADAPTER_PHASE, AdapterLearner
 from rrra_training.phases.adapter.taking_over import detection_at_start, phase_2, taken_over
 from rrra_training.phases.adapter.training import train_adapter
-from rrra_training.phases.dropout import set_dropout
+from rrra_training.phases.dropout import drawn_from, set_dropout
 from rrra_training.phases.finishing import finish
 from rrra_training.phases.freezing import freeze_lowest
 from rrra_training.phases.joint.drawing import draw_negatives
@@ -113,7 +113,9 @@ def _train_round(
             for group in optimiser.param_groups:
                 group["lr"] = group["highest"] * _linear_schedule(step, config)
             optimiser.zero_grad()
-            values = add_gradients(recipe, encoder, learner, data, queries, lists)
+            # A resumed round has to draw the masks that an uninterrupted one draws.
+            with drawn_from(int(generator.integers(2**62)), encoder.device):
+                values = add_gradients(recipe, encoder, learner, data, queries, lists)
             nn.utils.clip_grad_norm_([*encoder.transformer.parameters(), *learner.parameters()], 1.0)
             optimiser.step()
             run.metrics.log(phase, step + 1, **values)
