@@ -11,6 +11,7 @@ import numpy as np
 
 from rrra_training.data.interface import Passage, Query, RetrievalData
 from rrra_training.data.qrels import Qrels
+from rrra_training.data.rows import drawn
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +123,7 @@ class Labelled:
 
     :param name: What to call them, as ``squad train``.
     :param queries: The queries.
-    :param qrels: Query id -> passage id -> grade, of queries that are not among them too.
+    :param qrels: Query id -> passage id -> grade, of queries that the data lack too.
     """
 
     name: str
@@ -131,8 +132,11 @@ class Labelled:
 
     @classmethod
     def read(cls, data: RetrievalData, split: str, *, limit: int | None = None, seed: int = 0) -> "Labelled":
-        """Read a split, or as many of its queries as are drawn with a seed."""
-        return cls(f"{data.name} {split}", data.queries(split, limit=limit, seed=seed), data.qrels(split))
+        """Read a split, or as many of its queries as are drawn with a seed, without the labels of the others."""
+        asked, qrels = data.queries(split), data.qrels(split)
+        chosen = drawn(asked, limit, seed)
+        left = {query.id for query in asked} - {query.id for query in chosen}
+        return cls(f"{data.name} {split}", chosen, {query: own for query, own in qrels.items() if query not in left})
 
     @property
     def named(self) -> set[str]:

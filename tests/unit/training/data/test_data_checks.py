@@ -1,8 +1,10 @@
 """What is told of labels and corpus before anything is encoded."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from rrra_training.data import Passage, Query
+from rrra_training.data import BeirDataset, Passage, Query
 from rrra_training.data.checks import Corpus, Labelled, leaks, remarks_on
 
 PASSAGES = [
@@ -29,6 +31,25 @@ def test_what_is_odd_is_counted() -> None:
         "set test: 1 queries are judged but not among the queries.",
         "set test: 1 queries are themselves passages of the corpus, word for word.",
     ]
+
+
+def test_of_drawn_queries_alone_is_told(tmp_path: Path) -> None:
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "corpus.jsonl").write_text('{"_id": "a", "text": "Salt keeps fish."}\n')
+    (tmp_path / "queries.jsonl").write_text(
+        "".join(f'{{"_id": "{number}", "text": "what keeps fish {number}"}}\n' for number in range(6))
+    )
+    labels = "".join(f"{number}\ta\t1\n{number}\tlost-{number}\t1\n" for number in (*range(6), 9))
+    (tmp_path / "qrels" / "train.tsv").write_text(labels)
+    dataset = BeirDataset(tmp_path, name="set")
+    for limit, lost in ((None, 7), (2, 3)):
+        own = Labelled.read(dataset, "train", limit=limit, seed=1)
+        assert own.queries == dataset.queries("train", limit=limit, seed=1)
+        first = min(own.named - {"a"})
+        assert remarks_on(Corpus.read(dataset.passages(), own.named), own) == [
+            f"set train: {lost} passages that its labels name are not in the corpus, as {first!r}.",
+            "set train: 1 queries are judged but not among the queries.",
+        ]
 
 
 def test_what_is_odd_in_a_corpus_is_counted() -> None:
