@@ -369,6 +369,29 @@ def test_what_was_measured_before_an_error_is_kept_and_shown(data: Path, tmp_pat
     assert "tiny test: 4 queries" in result.output
 
 
+def test_the_first_of_an_identifier_is_measured(
+    data: Path, model: RRRAModel, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = evaluate(data, model=model, systems=["rrra", "bm25"])
+    with (data / "queries.jsonl").open("a") as queries, (data / "corpus.jsonl").open("a") as corpus:
+        queries.write(json.dumps({"_id": "q2", "text": "Which river flows to the Black Sea?"}) + "\n")
+        corpus.write(json.dumps({"_id": "danube", "text": "Green tea is a drink."}) + "\n")
+    found = evaluate(data, model=model, systems=["rrra", "bm25"])
+    assert found.queries == expected.queries
+    assert found.runs == expected.runs
+    assert found.figures["systems"] == expected.figures["systems"]
+    assert found.passages == expected.passages
+    assert (
+        "Of tiny test, the first alone of the queries or passages with the same identifier is measured" in caplog.text
+    )
+    (tmp_path / "late.yaml").write_text(f"type: {_META}\ninit_parameters: {{meta_field: date}}\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MetaFieldRanker, "run", lambda *_, **__: 1 / 0)
+        with pytest.raises(UnfinishedEvaluationError) as told:
+            evaluate(data, model=model, systems=["rrra", str(tmp_path / "late.yaml")])
+    assert set(told.value.measured.runs) == {"encoder", "rrra"}
+
+
 def test_a_later_set_that_fails_costs_no_earlier_one(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_training.corpora.fingerprint import cache_key
 from rrra_training.data import Passage, Query
+from rrra_training.data.rows import drawn
 from rrra_training.evaluation.bench import Bench
 from rrra_training.evaluation.collection import Collection
 from rrra_training.evaluation.figures import Runs, answers_found, summary
@@ -127,7 +128,7 @@ def evaluate(
         raise ValueError(msg)
     checked = check_split(data, split, only_judged=only_judged, match=match)
     dataset, matching = checked.dataset, checked.matching
-    queries = dataset.queries(split, limit=limit, seed=seed)
+    queries = drawn(checked.queries, limit, seed)
     labels = {query.id: checked.labels[query.id] for query in queries}
     qrels = checked.labels if matching is None else matching.by_passage()
     judged = {query.id: qrels[query.id] for query in queries}
@@ -170,7 +171,7 @@ def evaluate(
         **summary(values, seed),
         **_further_figures(bench, collection, only_judged=only_judged),
     }
-    probabilities = {name: np.asarray(drawn, dtype=np.float32) for name, drawn in bench.probabilities.items()}
+    probabilities = {name: np.asarray(own, dtype=np.float32) for name, own in bench.probabilities.items()}
     by_id = {passage.id: passage for passage in collection.passages}
     measured = Evaluation(figures, queries, values, bench.runs, judged, probabilities, by_id, loaded)
     if failure is not None:

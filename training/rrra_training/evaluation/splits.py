@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rrra_training.data import BeirDataset, Passage
-from rrra_training.data.checks import Labelled, examine
-from rrra_training.data.rows import known_split
+from rrra_training.data import BeirDataset, Passage, Query
+from rrra_training.data.checks import Labelled, examine, tell
+from rrra_training.data.rows import known_split, once
 from rrra_training.evaluation.matching import Matching, fields_of
 from rrra_training.measures.ranking import has_judged_irrelevant
 
@@ -17,7 +17,8 @@ class Split:
     A split that can be measured.
 
     :param dataset: The data.
-    :param passages: The corpus.
+    :param passages: The corpus, the first of each identifier.
+    :param queries: The queries, the first of each identifier.
     :param labels: The judgments as the data have them: query id -> label -> grade. A label is a passage's id, or what
         `matching` says.
     :param matching: Which passages the labels name; `None` if they are passages' ids.
@@ -25,6 +26,7 @@ class Split:
 
     dataset: BeirDataset
     passages: list[Passage]
+    queries: list[Query]
     labels: dict[str, dict[str, int]]
     matching: Matching | None
 
@@ -53,11 +55,16 @@ def check_split(data: str | Path, split: str, *, only_judged: bool = False, matc
         raise ValueError(msg)
     if only_judged:
         check_condensable(dataset, split, {query.id: labelled.qrels[query.id] for query in labelled.queries})
-    passages = list(dataset.passages())
+    read = list(dataset.passages())
+    # What is measured is known by its identifier.
+    passages = list(once(read, lambda passage: passage.id))
+    queries = list(once(labelled.queries, lambda query: query.id))
     matching = Matching(fields, passages, labelled.qrels) if fields else None
     named = labelled if matching is None else replace(labelled, qrels=matching.by_passage())
-    examine(dataset, [named], passages)
-    return Split(dataset, passages, labelled.qrels, matching)
+    examine(dataset, [named], read)
+    if len(passages) < len(read) or len(queries) < len(labelled.queries):
+        tell([f"Of {labelled.name}, the first alone of the queries or passages with the same identifier is measured."])
+    return Split(dataset, passages, queries, labelled.qrels, matching)
 
 
 def check_condensable(dataset: BeirDataset, split: str, judged: Mapping[str, Mapping[str, int]]) -> None:

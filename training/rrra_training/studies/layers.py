@@ -19,6 +19,7 @@ from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_haystack.model.words import query_word_codes, word_codes
 from rrra_training.data import Query
 from rrra_training.data.beir import collections_of
+from rrra_training.data.rows import drawn
 from rrra_training.evaluation.collection import Collection
 from rrra_training.evaluation.splits import check_split
 from rrra_training.evaluation.stages import EncoderStage, encode_queries
@@ -186,9 +187,9 @@ def _collection(folder: Path, splits: Sequence[str], limit: int | None) -> Colle
     judged: dict[str, dict[str, int]] = {}
     for split in splits:
         checked = check_split(folder, split)
-        drawn = checked.dataset.queries(split, limit=limit, seed=0)
-        queries += drawn
-        judged |= {query.id: checked.labels[query.id] for query in drawn}
+        chosen = drawn(checked.queries, limit, 0)
+        queries += chosen
+        judged |= {query.id: checked.labels[query.id] for query in chosen}
     return Collection(f"{folder.name} {'+'.join(splits)}", checked.passages, queries, judged)
 
 
