@@ -202,6 +202,8 @@ def _of_table(path: Path, malformed: Malformed, delimiter: str) -> Iterator[tupl
                 cells = next(reader, None)
             except csv.Error as error:
                 malformed.report(path, first, _told(error))
+                # What follows the line of the error is another row.
+                first = reader.line_num + 1
                 continue
             if cells is None:
                 return

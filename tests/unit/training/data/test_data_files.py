@@ -170,6 +170,20 @@ def test_a_quote_that_is_not_closed_swallows_no_rows(tmp_path: Path) -> None:
         read(columns(tmp_path, "pairs.csv", 'query,positive\n"q,p\nr,s\n'))
 
 
+def test_every_bad_row_of_a_table_is_named_by_its_own_line(tmp_path: Path) -> None:
+    # The quote of line 3 ends in line 4, where it may not.
+    content = 'query,positive\n"a"b,p\n"c\nd"e,p\nq,p\n"f"g,p\nr,s,t\n'
+    data = columns(tmp_path, "pairs.csv", content)
+    data.malformed.limit = 4
+    assert read(data) == [("q", ["p"], [])]
+    told = [row.partition(": ")[0].rpartition(" ")[2] for row in data.malformed.rows]
+    assert told == ["2", "3", "6", "7"]
+    data = columns(tmp_path, "pairs.csv", content)
+    data.malformed.limit = 2
+    with pytest.raises(ValueError, match=r"pairs\.csv, line 6: not separated values .*3 malformed rows, more than"):
+        read(data)
+
+
 def test_a_quoted_cell_may_go_over_lines(tmp_path: Path) -> None:
     data = columns(tmp_path, "pairs.csv", 'query,positive\r\n"two\r\nlines",p\r\nq,r,s\r\n')
     with pytest.raises(ValueError, match=r"pairs\.csv, line 4: 3 cells where the header has 2"):
