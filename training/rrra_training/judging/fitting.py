@@ -80,10 +80,11 @@ def fit(
 
 
 def fused(verdicts: Verdicts, fusion_weight: float, lexical_weight: float = 0.0) -> np.ndarray:
-    """Reranking scores of all candidates, shape ``[Q, k]``."""
-    adapter = torch.from_numpy(verdicts.with_words(lexical_weight))
-    scores = reranking_score(torch.from_numpy(verdicts.base), adapter, fusion_weight)
-    return scores.nan_to_num(neginf=-1e9).numpy()
+    """Reranking scores of all candidates, shape ``[Q, k]``; the lowest where there is none."""
+    base, adapter = torch.from_numpy(verdicts.base), torch.from_numpy(verdicts.with_words(lexical_weight))
+    scores = reranking_score(base, adapter, fusion_weight)
+    # There the parts are minus infinity, of which a weight of 0 would make no number.
+    return scores.masked_fill(base.isneginf(), -1e9).numpy()
 
 
 def _by_weights(
