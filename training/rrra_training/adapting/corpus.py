@@ -20,8 +20,9 @@ def read_passages(data: str, index: str, encoder: Encoder) -> list[Passage]:
     """
     Read passages.
 
-    :param data: A folder in the BEIR layout; a store, as :func:`~rrra_haystack.named_store.open_store` takes it; or
-        texts, as :func:`~rrra_training.compression.texts.read_texts` takes them.
+    :param data: A folder in the BEIR layout, with judgments or without; a store, as
+        :func:`~rrra_haystack.named_store.open_store` takes it; or texts, as
+        :func:`~rrra_training.compression.texts.read_texts` takes them.
     :param index: Collection of a Qdrant.
     :param encoder: The encoder that says what a token is.
     :raises FileNotFoundError: If nothing is there.
@@ -29,7 +30,7 @@ def read_passages(data: str, index: str, encoder: Encoder) -> list[Passage]:
     """
     path = Path(data)
     if is_collection(path):
-        return list(BeirDataset(path).passages())
+        return list(BeirDataset(path, judged=False).passages())
     is_store = "://" in data or path.suffix in {".yaml", ".yml"} or engine_of(path) is not None
     texts = _stored_texts(data, index) if is_store else read_texts(path, encoder)
     return [Passage(str(number), "", text) for number, text in enumerate(texts)]

@@ -134,10 +134,9 @@ def _check(model: RRRAModel, name: str, dimensions: int) -> None:
 
 def _trial(data: Path, split: str | None, encoder: Encoder, generator: np.random.Generator) -> tuple[Trial, bool]:
     """What the loss is measured on, and whether it has labels."""
-    if not is_collection(data):
+    dataset = BeirDataset(data, judged=False) if is_collection(data) else None
+    if dataset is None or not (splits := dataset.splits()):
         return pseudo_trial(read_texts(data, encoder), generator), False
-    dataset = BeirDataset(data)
-    splits = dataset.splits()
     chosen = split or ("dev" if "dev" in splits else splits[0])
     return labelled_trial(dataset, chosen, generator), True
 

@@ -6,6 +6,8 @@ from pathlib import Path
 from rrra_haystack.documents.cutting import cut
 from rrra_haystack.documents.decoding import decode
 from rrra_haystack.model.encoder import Encoder
+from rrra_training.data import BeirDataset
+from rrra_training.data.beir import is_collection
 
 SUFFIXES = (".jsonl", ".md", ".txt")
 # As the splitter of the bundled pipelines has it, in tokens.
@@ -17,11 +19,14 @@ def read_texts(path: Path, encoder: Encoder) -> list[str]:
     Read passages.
 
     :param path: A file or a folder: of passages that are cut already, one a line of a ``.jsonl`` with its ``text``; or
-        of texts, ``.txt`` and ``.md``, which are cut into passages of some 180 tokens.
+        of texts, ``.txt`` and ``.md``, which are cut into passages of some 180 tokens. Of a folder in the BEIR layout
+        the corpus is read.
     :param encoder: The encoder that says what a token is.
     :raises FileNotFoundError: If there is none.
     :raises ValueError: If a line has no text.
     """
+    if is_collection(path):
+        return [text for one in BeirDataset(path, judged=False).passages() if (text := one.title_and_text)]
     files = sorted(one for one in path.rglob("*") if one.suffix in SUFFIXES) if path.is_dir() else [path]
     files = [one for one in files if one.is_file()]
     if not files:

@@ -46,14 +46,17 @@ def collections_of(data: Iterable[str], default: str) -> list[tuple[Path, str]]:
 
 
 def is_collection(folder: Path) -> bool:
-    """Whether a folder is meant as one in the BEIR layout, and not as texts, which may lie in a folder ``data`` too."""
-    if (folder / "qrels").is_dir():
-        return True
-    try:
-        BeirDataset(folder)
-    except FileNotFoundError:
-        return False
-    return True
+    """
+    Whether a folder is in the BEIR layout, with judgments or without, and does not hold texts alone.
+
+    :param folder: The folder.
+    """
+    return (folder / "qrels").is_dir() or all(_files_of(folder, part) for part in ("corpus", "queries"))
+
+
+def _files_of(folder: Path, part: str) -> list[Path]:
+    one = [path for suffix in _SUFFIXES if (path := folder / f"{part}{suffix}").is_file()]
+    return one[:1] or sorted((folder / part).glob("*.parquet"))
 
 
 class BeirDataset:
@@ -65,6 +68,7 @@ class BeirDataset:
     :param name: What to call it; the folder's name if `None`.
     :param max_malformed: So many malformed rows are skipped and told; one more is an error.
     :param fields: Metadata fields that passages are read with.
+    :param judged: Whether there have to be judgments; who reads passages alone needs none.
     :raises FileNotFoundError: If one of these is missing.
     """
 
@@ -75,28 +79,29 @@ class BeirDataset:
         name: str | None = None,
         max_malformed: int | None = None,
         fields: Sequence[str] = (),
+        judged: bool = True,
     ) -> None:
         self.folder = Path(folder)
         self._name = name
         self._fields = fields
         self.malformed = Malformed(max_malformed)
         self._corpus, self._queries = self._part("corpus"), self._part("queries")
-        self.qrels_folder = self._judgments_folder()
-        self._qrels = self._judgments()
+        self._qrels = self._judgments() if judged or self._qrels_folders() else {}
 
     def _part(self, part: str) -> list[Path]:
-        one = [path for suffix in _SUFFIXES if (path := self.folder / f"{part}{suffix}").is_file()]
-        many = sorted((self.folder / part).glob("*.parquet"))
-        if not one and not many:
+        if not (found := _files_of(self.folder, part)):
             raise FileNotFoundError(self._missing(f"{part}.jsonl"))
-        return one[:1] or many
+        return found
 
-    def _judgments_folder(self) -> Path:
+    @property
+    def qrels_folder(self) -> Path:
         """The folder of all splits: of several, the first alone is read."""
-        folders = [own for name in _QRELS_FOLDERS if (own := self.folder / name).is_dir()]
-        if not folders:
+        if not (folders := self._qrels_folders()):
             raise FileNotFoundError(self._missing("qrels"))
         return folders[0]
+
+    def _qrels_folders(self) -> list[Path]:
+        return [own for name in _QRELS_FOLDERS if (own := self.folder / name).is_dir()]
 
     def _judgments(self) -> dict[str, list[Path]]:
         """Files by split; Parquet's ``test-00000-of-00002.parquet`` is a part of the split ``test``."""

@@ -15,6 +15,7 @@ from rrra_training.adapting.corpus import read_passages
 from rrra_training.adapting.lists import Lists
 from rrra_training.adapting.questions import Question, ask
 from rrra_training.adapting.writing import Writer
+from rrra_training.compression.texts import read_texts
 from rrra_training.data import BeirDataset, Passage
 from rrra_training.measures.ranking import per_query
 from rrra_training.studies import adapted
@@ -149,6 +150,21 @@ def test_what_was_tried_is_measured_by_labels(wordless: str, tmp_path: Path) -> 
     assert len(gains) >= 2, told.output
     # What was kept stands last, and the labels find it better, too.
     assert float(gains[-1]) > 0, told.output
+
+
+@pytest.mark.parametrize("has_labels", [True, False])
+def test_queries_of_retrieval_data_are_no_passages(encoder: str, tmp_path: Path, has_labels: bool) -> None:
+    rows = [{"_id": "a", "title": "Salt", "text": "It keeps fish."}, {"_id": "b", "title": "", "text": "Wool is warm."}]
+    (tmp_path / "corpus.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "queries.jsonl").write_text(json.dumps({"_id": "1", "text": "what keeps fish"}))
+    if has_labels:
+        (tmp_path / "qrels").mkdir()
+    reader = RRRAModel.load(encoder).encoder
+    assert read_passages(str(tmp_path), "Document", reader) == [
+        Passage("a", "Salt", "It keeps fish."),
+        Passage("b", "", "Wool is warm."),
+    ]
+    assert read_texts(tmp_path, reader) == ["Salt It keeps fish.", "Wool is warm."]
 
 
 def test_a_table_of_words_is_kept_with_the_weights_in_any_format(encoder: str, tmp_path: Path) -> None:
