@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,9 @@ from rrra_training.candidates.splits import SplitConfig
 from rrra_training.data import BeirData, checks
 from rrra_training.evaluation.evaluate import evaluate
 from rrra_training.evaluation.splits import check_split
+from rrra_training.phases.workshop import Workshop
+from rrra_training.recipe.recipe import load_recipe
+from rrra_training.runs.directory import RunDirectory
 from typer.testing import CliRunner
 
 from rrra_haystack.cli import app
@@ -129,6 +133,41 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_is_encoded(
     result = CliRunner().invoke(app, [name, str(folder), option, str(tmp_path / "file" / "out.jsonl")])
     assert isinstance(result.exception, OSError)
     assert "cannot be written" in str(result.exception)
+
+
+@pytest.mark.usefixtures("no_encoding")
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+@pytest.mark.parametrize(
+    ("held", "said"),
+    [
+        (None, "There is no .*scores.tsv, which evidence.teacher names"),
+        ("p1\tp2\t0.5\np1\tp2\t5\n", "scores.tsv, line 2: expected 'query-id<TAB>corpus-id<TAB>probability"),
+    ],
+)
+def test_the_file_of_a_teacher_is_looked_at_before_anything_is_encoded(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], held: str | None, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if held is not None:
+        (folder / "scores.tsv").write_text(held)
+    rooted = ["--set", f"data_root={folder}", "--set", "evidence.teacher=scores.tsv"]
+    result = CliRunner().invoke(app, ["train", recipe(folder), *rooted, *options])
+    assert isinstance(result.exception, ValueError if held else FileNotFoundError), result.output
+    assert re.search(said, str(result.exception))
+
+
+@pytest.mark.parametrize("is_below_the_root", [True, False])
+def test_a_teacher_is_read_below_the_root_or_where_one_is(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_below_the_root: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ((folder if is_below_the_root else tmp_path) / "scores.tsv").write_text("p1\tp4\t0.5\n")
+    changes = [f"data_root={folder}", "evidence.teacher=scores.tsv", "evidence.teacher_confidence=1"]
+    loaded = load_recipe(recipe(folder), changes)
+    workshop = Workshop(loaded, RunDirectory(tmp_path / "run"), tmp_path / "cache", show_progress=False)
+    (data,) = workshop.sets(Encoder(loaded.encoder), loaded.train)
+    at = np.asarray(data.mined.rows)[0] == data.passages.row_of["p4"]
+    assert data.labels.target[0][at] == pytest.approx([0.5])
 
 
 def test_a_dry_run_shows_rows_and_tells_leaks(folder: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -8,6 +8,7 @@ from rich.console import Group
 
 from rrra_haystack.files import atomic_write
 from rrra_haystack.model.encoder import Encoder
+from rrra_training.candidates.labelling import check_teacher
 from rrra_training.candidates.splits import check_splits, examine_splits
 from rrra_training.data import open_dataset
 from rrra_training.data.preview import preview
@@ -155,6 +156,7 @@ def previews(recipe: Recipe) -> Iterator[Group]:
     """
     train_splits, dev_splits = recipe.rooted_splits
     check_splits((*train_splits, *dev_splits))
+    _check_evidence(recipe)
     for split in (*train_splits, *dev_splits):
         yield preview(open_dataset(split.data), split.split)
     examine_splits(train_splits, dev_splits, recipe.seed)
@@ -168,12 +170,13 @@ def check_inputs(recipe: Recipe, output: Path, *, needs_dev: bool = True) -> Non
     :param output: The run directory; what it has taken over already is not looked at.
     :param needs_dev: Whether dev queries must be named; whoever holds training queries out needs none.
     :raises FileNotFoundError: If a file, the encoder or the model to start with is missing.
-    :raises ValueError: If there are no dev queries, a split is missing or has no query with a relevant passage, the
-        encoder is none that can be observed, the recipe's phases do not train it or freeze all of it, or the adapter to
-        start with does not fit it.
+    :raises ValueError: If there are no dev queries, a split is missing or has no query with a relevant passage, a
+        teacher's file cannot be read, the encoder is none that can be observed, the recipe's phases do not train it or
+        freeze all of it, or the adapter to start with does not fit it.
     """
     train_splits, dev_splits = recipe.rooted_splits
     check_splits((*train_splits, *dev_splits))
+    _check_evidence(recipe)
     encoder = Encoder(recipe.encoder)
     is_late = not encoder.embeds or (recipe.dual_encoder is not None and recipe.dual_encoder.token_dim is not None)
     if is_late:
@@ -189,6 +192,11 @@ def check_inputs(recipe: Recipe, output: Path, *, needs_dev: bool = True) -> Non
     examine_splits(train_splits, dev_splits, recipe.seed)
     if not is_late and RunDirectory(output).done(ADAPTER_PHASE) is None:
         check_start(recipe, encoder)
+
+
+def _check_evidence(recipe: Recipe) -> None:
+    if (teacher := recipe.rooted_evidence.teacher) is not None:
+        check_teacher(teacher)
 
 
 def _check_late_interaction(recipe: Recipe, encoder: Encoder) -> None:

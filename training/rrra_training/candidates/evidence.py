@@ -39,7 +39,8 @@ class EvidenceConfig(BaseModel):
     :param near_duplicate_overlap: Jaccard overlap of the words from which it is one.
     :param answers: Confidence that a passage with an answer string is relevant (DPR's criterion, arXiv 2004.04906).
     :param named_negatives: Confidence that a hard negative that the data names is irrelevant.
-    :param teacher: File with the columns query id, passage id and probability of relevance, separated by tabs.
+    :param teacher: File with the columns query id, passage id and probability of relevance, separated by tabs, below
+        the recipe's `data_root`.
     :param teacher_confidence: Confidence in the teacher.
     """
 

@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 
 from rrra_training.candidates.evidence import EvidenceConfig, Labels, QueryEvidence, Source
 from rrra_training.corpora.store import StateStore
+from rrra_training.data.files import open_text
 
 _QUERIES_AT_ONCE = 512
 _WORD = re.compile(r"\w+")
@@ -98,13 +99,15 @@ def read_teacher(
     """
     Read a teacher's probabilities of relevance.
 
-    :param path: Columns query id, passage id and probability, separated by tabs; a header is allowed.
+    :param path: Columns query id, passage id and probability, separated by tabs; a header is allowed, and gzip.
     :param query_numbers: Number of each query id; other queries are skipped.
     :param passage_rows: Row of each passage id; other passages are skipped.
-    :raises ValueError: If a row is malformed or a probability is not between 0 and 1.
+    :raises FileNotFoundError: If it is missing.
+    :raises ValueError: If it is damaged or not in its encoding, a row is malformed or a probability is not between 0
+        and 1.
     """
     scores: dict[tuple[int, int], float] = {}
-    with path.open(encoding="utf-8", newline="") as lines:
+    with open_text(path) as lines:
         for number, cells in enumerate(csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE), start=1):
             if number == 1 and cells[:1] == ["query-id"]:
                 continue
@@ -122,6 +125,20 @@ def read_teacher(
             if query in query_numbers and passage in passage_rows:
                 scores[query_numbers[query], passage_rows[passage]] = probability
     return scores
+
+
+def check_teacher(path: Path) -> None:
+    """
+    See that the file of a teacher can be read, before hours are spent on what it says something about.
+
+    :param path: As :func:`read_teacher` takes it.
+    :raises FileNotFoundError: If it is missing.
+    :raises ValueError: As :func:`read_teacher`.
+    """
+    if not path.is_file():
+        msg = f"There is no {path}, which evidence.teacher names. Check the path, and data_root before it."
+        raise FileNotFoundError(msg)
+    read_teacher(path, {}, {})
 
 
 def _uses_duplicates(config: EvidenceConfig) -> bool:

@@ -41,7 +41,7 @@ class Workshop:
         return [
             prepare(
                 self.recipe.rooted(split), encoder, self.cache,
-                mining=self.recipe.mining, evidence=self.recipe.evidence, seed=self.recipe.seed,
+                mining=self.recipe.mining, evidence=self.recipe.rooted_evidence, seed=self.recipe.seed,
                 show_progress=self.show_progress and processes().is_main_process,
             )
             for split in splits

@@ -90,6 +90,14 @@ class Recipe(BaseModel):
         """Training and dev splits whose relative paths begin at `data_root`."""
         return [self.rooted(split) for split in self.train], [self.rooted(split) for split in self.dev]
 
+    @property
+    def rooted_evidence(self) -> EvidenceConfig:
+        """The evidence with its teacher's file below `data_root`, if it is there: earlier releases took it as named."""
+        teacher = self.evidence.teacher
+        if teacher is None or not (self.data_root / teacher).exists():
+            return self.evidence
+        return self.evidence.model_copy(update={"teacher": self.data_root / teacher})
+
     def to_yaml(self) -> str:
         """The recipe with every default spelt out."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

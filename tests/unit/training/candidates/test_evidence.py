@@ -93,6 +93,9 @@ def test_the_file_of_a_teacher(tmp_path: Path) -> None:
     path = tmp_path / "teacher.tsv"
     path.write_text("query-id\tcorpus-id\tscore\nq\tp\t0.25\nq\tunknown\t1\n", encoding="utf-8")
     assert read_teacher(path, {"q": 4}, {"p": 7}) == {(4, 7): 0.25}
+    for header in ("query-id\tcorpus-id\tscore\n", ""):
+        path.write_text(f"{header}q\tp\t0.25\n", encoding="utf-8-sig")
+        assert read_teacher(path, {"q": 4}, {"p": 7}) == {(4, 7): 0.25}
     for row in ("q\tp\t1.5", "q\tp", "q\tp\tmuch"):
         path.write_text(f"q\tp\t0.5\n{row}\n", encoding="utf-8")
         with pytest.raises(ValueError, match=r"teacher\.tsv, line 2: expected"):
