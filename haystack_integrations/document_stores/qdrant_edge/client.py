@@ -18,7 +18,7 @@ from haystack_integrations.document_stores.qdrant_edge.filters import edge_filte
 from haystack_integrations.document_stores.qdrant_edge.groups import grouped, window
 from haystack_integrations.document_stores.qdrant_edge.points import edge_point, id_of, record_of, scored_point_of
 from haystack_integrations.document_stores.qdrant_edge.queries import edge_prefetches, edge_query, edge_search_params
-from haystack_integrations.document_stores.qdrant_edge.shards import shards_in
+from haystack_integrations.document_stores.qdrant_edge.sharing import shards_in
 
 Update = qdrant_edge.UpdateOperation
 

@@ -8,7 +8,7 @@ from qdrant_client import models
 
 from haystack_integrations.document_stores.qdrant_edge.client import AsyncEdgeClient, EdgeClient
 from haystack_integrations.document_stores.qdrant_edge.haystack_filters import TakesHaystackFilters
-from haystack_integrations.document_stores.qdrant_edge.shards import shards_in
+from haystack_integrations.document_stores.qdrant_edge.sharing import shards_in
 
 Filters = dict[str, Any] | models.Filter
 

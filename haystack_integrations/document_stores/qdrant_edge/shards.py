@@ -1,16 +1,16 @@
 """The folder of an embedded Qdrant: a shard of the engine for each collection, opened when it is first asked."""
 
+import ctypes
 import json
 import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Lock, RLock
+from threading import RLock
 from typing import Any
 from uuid import uuid4
-from weakref import WeakValueDictionary
 
 import qdrant_edge
 from haystack_integrations.document_stores.qdrant_edge.optimizing import optimize
@@ -167,6 +167,19 @@ class Shards:
             for name in list(self._open):
                 self._close(name)
 
+    def leave_to_parent(self) -> None:
+        """
+        In a process that was just forked: everything that is open is the parent's.
+
+        The engine would write to the parent's files what it held in memory at the fork, even if it were only freed, at
+        the end of this process. So it is never freed; and its lock is let go, or it would outlive the parent's.
+        """
+        self._turn, self.writing = RLock(), RLock()
+        for shard, identity in self._open.values():
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(shard))
+            _close_inherited(identity)
+        self._open = {}
+
     def _check_room(self, wanted: int) -> None:
         place = next(one for one in (self._path, *self._path.absolute().parents) if one.exists())
         free = shutil.disk_usage(place).free
@@ -223,20 +236,11 @@ class Shards:
         return ValueError(f"Qdrant Edge cannot open the collection '{name}' in {self._path}: {told}")
 
 
-# By process too: one that was forked has none of the engine's threads.
-_SHARED: WeakValueDictionary[tuple[int, Path], Shards] = WeakValueDictionary()
-_LOOKING = Lock()
-
-
-def shards_in(path: str) -> Shards:
-    """
-    The shards in a folder, the same ones for all of this process: the engine opens a folder only once.
-
-    :param path: The folder; it is made with the first collection.
-    """
-    with _LOOKING:
-        place = os.getpid(), Path(path).resolve()
-        shards = _SHARED.get(place)
-        if shards is None:
-            shards = _SHARED[place] = Shards(str(place[1]))
-        return shards
+def _close_inherited(identity: tuple[int, int]) -> None:
+    """Close what this process was forked with of a file, which the engine does not know of."""
+    with suppress(OSError):
+        for one in Path("/dev/fd").iterdir():
+            with suppress(OSError):
+                told = os.fstat(int(one.name))
+                if (told.st_dev, told.st_ino) == identity:
+                    os.close(int(one.name))

@@ -1,0 +1,36 @@
+"""The folders that this process has, each opened once for all its document stores."""
+
+import os
+from pathlib import Path
+from threading import Lock
+from weakref import WeakValueDictionary
+
+from haystack_integrations.document_stores.qdrant_edge.shards import Shards
+
+_SHARED: WeakValueDictionary[Path, Shards] = WeakValueDictionary()
+_LOOKING = Lock()
+
+
+def shards_in(path: str) -> Shards:
+    """
+    The shards in a folder, the same ones for all of this process: the engine opens a folder only once.
+
+    :param path: The folder; it is made with the first collection.
+    """
+    with _LOOKING:
+        place = Path(path).resolve()
+        shards = _SHARED.get(place)
+        if shards is None:
+            shards = _SHARED[place] = Shards(str(place))
+        return shards
+
+
+def _leave_to_parent() -> None:
+    for shards in list(_SHARED.values()):
+        shards.leave_to_parent()
+    _LOOKING.release()
+
+
+# Windows forks no processes. A lock that another thread held at the fork would never be free again in the child.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_LOOKING.acquire, after_in_parent=_LOOKING.release, after_in_child=_leave_to_parent)
