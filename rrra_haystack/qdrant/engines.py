@@ -7,7 +7,8 @@ from typing import Any, Literal, get_args
 from qdrant_client import models
 
 from haystack_integrations.document_stores.qdrant_edge.configs import collection_params
-from haystack_integrations.document_stores.qdrant_edge.shards import LOCAL_MODE, Shards, is_edge_folder, is_local_folder
+from haystack_integrations.document_stores.qdrant_edge.folders import LOCAL_MODE, is_edge_folder, is_local_folder
+from haystack_integrations.document_stores.qdrant_edge.shards import Shards
 from rrra_haystack.qdrant.collections import Vectors, vectors_of
 
 Engine = Literal["local", "edge"]

@@ -64,6 +64,15 @@ class EdgeClient:
         self._shards.create(collection_name, edge_config(vectors_config, sparse_vectors_config, options))
         return True
 
+    def empty_collection(self, collection_name: str, fields: dict[str, Any]) -> None:
+        """Make a collection anew, without points, with its settings and with indexes of these fields of the payload."""
+        config = self._shards.config(collection_name)
+        params = collection_params(config)
+        options = {**config, "optimizers_config": config.get("optimizers")}
+        indexes = [Update.create_field_index(name, edge_schema(schema)) for name, schema in fields.items()]
+        settings = edge_config(params.vectors, params.sparse_vectors, options)
+        self._shards.create(collection_name, settings, indexes, anew=True)
+
     def delete_collection(self, collection_name: str, **_: Any) -> bool:
         """Delete a collection."""
         self._shards.delete(collection_name)

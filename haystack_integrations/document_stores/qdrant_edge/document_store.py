@@ -9,11 +9,12 @@ from qdrant_client import models
 from haystack_integrations.document_stores.qdrant_edge.client import AsyncEdgeClient, EdgeClient
 from haystack_integrations.document_stores.qdrant_edge.haystack_filters import TakesHaystackFilters
 from haystack_integrations.document_stores.qdrant_edge.sharing import shards_in
+from haystack_integrations.document_stores.qdrant_edge.upkeep import KeepsItsCollection
 
 Filters = dict[str, Any] | models.Filter
 
 
-class QdrantEdgeDocumentStore(TakesHaystackFilters):
+class QdrantEdgeDocumentStore(TakesHaystackFilters, KeepsItsCollection):
     """
     A document store over Qdrant's own engine in this process, in a folder: no server, no local mode of its client.
 
@@ -89,7 +90,7 @@ class QdrantEdgeDocumentStore(TakesHaystackFilters):
         :param scroll_size:
             Documents that are read at once.
         :param payload_fields_to_index:
-            Fields of a new collection that filters are fast for, as
+            Fields that filters are fast for, as
             `[{"field_name": "meta.kind", "field_schema": "keyword"}]`.
         """
         super().__init__(
@@ -153,6 +154,7 @@ class QdrantEdgeDocumentStore(TakesHaystackFilters):
                     self.index, self.embedding_dim, self.recreate_index, self.similarity, self.use_sparse_embeddings,
                     self.sparse_idf, self.on_disk, self.payload_fields_to_index,
                 )  # fmt: skip
+                self._make_missing_indexes()
             except BaseException:
                 # Otherwise the next call would take the collection as set up.
                 self.close()

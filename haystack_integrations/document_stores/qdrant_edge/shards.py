@@ -1,11 +1,10 @@
 """The folder of an embedded Qdrant: a shard of the engine for each collection, opened when it is first asked."""
 
-import ctypes
+import glob
 import json
-import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import RLock
@@ -13,42 +12,25 @@ from typing import Any
 from uuid import uuid4
 
 import qdrant_edge
+from haystack_integrations.document_stores.qdrant_edge.explaining import HeldError, explained, is_held
+from haystack_integrations.document_stores.qdrant_edge.folders import CONFIG, collections_in, is_local_folder
+from haystack_integrations.document_stores.qdrant_edge.forking import leave_to_parent
 from haystack_integrations.document_stores.qdrant_edge.optimizing import optimize
 
-# The engine writes it into a shard's folder when it makes one.
-_CONFIG = "edge_config.json"
 # The engine holds this folder of a shard, and its lock, as long as it has the shard open.
 _HELD_OPEN = "wal"
-# What it says where another process holds that lock.
-_HELD = "WouldBlock"
-# What local mode of Qdrant's client keeps in its folder.
-LOCAL_MODE = "meta.json"
 # The engine writes through memory that is mapped to files: a disk without room for them ends the whole process.
 _LEAST_FREE = 128 * 2**20
 # Seconds that a process which is ending may still hold a folder.
 _ENDING = 2.0
+# Ends the name of what is being deleted.
+_DELETED = ".deleted"
+# Seconds after which nobody makes a collection any longer where one was begun.
+_ABANDONED = 3600.0
 
 
 class FullDiskError(OSError):
     """The disk has no room for what is to be written."""
-
-
-def is_edge_folder(path: str | Path) -> bool:
-    """
-    Whether a folder holds collections of the embedded engine.
-
-    :param path: The folder; it need not be there.
-    """
-    return any(Path(path).glob(f"*/{_CONFIG}"))
-
-
-def is_local_folder(path: str | Path) -> bool:
-    """
-    Whether a folder holds collections of the local mode of Qdrant's client.
-
-    :param path: The folder; it need not be there.
-    """
-    return (Path(path) / LOCAL_MODE).is_file()
 
 
 class Shards:
@@ -67,11 +49,11 @@ class Shards:
 
     def names(self) -> list[str]:
         """The collections that there are."""
-        return sorted(one.parent.name for one in self._path.glob(f"*/{_CONFIG}"))
+        return collections_in(self._path)
 
     def config(self, name: str) -> dict[str, Any]:
         """What the engine wrote of a collection."""
-        data: dict[str, Any] = json.loads((self._path / name / _CONFIG).read_text(encoding="utf-8"))
+        data: dict[str, Any] = json.loads((self._path / name / CONFIG).read_text(encoding="utf-8"))
         return data
 
     @contextmanager
@@ -103,31 +85,40 @@ class Shards:
         with self.shard(name) as shard:
             yield shard
 
-    def create(self, name: str, config: qdrant_edge.EdgeConfig) -> None:
+    def create(
+        self,
+        name: str,
+        config: qdrant_edge.EdgeConfig,
+        updates: Sequence[qdrant_edge.UpdateOperation] = (),
+        *,
+        anew: bool = False,
+    ) -> None:
         """
         Make the shard of a collection, whole or not at all.
 
         :param name: The collection.
         :param config: Its settings.
-        :raises ValueError: If it is there already, or the folder is one of local mode.
+        :param updates: What it begins with.
+        :param anew: Make it in the place of the one that there is.
+        :raises ValueError: If it is there already, or the folder is not for it.
         """
-        if is_local_folder(self._path):
-            msg = (
-                f"The folder {self._path} was filled by the local mode of Qdrant's client. Open it with "
-                f"QdrantDocumentStore(path=...), or copy it into another folder: rrra copy {self._path} NEW_FOLDER."
-            )
-            raise ValueError(msg)
-        target = self._path / name
         with self._turn:
+            self._check_new(name)
             self._check_room(_LEAST_FREE)
-            if name in self.names():
+            if name in self.names() and not anew:
                 msg = f"Collection {name} already exists in {self._path}."
                 raise ValueError(msg)
-            made = self._path / f".{name}-{uuid4().hex}"
+            self._sweep(name)
+            made = self._hidden(name)
             try:
                 made.mkdir(parents=True)
-                qdrant_edge.EdgeShard.create(str(made), config).close()
-                made.rename(target)
+                shard = qdrant_edge.EdgeShard.create(str(made), config)
+                for one in updates:
+                    shard.update(one)
+                shard.close()
+                if anew:
+                    self.delete(name)
+                made.rename(self._path / name)
             except OSError as error:
                 msg = f"The folder {self._path} cannot be written to ({error.strerror})."
                 raise PermissionError(msg) from error
@@ -136,13 +127,25 @@ class Shards:
 
     def delete(self, name: str) -> None:
         """
-        Delete a collection.
+        Delete a collection, whole or not at all.
 
-        :param name: The collection.
+        :param name: The collection; it need not be there.
+        :raises HeldError: If another process has it open.
         """
         with self._turn:
+            if name not in self.names():
+                return
+            try:
+                with self.shard(name):
+                    pass
+            except HeldError:
+                raise
+            except (ValueError, PermissionError):
+                # What cannot be opened can be deleted.
+                pass
             self._close(name)
-            shutil.rmtree(self._path / name, ignore_errors=True)
+            deleted = (self._path / name).rename(f"{self._hidden(name)}{_DELETED}")
+            shutil.rmtree(deleted, ignore_errors=True)
 
     def optimize(self, name: str) -> None:
         """
@@ -168,16 +171,10 @@ class Shards:
                 self._close(name)
 
     def leave_to_parent(self) -> None:
-        """
-        In a process that was just forked: everything that is open is the parent's.
-
-        The engine would write to the parent's files what it held in memory at the fork, even if it were only freed, at
-        the end of this process. So it is never freed; and its lock is let go, or it would outlive the parent's.
-        """
+        """In a process that was just forked: open nothing that is the parent's, and take no lock for held."""
         self._turn, self.writing = RLock(), RLock()
         for shard, identity in self._open.values():
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(shard))
-            _close_inherited(identity)
+            leave_to_parent(shard, identity)
         self._open = {}
 
     def _check_room(self, wanted: int) -> None:
@@ -189,6 +186,30 @@ class Shards:
                 f"wants {wanted >> 20} MB to write."
             )
             raise FullDiskError(msg)
+
+    def _check_new(self, name: str) -> None:
+        if is_local_folder(self._path):
+            msg = (
+                f"The folder {self._path} was filled by the local mode of Qdrant's client. Open it with "
+                f"QdrantDocumentStore(path=...), or copy it into another folder: rrra copy {self._path} NEW_FOLDER."
+            )
+            raise ValueError(msg)
+        if name.startswith("."):
+            msg = f"The collection '{name}' cannot be made in {self._path}: its name must not begin with a dot."
+            raise ValueError(msg)
+        if (self._path / name).exists() and name not in self.names():
+            msg = f"{self._path / name} holds something else than a collection. Choose another `index`."
+            raise ValueError(msg)
+
+    def _hidden(self, name: str) -> Path:
+        return self._path / f".{name}-{uuid4().hex}"
+
+    def _sweep(self, name: str) -> None:
+        """Remove what was left where this collection was made or deleted, and the process killed."""
+        for one in self._path.glob(f".{glob.escape(name)}-*"):
+            with suppress(FileNotFoundError):
+                if one.name.endswith(_DELETED) or time.time() - one.stat().st_mtime > _ABANDONED:
+                    shutil.rmtree(one, ignore_errors=True)
 
     def _close(self, name: str) -> None:
         if name in self._open:
@@ -213,34 +234,6 @@ class Shards:
             try:
                 return qdrant_edge.EdgeShard.load(str(self._path / name))
             except Exception as error:
-                if _HELD not in str(error) or time.monotonic() > end:
-                    raise self._explained(name, str(error)) from error
+                if not is_held(str(error)) or time.monotonic() > end:
+                    raise explained(self._path, name, str(error)) from error
             time.sleep(0.05)
-
-    def _explained(self, name: str, told: str) -> Exception:
-        if _HELD in told:
-            msg = (
-                f"The Qdrant folder {self._path} is open in another process. Close its document store first "
-                "(document_store.close()), or run a Qdrant server and give its url."
-            )
-            return ValueError(msg)
-        if any(sign in told for sign in ("Permission denied", "PermissionDenied", "Read-only", "ReadOnlyFilesystem")):
-            msg = f"The Qdrant folder {self._path} cannot be written to, and Qdrant Edge opens none only to read it."
-            return PermissionError(msg)
-        if "is newer than application version" in told:
-            msg = (
-                f"The Qdrant folder {self._path} was filled by a newer version of Qdrant Edge. Upgrade it: pip install "
-                "--upgrade qdrant-edge-py"
-            )
-            return ValueError(msg)
-        return ValueError(f"Qdrant Edge cannot open the collection '{name}' in {self._path}: {told}")
-
-
-def _close_inherited(identity: tuple[int, int]) -> None:
-    """Close what this process was forked with of a file, which the engine does not know of."""
-    with suppress(OSError):
-        for one in Path("/dev/fd").iterdir():
-            with suppress(OSError):
-                told = os.fstat(int(one.name))
-                if (told.st_dev, told.st_ino) == identity:
-                    os.close(int(one.name))

@@ -96,7 +96,7 @@ def test_a_second_process_is_told_in_one_sentence(tmp_path: Path) -> None:
     command = [sys.executable, "-c", COUNT, str(tmp_path / "edge")]
     assert store.count_documents() == 0
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert told.startswith("ValueError The Qdrant folder")
+    assert told.startswith("HeldError The Qdrant folder")
     assert "is open in another process. Close its document store first" in told
     store.close()
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "0\n"
