@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 class CheckedCollection:
     """
-    A store's collection: looked at once with each client, and compared with each search.
+    A store's collection: looked at with each client, compared with each search, and looked at again if they differ.
 
     It opens clients itself and only looks. A store with a client takes its collection as set up, so it gets to keep one
     only when the collection was seen.
@@ -52,7 +52,10 @@ class CheckedCollection:
                 # Another thread may have looked meanwhile.
                 if client is not self.seen_with:
                     self.vectors, self.seen_with = look(store, client), client
-        self._compare(store, request)
+        elif not self._fits(store, request):
+            # It may have been made anew.
+            self.vectors = look(store, client)
+        self._check(store, request)
         return client
 
     async def async_client(self, store: QdrantDocumentStore, request: SearchRequest) -> AsyncQdrantClient:
@@ -66,14 +69,23 @@ class CheckedCollection:
         client = async_client_of(store)
         if client is None or client is not self.seen_with:
             client = self.seen_with = await checked_async_client(store, check)
-        self._compare(store, request)
+        elif not self._fits(store, request):
+            self.vectors = await look_async(store, client)
+        self._check(store, request)
         return client
 
     def forget(self) -> None:
         """Look again at the next search."""
         self.seen_with = None
 
-    def _compare(self, store: QdrantDocumentStore, request: SearchRequest) -> None:
+    def _fits(self, store: QdrantDocumentStore, request: SearchRequest) -> bool:
+        try:
+            self._check(store, request)
+        except ValueError:
+            return False
+        return True
+
+    def _check(self, store: QdrantDocumentStore, request: SearchRequest) -> None:
         check_dimension(store, self.vectors.dimension, len(request.embedding))
         if request.sparse_embedding is not None and not self.vectors.has_sparse and not self._has_told:
             self._has_told = True
@@ -85,9 +97,4 @@ class CheckedCollection:
             )
         if request.multivector or request.return_codes:
             wanted = len(request.multivector[0]) if request.multivector else None
-            try:
-                check_multivector(store, self.vectors.multivector_dimension, wanted)
-            except ValueError:
-                # The collection may be made anew, with a multivector.
-                self.forget()
-                raise
+            check_multivector(store, self.vectors.multivector_dimension, wanted)

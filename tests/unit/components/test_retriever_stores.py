@@ -5,10 +5,12 @@ from threading import Barrier
 
 import pytest
 from haystack import Document
+from haystack.dataclasses import SparseEmbedding
 from haystack.document_stores.in_memory import InMemoryDocumentStore
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from qdrant_client import QdrantClient
 
+from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
 from rrra_haystack import RRRARetriever
 
 
@@ -167,3 +169,33 @@ def test_a_dimension_is_checked_at_every_run(store: QdrantDocumentStore, query: 
         retriever.run(query_embedding=query[:64])
     with pytest.raises(ValueError, match="has 64 dimensions"):
         asyncio.run(retriever.run_async(query_embedding=query[:64]))
+
+
+async def test_a_collection_that_was_made_anew_is_looked_at_again(tmp_path: Path) -> None:
+    def edge(dimension: int, **options: object) -> QdrantEdgeDocumentStore:
+        path = str(tmp_path / "edge")
+        return QdrantEdgeDocumentStore(path, embedding_dim=dimension, progress_bar=False, **options)
+
+    def fill(store: QdrantEdgeDocumentStore) -> None:
+        embedding = [1.0] * store.embedding_dim
+        words = SparseEmbedding(indices=[1], values=[1.0])
+        store.write_documents([Document(id="1", content="one", embedding=embedding, sparse_embedding=words)])
+
+    fill(edge(3))
+    retriever = RRRARetriever(edge(3))
+    later = RRRARetriever(edge(3))
+    assert len(retriever.run(query_embedding=[1.0] * 3)["documents"]) == 1
+    assert len((await later.run_async(query_embedding=[1.0] * 3))["documents"]) == 1
+    fill(edge(4, recreate_index=True))
+    assert len(retriever.run(query_embedding=[1.0] * 4)["documents"]) == 1
+    assert len((await later.run_async(query_embedding=[1.0] * 4))["documents"]) == 1
+    with pytest.raises(ValueError, match=r"has 3 dimensions, but the collection 'Document' holds embeddings of 4"):
+        retriever.run(query_embedding=[1.0] * 3)
+    fill(edge(4, recreate_index=True, use_sparse_embeddings=True))
+    # Vectors of other names are noticed by the engine alone.
+    with pytest.raises(Exception, match="ector"):
+        retriever.run(query_embedding=[1.0] * 4)
+    with pytest.raises(Exception, match="ector"):
+        await later.run_async(query_embedding=[1.0] * 4)
+    assert len(retriever.run(query_embedding=[1.0] * 4)["documents"]) == 1
+    assert len((await later.run_async(query_embedding=[1.0] * 4))["documents"]) == 1

@@ -329,7 +329,14 @@ class RRRARetriever:
         client = self._collection.client(store, request)
         vectors = self._collection.vectors
         search = client.query_points if request.group_by is None else client.query_points_groups
-        documents = documents_of(store, vectors, search(**arguments_of(store.index, vectors, request)), request)
+        arguments = arguments_of(store.index, vectors, request)
+        try:
+            found = search(**arguments)
+        except Exception:
+            # The collection may have been made anew, with vectors of other names.
+            self._collection.forget()
+            raise
+        documents = documents_of(store, vectors, found, request)
         if not documents:
             check_filled(store, client.count(store.index, exact=False).count)
         return {"documents": documents}
@@ -339,7 +346,13 @@ class RRRARetriever:
         client = await self._collection.async_client(store, request)
         vectors = self._collection.vectors
         search = client.query_points if request.group_by is None else client.query_points_groups
-        documents = documents_of(store, vectors, await search(**arguments_of(store.index, vectors, request)), request)
+        arguments = arguments_of(store.index, vectors, request)
+        try:
+            found = await search(**arguments)
+        except Exception:
+            self._collection.forget()
+            raise
+        documents = documents_of(store, vectors, found, request)
         if not documents:
             check_filled(store, (await client.count(store.index, exact=False)).count)
         return {"documents": documents}
