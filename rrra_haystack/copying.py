@@ -12,12 +12,13 @@ from tqdm.auto import tqdm
 
 from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
 from rrra_haystack.named_store import open_store, store_of_folder
-from rrra_haystack.qdrant.clients import checked_client, place_of
+from rrra_haystack.qdrant.clients import checked_client, has_payload_indexes, place_of
 from rrra_haystack.qdrant.collections import missing
 from rrra_haystack.qdrant.engines import Engine, engine_of
 from rrra_haystack.qdrant.optimizing import optimize
 from rrra_haystack.qdrant.patience import patiently
 from rrra_haystack.qdrant.requests import NUMBER_BYTES, POINT_BYTES, bounded, json_bytes
+from rrra_haystack.qdrant.same_vectors import are_same_vectors, tolerances_of
 
 Result = TypeVar("Result")
 # A multivector takes half a megabyte in Python.
@@ -31,7 +32,7 @@ class Copied:
 
     :param documents: Documents of the source.
     :param written: Those that were written.
-    :param kept: Those that the target had already, with the same content and metadata.
+    :param kept: Those that the target had already, with the same content, metadata and vectors.
     """
 
     documents: int
@@ -70,8 +71,8 @@ def copy(source: QdrantDocumentStore, target: QdrantDocumentStore, *, show_progr
     Copy all documents of a collection, with their embeddings, sparse embeddings, multivectors and codes.
 
     A missing target is made with the vectors and the payload indexes of the source. Documents that the target has with
-    the same content and metadata are left alone, so that a copy goes on after an interruption; others of the same
-    identifiers are replaced. A target of the engine Edge is optimized at the end.
+    the same content, metadata and vectors are left alone, so that a copy goes on after an interruption; others of the
+    same identifiers are replaced. A target of the engine Edge is optimized at the end.
 
     :param source: The document store that is read.
     :param target: The document store that is written to.
@@ -89,19 +90,23 @@ def copy(source: QdrantDocumentStore, target: QdrantDocumentStore, *, show_progr
         write = partial(_ask, target, writer)
         if not write("collection_exists"):
             _create(target, writer, described)
-        _check_fit(source, target, described, write("get_collection"))
+        found = write("get_collection")
+        _check_fit(source, target, described, found)
+        _make_indexes(target, write, described, found)
+        tolerances = tolerances_of(found.config.params)
     written = 0
     with tqdm(total=total, desc="Copying", unit="document", disable=not show_progress) as progress:
         for page in _pages(read):
-            there = {one.id: one.payload for one in write("retrieve", [one.id for one in page], with_payload=True)}
-            points = [_point(one) for one in page if one.id not in there or there[one.id] != one.payload]
+            ids = [one.id for one in page]
+            there = {one.id: one for one in write("retrieve", ids, with_payload=True, with_vectors=True)}
+            points = [_point(one) for one in page if not _is_there(one, there.get(one.id), tolerances)]
             for some in bounded(points, _bytes):
                 write("upsert", some, wait=True)
             written += len(points)
             progress.update(len(page))
-    found = write("count", exact=True).count
-    if found < total or read("count", exact=True).count != total:
-        msg = f"{found} of {total} documents are in the copy. Was one of the two written to meanwhile? Copy again."
+    copied = write("count", exact=True).count
+    if copied < total or read("count", exact=True).count != total:
+        msg = f"{copied} of {total} documents are in the copy. Was one of the two written to meanwhile? Copy again."
         raise ValueError(msg)
     if isinstance(target, QdrantEdgeDocumentStore):
         optimize(target, show_progress=show_progress)
@@ -142,7 +147,6 @@ def _is_same(source: QdrantDocumentStore, target: QdrantDocumentStore) -> bool:
 
 def _create(target: QdrantDocumentStore, client: QdrantClient, described: models.CollectionInfo) -> None:
     params = described.config.params
-    ask = partial(_ask, target, client)
 
     def create() -> None:
         # An attempt whose answer was lost may have made it.
@@ -152,10 +156,19 @@ def _create(target: QdrantDocumentStore, client: QdrantClient, described: models
             )
 
     patiently(create, place_of(target))
-    # Local mode has no such indexes, and would warn.
-    if target.path is None or isinstance(target, QdrantEdgeDocumentStore):
+
+
+def _make_indexes(
+    target: QdrantDocumentStore,
+    write: Callable[..., Any],
+    described: models.CollectionInfo,
+    found: models.CollectionInfo,
+) -> None:
+    """Make the payload indexes of the source that the target lacks; a copy may have been killed before it had."""
+    if has_payload_indexes(target):
         for name, one in (described.payload_schema or {}).items():
-            ask("create_payload_index", name, one.params or one.data_type)
+            if name not in (found.payload_schema or {}):
+                write("create_payload_index", name, one.params or one.data_type)
 
 
 def _check_fit(
@@ -187,6 +200,14 @@ def _vectors(params: models.CollectionParams) -> dict[str, str]:
     for name, sparse in (params.sparse_vectors or {}).items():
         told[name] = "sparse with IDF" if sparse.modifier == models.Modifier.IDF else "sparse without IDF"
     return told
+
+
+def _is_there(record: models.Record, found: models.Record | None, tolerances: dict[str, float]) -> bool:
+    return (
+        found is not None
+        and found.payload == record.payload
+        and are_same_vectors(record.vector, found.vector, tolerances)
+    )
 
 
 def _point(record: models.Record) -> models.PointStruct:

@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from qdrant_client import AsyncQdrantClient, QdrantClient
 
+from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
 from rrra_haystack.qdrant.document_store import (
     async_client_of,
     client_of,
@@ -34,6 +35,15 @@ def is_embedded(store: QdrantDocumentStore) -> bool:
     :param store: The document store.
     """
     return store.path is not None or store.location == ":memory:"
+
+
+def has_payload_indexes(store: QdrantDocumentStore) -> bool:
+    """
+    Whether a store's Qdrant can index fields of the payload: local mode of Qdrant's client cannot, and would warn.
+
+    :param store: The document store.
+    """
+    return isinstance(store, QdrantEdgeDocumentStore) or not is_embedded(store)
 
 
 def place_of(store: QdrantDocumentStore) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from haystack import Document
 from haystack.dataclasses import SparseEmbedding
@@ -47,7 +48,7 @@ def edge(path: Path, **options: object) -> QdrantEdgeDocumentStore:
 
 def points(store: QdrantDocumentStore) -> dict:
     found, _ = open_client(store).scroll(store.index, limit=100, with_payload=True, with_vectors=True)
-    return {one.id: (one.payload, one.vector) for one in found}
+    return {one.id: (one.payload, one.vector or {}) for one in found}
 
 
 def are_equal(some: dict, others: dict) -> bool:
@@ -137,6 +138,56 @@ def test_it_goes_on_after_an_interruption(
     filled.update_by_filter({"field": "meta.number", "operator": "==", "value": 3}, {"number": 300})
     assert copy(filled, target).written == 1
     assert are_equal(points(filled), points(target))
+
+
+@pytest.mark.parametrize("kind", ["text-dense", "text-sparse", "rrra_tokens", "none"])
+def test_other_vectors_are_copied_again(filled: QdrantDocumentStore, tmp_path: Path, kind: str) -> None:
+    target = edge(tmp_path / "edge")
+    assert copy(filled, target).written == 31
+    assert copy(filled, target).kept == 31
+    new = {
+        "text-dense": [0.0, 1.0, 0.5],
+        "text-sparse": models.SparseVector(indices=[7, 9], values=[1.0, 2.0]),
+        "rrra_tokens": [[0.5, 100.0], [-1.0, 0.25]],
+    }
+    (name, *others) = [one for one, (payload, _) in points(filled).items() if payload["content"] != "bare"]
+    client = open_client(filled)
+    if kind == "none":
+        client.delete_vectors("Document", list(new), [name])
+    else:
+        client.update_vectors("Document", [models.PointVectors(id=name, vector={kind: new[kind]})])
+    done = copy(filled, target)
+    assert (done.written, done.kept) == (1, len(others) + 1)
+    assert are_equal(points(filled), points(target))
+
+
+@pytest.mark.parametrize("datatype", [None, *models.Datatype])
+@pytest.mark.parametrize("distance", [models.Distance.COSINE, models.Distance.DOT])
+def test_what_an_engine_rounds_is_not_copied_again(
+    tmp_path: Path, datatype: models.Datatype | None, distance: models.Distance
+) -> None:
+    if (datatype, distance) == (models.Datatype.UINT8, models.Distance.COSINE):
+        pytest.skip("Nothing is left of it: it is brought to length 1 before it is rounded to whole numbers.")
+    source, target = local(tmp_path / "local"), edge(tmp_path / "edge")
+    draw = np.random.default_rng(0)
+    vectors = draw.normal(size=(40, 64)) if datatype != models.Datatype.UINT8 else draw.integers(0, 255, (40, 64))
+    config = models.VectorParams(size=64, distance=distance, datatype=datatype)
+    for store, kind in ((source, None), (target, datatype)):
+        open_client(store).create_collection("Document", config.model_copy(update={"datatype": kind}))
+    written = [models.PointStruct(id=one, vector=vector.tolist()) for one, vector in enumerate(vectors)]
+    open_client(source).upsert("Document", written)
+    assert copy(source, target).written == 40
+    assert copy(source, target).kept == 40
+    source.close()
+
+
+def test_payload_indexes_that_a_kill_left_out_are_made(tmp_path: Path) -> None:
+    source = edge(tmp_path / "edge", payload_fields_to_index=[{"field_name": "meta.k", "field_schema": "keyword"}])
+    source.write_documents(DOCUMENTS)
+    target = edge(tmp_path / "copy")
+    assert target.count_documents() == 0
+    copy(source, target)
+    assert open_client(target).get_collection("Document").payload_schema.keys() == {"meta.k"}
 
 
 def test_payload_indexes_come_along(tmp_path: Path) -> None:
