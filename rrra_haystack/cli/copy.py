@@ -22,6 +22,7 @@ def command(
     Run it again after an interruption: documents that are there already are left alone.
     """
     from rrra_haystack.copying import copy, open_target
+    from rrra_haystack.files import atomic_file
     from rrra_haystack.indexing.manifest import manifest_path
     from rrra_haystack.named_store import open_store
     from rrra_haystack.qdrant.engines import checked
@@ -37,6 +38,6 @@ def command(
     # With it, `rrra index` knows what the copy holds.
     places = [manifest_path({"index": one.index, "path": one.path, "url": one.url}) for one in (read, written)]
     if places[0].exists() and not places[1].exists():
-        places[1].parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(*places)
+        with atomic_file(places[1]) as work:
+            shutil.copyfile(places[0], work)
     Console().print(f"{done.documents} documents: {done.written} were written, {done.kept} were there.")

@@ -19,7 +19,7 @@ from qdrant_client import QdrantClient, models
 from rrra_haystack.documents.metadata import CODES_KEY, HEAD_KEY
 from rrra_haystack.model.codes.parts import split_record
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
-from rrra_haystack.qdrant.clients import checked_client, place_of
+from rrra_haystack.qdrant.clients import checked_client, has_payload_indexes, place_of
 from rrra_haystack.qdrant.collections import MULTIVECTOR_NAME, check_multivector, multivector_dimension
 from rrra_haystack.qdrant.document_store import collection_params, vectors_config, without_duplicates
 from rrra_haystack.qdrant.patience import patiently
@@ -37,7 +37,7 @@ def create_collection(
     """
     Create the collection of a document store with a multivector for token codes.
 
-    A collection that has it already is left as it is.
+    A collection that has it already is left as it is, but for indexes of the payload that it lacks.
 
     :param store: The document store, created with ``use_sparse_embeddings=True``, which gives vectors their names.
     :param model: The model that makes the codes, or what :meth:`RRRAModel.load` takes.
@@ -59,9 +59,6 @@ def create_collection(
     with checked_client(store) as client:
         if not patiently(partial(client.collection_exists, store.index), place):
             patiently(partial(_create, store, client, _parameters(dimension, on_disk, quantization, datatype)), place)
-            for one in store.payload_fields_to_index or ():
-                field, schema = one["field_name"], one["field_schema"]
-                patiently(partial(client.create_payload_index, store.index, field, schema), place)
         collection = patiently(partial(client.get_collection, store.index), place)
         found = multivector_dimension(collection.config.params)
         if found != dimension:
@@ -70,6 +67,11 @@ def create_collection(
                 f"dimensions where {loaded.config.encoder} needs {dimension}. Choose another `index`."
             )
             raise ValueError(msg)
+        # Also those that a process was killed before it had made.
+        for one in (store.payload_fields_to_index or ()) if has_payload_indexes(store) else ():
+            field, schema = one["field_name"], one["field_schema"]
+            if field not in (collection.payload_schema or {}):
+                patiently(partial(client.create_payload_index, store.index, field, schema), place)
 
 
 def _parameters(

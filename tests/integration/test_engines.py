@@ -1,5 +1,6 @@
 """Folders of both engines of an embedded Qdrant, filled and asked from the command line."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,23 @@ def test_the_folder_knows_its_engine(tmp_path: Path, monkeypatch: pytest.MonkeyP
     # What was known of the files came along.
     assert "1 unchanged" in run("index", "tea.md", "--store", "local")
     assert "Oolong" in run("ask", "What is half fermented?", "--store", "local")
+
+
+def test_a_copy_knows_all_of_the_files_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tea.md").write_text("Oolong is half fermented.")
+    run("index", "tea.md")
+
+    def killed(source: Path, target: Path) -> None:
+        target.write_bytes(source.read_bytes()[:10])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "copyfile", killed)
+        with pytest.raises(AssertionError):
+            run("copy", ".rrra/store", "copy")
+    run("copy", ".rrra/store", "copy")
+    assert "1 unchanged" in run("index", "tea.md", "--store", "copy")
 
 
 def test_a_server_has_no_engine_to_choose() -> None:

@@ -190,6 +190,16 @@ def test_the_collection_is_made_as_asked() -> None:
     assert params.sparse_vectors["text-sparse"].modifier == models.Modifier.IDF
 
 
+def test_payload_indexes_that_a_kill_left_out_are_made(tmp_path: Path) -> None:
+    options = {"embedding_dim": 384, "use_sparse_embeddings": True}
+    create_collection(QdrantEdgeDocumentStore(str(tmp_path / "edge"), **options))
+    fields = [{"field_name": "meta.kind", "field_schema": "keyword"}]
+    store = QdrantEdgeDocumentStore(str(tmp_path / "edge"), payload_fields_to_index=fields, **options)
+    for _ in range(2):
+        create_collection(store)
+        assert store._client.get_collection(store.index).payload_schema.keys() == {"meta.kind"}
+
+
 def test_one_request_with_a_dense_prefetch(store: QdrantDocumentStore, monkeypatch: pytest.MonkeyPatch) -> None:
     client, seen = store._client, []
     query_points = client.query_points
