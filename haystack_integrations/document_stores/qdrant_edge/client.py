@@ -68,6 +68,7 @@ class EdgeClient:
         """Make a collection anew, without points, with its settings and with indexes of these fields of the payload."""
         config = self._shards.config(collection_name)
         params = collection_params(config)
+        assert params.vectors is not None
         options = {**config, "optimizers_config": config.get("optimizers")}
         indexes = [Update.create_field_index(name, edge_schema(schema)) for name, schema in fields.items()]
         settings = edge_config(params.vectors, params.sparse_vectors, options)
