@@ -1,4 +1,5 @@
 import ctypes
+import io
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 from commands import counts, run
 from projects import edit, payloads
+from pypdf import PdfWriter
 from qdrant_client import models
 from qdrant_server import qdrant_server
 from safetensors.torch import load_file, save_file
@@ -270,6 +272,17 @@ def test_a_file_that_cannot_be_read_is_skipped_and_not_forgotten(workspace: Path
     (files / "rivers.txt").chmod(0o644)
     below.chmod(0o755)
     assert "0 files added, 0 changed, 0 removed, 4 unchanged" in run("index", str(files))
+
+
+def test_pages_without_text_count(workspace: Path) -> None:
+    report = PdfWriter()
+    for text in ("", "", "The Elbe rises.", "The Oder rises."):
+        report.append(io.BytesIO(pdf(text)))
+    report.write("report.pdf")
+    run("index", "report.pdf")
+    (passage,) = payloads()
+    assert passage["content"].split("\f") == ["The Elbe rises.", "The Oder rises."]
+    assert passage["meta"]["page_number"] == 3
 
 
 def test_what_fails_is_named_at_every_run_and_keeps_its_passages(workspace: Path, files: Path) -> None:
