@@ -1,7 +1,7 @@
 """Tables of HTML -> text, with the names of the columns in every row."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from lxml import etree
@@ -15,6 +15,8 @@ PARAGRAPHS = frozenset(
 )
 LINES = frozenset("br dd dt li option".split())
 _ITEMS = frozenset("dd dt li td th tr".split())
+_CELLS = ("td", "th")
+_ROWS = ("tr", "thead", "tbody", "tfoot", "table")
 _MOST_COLUMNS = 100
 _ITEM_END = "\x1f"
 _NUMBER = re.compile(r"[0-9]{1,5}")
@@ -28,33 +30,43 @@ def is_data(table: Any) -> bool:
     """
     if table.xpath(".//h1 | .//h2 | .//h3 | .//h4 | .//h5 | .//h6"):
         return False
-    cells = [_cells(row) for row in _rows(table)]
+    cells = list(_rows(table).values())
     has_names = any(cell.tag == "th" for own in cells for cell in own)
     return any(len(own) > 1 for own in cells) and (has_names or not table.xpath(".//table"))
 
 
 def text_of_html_table(table: Any) -> str:
     """
-    The caption of a table and its rows.
+    The caption of a table, what stands in it beside its cells, and its rows.
 
     :param table: The element.
     """
-    rows = list(_rows(table))
-    cells = [_cells(row) for row in rows]
-    heads = [row.getparent().tag == "thead" or all(cell.tag == "th" for cell in _cells(row)) for row in rows]
+    rows = _rows(table)
+    cells = list(rows.values())
+    heads = [
+        "thead" in (row.tag, row.getparent().tag) or all(one.tag == "th" for one in own) for row, own in rows.items()
+    ]
     names: int | None = heads.index(False) if False in heads else min(len(heads), 1)
     if not names and not any(own and own[0].tag == "th" for own in cells):
         names = None
-    caption = [_text(element) for element in table.iterchildren("caption")]
-    return "\n\n".join(filter(None, [*caption, text_of_table(list(_grid(cells, names or 0)), names)]))
+    captions = list(table.iterchildren("caption"))
+    beside = _text(table, without={*captions, *(cell for own in cells for cell in own)})
+    return "\n\n".join(
+        filter(None, [*map(_text, captions), beside, text_of_table(list(_grid(cells, names or 0)), names)])
+    )
 
 
-def _rows(table: Any) -> Iterator[Any]:
-    return (row for row in table.iter("tr") if next(row.iterancestors("table")) is table)
-
-
-def _cells(row: Any) -> list[Any]:
-    return [cell for cell in row if cell.tag in ("td", "th")]
+def _rows(table: Any) -> dict[Any, list[Any]]:
+    """The cells of each row; where pages leave out its `tr`, of what stands for it."""
+    rows: dict[Any, list[Any]] = {}
+    for element in table.iter("tr", *_CELLS):
+        if next(element.iterancestors("table", *_CELLS)) is not table:
+            continue
+        if element.tag == "tr":
+            rows.setdefault(element, [])
+        else:
+            rows.setdefault(next(element.iterancestors(*_ROWS)), []).append(element)
+    return rows
 
 
 def _grid(rows: list[list[Any]], names: int) -> Iterator[list[str]]:
@@ -86,17 +98,20 @@ def _span(cell: Any, name: str) -> int:
     return max(int(told), 1) if _NUMBER.fullmatch(told) else 1
 
 
-def _text(cell: Any) -> str:
+def _text(cell: Any, without: Collection[Any] = ()) -> str:
     """What stands in a cell, on one line: a list or a table in it as items."""
     pieces: list[str] = []
-    for event, element in etree.iterwalk(cell, events=("start", "end")):
+    walk = etree.iterwalk(cell, events=("start", "end"))
+    for event, element in walk:
         if element is not cell and element.tag in _ITEMS:
             pieces.append(_ITEM_END)
         elif element.tag in PARAGRAPHS or element.tag in LINES:
             pieces.append(" ")
-        if event == "start":
+        if event == "end":
+            pieces.append("" if element is cell else element.tail or "")
+        elif element in without:
+            walk.skip_subtree()
+        else:
             pieces.append(element.text or "")
-        elif element is not cell:
-            pieces.append(element.tail or "")
     items = (" ".join(item.split()) for item in "".join(pieces).split(_ITEM_END))
     return "; ".join(filter(None, items))

@@ -164,3 +164,37 @@ def test_a_table_with_odd_names() -> None:
     assert text_of_csv(",river\n0,Elbe\n") == "0; river: Elbe"
     long = "The Elbe rises in the Giant Mountains, " * 3
     assert text_of_csv(f'"{long}",a\nOder,b\n') == f"{long.strip()} | a\n\nOder | b"
+
+
+@pytest.mark.parametrize(
+    ("table", "text"),
+    [
+        (
+            "<thead><th>Name<th>Age</thead><tbody><tr><td>Bob<td>7</tbody><tfoot><td>all<td>8</tfoot>",
+            "Name: Bob; Age: 7\n\nName: all; Age: 8",
+        ),
+        (
+            (
+                "<tr><th>Name</th><th>Age</th></tr><tr><form><td>Bob</td><td>7</td></form></tr>"
+                "<form><tr><td>Eve</td><td>8</td></tr></form>"
+            ),
+            "Name: Bob; Age: 7\n\nName: Eve; Age: 8",
+        ),
+        (
+            (
+                "Loose <b>words</b>.<caption>Ages</caption><tr>astray<th>Name</th><th>Age</th></tr>"
+                "<tr><td>Bob</td><td>7<table><tr><td>and a half</td></tr></table></td></tr><p>The end.</p>"
+            ),
+            "Ages\n\nLoose words.; astray; The end.\n\nName: Bob; Age: 7; and a half",
+        ),
+        (
+            (
+                "<tr><th>Name</th><th>Age</th></tr><tr><td rowspan=2>Bob</td><td>7</td></tr><tr></tr>"
+                "<tr><td>Eve</td><td>8</td></tr>"
+            ),
+            "Name: Bob; Age: 7\n\nName: Bob\n\nName: Eve; Age: 8",
+        ),
+    ],
+)
+def test_a_malformed_table_keeps_all_that_stands_in_it(table: str, text: str) -> None:
+    assert [one.text for one in page("Ages", f"<table>{table}</table>")] == [text]
