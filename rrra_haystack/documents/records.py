@@ -8,7 +8,10 @@ from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 from typing import Any
 
-_DELIMITERS = ",;\t|"
+_TAB = "\t"
+_DELIMITERS = f",;{_TAB}|"
+# No line of any file.
+_END = "\x1e"
 _LONGEST_CELL = 2**31 - 1
 _SAMPLE = 1 << 14
 # As Excel is told it, in a first line.
@@ -50,7 +53,7 @@ def text_of_csv(text: str, delimiter: str | None = None) -> str:
     try:
         # The limit is the whole process's, whoever set it.
         csv.field_size_limit(_LONGEST_CELL)
-        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter or _delimiter(text[:_SAMPLE])))
+        rows = _rows(io.StringIO(text, newline="").readlines(), delimiter or _delimiter(text[:_SAMPLE]))
     except csv.Error:
         # What is no table is text all the same.
         return text
@@ -102,6 +105,26 @@ def _are_names(row: Sequence[str]) -> bool:
 def _row(names: Sequence[str], row: Sequence[str]) -> str:
     named = [f"{name}: {cell}" if name else cell for name, cell in zip(names, row, strict=False) if cell]
     return "; ".join([*named, *filter(None, row[len(names) :])])
+
+
+def _rows(lines: list[str], delimiter: str) -> list[list[str]]:
+    if delimiter == _TAB:
+        # Spreadsheets quote there, and others write a quote as it is: no field may reach over lines by chance.
+        try:
+            return list(csv.reader(lines, delimiter=delimiter, strict=True))
+        except csv.Error:
+            return list(csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE))
+    reader = csv.reader([*lines, _END], delimiter=delimiter)
+    rows, begins = [], [0]
+    for row in reader:
+        rows.append(row)
+        begins.append(reader.line_num)
+    if rows[-1] == [_END]:
+        return rows[:-1]
+    # A quote that nothing closes has taken all lines below its own.
+    begin = begins[-2]
+    own = csv.reader(lines[begin : begin + 1], delimiter=delimiter, quoting=csv.QUOTE_NONE)
+    return [*rows[:-1], *own, *_rows(lines[begin + 1 :], delimiter)]
 
 
 def _delimiter(sample: str) -> str:

@@ -1,5 +1,6 @@
 import codecs
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -30,7 +31,8 @@ _OFFICE: dict[str, Callable[[bytes], list[Section]]] = {".docx": sections_of_doc
 _OF_EXTRA = frozenset({".docx", ".pptx", ".xlsx"})
 # Any other text is taken as it stands.
 _TEXT: dict[str, Callable[[str], str]] = {
-    **dict.fromkeys((".csv", ".tsv"), text_of_csv),
+    ".csv": text_of_csv,
+    ".tsv": partial(text_of_csv, delimiter="\t"),
     **dict.fromkeys((".jsonl", ".ndjson"), text_of_json_lines),
     ".json": text_of_json,
     ".ipynb": text_of_notebook,
