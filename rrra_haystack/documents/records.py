@@ -17,6 +17,7 @@ _SAMPLE = 1 << 14
 # As Excel is told it, in a first line.
 _DELIMITER_TOLD = re.compile(r"sep=(.)\n")
 _LONGEST_NAME = 100
+_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)")
 _NUMBER = re.compile(r"[-+]?[\d.,\s]*\d[\d.,\s]*%?")
 # Rows are paragraphs, so that a passage ends with a whole one.
 _BETWEEN = "\n\n"
@@ -62,13 +63,13 @@ def text_of_csv(text: str, delimiter: str | None = None) -> str:
 
 def text_of_json(text: str) -> str:
     """
-    A JSON document: each record of a list with its fields, anything else as it stands.
+    A JSON document: each record of a list with its fields, anything else as it stands, but for escaped letters.
 
     :param text: The document.
     :raises ValueError: If it is not JSON.
     """
     value = _loaded(text)
-    return _BETWEEN.join(map(_record, value)) if isinstance(value, list) else text
+    return _BETWEEN.join(map(_record, value)) if isinstance(value, list) else _ESCAPE.sub(_letter, text)
 
 
 def text_of_json_lines(text: str) -> str:
@@ -144,6 +145,12 @@ def _fields(record: dict[str, Any]) -> Iterable[str]:
     for name, value in record.items():
         if value not in (None, "", [], {}):
             yield f"{name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+
+
+def _letter(escape: re.Match[str]) -> str:
+    """What an escape means, if it is no part of ASCII, whose characters may be marks of JSON."""
+    letter = chr(int(escape[1] or "0", 16))
+    return escape[0] if letter.isascii() else letter
 
 
 def _loaded(text: str) -> Any:

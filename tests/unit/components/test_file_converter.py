@@ -49,6 +49,8 @@ def read(name: str, data: bytes | str) -> str:
         ("a.jsonl", '{"river": "Elbe", "km": 1094, "no": null}\n\n["a"]\n', 'river: Elbe\nkm: 1094\n\n["a"]'),
         ("a.json", '[{"river": "Elbe"}, {"river": "Oder"}]', "river: Elbe\n\nriver: Oder"),
         ("a.json", '{"river": "Elbe"}', '{"river": "Elbe"}'),
+        ("a.json", r'{"name": "M\u00fcnchen", "said": "\u0022no\u0022 \\u00fc", "face": "\ud83d\ude00"}',
+         '{"name": "München", "said": "\\u0022no\\u0022 \\\\u00fc", "face": "\U0001f600"}'),
         ("a.ipynb", json.dumps({"cells": [{"source": ["# Elbe\n", "It rises."]}, {"source": "1 + 1"}]}),
          "# Elbe\nIt rises.\n\n1 + 1"),
         ("a.ipynb", '{"worksheets": []}', ""),
