@@ -79,7 +79,8 @@ def text_of_json_lines(text: str) -> str:
     :param text: The lines.
     :raises ValueError: If one of them is not JSON.
     """
-    return _BETWEEN.join(_record(_loaded(line)) for line in text.split("\n") if line.strip())
+    lines = enumerate(text.split("\n"), start=1)
+    return _BETWEEN.join(_record(_loaded(line, number)) for number, line in lines if line.strip())
 
 
 def text_of_notebook(text: str) -> str:
@@ -153,9 +154,13 @@ def _letter(escape: re.Match[str]) -> str:
     return escape[0] if letter.isascii() else letter
 
 
-def _loaded(text: str) -> Any:
+def _loaded(text: str, line: int | None = None) -> Any:
+    """The value that a document is, or one line of it, which is named by its number if it is not JSON."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         msg = f"it is not JSON ({error})"
+        if line is not None:
+            told = f"{error.msg}: column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
+            msg = f"its line {line} is not JSON ({told})"
         raise ValueError(msg) from error

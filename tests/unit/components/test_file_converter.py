@@ -65,6 +65,11 @@ def test_text_of_many_kinds(name: str, data: bytes | str, text: str) -> None:
     assert read(name, data) == text
 
 
+def test_a_line_that_is_not_json_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    assert read("a.jsonl", '{"river": "Elbe"}\n\n{"river": Oder}\n') == ""
+    assert "a.jsonl cannot be read: its line 3 is not JSON (Expecting value: column 11)" in caplog.text
+
+
 def test_a_workbook_and_a_pdf(tmp_path: Path) -> None:
     book = openpyxl.Workbook()
     for row in (["river", "length"], ["Elbe", 1094], [None, None], ["Oder", 840]):
