@@ -14,7 +14,7 @@ UNREAD_KEY = "rrra_unread"
 # The encoding of its file, where that was guessed from a few letters.
 GUESSED_KEY = "guessed_encoding"
 
-# Every passage is on the first page, at least; only these have others.
+# A splitter finds every passage on the first page, at least; only these have others, and not where it is told 0.
 _PAGED = (".pdf", ".docx", ".pptx")
 _PAGE_END = "\f"
 
@@ -55,13 +55,13 @@ def source_of(document: HasSource | None) -> str:
 
 def page_of(document: HasSource | None, at: int = 0) -> int | None:
     """
-    On which page of its file something stands; `None` if the file has no pages.
+    On which page of its file something stands; `None` if the file has no pages, or tells none.
 
     :param document: The passage.
     :param at: The character of it.
     """
     page = document.meta.get("page_number") if document is not None else None
-    if document is None or not isinstance(page, int) or not source_of(document).lower().endswith(_PAGED):
+    if document is None or not isinstance(page, int) or page < 1 or not source_of(document).lower().endswith(_PAGED):
         return None
     return page + (document.content or "").count(_PAGE_END, 0, at)
 

@@ -20,7 +20,7 @@ _LONGEST_NAME = 100
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)")
 _NUMBER = re.compile(r"[-+]?[\d.,\s]*\d[\d.,\s]*%?")
 # Rows are paragraphs, so that a passage ends with a whole one.
-_BETWEEN = "\n\n"
+BETWEEN_ROWS = "\n\n"
 
 
 def text_of_table(rows: Sequence[Sequence[str]], names: int | None = None) -> str:
@@ -31,15 +31,26 @@ def text_of_table(rows: Sequence[Sequence[str]], names: int | None = None) -> st
     :param names: How many of the first rows hold the names. If `None`, the first one does, unless a name in it is long,
         twice there or a number, or another than the first one is missing.
     """
+    return BETWEEN_ROWS.join(filter(None, texts_of_rows(rows, names)))
+
+
+def texts_of_rows(rows: Sequence[Sequence[str]], names: int | None = None) -> list[str]:
+    """
+    The same, row by row.
+
+    :param rows: The rows.
+    :param names: As for :func:`text_of_table`.
+    :returns: The text of each row, empty for one that holds the names or nothing.
+    """
     rows = [[" ".join(cell.split()) for cell in row] for row in rows]
-    above, others = rows[: names or 0], rows[names or 0 :]
-    others = [row for row in others if any(row)]
-    if names is None and len(others) > 1 and _are_names(others[0]):
-        above, others = others[:1], others[1:]
-    if not above or not others:
-        return _BETWEEN.join(" | ".join(row) for row in (*above, *others) if any(row))
-    named = [" ".join(filter(None, dict.fromkeys(column))) for column in zip_longest(*above, fillvalue="")]
-    return _BETWEEN.join(_row(named, row) for row in others)
+    begin = names or 0
+    filled = [at for at, row in enumerate(rows) if any(row) and at >= begin]
+    if names is None and len(filled) > 1 and _are_names(rows[filled[0]]):
+        begin = filled[0] + 1
+    if not begin or not filled:
+        return [" | ".join(row) if any(row) else "" for row in rows]
+    named = [" ".join(filter(None, dict.fromkeys(column))) for column in zip_longest(*rows[:begin], fillvalue="")]
+    return [*[""] * begin, *(_row(named, row) if any(row) else "" for row in rows[begin:])]
 
 
 def text_of_csv(text: str, delimiter: str | None = None) -> str:
@@ -69,7 +80,7 @@ def text_of_json(text: str) -> str:
     :raises ValueError: If it is not JSON.
     """
     value = _loaded(text)
-    return _BETWEEN.join(map(_record, value)) if isinstance(value, list) else _ESCAPE.sub(_letter, text)
+    return BETWEEN_ROWS.join(map(_record, value)) if isinstance(value, list) else _ESCAPE.sub(_letter, text)
 
 
 def text_of_json_lines(text: str) -> str:
@@ -80,7 +91,7 @@ def text_of_json_lines(text: str) -> str:
     :raises ValueError: If one of them is not JSON.
     """
     lines = enumerate(text.split("\n"), start=1)
-    return _BETWEEN.join(_record(_loaded(line, number)) for number, line in lines if line.strip())
+    return BETWEEN_ROWS.join(_record(_loaded(line, number)) for number, line in lines if line.strip())
 
 
 def text_of_notebook(text: str) -> str:

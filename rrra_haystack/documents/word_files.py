@@ -8,13 +8,15 @@ from datetime import datetime
 from typing import Any
 
 from rrra_haystack.documents.office import title_told
-from rrra_haystack.documents.records import text_of_table
-from rrra_haystack.documents.sections import PAGE_END, Heading, Section, sections_of
+from rrra_haystack.documents.records import BETWEEN_ROWS, texts_of_rows
+from rrra_haystack.documents.sections import PAGE_END, PAGE_KEY, Heading, Section, sections_of
 
 _LEVEL = re.compile(r"heading ([1-9])", re.IGNORECASE)
 _WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 _MATH = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
 _COPY = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
+# Where a page began when a program last laid out the file; many programs tell none.
+_PAGE_BEGIN = f"{_WORD}lastRenderedPageBreak"
 # What of a paragraph is text, as it stands or as one character.
 _WRITTEN = {
     f"{_WORD}t": "",
@@ -23,7 +25,7 @@ _WRITTEN = {
     f"{_WORD}br": "\n",
     f"{_WORD}cr": "\n",
     f"{_WORD}noBreakHyphen": "-",
-    f"{_WORD}lastRenderedPageBreak": PAGE_END,
+    _PAGE_BEGIN: PAGE_END,
 }
 # A tab stop is called as a tab, and stands elsewhere.
 _RUNS = frozenset({f"{_WORD}r", f"{_MATH}r"})
@@ -47,9 +49,12 @@ def sections_of_docx(data: bytes) -> list[Section]:
     document = docx.Document(io.BytesIO(data))
     about = {field.name: getattr(document.core_properties, field.name) for field in fields(DOCXMetadata)}
     told = {key: value.isoformat() if isinstance(value, datetime) else value for key, value in about.items()}
-    parts = _Word(document).parts(document.element.body)
+    body = document.element.body
+    parts = _Word(document).parts(body)
     sections = sections_of(parts, otherwise=title_told(told["title"]), paged=True)
-    return [Section(one.text, {**one.meta, "docx": told}) for one in sections]
+    # One page may be all, or there is no telling; a splitter would count from the first.
+    unknown = {PAGE_KEY: 0} if next(body.iter(_PAGE_BEGIN), None) is None else {}
+    return [Section(one.text, {**one.meta, **unknown, "docx": told}) for one in sections]
 
 
 class _Word:
@@ -110,6 +115,7 @@ def _paragraph(element: Any) -> str:
 
 def _table(element: Any) -> str:
     rows: list[list[str]] = []
+    pages: list[int] = []
     names = 0
     above: dict[int, str] = {}
     for row in _own(element, "tr", "tbl"):
@@ -125,12 +131,19 @@ def _table(element: Any) -> str:
                 above[len(told)] = text
                 told.append(text if names > len(rows) or not column else "")
         rows.append(told)
-    return text_of_table(rows, names or None)
+        pages.append(max((_page_begins(cell) for cell in _own(row, "tc", "tr")), default=0))
+    texts = (PAGE_END * begun + text for begun, text in zip(pages, texts_of_rows(rows, names or None), strict=True))
+    return BETWEEN_ROWS.join(filter(None, texts))
 
 
 def _own(element: Any, name: str, outer: str) -> Iterator[Any]:
     """The rows of a table or the cells of a row, without those of tables within."""
     return (one for one in element.iter(_WORD + name) if next(one.iterancestors(_WORD + outer)) is element)
+
+
+def _page_begins(cell: Any) -> int:
+    """How many pages begin in a cell; those beside it in its row tell of the same ones."""
+    return sum(_paragraph(one).count(PAGE_END) for one in cell.iter(f"{_WORD}p"))
 
 
 def _cell(element: Any) -> str:

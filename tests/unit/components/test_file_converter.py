@@ -17,7 +17,8 @@ from haystack.components.converters import xlsx
 from haystack.dataclasses import ByteStream
 from texts import pdf
 
-from rrra_haystack import RRRAFileToDocument
+from rrra_haystack import RRRADocumentSplitter, RRRAFileToDocument
+from rrra_haystack.documents.metadata import place_of
 
 
 def read(name: str, data: bytes | str) -> str:
@@ -127,6 +128,38 @@ def test_a_word_file_keeps_its_headings_and_the_names_of_its_columns() -> None:
         ),
         ("Nothing to oil", "Pump X200", None, 2),
     ]
+
+
+def begin_page(paragraph: Any) -> None:
+    paragraph.runs[0]._r.insert(0, OxmlElement("w:lastRenderedPageBreak"))
+
+
+def test_pages_go_on_in_a_table_of_a_word_file() -> None:
+    document = docx.Document()
+    table = document.add_table(4, 2)
+    for at, text in enumerate(("Part", "Load", "Rotor", "5 kW", "Axle", "6 kW", "Belt", "7 kW")):
+        table.cell(at // 2, at % 2).text = text
+    begin_page(table.cell(1, 0).paragraphs[0])
+    for cell in table.rows[3].cells:
+        begin_page(cell.add_paragraph("oiled"))
+    document.add_heading("Starting", 1)
+    document.add_paragraph("Open the valve.")
+    (told, _, _, page), last = sections("a.docx", document)
+    assert page == 2
+    assert told == "Part: Rotor; Load: 5 kW\n\nPart: Axle; Load: 6 kW\n\n\fPart: Belt; oiled; Load: 7 kW; oiled"
+    assert last == ("Open the valve.", "Starting", None, 3)
+
+
+def test_a_word_file_that_tells_no_pages_is_cited_without_one() -> None:
+    document = docx.Document()
+    document.add_paragraph("The Elbe rises.")
+    document.add_page_break()
+    document.add_paragraph("The Oder rises.")
+    written = io.BytesIO()
+    document.save(written)
+    stream = ByteStream(written.getvalue(), meta={"file_path": "a.docx"})
+    (passage,) = RRRADocumentSplitter().run(RRRAFileToDocument().run([stream])["documents"])["documents"]
+    assert place_of(passage) == "a.docx"
 
 
 def test_a_presentation_keeps_its_titles_its_tables_and_its_notes() -> None:
