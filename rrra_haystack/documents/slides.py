@@ -29,15 +29,15 @@ def _slide(slide: Any, number: int) -> Iterator[Heading | str]:
     title = slide.shapes.title
     if title is not None and title.text_frame.text.strip():
         yield Heading(min(number, 1), title.text_frame.text)
-    for text in _shapes(slide.shapes, None if title is None else title.shape_id):
+    for text in _shapes(slide.shapes, None if title is None else title.element):
         yield f"{text}\n\n"
     if slide.has_notes_slide and slide.notes_slide.notes_text_frame is not None:
         yield f"{slide.notes_slide.notes_text_frame.text}\n\n"
 
 
-def _shapes(shapes: Iterable[Any], title: int | None) -> Iterator[str]:
+def _shapes(shapes: Iterable[Any], title: Any) -> Iterator[str]:
     for shape in shapes:
-        if shape.shape_id == title:
+        if shape.element is title:  # The numbers of shapes are not always their own.
             continue
         if hasattr(shape, "shapes"):
             yield from _shapes(shape.shapes, title)

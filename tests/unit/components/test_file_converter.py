@@ -180,6 +180,16 @@ def test_a_presentation_keeps_its_titles_its_tables_and_its_notes() -> None:
     ]
 
 
+def test_shapes_of_one_number_are_told_apart() -> None:
+    presentation = pptx.Presentation()
+    slide = presentation.slides.add_slide(presentation.slide_layouts[1])
+    slide.shapes.title.text, slide.placeholders[1].text = "Rivers", "The Elbe rises."
+    slide.shapes.add_group_shape().shapes.add_textbox(0, 0, 9, 9).text_frame.text = "Dresden"
+    for number in slide.shapes.element.iter("{*}cNvPr"):
+        number.set("id", "2")
+    assert sections("a.pptx", presentation) == [("The Elbe rises.\n\nDresden", "Rivers", None, 1)]
+
+
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
