@@ -29,6 +29,8 @@ _WRITTEN = {
 }
 # A tab stop is called as a tab, and stands elsewhere.
 _RUNS = frozenset({f"{_WORD}r", f"{_MATH}r"})
+# What a text may stand in: a paragraph, or what was deleted of it or moved elsewhere.
+_OUTER = (f"{_WORD}p", f"{_WORD}del", f"{_WORD}moveFrom")
 _OUTLINED = frozenset("012345678")
 _DEEPEST = 20
 _WIDTHS = frozenset(map(str, range(1, 64)))
@@ -105,11 +107,11 @@ def _level_of_style(style: Any) -> int | None:
 
 
 def _paragraph(element: Any) -> str:
-    """The text of a paragraph, without what a text box in it holds."""
+    """The text of a paragraph, without what a text box in it holds or was taken out of it."""
     return "".join(
         _WRITTEN[piece.tag] or piece.text or ""
         for piece in element.iter(*_WRITTEN)
-        if piece.getparent().tag in _RUNS and next(piece.iterancestors(f"{_WORD}p")) is element
+        if piece.getparent().tag in _RUNS and next(piece.iterancestors(*_OUTER)) is element
     )
 
 

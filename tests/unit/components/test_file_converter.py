@@ -162,6 +162,19 @@ def test_a_word_file_that_tells_no_pages_is_cited_without_one() -> None:
     assert place_of(passage) == "a.docx"
 
 
+def test_what_was_moved_or_deleted_in_a_word_file_is_read_where_it_is_now() -> None:
+    document = docx.Document()
+    run = "<w:r><w:tab/><w:lastRenderedPageBreak/><w:t>The Elbe rises.</w:t></w:r>"
+    for tag in ("moveFrom", "del", "moveTo"):
+        text = run.replace("w:t>", "w:delText>") if tag == "del" else run
+        document.add_paragraph(f"{tag}:")._p.append(parse_xml(f"<w:{tag} {nsdecls('w')}>{text}</w:{tag}>"))
+    document.add_heading("Mouth", 1)
+    assert sections("a.docx", document) == [
+        ("moveFrom:\n\ndel:\n\nmoveTo:\t\fThe Elbe rises.", "Mouth", None, 1),
+        ("Mouth", None, None, 2),
+    ]
+
+
 def test_a_presentation_keeps_its_titles_its_tables_and_its_notes() -> None:
     presentation = pptx.Presentation()
     first, second, third = (presentation.slides.add_slide(presentation.slide_layouts[layout]) for layout in (0, 5, 5))
