@@ -89,7 +89,8 @@ def _content(tree: Any) -> Any:
 
 
 def _drop_unless_page(element: Any) -> None:
-    if element.getparent() is not None and not element.xpath(_WITHIN):
+    # A body may be hidden until a script shows it, or be named for its layout.
+    if element.tag not in ("html", "body") and not element.xpath(_WITHIN):
         element.drop_tree()
 
 

@@ -105,6 +105,17 @@ def test_a_short_page_keeps_its_headings_and_its_columns() -> None:
         assert second.meta["headings"] == "Stopping"
 
 
+@pytest.mark.parametrize(
+    "attributes", ["style='display: none'", "class='left-sidebar'", "hidden", "aria-hidden='true'", "role='navigation'"]
+)
+@pytest.mark.parametrize("tag", ["body", "html"])
+def test_a_page_is_never_dropped_as_a_whole(tag: str, attributes: str) -> None:
+    text = "<html><body><p><a href='/ferry'>The ferry leaves at ten.</a></p></body></html>"
+    assert sections_of_html(text.replace(f"<{tag}>", f"<{tag} {attributes}>")) == [
+        Section("The ferry leaves at ten.", {})
+    ]
+
+
 NASTY = """<?xml version="1.0" encoding="iso-8859-1"?>
 <html><head><title>Acme  docs</title><style>h1 {color: red}</style></head><body class="has-sidebar menu">
 <header role="banner"><a href="/">Acme</a><nav>Home</nav></header>
