@@ -14,7 +14,8 @@ from rrra_haystack.documents.html_pages import parts_of_html
 from rrra_haystack.documents.records import text_of_table
 from rrra_haystack.documents.sections import TITLE_KEY, Heading, Section, sections_of
 
-_FRONT_MATTER = re.compile(r"\A---\n(.*?)\n(?:---|\.\.\.)\n", re.DOTALL)
+# A rule, unlike the beginning of front matter, has an empty line below it.
+_FRONT_MATTER = re.compile(r"\A---\n(?![^\S\n]*\n)(.*?)\n(?:---|\.\.\.)\n", re.DOTALL)
 # How deep blocks may lie in one another; a list and its item are two.
 _DEEPEST, _AT_ONCE = 60, 4
 _HEADING, _TAGS = "heading_open", "html_block"

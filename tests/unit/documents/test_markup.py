@@ -50,6 +50,11 @@ def test_front_matter_names_the_title() -> None:
         assert sections_of_markdown(front + MANUAL)[-1].meta["headings"].endswith("Signals")
 
 
+def test_text_between_rules_is_no_front_matter() -> None:
+    (section,) = sections_of_markdown("---\n\nText one: a thing\n\n---\n\nText two")
+    assert section.text.split() == "Text one: a thing Text two".split()
+
+
 def test_odd_headings() -> None:
     assert sections_of_markdown("# Only\n") == [Section("Only", {})]
     assert sections_of_markdown("") == []
