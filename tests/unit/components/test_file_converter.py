@@ -241,6 +241,19 @@ def test_a_stream_is_known_by_its_type() -> None:
     assert (document.content, document.meta) == ("a: 1; b: 2", {"url": "https://example.org/export", "own": 1})
 
 
+@pytest.mark.parametrize(
+    "address", ["https://example.org", "https://example.org/page?of=a.md", "http://a.org/b.md/c.php#d"]
+)
+def test_an_address_is_no_name_of_a_file(address: str) -> None:
+    stream = ByteStream(
+        b"<p>The <i>Elbe</i> rises.</p>", mime_type="text/html; charset=utf-8", meta={"source": address}
+    )
+    (document,) = RRRAFileToDocument().run([stream])["documents"]
+    assert (document.content, document.meta) == ("The Elbe rises.", {"source": address})
+    named = ByteStream(b"# Elbe\n\nIt rises.", meta={"source": "https://example.org/elbe.md?raw"})
+    assert RRRAFileToDocument().run([named])["documents"][0].meta["title"] == "Elbe"
+
+
 def test_round_trip_and_pipeline(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("The Elbe.")

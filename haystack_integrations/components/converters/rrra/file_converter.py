@@ -1,4 +1,5 @@
 import codecs
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path, PurePath
@@ -45,6 +46,7 @@ _SECTIONS: dict[str, Callable[[str], list[Section]]] = {
     ".org": sections_of_org,
 }
 _KINDS = _BY_HAYSTACK.keys() | _OFFICE.keys() | _TEXT.keys() | _SECTIONS.keys()
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#]*([^?#]*)", re.IGNORECASE)
 _XML = "application/vnd.openxmlformats-officedocument"
 _SUFFIXES = {
     "application/pdf": ".pdf",
@@ -153,9 +155,9 @@ class RRRAFileToDocument:
         return {"documents": documents}
 
     def _documents(self, stream: ByteStream, meta: dict[str, Any]) -> Iterator[Document]:
-        suffix = PurePath(_name_of(stream)).suffix.lower()
+        suffix = _suffix_of(_name_of(stream))
         if suffix not in _KINDS:
-            suffix = _SUFFIXES.get(stream.mime_type or "", suffix)
+            suffix = _SUFFIXES.get((stream.mime_type or "").partition(";")[0].strip().lower(), suffix)
         if suffix in _OF_EXTRA:
             check_office(stream.data)
         if suffix in _BY_HAYSTACK:
@@ -199,6 +201,12 @@ def _wanting(suffix: str, error: ImportError) -> ImportError:
     if suffix not in _OF_EXTRA:
         return error
     return ImportError(f"reading {suffix} needs the extra 'files': pip install 'rrra-haystack[files]'")
+
+
+def _suffix_of(name: str) -> str:
+    """The suffix of a file's name; of an address only its path has one, as `.org` may be the end of its host."""
+    address = _ADDRESS.match(name)
+    return PurePath(address[1] if address else name).suffix.lower()
 
 
 def _name_of(stream: ByteStream) -> str:
