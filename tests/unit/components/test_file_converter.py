@@ -254,6 +254,14 @@ def test_an_address_is_no_name_of_a_file(address: str) -> None:
     assert RRRAFileToDocument().run([named])["documents"][0].meta["title"] == "Elbe"
 
 
+def test_metadata_that_are_given_stay() -> None:
+    stream = ByteStream(b"# Elbe\n\nIt rises.", meta={"file_path": "below/a.md", "title": "of the stream"})
+    (document,) = RRRAFileToDocument().run([stream], meta={"file_path": "above/b.md", "title": "Rivers"})["documents"]
+    assert document.meta == {"file_path": "b.md", "title": "Rivers"}
+    (document,) = RRRAFileToDocument().run([stream])["documents"]
+    assert document.meta == {"file_path": "a.md", "title": "Elbe"}
+
+
 def test_round_trip_and_pipeline(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("The Elbe.")

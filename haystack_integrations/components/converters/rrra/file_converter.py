@@ -137,7 +137,8 @@ class RRRAFileToDocument:
             Paths of files, or `ByteStream` objects.
         :param meta:
             Metadata of the documents: one dictionary for all, or one for each source.
-            The metadata of a `ByteStream` are those of its documents, too.
+            The metadata of a `ByteStream` are those of its documents, too. What `meta` says goes before what the file
+            says of itself, as its title.
         :returns:
             A dictionary with the following keys:
             - `documents`: The documents: one for each file, of a workbook one for each sheet, of a text with headings
@@ -171,7 +172,8 @@ class RRRAFileToDocument:
         if not self.store_full_path and told.get("file_path"):
             told["file_path"] = PurePath(told["file_path"]).name
         for section in _sections(stream.data, suffix, self.encoding):
-            yield Document(content=section.text, meta={**told, **section.meta})
+            own = {key: value for key, value in section.meta.items() if key not in meta}
+            yield Document(content=section.text, meta={**told, **own})
 
     def _converter(self, suffix: str) -> Any:
         if suffix not in self._converters:
