@@ -78,7 +78,7 @@ class _Word:
                     yield PAGE_END * text.count(PAGE_END)
                     yield Heading(level, text)
                 for box in element.iter(f"{_WORD}txbxContent"):
-                    if not any(outer.tag == _COPY for outer in box.iterancestors()):
+                    if not _is_copy(box):
                         yield from self.parts(box)
             elif element.tag == f"{_WORD}tbl":
                 yield f"{_table(element)}\n\n"
@@ -149,5 +149,10 @@ def _page_begins(cell: Any) -> int:
 
 
 def _cell(element: Any) -> str:
-    told = [" ".join(_paragraph(one).split()) for one in element.iter(f"{_WORD}p")]
+    told = [" ".join(_paragraph(one).split()) for one in element.iter(f"{_WORD}p") if not _is_copy(one)]
     return _ITEM_END.sub("; ", _BETWEEN_ITEMS.join(filter(None, told))).replace(_BETWEEN_ITEMS, " ")
+
+
+def _is_copy(element: Any) -> bool:
+    """Whether something is there a second time, for older programs."""
+    return next(element.iterancestors(_COPY), None) is not None

@@ -162,6 +162,16 @@ def test_a_word_file_that_tells_no_pages_is_cited_without_one() -> None:
     assert place_of(passage) == "a.docx"
 
 
+def test_a_text_box_in_a_table_of_a_word_file_is_read_once() -> None:
+    document = docx.Document()
+    box = "<w:txbxContent><w:p><w:r><w:t>Oil it.</w:t></w:r></w:p></w:txbxContent>"
+    both = f"<mc:AlternateContent><mc:Choice>{box}</mc:Choice><mc:Fallback>{box}</mc:Fallback></mc:AlternateContent>"
+    spaces = f'{nsdecls("w")} xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006"'
+    paragraph = document.add_table(1, 1).cell(0, 0).paragraphs[0]
+    paragraph.add_run("Rotor")._r.append(parse_xml(f"<w:r {spaces}>{both}</w:r>"))
+    assert [one[0] for one in sections("a.docx", document)] == ["Rotor; Oil it."]
+
+
 def test_what_was_moved_or_deleted_in_a_word_file_is_read_where_it_is_now() -> None:
     document = docx.Document()
     run = "<w:r><w:tab/><w:lastRenderedPageBreak/><w:t>The Elbe rises.</w:t></w:r>"
