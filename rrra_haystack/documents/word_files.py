@@ -117,7 +117,7 @@ def _paragraph(element: Any) -> str:
 
 def _table(element: Any) -> str:
     rows: list[list[str]] = []
-    pages: list[int] = []
+    pages: list[tuple[int, int]] = []
     names = 0
     above: dict[int, str] = {}
     for row in _own(element, "tr", "tbl"):
@@ -133,9 +133,10 @@ def _table(element: Any) -> str:
                 above[len(told)] = text
                 told.append(text if names > len(rows) or not column else "")
         rows.append(told)
-        pages.append(max((_page_begins(cell) for cell in _own(row, "tc", "tr")), default=0))
-    texts = (PAGE_END * begun + text for begun, text in zip(pages, texts_of_rows(rows, names or None), strict=True))
-    return BETWEEN_ROWS.join(filter(None, texts))
+        pages.append(_page_begins(row))
+    texts = zip(pages, texts_of_rows(rows, names or None), strict=True)
+    paged = (PAGE_END * before + text + PAGE_END * within for (before, within), text in texts)
+    return BETWEEN_ROWS.join(filter(None, paged))
 
 
 def _own(element: Any, name: str, outer: str) -> Iterator[Any]:
@@ -143,9 +144,11 @@ def _own(element: Any, name: str, outer: str) -> Iterator[Any]:
     return (one for one in element.iter(_WORD + name) if next(one.iterancestors(_WORD + outer)) is element)
 
 
-def _page_begins(cell: Any) -> int:
-    """How many pages begin in a cell; those beside it in its row tell of the same ones."""
-    return sum(_paragraph(one).count(PAGE_END) for one in cell.iter(f"{_WORD}p"))
+def _page_begins(row: Any) -> tuple[int, int]:
+    """How many pages begin with a row and how many within it; cells beside one another tell of the same ones."""
+    texts = ["".join(map(_paragraph, cell.iter(f"{_WORD}p"))) for cell in _own(row, "tc", "tr")]
+    before = max((text[: len(text) - len(text.lstrip())].count(PAGE_END) for text in texts), default=0)
+    return before, max((text.count(PAGE_END) for text in texts), default=0) - before
 
 
 def _cell(element: Any) -> str:
