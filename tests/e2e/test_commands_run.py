@@ -31,6 +31,8 @@ ELSEWHERE = (
 SHORTER = {
     "rrra compress": ["--max-loss=100"],
     "rrra evaluate": ["--limit=4"],
+    # So few labels are not trained on, and settings of a training are refused.
+    "rrra train my-data": [],
     "rrra train": ["--set=adapter.steps=2", "--set=adapter.batch_size=2"],
     "rrra_training.answering": ["--limit=10"],
     "rrra_training.studies.audit_benchmark": ["--limit=8"],
