@@ -14,9 +14,15 @@ if TYPE_CHECKING:
 
 def cause_of(error: BaseException) -> BaseException:
     """What went wrong in a component, out of the layers that Haystack wraps it in."""
-    while type(error).__module__.startswith(("haystack.", "haystack_integrations.")) and error.__cause__ is not None:
+    while _wraps(type(error).__module__) and error.__cause__ is not None:
         error = error.__cause__
     return error
+
+
+def _wraps(module: str) -> bool:
+    # Errors of our own components say what went wrong.
+    is_own = ".qdrant_edge" in module or ".rrra" in module
+    return module.startswith(("haystack.", "haystack_integrations.")) and not is_own
 
 
 @contextmanager

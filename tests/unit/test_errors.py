@@ -1,7 +1,8 @@
 import pytest
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
-from rrra_haystack.errors import first_fault, told_in_one_sentence
+from haystack_integrations.document_stores.qdrant_edge.explaining import HeldError
+from rrra_haystack.errors import cause_of, first_fault, told_in_one_sentence
 
 
 class Wheel(BaseModel):
@@ -52,3 +53,9 @@ def test_what_can_be_mended_is_one_line_however_long(
 def test_what_nobody_can_mend_or_has_no_words_keeps_its_traceback(fault: Exception) -> None:
     with pytest.raises(type(fault)), told_in_one_sentence():
         raise fault
+
+
+def test_an_error_of_our_own_store_is_its_own_cause() -> None:
+    error = HeldError("The folder is open in another process.")
+    error.__cause__ = Exception("WouldBlock")
+    assert cause_of(error) is error
