@@ -10,7 +10,7 @@ from qdrant_client import models
 
 from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
 from rrra_haystack.indexing.units import Unit, is_part, key_in
-from rrra_haystack.qdrant.clients import is_embedded, open_client, place_of
+from rrra_haystack.qdrant.clients import has_payload_indexes, is_embedded, open_client, place_of
 from rrra_haystack.qdrant.optimizing import optimize
 from rrra_haystack.qdrant.patience import patiently
 from rrra_haystack.qdrant.requests import bounded, document_bytes, json_bytes
@@ -78,8 +78,7 @@ class StoredUnits:
 
     def _index_fields(self) -> None:
         """Let the engine find the passages of a file without reading all payloads."""
-        if is_embedded(self._store) and not isinstance(self._store, QdrantEdgeDocumentStore):
-            # Local mode has no such indexes, and would warn.
+        if not has_payload_indexes(self._store):
             return
         client = open_client(self._store)
         present = client.get_collection(self._store.index).payload_schema
