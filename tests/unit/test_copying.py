@@ -11,6 +11,7 @@ from haystack.dataclasses import SparseEmbedding
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from qdrant_client import models
 from qdrant_server import qdrant_server
+from vectors import TOKENS
 
 from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
 from rrra_haystack import copying
@@ -29,13 +30,6 @@ DOCUMENTS = [
     )
     for number in range(30)
 ]
-TOKENS = models.VectorParams(
-    size=2,
-    distance=models.Distance.DOT,
-    multivector_config=models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM),
-    datatype=models.Datatype.FLOAT16,
-    hnsw_config=models.HnswConfigDiff(m=0),
-)
 
 
 def local(path: Path, **options: object) -> QdrantDocumentStore:

@@ -12,6 +12,7 @@ import pytest
 from haystack import Document
 from haystack.dataclasses import SparseEmbedding
 from qdrant_client import models
+from vectors import TOKENS
 
 from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
 from haystack_integrations.document_stores.qdrant_edge.shards import FullDiskError
@@ -21,13 +22,8 @@ FIELDS = [
     {"field_name": "meta.kind", "field_schema": "keyword"},
     {"field_name": "meta.text", "field_schema": {"type": "text", "tokenizer": "word"}},
 ]
-TOKENS = models.VectorParams(
-    size=2,
-    distance=models.Distance.DOT,
-    multivector_config=models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM),
-    datatype=models.Datatype.FLOAT16,
-    hnsw_config=models.HnswConfigDiff(m=0),
-    quantization_config=models.BinaryQuantization(binary=models.BinaryQuantizationConfig(always_ram=True)),
+QUANTISED = TOKENS.model_copy(
+    update={"quantization_config": models.BinaryQuantization(binary=models.BinaryQuantizationConfig(always_ram=True))}
 )
 SETTINGS = {
     "hnsw_config": {"m": 8}, "optimizers_config": {"indexing_threshold": 1}, "on_disk_payload": False,
@@ -97,7 +93,7 @@ def test_a_multivector_is_kept(tmp_path: Path) -> None:
     store = edge(tmp_path, use_sparse_embeddings=True)
     dense = models.VectorParams(size=3, distance=models.Distance.COSINE)
     sparse = {"text-sparse": models.SparseVectorParams()}
-    store.new_client().create_collection("Document", {"text-dense": dense, "rrra_tokens": TOKENS}, sparse)
+    store.new_client().create_collection("Document", {"text-dense": dense, "rrra_tokens": QUANTISED}, sparse)
     store.write_documents(documents(3))
     before = config(tmp_path)
     store.delete_all_documents(recreate_index=True)
