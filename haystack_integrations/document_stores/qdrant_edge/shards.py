@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import qdrant_edge
 from haystack_integrations.document_stores.qdrant_edge.explaining import HeldError, explained, is_held
-from haystack_integrations.document_stores.qdrant_edge.folders import CONFIG, collections_in, is_local_folder
+from haystack_integrations.document_stores.qdrant_edge.folders import CONFIG, bytes_of, collections_in, is_local_folder
 from haystack_integrations.document_stores.qdrant_edge.forking import leave_to_parent
 from haystack_integrations.document_stores.qdrant_edge.optimizing import optimize
 
@@ -155,8 +155,7 @@ class Shards:
         :raises FullDiskError: If the disk has no room for what is made of it.
         :raises RuntimeError: If that process fails.
         """
-        held = sum(one.stat().st_size for one in (self._path / name).rglob("*") if one.is_file())
-        self._check_room(_LEAST_FREE + held)
+        self._check_room(_LEAST_FREE + bytes_of(self._path / name))
         with self._turn:
             # Opened first: what is wrong with the folder is told here.
             with self.shard(name):

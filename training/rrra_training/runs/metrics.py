@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,6 @@ class Metrics:
         self._path = folder / "metrics.jsonl"
         self._events = folder / "tensorboard"
         self._writers: dict[str, Any] = {}
-        self._purge: dict[str, int] = {}
 
     def log(self, phase: str, step: int, **values: float) -> None:
         """
@@ -38,10 +38,8 @@ class Metrics:
         line |= {name: value if math.isfinite(value) else None for name, value in numbers.items()}
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
-        writer = self._writer(phase)
-        for name, value in numbers.items():
-            writer.add_scalar(name, value, step)
-        writer.flush()
+        self._draw(line | numbers)
+        self._writer(phase).flush()
 
     def rows(self) -> list[dict[str, Any]]:
         """
@@ -74,10 +72,15 @@ class Metrics:
         """
         if not self._path.exists():
             return
-        self._write([row for row in self.rows() if row["phase"] != phase or row["step"] <= step])
+        kept = [row for row in self.rows() if row["phase"] != phase or row["step"] <= step]
+        self._write(kept)
         if writer := self._writers.pop(phase, None):
             writer.close()
-        self._purge[phase] = step + 1
+        # TensorBoard puts files of one second in the order of their names, in which 10 comes before 9: one file it is.
+        shutil.rmtree(self._events / phase, ignore_errors=True)
+        for row in kept:
+            if row["phase"] == phase:
+                self._draw(row)
 
     def drop_unfinished_line(self) -> None:
         """Drop a last line that an interruption cut off: what is logged next would stand on it."""
@@ -94,9 +97,15 @@ class Metrics:
         if phase not in self._writers:
             from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  (slow to import)
 
-            purge = self._purge.pop(phase, None)
-            self._writers[phase] = SummaryWriter(str(self._events / phase), purge_step=purge)
+            self._writers[phase] = SummaryWriter(str(self._events / phase))
         return self._writers[phase]
+
+    def _draw(self, row: dict[str, Any]) -> None:
+        writer = self._writer(row["phase"])
+        for name, value in row.items():
+            if name not in {"phase", "step", "time"}:
+                number = math.nan if value is None else value
+                writer.add_scalar(name, number, row["step"], walltime=row["time"])
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
         atomic_write(self._path, "".join(json.dumps(row) + "\n" for row in rows))

@@ -1,10 +1,12 @@
 """``rrra enrich`` and ``rrra copy`` over Edge, to be killed: what was done before a kill is there after it."""
 
 import json
+import os
 import shutil
 import subprocess
 import time
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from itertools import cycle
 from pathlib import Path
 
@@ -86,13 +88,12 @@ class KilledChange(ABC):
 
     def _state(self) -> list[tuple[str, int]]:
         found = []
-        for path in sorted(self.store.glob("**/*")):
-            try:
-                found.append((str(path), path.stat().st_mtime_ns))
-            except FileNotFoundError:
-                # The engine moves what it has written.
-                continue
-        return found
+        # The engine moves what it has written: what vanishes meanwhile is passed over, a folder too.
+        for folder, _, names in os.walk(self.store):
+            for path in (Path(folder) / name for name in names):
+                with suppress(FileNotFoundError):
+                    found.append((str(path), path.stat().st_mtime_ns))
+        return sorted(found)
 
 
 class KilledEnriching(KilledChange):

@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 
 from haystack_integrations.components.retrievers.rrra import RRRARetriever
 from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
+from haystack_integrations.document_stores.qdrant_edge.folders import bytes_of
 from rrra_haystack.files import atomic_write
 from rrra_haystack.indexing.stored import StoredUnits
 from rrra_haystack.model.rrra_model import RRRAModel
@@ -128,11 +129,6 @@ def recall(store: Any, questions: Sequence[str], effort: int | None = None, top_
         found, nearest = ({one.id for one in own.run(embedding)["documents"]} for own in (by_index, exact))
         shares.append(len(found & nearest) / len(nearest))
     return float(np.mean(shares))
-
-
-def bytes_of(folder: Path) -> int:
-    """Bytes that a folder takes on the disk; files may have holes."""
-    return sum(one.stat().st_blocks * 512 for one in folder.rglob("*") if one.is_file())
 
 
 def table_of(figures: dict[str, dict[str, Any]]) -> Table:
