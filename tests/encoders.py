@@ -1,6 +1,7 @@
 """Small encoders with random weights, made as people make their own."""
 
 import json
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,10 @@ from sentence_transformers import MultiVectorEncoder, SentenceTransformer
 from sentence_transformers.base.modules import Dense, Normalize, Transformer
 from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 from sentence_transformers.sentence_transformer.modules import Pooling
-from transformers import AutoTokenizer, BertConfig, BertModel, PreTrainedModel
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers import AutoTokenizer, BertConfig, BertModel, PreTrainedModel, PreTrainedTokenizerFast
 
 from rrra_haystack.pretrained import resolve_encoder
 
@@ -20,20 +24,35 @@ def tokenizer() -> Any:
     return AutoTokenizer.from_pretrained(resolve_encoder("all-MiniLM-L6-v2"))
 
 
+@cache
+def byte_tokenizer() -> Any:
+    """A tokenizer to which each byte is a token."""
+    letters = ["[PAD]", *sorted(ByteLevel.alphabet())]
+    backend = Tokenizer(BPE({letter: number for number, letter in enumerate(letters)}, []))
+    backend.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    return PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="[PAD]")
+
+
 def write_network(
-    folder: Path, width: int = 32, *, seed: int = 0, kind: type[PreTrainedModel] = BertModel, **config: Any
+    folder: Path,
+    width: int = 32,
+    *,
+    seed: int = 0,
+    kind: type[PreTrainedModel] = BertModel,
+    reads: Callable[[], Any] = tokenizer,
+    **config: Any,
 ) -> Path:
     """A transformer as Hugging Face saves it."""
     torch.manual_seed(seed)
     shape = {"intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-    kind(BertConfig(vocab_size=len(tokenizer()), hidden_size=width, **shape, **config)).save_pretrained(folder)
-    tokenizer().save_pretrained(folder)
+    kind(BertConfig(vocab_size=len(reads()), hidden_size=width, **shape, **config)).save_pretrained(folder)
+    reads().save_pretrained(folder)
     return folder
 
 
-def reading(folder: Path, width: int = 32, *, seed: int = 0) -> list[Any]:
+def reading(folder: Path, width: int = 32, *, seed: int = 0, reads: Callable[[], Any] = tokenizer) -> list[Any]:
     """Modules that read texts and pool what they read."""
-    return [Transformer(str(write_network(folder, width, seed=seed)), max_seq_length=64), Pooling(width)]
+    return [Transformer(str(write_network(folder, width, seed=seed, reads=reads)), max_seq_length=64), Pooling(width)]
 
 
 def write_encoder(folder: Path, modules: list[Any] | None = None, **options: Any) -> Path:

@@ -1,10 +1,12 @@
 import json
 from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from encoders import byte_tokenizer, reading, write_encoder
 from haystack import Document, Pipeline
 from haystack.utils import ComponentDevice, Secret
 
@@ -346,3 +348,19 @@ def test_what_is_not_read_is_told_once(caplog: pytest.LogCaptureFixture) -> None
     assert "RRRADocumentSplitter" in told
     again = embedder.run([replace(found[1], content="Tea")])["documents"]
     assert "rrra_unread" not in again[0].meta
+
+
+def test_what_is_not_read_is_told_of_letters_of_several_tokens(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    hangul = "안녕하세요 " * 40
+    ours = RRRADocumentEmbedder("all-MiniLM-L6-v2", progress_bar=False)
+    (found,) = ours.run([Document(content=hangul)])["documents"]
+    assert len(hangul) < 254
+    assert found.meta["rrra_unread"] == 480 - 254
+    path = write_encoder(tmp_path / "bytes", reading(tmp_path / "network", reads=byte_tokenizer))
+    of_bytes = RRRADocumentEmbedder(str(path), progress_bar=False)
+    texts = ["ü" * 20, "猫" * 20, "😀" * 20, "ü" * 32, "x" * 64]
+    told = of_bytes.run([Document(content=text) for text in texts])["documents"]
+    assert [one.meta.get("rrra_unread") for one in told] == [None, None, 80 - 64, None, None]
+    assert len([record for record in caplog.records if "longer" in record.getMessage()]) == 2

@@ -194,12 +194,20 @@ def _meta(document: Document, code: str, unread: int | None) -> dict[str, Any]:
     return {**kept, CODES_KEY: code, **({UNREAD_KEY: unread} if unread else {})}
 
 
+def _may_exceed(text: str, room: int) -> bool:
+    """Whether a text may have more tokens than some, told without reading it."""
+    # Tokenizers take letters apart, and those of bytes make up to four tokens of one. They leave ASCII as it is, but
+    # some put a space before each word that is a token too.
+    return not text.isascii() or 2 * len(text) > room
+
+
 def _unread(encoder: Encoder, texts: list[str], prefix: str | None) -> dict[int, int]:
     """By the texts' numbers, the tokens behind those that the encoder reads; one warning tells of all."""
     room = encoder.room(prefix)
-    # No token is without a character.
-    long = [number for number, text in enumerate(texts) if room is not None and len(text) > room]
-    if room is None or not long:
+    if room is None:
+        return {}
+    long = [number for number, text in enumerate(texts) if _may_exceed(text, room)]
+    if not long:
         return {}
     lengths = {number: len(ids) for number, ids in zip(long, encoder.token_ids([texts[i] for i in long]), strict=True)}
     unread = {number: length - room for number, length in lengths.items() if length > room}
