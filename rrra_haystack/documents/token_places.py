@@ -14,7 +14,7 @@ from rrra_haystack.model.words import word_codes
 
 # A sentence of a table or of a text without full stops may be the whole passage; in characters.
 _LONGEST = 400
-# No text that was read whole is longer; of one that was truncated, the rest need not be looked at.
+# Of a text that was truncated, the rest need not be looked at.
 _CHARACTERS_PER_TOKEN = 32
 # Characters of a content that tell whether it begins where it should.
 _BEGINNING = 150
@@ -68,9 +68,9 @@ def places_of(
         # Which tokens a late-interaction model keeps, its mask alone knows.
         return [[] for _ in texts]
     coded = batch.lengths[list(texts)].tolist()
-    divided = [_divided(text, count) for text, count in zip(texts.values(), coded, strict=True)]
-    counts = iter(encoder.token_counts.of([part for one in divided for part in one.parts]))
     room = encoder.room(prompt)
+    divided = [_divided(text, count, room) for text, count in zip(texts.values(), coded, strict=True)]
+    counts = iter(encoder.token_counts.of([part for one in divided for part in one.parts]))
     places = []
     for (number, text), one, total in zip(texts.items(), divided, coded, strict=True):
         own = _own_counts(encoder, one, list(islice(counts, len(one.parts))), total, room)
@@ -96,9 +96,9 @@ class _Divided(NamedTuple):
     begin: int
 
 
-def _divided(text: EmbeddedText, count: int) -> _Divided:
-    """Part a document of so many coded tokens."""
-    content = text.content[: count * _CHARACTERS_PER_TOKEN]
+def _divided(text: EmbeddedText, count: int, room: int | None) -> _Divided:
+    """Part a document of so many coded tokens, which is truncated if they are as many as the encoder reads."""
+    content = text.content[: count * _CHARACTERS_PER_TOKEN] if count == room else text.content
     whole, begin = text.before + content + text.after, len(text.before)
     bounds = [len(text.before.rstrip())]
     before = 0

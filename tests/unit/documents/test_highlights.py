@@ -37,6 +37,8 @@ TEXTS = {
     "thai": "แม่น้ำดานูบไหลจากป่าดำ ไปยังทะเลดำ " * 20,
     "accents": "Ça déborde\u00a0: où naît le Danube\u2009? En Forêt-Noire… [SEP] Naïve ﬁsh, e\u0301te\u0301.",
     "rows": "| Danube | Black Forest |\n| Rhine | Alps |\n\x0cPage two: the Danube is long.",
+    "blanks": f"Bread needs yeast.{' ' * 900}The Danube rises in the Black Forest.",
+    "a long word": f"Bread needs {'x' * 900}. The Danube rises in the Black Forest.",
 }
 KINDS = ["int8", "4bit", "2bit", "1bit"]
 
