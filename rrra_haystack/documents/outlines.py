@@ -7,10 +7,10 @@ from rrra_haystack.documents.sections import Heading, Section, sections_of
 
 _UNDERLINE = re.compile(r"([!-/:-@\[-`{-~])\1+\s*")
 _SHORT = 4
-_ADOC_HEADING = re.compile(r"(={1,6}|#{1,6})\s+(\S.*?)(?:\s+=+)?\s*")
+_ADOC_HEADING, _ADOC_END = re.compile(r"(={1,6}|#{1,6})\s+(\S.*)"), re.compile("=+")
 _ADOC_BLOCK = re.compile(r"(-{4,}|\.{4,}|={4,}|\+{4,}|_{4,}|\*{4,}|/{4,}|`{3,})\s*")
-_ORG_HEADING = re.compile(r"(\*+)\s+(?:(?:TODO|DONE)\s+)?(\S.*?)(?:\s+:[\w@#%:]+:)?\s*")
-_ORG_TITLE = re.compile(r"#\+title:\s*(\S.*?)\s*", re.IGNORECASE)
+_ORG_HEADING, _ORG_TAGS = re.compile(r"(\*+)\s+(?:(?:TODO|DONE)\s+)?(\S.*)"), re.compile(r":[\w@#%:]+:")
+_ORG_TITLE = re.compile(r"#\+title:\s*(\S.*)", re.IGNORECASE)
 
 
 def sections_of_rst(text: str) -> list[Section]:
@@ -38,7 +38,7 @@ def sections_of_org(text: str) -> list[Section]:
     :param text: The text.
     """
     lines = text.split("\n")
-    titles = [found[1] for line in lines if (found := _ORG_TITLE.fullmatch(line))]
+    titles = [found[1].rstrip() for line in lines if (found := _ORG_TITLE.fullmatch(line))]
     return sections_of(_of_org(lines), title=titles[0] if titles else None)
 
 
@@ -75,10 +75,16 @@ def _of_adoc(lines: list[str]) -> Iterator[Heading | str]:
         if found := _ADOC_BLOCK.fullmatch(line):
             block = found[1] if block is None else None if block == found[1] else block
         found = _ADOC_HEADING.fullmatch(line) if block is None else None
-        yield Heading(len(found[1]) - 1, found[2]) if found else f"{line}\n"
+        yield Heading(len(found[1]) - 1, _without_end(found[2], _ADOC_END)) if found else f"{line}\n"
 
 
 def _of_org(lines: list[str]) -> Iterator[Heading | str]:
     for line in lines:
         found = _ORG_HEADING.fullmatch(line)
-        yield Heading(len(found[1]), found[2]) if found else f"{line}\n"
+        yield Heading(len(found[1]), _without_end(found[2], _ORG_TAGS)) if found else f"{line}\n"
+
+
+def _without_end(name: str, end: re.Pattern[str]) -> str:
+    """A name without what may stand behind it as a last word."""
+    words = name.rsplit(maxsplit=1)
+    return words[0] if len(words) > 1 and end.fullmatch(words[1]) else name.rstrip()

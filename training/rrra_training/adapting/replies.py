@@ -24,7 +24,7 @@ _LEFT, _RIGHT, _LOW = (
 _PAIRS = (('"', '"'), ("'", "'"), ("`", "`"), ("*", "*"), ("_", "_"), (_LEFT, _RIGHT), (_LOW, _LEFT), (_LOW, _RIGHT))
 # What may stand before a question: a mark of a list, a number, a label, in Markdown or not.
 _LABEL = re.compile(
-    r"(?:[-*#>\N{BULLET}]+\s+)?(?:\d+[.)]\s+)?(?:[*_]*(?:question|query|q)\s*\d*\s*[*_]*:[*_]*\s*)?", re.IGNORECASE
+    r"(?:[-*#>\N{BULLET}]+\s+)?(?:\d+[.)]\s+)?(?:[*_]*(?:question|query|q)\s*+\d*+\s*+[*_]*:[*_]*\s*)?", re.IGNORECASE
 )
 _SPEAKS_OF_IT = re.compile(
     r"\b(?:this|the|these) (?:passage|question|text|paragraph|article|document|answer)s?\b", re.IGNORECASE

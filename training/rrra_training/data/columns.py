@@ -28,7 +28,7 @@ _NEGATIVES = ("negative", "negatives", "neg", "negative_passages", "hard_negativ
 _ANSWERS = ("answers", "answer")
 _LABELS = frozenset({"label", "labels", "score", "scores"})
 # ``negative_1``, ``negative-1`` and ``negative1``
-_NUMBER = re.compile(r"[_-]?\d+$")
+_NUMBER = re.compile(r"(?:[_-]|(?<!\d))\d++$")
 
 
 @dataclass(frozen=True)
