@@ -119,7 +119,8 @@ class RelationAwareAdapter(nn.Module):
         if scanning:
             near = segments.stretches.spread(coverage)
             local = weights @ similarity[:count]
-            kind = torch.full_like(near, float(tokens.is_binary))
+            binary = tokens.is_binary
+            kind = segments.spread(binary) if isinstance(binary, Tensor) else torch.full_like(near, float(binary))
             further = torch.stack([near, local, segments.spread(base), kind])
             found.append(self.scan(torch.cat([similarity[count:], further]), segments))
         relation = nothing[:, None]

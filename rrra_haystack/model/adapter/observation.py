@@ -27,8 +27,8 @@ class ContextTokens(Protocol):
         """Which of the T tokens belong to which candidate."""
 
     @property
-    def is_binary(self) -> bool:
-        """Whether only the signs of the states are kept."""
+    def is_binary(self) -> bool | Tensor:
+        """Whether only the signs of the states are kept; of each candidate, 1 or 0 of shape ``[n]``, if they differ."""
 
     def match(self, query_states: Tensor) -> Tensor:
         """Highest cosine of states, ``[m, h]``, with the tokens of each candidate, ``[n, m]``; -1 without any."""

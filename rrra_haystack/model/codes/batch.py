@@ -27,6 +27,8 @@ class CodeBatch:
     :param word_counts: Words of each document, shape ``[n]``, int64.
     :param contents: Check sums of the contents that the records were made of, shape ``[n]``, uint32; 0 where unknown.
     :param quantiser: What the rows mean.
+    :param signs_only: Of which documents only the signs were kept before they were read as rows of this kind, shape
+        ``[n]``, float32: 1 or 0; `None` if the kind tells.
     """
 
     rows: np.ndarray
@@ -38,6 +40,7 @@ class CodeBatch:
     word_counts: np.ndarray
     contents: np.ndarray
     quantiser: Quantiser
+    signs_only: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -53,9 +56,9 @@ class CodeBatch:
         return self.rows.shape[1] * 8 // self.quantiser.bits
 
     @property
-    def is_binary(self) -> bool:
-        """Whether only the signs of the token states are kept."""
-        return self.quantiser.bits == 1
+    def is_binary(self) -> bool | Tensor:
+        """Whether only the signs of the token states are kept; of each document, shape ``[n]``, if they differ."""
+        return self.quantiser.bits == 1 if self.signs_only is None else self.signs_only
 
     @cached_property
     def _token_codes(self) -> np.ndarray:

@@ -17,7 +17,8 @@ def unpack_any(codec: TokenCodec, records: Sequence[str], names: Sequence[str] |
     """
     Read the codes of a candidate list, of whichever kinds they are.
 
-    What levels stand for are small numbers, so a list of several kinds is read as one of int8 codes, exactly.
+    What levels stand for are small numbers, so a list of several kinds is read as one of int8 codes, exactly. Which of
+    them were of signs alone is kept.
 
     :param codec: A codec of the model that made them, of any kind.
     :param records: Base64 text of the records, one a document.
@@ -48,14 +49,16 @@ def _as_int8(parts: Sequence[CodeBatch], order: np.ndarray) -> CodeBatch:
     word_counts = np.concatenate([part.word_counts for part in parts])
     tokens = np.concatenate([part.as_int8() for part in parts])
     words = np.concatenate([part.words for part in parts])
+    at = torch.from_numpy(order)
     return CodeBatch(
         rows=tokens[ranges((np.cumsum(lengths) - lengths)[order], lengths[order])],
         ends=np.cumsum(lengths[order]),
         lengths=lengths[order],
         token_scale=np.concatenate([part.token_scale for part in parts])[order],
-        pooled=torch.cat([part.pooled for part in parts])[torch.from_numpy(order)],
+        pooled=torch.cat([part.pooled for part in parts])[at],
         words=words[ranges((np.cumsum(word_counts) - word_counts)[order], word_counts[order])],
         word_counts=word_counts[order],
         contents=np.concatenate([part.contents for part in parts])[order],
         quantiser=QUANTISERS["int8"],
+        signs_only=torch.cat([torch.full((len(part),), float(part.quantiser.bits == 1)) for part in parts])[at],
     )

@@ -3,6 +3,7 @@ import torch
 from rrra_models import QUESTIONS, fused, trained, with_projection
 from texts import TEXTS
 
+from rrra_haystack.model.codes.kinds import KINDS, CodeKind
 from rrra_haystack.model.codes.record import InvalidCodesError
 from rrra_haystack.model.rrra_model import RRRAModel
 
@@ -21,6 +22,15 @@ def test_a_list_may_mix_kinds(model: RRRAModel, speaks: bool) -> None:
     fine, coarse = (judge.encode_documents(TEXTS, code=kind)[1] for kind in ("int8", "4bit"))
     mixed = [one if i % 2 else other for i, (one, other) in enumerate(zip(fine, coarse, strict=True))]
     assert fused(judge, mixed) == pytest.approx(fused(judge, fine), abs=0.02)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_document_is_judged_by_its_own_kind_in_any_list(kind: CodeKind) -> None:
+    judge = RRRAModel.shared("rrra-minilm-l6")
+    own = judge.encode_documents([*TEXTS, ""], code=kind)[1]
+    other = judge.encode_documents([""], code="4bit" if kind != "4bit" else "int8")[1]
+    # What has no tokens says the same in every kind.
+    assert fused(judge, [*own[:-1], *other]) == pytest.approx(fused(judge, own), abs=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)

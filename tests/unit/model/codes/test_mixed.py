@@ -42,6 +42,9 @@ def test_a_mixed_list_reads_as_its_documents_alone(kinds: list[str], seed: int) 
     assert torch.equal(batch.pooled, torch.cat([own.pooled for own in alone]))
     assert batch.contents.tolist() == list(range(1, len(TEXTS) + 1))
     assert words_of(batch) == [words for own in alone for words in words_of(own)]
+    expected = [kind == "1bit" for kind in kinds]
+    told = batch.is_binary
+    assert told.tolist() == expected if isinstance(told, torch.Tensor) else [told] * len(kinds) == expected
 
 
 def words_of(batch: CodeBatch) -> list[list[int]]:
