@@ -42,7 +42,8 @@ def text_to_embed(document: HasContent, meta_fields_to_embed: Iterable[str], emb
     :param meta_fields_to_embed: Names of the metadata fields, in order.
     :param embedding_separator: Put between the parts.
     """
-    fields = [str(document.meta[key]) for key in meta_fields_to_embed if document.meta.get(key) is not None]
+    meta = document.meta or {}
+    fields = [str(meta[key]) for key in meta_fields_to_embed if meta.get(key) is not None]
     return embedding_separator.join([*fields, document.content or ""])
 
 

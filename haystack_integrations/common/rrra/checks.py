@@ -1,3 +1,6 @@
+from haystack import Document
+
+
 def check_positive(value: int, name: str = "top_k") -> None:
     """
     Refuse a number of things that is none.
@@ -12,3 +15,32 @@ def check_positive(value: int, name: str = "top_k") -> None:
     if value <= 0:
         msg = f"{name} must be > 0, but got {value}"
         raise ValueError(msg)
+
+
+def check_documents(documents: object, component: str, otherwise: str = "") -> None:
+    """
+    Refuse what is no list of Documents.
+
+    :param documents:
+        What a component was given.
+    :param component:
+        The name of the component.
+    :param otherwise:
+        What to do with something else.
+    :raises TypeError:
+        If it is not a list of Documents.
+    """
+    if isinstance(documents, list):
+        wrong = next(
+            (
+                f"number {i} is a {type(one).__name__}"
+                for i, one in enumerate(documents)
+                if not isinstance(one, Document)
+            ),
+            None,
+        )
+    else:
+        wrong = f"got a {type(documents).__name__}"
+    if wrong is not None:
+        msg = f"{component} expects a list of Documents as input, but {wrong}. {otherwise}".rstrip()
+        raise TypeError(msg)

@@ -143,10 +143,16 @@ def test_queries_must_be_strings(wrong: object) -> None:
         RRRAEmbedder().run(wrong)
 
 
-@pytest.mark.parametrize("wrong", ["a string", ["strings"], Document(content="one")])
+@pytest.mark.parametrize("wrong", ["a string", ["strings"], Document(content="one"), [Document(), "two"]])
 def test_documents_must_be_a_list_of_documents(wrong: object) -> None:
     with pytest.raises(TypeError, match="RRRADocumentEmbedder expects a list of Documents"):
         RRRADocumentEmbedder().run(wrong)
+
+
+def test_documents_may_have_no_metadata() -> None:
+    embedder = RRRADocumentEmbedder(meta_fields_to_embed=["title"], progress_bar=False)
+    (bare,) = embedder.run([Document(content="Tea", meta=None)])["documents"]
+    assert bare.meta == embedder.run([Document(content="Tea")])["documents"][0].meta
 
 
 def test_impossible_parameters() -> None:

@@ -38,6 +38,16 @@ def test_all_without_codes_warn_once(documents: list[Document], caplog: pytest.L
     assert "12 of 12 documents" in warnings[0].getMessage()
 
 
+def test_documents_without_text_need_no_codes(embedded: list[Document], caplog: pytest.LogCaptureFixture) -> None:
+    emptied = replace(embedded[0], content="")
+    ranker = RRRAAdapterRanker()
+    run(ranker, [emptied, *embedded[1:], Document(content=None), Document(content="")])
+    assert not [record for record in caplog.records if record.name.startswith("haystack_integrations")]
+    run(ranker, [*embedded, Document(content=None), Document(content="An inn")])
+    (told,) = [record.getMessage() for record in caplog.records if "have no token codes" in record.getMessage()]
+    assert told.startswith(f"1 of {len(embedded) + 2} documents")
+
+
 def test_documents_with_codes_do_not_warn(embedded: list[Document], caplog: pytest.LogCaptureFixture) -> None:
     run(RRRAAdapterRanker(), embedded)
     assert not [record for record in caplog.records if record.name.startswith("haystack_integrations")]

@@ -128,10 +128,18 @@ def test_a_shorter_length_gives_more_passages() -> None:
         RRRADocumentSplitter(split_length=0)
 
 
-@pytest.mark.parametrize("wrong", ["text", Document(content="text"), ["text"]])
+@pytest.mark.parametrize("wrong", ["text", Document(content="text"), ["text"], [Document(content="A text"), "text"]])
 def test_documents_must_be_a_list_of_documents(wrong: object) -> None:
     with pytest.raises(TypeError, match="RRRADocumentSplitter expects a list of Documents"):
         RRRADocumentSplitter().run(wrong)
+
+
+def test_documents_may_have_no_metadata() -> None:
+    bare, plain = (
+        RRRADocumentSplitter().run([Document(content="A text", **own)])["documents"] for own in ({"meta": None}, {})
+    )
+    assert [one.content for one in bare] == [one.content for one in plain] == ["A text"]
+    assert bare[0].meta.keys() == plain[0].meta.keys()
 
 
 def test_to_dict_of_the_defaults() -> None:

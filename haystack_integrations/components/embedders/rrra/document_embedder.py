@@ -4,7 +4,7 @@ from typing import Any, Literal
 from haystack import Document, component, logging
 from haystack.utils import ComponentDevice, Secret
 
-from haystack_integrations.common.rrra import LoadsModel, check_positive
+from haystack_integrations.common.rrra import LoadsModel, check_documents, check_positive
 from rrra_haystack.documents.metadata import CODES_KEY, UNREAD_KEY, text_to_embed
 from rrra_haystack.documents.sparse import sparse_documents
 from rrra_haystack.model.codes.kinds import KINDS
@@ -154,12 +154,9 @@ class RRRADocumentEmbedder(LoadsModel):
         :raises TypeError:
             If `documents` is not a list of Documents.
         """
-        if not isinstance(documents, list) or (documents and not isinstance(documents[0], Document)):
-            msg = (
-                "RRRADocumentEmbedder expects a list of Documents as input. "
-                "In case you want to embed a string, please use the RRRAEmbedder."
-            )
-            raise TypeError(msg)
+        check_documents(
+            documents, "RRRADocumentEmbedder", "In case you want to embed a string, please use the RRRAEmbedder."
+        )
         if not documents:
             return {"documents": []}
         model = self.loaded_model
@@ -190,7 +187,7 @@ class RRRADocumentEmbedder(LoadsModel):
 
 
 def _meta(document: Document, code: str, unread: int | None) -> dict[str, Any]:
-    kept = {key: value for key, value in document.meta.items() if key != UNREAD_KEY}
+    kept = {key: value for key, value in (document.meta or {}).items() if key != UNREAD_KEY}
     return {**kept, CODES_KEY: code, **({UNREAD_KEY: unread} if unread else {})}
 
 

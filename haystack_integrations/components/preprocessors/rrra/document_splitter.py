@@ -5,7 +5,7 @@ from typing import Any
 from haystack import Document, component
 from haystack.utils import ComponentDevice, Secret
 
-from haystack_integrations.common.rrra import LoadsModel, check_positive
+from haystack_integrations.common.rrra import LoadsModel, check_documents, check_positive
 from rrra_haystack.documents.cutting import cut, has_word
 from rrra_haystack.documents.metadata import text_to_embed
 from rrra_haystack.model.encoder import Encoder
@@ -133,9 +133,7 @@ class RRRADocumentSplitter(LoadsModel):
         :raises TypeError:
             If `documents` is not a list of Documents.
         """
-        if not isinstance(documents, list) or (documents and not isinstance(documents[0], Document)):
-            msg = "RRRADocumentSplitter expects a list of Documents as input."
-            raise TypeError(msg)
+        check_documents(documents, "RRRADocumentSplitter")
         if not documents:
             return {"documents": []}
         encoder = self.loaded_model.encoder
@@ -145,13 +143,14 @@ class RRRADocumentSplitter(LoadsModel):
         text = document.content or ""
         if not has_word(text):
             return
-        first = document.meta.get("page_number")
+        known = document.meta or {}
+        first = known.get("page_number")
         page, counted = first if isinstance(first, int) else 1, 0
         for number, (begin, end) in enumerate(self._cuts(document, text, encoder)):
             page += text.count("\f", counted, begin)
             counted = begin
             meta = {
-                **document.meta,
+                **known,
                 "source_id": document.id,
                 "parent_id": document.id,
                 "split_id": number,

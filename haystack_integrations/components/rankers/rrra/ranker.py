@@ -260,12 +260,13 @@ class RRRAAdapterRanker(LoadsModel):
         codes: list[Any] = [document.meta.get(CODES_KEY) for document in documents]
         names = [document.id for document in documents]
         missing = [i for i, code in enumerate(codes) if code is None]
-        if missing and not self._warned_of_missing_codes:
+        wanting = self._with_text(missing, documents)
+        if wanting and not self._warned_of_missing_codes:
             self._warned_of_missing_codes = True
             logger.warning(
                 "{missing} of {total} documents have no token codes and are encoded now, which takes time at every "
                 "query. To avoid it, index them with RRRADocumentEmbedder, or add codes to a store with 'rrra enrich'.",
-                missing=len(missing),
+                missing=len(wanting),
                 total=len(documents),
             )
         codes = self._encoded(missing, documents, codes, model)
@@ -273,17 +274,22 @@ class RRRAAdapterRanker(LoadsModel):
         changed = of_other_contents(batch.contents, [document.content for document in documents])
         if not changed:
             return batch
-        if not self._warned_of_changed_contents:
+        outdated = self._with_text(changed, documents)
+        if outdated and not self._warned_of_changed_contents:
             self._warned_of_changed_contents = True
             logger.warning(
                 "{changed} of {total} documents, as {first}, have token codes of another content than they have now, "
                 "and are encoded now, which takes time at every query. Add their codes anew with 'rrra enrich', or "
                 "index them with RRRADocumentEmbedder behind whatever splits or changes contents.",
-                changed=len(changed),
+                changed=len(outdated),
                 total=len(documents),
-                first=names[changed[0]],
+                first=names[outdated[0]],
             )
         return model.read_codes(self._encoded(changed, documents, codes, model), names)
+
+    def _with_text(self, numbers: list[int], documents: list[Document]) -> list[int]:
+        """Those of some documents that have a text; `rrra enrich` codes no others."""
+        return [i for i in numbers if text_to_embed(documents[i], self.meta_fields_to_embed, self.embedding_separator)]
 
     def _texts(self, documents: list[Document], numbers: list[int]) -> dict[int, EmbeddedText]:
         """Some documents as they are embedded, by their numbers."""
