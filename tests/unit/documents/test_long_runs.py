@@ -28,15 +28,15 @@ def ends(text: str) -> list[int]:
 def test_a_long_run_takes_no_longer_than_a_text(read: Callable[[str], Any], run: str, begin: str) -> None:
     began = time.process_time()
     read(begin + run * (LENGTH // len(run)) + "x")
-    assert time.process_time() - began < 2
+    assert time.process_time() - began < 4
 
 
 @pytest.mark.parametrize("read", [sections_of_markdown, text_of_csv])
-@pytest.mark.parametrize("run", [" ", ".", "-", "=", "#", "|"])
+@pytest.mark.parametrize("run", [" ", ".", "-", "=", "#", "|", ',"', "a,'b "])
 def test_readers_of_others_take_long_runs_too(read: Callable[[str], Any], run: str) -> None:
     began = time.process_time()
-    read(f"a\n{run * LENGTH}x")
-    assert time.process_time() - began < 2
+    read(f"a\n{run * (LENGTH // len(run))}x")
+    assert time.process_time() - began < 4
 
 
 @pytest.mark.parametrize(
