@@ -19,6 +19,7 @@ from rrra_haystack.model.encoder_files import load_transformer
 from rrra_haystack.model.encoder_kinds import Task, dropped_ids, kind_of_encoder
 from rrra_haystack.model.threads import threads_for_text
 from rrra_haystack.model.token_counts import TokenCounts, WholeWords
+from rrra_haystack.model.weights import cast_weights, native_dtype
 from rrra_haystack.pretrained import resolve_encoder
 
 _TASKS: tuple[Task, ...] = get_args(Task)
@@ -110,7 +111,7 @@ class Encoder:
         for network in self._networks.values():
             language_model: Any = network.model
             if not {"dtype", "torch_dtype"} & set(model_kwargs or {}):
-                language_model.to(native_dtype(self.transformer.device))
+                cast_weights(language_model, native_dtype(self.transformer.device))
             if layer != -1:
                 language_model.config.output_hidden_states = True
         self._is_rounded = self.dtype != loaded_dtype
@@ -361,17 +362,3 @@ def _upcast_token_embeddings(_module: torch.nn.Module, _inputs: Any, features: d
     if (states := features.get("token_embeddings")) is not None:
         features["token_embeddings"] = states.float()
     return features
-
-
-def native_dtype(device: torch.device) -> torch.dtype:
-    """The fastest number format that the device computes natively without loss that matters: bfloat16 or float32."""
-    if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    elif device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):
-        able = torch.cpu.get_capabilities()
-        # Intel's AVX-512 multiplies as many of either format a cycle; in bfloat16 a corpus takes half as long again.
-        is_doubled = able.get("avx512_bf16", False) and not str(able.get("cpu_name", "")).startswith("Intel")
-        native = able.get("amx_bf16", False) or is_doubled
-    else:
-        native = False
-    return torch.bfloat16 if native else torch.float32

@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from rrra_haystack.model.encoder import native_dtype
+from rrra_haystack.model.weights import cast_weights, native_dtype
 from rrra_haystack.pretrained import resolve_encoder
 
 DEFAULT_READER = "rrra-minilm-l6-reader"
@@ -61,7 +61,7 @@ def load_reader(
                 raise ValueError(msg) from error
     model = model.eval().to(device)
     if not {"dtype", "torch_dtype"} & given.keys():
-        model.base_model.to(native_dtype(torch.device(device)))
+        cast_weights(model.base_model, native_dtype(torch.device(device)))
     # Spans are compared by small differences of their logits: the head computes in float32.
     model.qa_outputs.float().register_forward_pre_hook(_to_float32)
     return model, AutoTokenizer.from_pretrained(base, token=token)

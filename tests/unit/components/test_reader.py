@@ -10,7 +10,7 @@ from haystack.utils import ComponentDevice
 from texts import TEXTS
 
 from rrra_haystack import RRRAReader
-from rrra_haystack.model.encoder import native_dtype
+from rrra_haystack.model.weights import native_dtype
 from rrra_haystack.pretrained import bundled
 from rrra_haystack.reader.loading import DEFAULT_READER, load_reader
 

@@ -8,7 +8,8 @@ from sentence_transformers.base.modules import Dense, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling, StaticEmbedding
 from transformers import AutoTokenizer, BertConfig, BertModel, LlamaConfig, LlamaModel
 
-from rrra_haystack.model.encoder import Encoder, native_dtype
+from rrra_haystack.model.encoder import Encoder
+from rrra_haystack.model.weights import native_dtype
 from rrra_haystack.pretrained import resolve_encoder
 
 MINILM = "all-MiniLM-L6-v2"

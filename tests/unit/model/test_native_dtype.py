@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from rrra_haystack.model.encoder import native_dtype
+from rrra_haystack.model.weights import native_dtype
 
 # What processors say of themselves, as far as it is looked at.
 PROCESSORS = {

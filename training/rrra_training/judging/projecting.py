@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from rrra_haystack.model.adapter.observation import StateTokens
 from rrra_haystack.model.codes.kinds import QUANTISERS, CodeKind, Levels
-from rrra_haystack.model.encoder import native_dtype
 from rrra_haystack.model.segments import Segments
+from rrra_haystack.model.weights import native_dtype
 from rrra_haystack.model.words import word_codes
 from rrra_training.corpora.store import StateStore
 

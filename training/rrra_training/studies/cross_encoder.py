@@ -19,7 +19,8 @@ from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncode
 from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
 
 from rrra_haystack.files import atomic_directory
-from rrra_haystack.model.encoder import Encoder, native_dtype
+from rrra_haystack.model.encoder import Encoder
+from rrra_haystack.model.weights import native_dtype
 from rrra_haystack.pretrained import MINILM, resolve_encoder
 from rrra_training.candidates.evidence import EvidenceConfig
 from rrra_training.candidates.lists import ListConfig, draw_lists

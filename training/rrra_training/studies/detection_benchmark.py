@@ -17,8 +17,8 @@ from rich.console import Console
 from sentence_transformers import CrossEncoder
 
 from rrra_haystack.files import atomic_file, atomic_write, working_folder
-from rrra_haystack.model.encoder import native_dtype
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
+from rrra_haystack.model.weights import cast_weights, native_dtype
 from rrra_training.data.beir import collections_of, split_of
 from rrra_training.judging.fitting_detection import fit_detection
 from rrra_training.runs.commands import run_command
@@ -61,7 +61,7 @@ def main(
         methods = methods_for(judged, detection)
         if cross_encoder is not None:
             other = CrossEncoder(str(cross_encoder))
-            other.to(native_dtype(other.device))
+            cast_weights(other, native_dtype(other.device))
             said = np.concatenate([cross_encoded(other, one.hidden) for one in splits])
             methods["cross-encoder"] = Method.of_probability(said)
     report = {

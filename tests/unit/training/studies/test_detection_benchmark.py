@@ -16,8 +16,8 @@ from sentence_transformers import CrossEncoder
 from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
-from rrra_haystack.model.encoder import native_dtype
 from rrra_haystack.model.rrra_model import RRRAModel
+from rrra_haystack.model.weights import cast_weights, native_dtype
 from rrra_haystack.pretrained import resolve_encoder
 
 
@@ -97,6 +97,6 @@ def test_the_benchmark_writes_figures_and_a_plot(folder: Path, model: RRRAModel,
         pairs += [(asked.queries.text(query), passage) for passage in passages]
     # It was not trained, so its scores differ by little: the same format, and the same batches. Some processors still
     # turn two round that are all but equal, by where they stand in their batch.
-    cross_encoder.to(native_dtype(cross_encoder.device))
+    cast_weights(cross_encoder, native_dtype(cross_encoder.device))
     said = cross_encoder.predict(pairs, batch_size=64, activation_fn=torch.nn.Identity())
     assert methods["cross-encoder"]["AUROC"] == pytest.approx(roc_auc_score(hidden.truth, said), abs=0.005)

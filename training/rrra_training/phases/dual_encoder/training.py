@@ -28,8 +28,9 @@ from torch import nn
 from transformers import PrinterCallback
 
 from rrra_haystack.files import atomic_directory
-from rrra_haystack.model.encoder import Encoder, native_dtype
+from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.model.encoder_files import load_transformer
+from rrra_haystack.model.weights import native_dtype
 from rrra_haystack.pretrained import resolve_encoder
 from rrra_training.phases.dropout import set_dropout
 from rrra_training.phases.dual_encoder.late_interaction import late_interaction_loss, lengths, made_of

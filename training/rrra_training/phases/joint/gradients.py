@@ -5,8 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from rrra_haystack.model.adapter.observation import Observation, Outcome, StateTokens
-from rrra_haystack.model.encoder import EncodedBatch, Encoder, native_dtype
+from rrra_haystack.model.encoder import EncodedBatch, Encoder
 from rrra_haystack.model.segments import Segments
+from rrra_haystack.model.weights import native_dtype
 from rrra_training.candidates.sets import CandidateSet
 from rrra_training.judging.projecting import project
 from rrra_training.phases.adapter.learner import AdapterLearner
