@@ -19,13 +19,16 @@ from rrra_haystack.model.encoder_files import load_transformer
 from rrra_haystack.model.encoder_kinds import Task, dropped_ids, kind_of_encoder
 from rrra_haystack.model.threads import threads_for_text
 from rrra_haystack.model.token_counts import TokenCounts, WholeWords
-from rrra_haystack.model.weights import cast_weights, native_dtype
+from rrra_haystack.model.weights import FORMATS, WeightSample, cast_weights, native_dtype, weight_samples
 from rrra_haystack.pretrained import resolve_encoder
 
 _TASKS: tuple[Task, ...] = get_args(Task)
 
 # What is encoded at loading, to see what an encoder gives.
 _SPECIMEN = "A short text."
+
+# Who names one of them in model_kwargs chooses the number format.
+_FORMAT_NAMES = frozenset({"dtype", "torch_dtype"})
 
 # Texts that are tokenised together. Large enough to sort by length well, small enough to start at once.
 _CHUNK = 2048
@@ -110,11 +113,13 @@ class Encoder:
         loaded_dtype = self.dtype
         for network in self._networks.values():
             language_model: Any = network.model
-            if not {"dtype", "torch_dtype"} & set(model_kwargs or {}):
+            if _FORMAT_NAMES.isdisjoint(model_kwargs or {}):
                 cast_weights(language_model, native_dtype(self.transformer.device))
             if layer != -1:
                 language_model.config.output_hidden_states = True
-        self._is_rounded = self.dtype != loaded_dtype
+        formats = {weight.dtype for weight in self.transformer.parameters()}
+        self._is_float16 = torch.float16 in formats and formats <= FORMATS
+        self._is_rounded = self._is_float16 or self.dtype != loaded_dtype
         # Pooling in bfloat16 would cost precision that the pooled embedding is stored with.
         for network in set(self._networks.values()):
             network.register_forward_hook(_upcast_token_embeddings)
@@ -151,18 +156,37 @@ class Encoder:
         """Dimensions of the pooled embedding; 0 if there is none."""
         return int(self.transformer.get_embedding_dimension() or self.hidden_size) if self.embeds else 0
 
+    @property
+    def weight_samples(self) -> dict[str, WeightSample]:
+        """
+        What tells the weights apart, by their names and whatever format they run in.
+
+        In float16, they are those of the encoder's files.
+        """
+        return self._original_samples if self._is_float16 else weight_samples(self.transformer)
+
+    @cached_property
+    def _original_samples(self) -> dict[str, WeightSample]:
+        # float16 rounds to other numbers than bfloat16 does.
+        return weight_samples(self.original())
+
     def save(self, path: str | Path) -> None:
         """
-        Write the encoder as a sentence-transformers directory, its weights in the precision they were loaded in.
+        Write the encoder as a sentence-transformers directory, its weights in the precision they were loaded in, and
+        in that of its files if it runs in float16.
 
         :param path: The directory.
         """
         self.original().save(str(path), safe_serialization=True, create_model_card=False)
 
     def original(self) -> Any:
-        """The model of sentence-transformers with its weights in the precision they were loaded in."""
-        # The weights in memory may have been rounded to bfloat16; those on disk were not.
-        return load_transformer(self.name, self._source, "cpu") if self._is_rounded else self.transformer
+        """The model of sentence-transformers with its weights as :meth:`save` writes them."""
+        if not self._is_rounded:
+            return self.transformer
+        # The weights in memory were rounded; those on disk were not.
+        given = self._source["model_kwargs"] or {}
+        exact = {key: value for key, value in given.items() if key not in _FORMAT_NAMES}
+        return load_transformer(self.name, {**self._source, "model_kwargs": exact}, "cpu")
 
     @property
     def dropped_tokens(self) -> list[str]:

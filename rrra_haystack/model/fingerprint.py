@@ -2,13 +2,10 @@
 
 import hashlib
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from rrra_haystack.model.encoder import Encoder
-
-# The same numbers after rounding to bfloat16.
-_FORMATS = (torch.float32, torch.bfloat16)
+from rrra_haystack.model.weights import FORMATS, weight_sample
 
 
 def fingerprint(*parts: str | bytes) -> int:
@@ -23,20 +20,17 @@ def fingerprint(*parts: str | bytes) -> int:
 
 def weights_fingerprint(encoder: Encoder, projection: nn.Linear | None) -> int:
     """
-    A fingerprint of the weights that the codes depend on.
-
-    64 values of each tensor are enough to tell two trainings apart and take no time for any size of encoder.
-    They are rounded to bfloat16, so that the format in which the encoder runs makes no difference.
+    A fingerprint of the weights that the codes depend on, whatever format the encoder runs in.
 
     :param encoder: The encoder.
     :param projection: Of its token states; `None` if they are kept as they are.
     """
-    named = dict(encoder.transformer.state_dict())
+    samples = dict(encoder.weight_samples)
     if projection is not None:
-        named["projection.weight"] = projection.weight
+        samples["projection.weight"] = weight_sample(projection.weight)
     parts: list[str | bytes] = [str(encoder.layer)]
-    for name, tensor in sorted(named.items()):
-        parts += [name, str(tuple(tensor.shape)), _some_values(tensor)]
+    for name, sample in sorted(samples.items()):
+        parts += [name, *sample]
     return fingerprint(*parts)
 
 
@@ -45,17 +39,11 @@ def encoder_fingerprint(encoder: Encoder) -> str | None:
     Tells encoders apart by their weights alone, whatever the weights are called and whichever layer is observed.
 
     :param encoder: The encoder.
-    :returns: 8 hexadecimal digits; `None` for weights in a format that rounds them otherwise, as float16 does.
+    :returns: 8 hexadecimal digits; `None` for weights that were quantised.
     """
-    weights = list(encoder.transformer.parameters())
-    if any(weight.dtype not in _FORMATS for weight in weights):
+    named = dict(encoder.transformer.named_parameters())
+    if not FORMATS.issuperset(weight.dtype for weight in named.values()):
         return None
-    parts = sorted(str(tuple(weight.shape)).encode() + _some_values(weight) for weight in weights)
+    samples = encoder.weight_samples
+    parts = sorted(samples[name].shape.encode() + samples[name].values for name in named)
     return f"{fingerprint(*parts):08x}"
-
-
-def _some_values(tensor: Tensor) -> bytes:
-    flat = tensor.detach().reshape(-1)
-    picked = torch.linspace(0, flat.numel() - 1, 64, dtype=torch.float64).long().to(flat.device)
-    values = flat[picked] if flat.numel() else flat
-    return values.bfloat16().float().cpu().numpy().tobytes()

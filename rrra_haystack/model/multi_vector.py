@@ -21,7 +21,7 @@ def multi_vector_encoder(encoder: Encoder, projection: nn.Linear | None) -> Mult
 
     :param encoder: The encoder.
     :param projection: Of its token states; `None` if they are kept as they are.
-    :returns: On the CPU, in the precision that the encoder was loaded in.
+    :returns: On the CPU, in the precision that the encoder is saved in.
     :raises ValueError: If sentence-transformers has no modules for what the encoder does.
     """
     model = encoder.original()

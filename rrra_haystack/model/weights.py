@@ -1,7 +1,24 @@
-"""The number format that the weights of a network are in."""
+"""The weights of a network: the number format that they are in, and what tells them apart."""
+
+from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+# What an encoder runs in unless it is quantised.
+FORMATS = frozenset({torch.float32, torch.bfloat16, torch.float16})
+
+
+class WeightSample(NamedTuple):
+    """
+    What tells a tensor of weights from another.
+
+    :param shape: Its shape as text.
+    :param values: 64 of its values, rounded to bfloat16.
+    """
+
+    shape: str
+    values: bytes
 
 
 def native_dtype(device: torch.device) -> torch.dtype:
@@ -30,3 +47,26 @@ def cast_weights(network: nn.Module, dtype: torch.dtype) -> None:
     for weight in network.state_dict(keep_vars=True).values():
         if torch.is_floating_point(weight):
             weight.data = weight.data.to(dtype)
+
+
+def weight_sample(tensor: Tensor) -> WeightSample:
+    """
+    A few values of a tensor, the same ones in float32 and in bfloat16.
+
+    64 are enough to tell two trainings apart, and take no time for any size of encoder.
+
+    :param tensor: The tensor.
+    """
+    flat = tensor.detach().reshape(-1)
+    picked = torch.linspace(0, flat.numel() - 1, 64, dtype=torch.float64).long().to(flat.device)
+    values = flat[picked] if flat.numel() else flat
+    return WeightSample(str(tuple(tensor.shape)), values.bfloat16().float().cpu().numpy().tobytes())
+
+
+def weight_samples(network: nn.Module) -> dict[str, WeightSample]:
+    """
+    Samples of all weights of a network, by their names.
+
+    :param network: The network.
+    """
+    return {name: weight_sample(tensor) for name, tensor in network.state_dict().items()}

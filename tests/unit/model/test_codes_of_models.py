@@ -33,7 +33,7 @@ def test_a_document_is_judged_by_its_own_kind_in_any_list(kind: CodeKind) -> Non
     assert fused(judge, [*own[:-1], *other]) == pytest.approx(fused(judge, own), abs=1e-5)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 def test_codes_are_read_whatever_format_the_encoder_runs_in(
     model: RRRAModel, codes: list[str], dtype: torch.dtype
 ) -> None:
@@ -46,9 +46,16 @@ def test_training_the_adapter_leaves_the_codes_valid(model: RRRAModel, codes: li
     assert fused(trained(model), codes).shape == (len(TEXTS),)
 
 
-def test_the_fingerprint_is_of_the_weights_not_of_the_format(model: RRRAModel) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_the_fingerprint_is_of_the_weights_not_of_the_format(model: RRRAModel, dtype: torch.dtype) -> None:
+    other = RRRAModel.load("all-MiniLM-L6-v2", model_kwargs={"dtype": dtype})
+    assert other.encoder.dtype == dtype
+    assert other.codec().fingerprint == model.codec().fingerprint
+    assert other.config.encoder_fingerprint == model.config.encoder_fingerprint
+
+
+def test_the_fingerprint_is_of_the_weights_in_memory(model: RRRAModel) -> None:
     exact = RRRAModel.load("all-MiniLM-L6-v2", model_kwargs={"dtype": torch.float32})
-    assert exact.codec().fingerprint == model.codec().fingerprint
     with torch.no_grad():
         next(exact.encoder.transformer.parameters()).mul_(1.1)
     exact.refresh()

@@ -67,6 +67,14 @@ def test_saving_keeps_the_format_out_of_the_fingerprint(saved: Path, model: RRRA
     assert exact.codec() == model.codec()
 
 
+def test_what_is_saved_of_a_model_in_float16_reads_its_codes(tmp_path: Path) -> None:
+    half = RRRAModel.load("all-MiniLM-L6-v2", model_kwargs={"dtype": torch.float16})
+    half.save(tmp_path / "saved")
+    loaded = RRRAModel.load(tmp_path / "saved")
+    assert loaded.codec() == half.codec()
+    assert loaded.config.encoder_fingerprint == half.config.encoder_fingerprint
+
+
 @pytest.mark.parametrize("kind", ["int8", "4bit", "2bit", "1bit"])
 def test_a_projection_is_saved_and_used(model: RRRAModel, kind: str, tmp_path: Path) -> None:
     projected = with_projection(model)
