@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 
 from rrra_haystack.model.encoder_files import load_transformer
 from rrra_haystack.model.encoder_kinds import Task, dropped_ids, kind_of_encoder
+from rrra_haystack.model.surrogates import whole_characters
 from rrra_haystack.model.threads import threads_for_text
 from rrra_haystack.model.token_counts import TokenCounts, WholeWords
 from rrra_haystack.model.weights import FORMATS, WeightSample, cast_weights, native_dtype, weight_samples
@@ -238,10 +239,7 @@ class Encoder:
 
         :param texts: The texts.
         """
-        tokenizer: Any = self._networks["document"].tokenizer
-        with self._tokenizer_lock:
-            read = tokenizer(list(texts), add_special_tokens=False, truncation=False, padding=False, verbose=False)
-        return read["input_ids"]
+        return self._read_whole(list(map(whole_characters, texts)))["input_ids"]
 
     def token_offsets(self, text: str) -> np.ndarray:
         """
@@ -251,10 +249,7 @@ class Encoder:
         :returns: Characters, shape ``[n, 2]``, int64; tokens that stand for no character are left out.
         """
         tokenizer: Any = self._networks["document"].tokenizer
-        with self._tokenizer_lock:
-            read = tokenizer(
-                text, add_special_tokens=False, truncation=False, return_offsets_mapping=True, verbose=False
-            )
+        read = self._read_whole(whole_characters(text), return_offsets_mapping=True)
         offsets = np.fromiter(chain.from_iterable(read["offset_mapping"]), dtype=np.int64).reshape(-1, 2)
         is_token = offsets[:, 1] > offsets[:, 0]
         dropped = dropped_ids(tokenizer)
@@ -262,6 +257,11 @@ class Encoder:
         if not set(dropped).isdisjoint(read["input_ids"]):
             is_token &= ~np.isin(read["input_ids"], dropped)
         return offsets[is_token]
+
+    def _read_whole(self, texts: str | list[str], **options: bool) -> Any:
+        tokenizer: Any = self._networks["document"].tokenizer
+        with self._tokenizer_lock:
+            return tokenizer(texts, add_special_tokens=False, truncation=False, padding=False, verbose=False, **options)
 
     def room(self, prompt: str | None = None) -> int | None:
         """
@@ -337,17 +337,20 @@ class Encoder:
 
     def _tokens_of(self, texts: Sequence[str], task: Task) -> dict[str, Any]:
         """What a few texts are to the encoder, on its device."""
-        prompt = self.transformer.prompts.get(task)
-        with self._tokenizer_lock:
-            features = self.transformer.preprocess(list(texts), prompt=prompt or None, task=task)
+        features = self._preprocessed(texts, self.transformer.prompts.get(task), task)
         return {key: value.to(self.device) if isinstance(value, Tensor) else value for key, value in features.items()}
+
+    def _preprocessed(self, texts: Sequence[str], prompt: str | None, task: Task) -> dict[str, Any]:
+        whole = list(map(whole_characters, texts))
+        prompt = whole_characters(prompt) if prompt else None
+        with self._tokenizer_lock:
+            return self.transformer.preprocess(whole, prompt=prompt, task=task)
 
     # Not a generator under inference_mode: the mode would leak to the caller between two batches.
     def _encode_chunk(
         self, texts: list[str], task: Task, prompt: str | None, tokens_per_batch: int
     ) -> Iterator[EncodedBatch]:
-        with self._tokenizer_lock:
-            features = self.transformer.preprocess(texts, prompt=prompt or None, task=task)
+        features = self._preprocessed(texts, prompt, task)
         mask = features["attention_mask"]
         # What a query is expanded by counts without being attended to.
         if (expansion := features.get("query_expansion_positions")) is not None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from rrra_haystack.model.known_words import KnownWords, WordsOfTexts
+from rrra_haystack.model.surrogates import whole_characters
 
 # How a tokenizer writes a word is learned from this one, which every vocabulary of Latin script has.
 _SPECIMEN = "House"
@@ -139,6 +140,7 @@ class TokenCounts:
 
     def _counted(self, words: list[str]) -> list[int]:
         """The tokens of words that are not known, each of which stands there once."""
+        words = list(map(whole_characters, words))
         plain = self._whole_words.plain(words)
         counts = [plain[word] if word in plain else self._whole_words.counted(word) for word in words]
         unread = {word for word, count in zip(words, counts, strict=True) if count is None}

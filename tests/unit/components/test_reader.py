@@ -271,6 +271,14 @@ def test_a_question_of_any_length_is_read() -> None:
     assert reader.run(query=" " * 10_000, documents=documents)["answers"]
 
 
+def test_a_question_of_half_a_character_is_read() -> None:
+    documents = [Document(content="The Golden Gate Bridge was opened in 1937.")]
+    question = "When was the \ud83d Golden Gate Bridge opened?"
+    (answer,) = RRRAReader(no_answer=False, top_k=1).run(query=question, documents=documents)["answers"]
+    assert answer.query == question
+    assert answer.data == "1937"
+
+
 @bundled_only
 @pytest.mark.parametrize(("given", "dtype"), [({"dtype": "float16"}, torch.float16), ({}, native_dtype(CPU))])
 def test_the_default_reader_is_loaded_as_it_is_told(given: dict, dtype: torch.dtype) -> None:

@@ -8,6 +8,7 @@ from haystack.utils import ComponentDevice, Secret
 
 from haystack_integrations.common.rrra import Serializable, check_positive
 from rrra_haystack.documents.metadata import SCORES_KEY
+from rrra_haystack.model.surrogates import whole_characters
 from rrra_haystack.pretrained import bundled, bundled_names
 from rrra_haystack.reader.answers import AnswerCalibration, logit
 from rrra_haystack.reader.loading import DEFAULT_READER, is_difference, load_reader
@@ -238,7 +239,7 @@ class RRRAReader(Serializable):
             if not documents:
                 return {"answers": []}
             answers: list[ExtractedAnswer] = self._reader.run(
-                query=_beginning(query, self._reader.tokenizer),
+                query=_beginning(whole_characters(query), self._reader.tokenizer),
                 documents=documents,
                 top_k=_ALL_ANSWERS if self._calibration else top_k,
                 max_seq_length=max_seq_length,
