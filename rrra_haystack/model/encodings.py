@@ -16,13 +16,14 @@ class QueryEncoding:
 
     :param embedding: Pooled embedding, shape ``[d]``, float32, on the CPU.
     :param states: Projected token states, shape ``[m, h]``, float32, on the CPU.
-    :param hidden: Token states before projection, shape ``[m, hidden]``, float32, on the CPU.
+    :param hidden: Token states before projection, shape ``[m, hidden]``, float32, on the CPU; `None` if the adapter has
+        no `query_dim` and reads those after it.
     :param words: The query's words (:func:`~rrra_haystack.model.words.query_word_codes`), shape ``[u]``, uint16.
     """
 
     embedding: Tensor
     states: Tensor
-    hidden: Tensor
+    hidden: Tensor | None
     words: np.ndarray
 
 

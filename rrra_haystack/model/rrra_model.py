@@ -32,7 +32,6 @@ from rrra_haystack.model.threads import threads_for_list
 from rrra_haystack.model.words import NUMBERS, lexical_scores, query_word_codes, word_codes
 
 DEFAULT_MODEL = "rrra-minilm-l6"
-_QUERIES_KEPT = 256
 
 
 class RRRAModel(nn.Module):
@@ -71,7 +70,7 @@ class RRRAModel(nn.Module):
         self.word_rarity: Tensor | None
         own_words = torch.zeros(NUMBERS, dtype=torch.uint8) if config.lexical.language == "corpus" else None
         self.register_buffer("word_rarity", own_words)
-        self._queries = QueryCache(_QUERIES_KEPT)
+        self._queries = QueryCache()
         self.refresh()
 
     def refresh(self) -> None:
@@ -259,7 +258,7 @@ class RRRAModel(nn.Module):
 
     def encode_query(self, text: str, *, prompt: str | None = None) -> QueryEncoding:
         """
-        Encode a query. The last 256 queries are remembered.
+        Encode a query. The last 256 queries are remembered, in 128 MB at most.
 
         :param text: The query.
         :param prompt: Put before it instead of the model's query prompt.
@@ -271,7 +270,7 @@ class RRRAModel(nn.Module):
         return QueryEncoding(
             embedding=batch.pooled[0].cpu(),
             states=self.project(batch.states).cpu(),
-            hidden=batch.states.float().cpu(),
+            hidden=None if self.config.adapter.query_dim is None else batch.states.float().cpu(),
             words=query_word_codes(text),
         )
 
@@ -377,7 +376,8 @@ class RRRAModel(nn.Module):
         return lambda query, words, counts: lexical_scores(query, words, counts, self.config.lexical, table)
 
     def _judge(self, query: QueryEncoding, candidates: CandidateEncodings) -> Judgement:
-        last, hidden = (nn.functional.normalize(states, dim=-1) for states in (query.states, query.hidden))
+        last = nn.functional.normalize(query.states, dim=-1)
+        hidden = None if query.hidden is None else nn.functional.normalize(query.hidden, dim=-1)
         observation = Observation(
             query=query.embedding, contexts=candidates.pooled, query_tokens=last, tokens=candidates, query_states=hidden
         )
