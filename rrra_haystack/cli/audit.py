@@ -70,7 +70,7 @@ def command(
         if apply is None:
             msg = "--format writes what was decided. Name the file of decisions with --apply."
             raise ValueError(msg)
-        check_output(output, format_, force=force)
+        check_output(output, format_, data=folder, force=force)
     elif apply is None and output.is_file():
         msg = f"Directory '{output}' is a file."
         raise typer.BadParameter(msg, param_hint="'--output'")

@@ -61,8 +61,8 @@ def command(
         from rrra_training.mining.settings import NegativesConfig, sampler_of
     from rrra_haystack.model.rrra_model import DEFAULT_MODEL
 
-    check_output(output, format_, force=force)
     folder, own_split = split_of(data, split)
+    check_output(output, format_, data=folder, force=force)
     config = NegativesConfig(
         negatives=negatives, sampler=sampler_of(sampler, negatives), max_false_negative=max_false_negative,
         add_positives=add_positives, candidates=candidates, limit=limit, ignore_identical=ignore_identical, seed=seed,

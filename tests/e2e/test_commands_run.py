@@ -141,6 +141,8 @@ def test_command_runs(words: list[str], prepared: Path, tmp_path: Path, monkeypa
         shutil.rmtree("pipelines")
     if line.startswith("rrra train"):
         shutil.rmtree("runs")
+    if "studies.windows" in line:
+        shutil.rmtree("DATA/squad-windows")
     if "--apply" in words:
         Path("my-data/qrels/train-audited.tsv").unlink()
     if "--resume" in line:

@@ -150,6 +150,17 @@ def test_a_peer_of_an_earlier_release_is_told_before_anything_is_trained(workpla
     assert [path.name for path in output.iterdir()] == ["short-training"]
 
 
+def test_a_folder_of_something_else_is_no_report(workplace: Path) -> None:
+    theirs = workplace / "theirs" / "report" / "thesis.tex"
+    theirs.parent.mkdir(parents=True)
+    theirs.touch()
+    options = ["--set", f"data_root={workplace}", "--output", str(workplace / "theirs")]
+    result = CliRunner().invoke(app, ["benchmark", str(workplace / "plan.yaml"), *options])
+    assert isinstance(result.exception, FileExistsError)
+    assert "holds something else than a report, which would be lost" in str(result.exception)
+    assert [path.name for path in (workplace / "theirs").rglob("*")] == ["report", "thesis.tex"]
+
+
 def test_a_peer_is_one_thing(workplace: Path) -> None:
     (workplace / "wrong.yaml").write_text(yaml.safe_dump({"data": ["facts"], "peers": {"x": {}}}))
     result = CliRunner().invoke(app, ["benchmark", str(workplace / "wrong.yaml")])

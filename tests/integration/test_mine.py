@@ -313,6 +313,9 @@ def test_the_command(towns: Path, cache: Path, tmp_path: Path) -> None:
         (["--output", "a.jsonl", "--split", "tran"], "no split 'tran'"),
         (["--output", "a.jsonl", "--sampler", "fne", "--limit", "1"], "of 2 queries at least, but towns train has 1"),
         (["--output", "file/a.jsonl"], "file"),
+        (["--output", "DATA", "--format", "beir", "--force"], "holds the data that are read, which would be lost"),
+        (["--output", ".", "--format", "beir", "--force"], "holds something else than what is written there"),
+        (["--output", "file", "--format", "beir", "--force"], "file is a file"),
     ],
 )
 def test_what_cannot_be_is_told_before_anything_is_encoded(
@@ -321,7 +324,8 @@ def test_what_cannot_be_is_told_before_anything_is_encoded(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(Encoder, "encode", lambda *_, **__: pytest.fail("something was encoded"))
-    result = CliRunner().invoke(app, ["mine", str(towns), *options])
+    given = [str(towns) if option == "DATA" else option for option in options]
+    result = CliRunner().invoke(app, ["mine", str(towns), *given])
     assert isinstance(result.exception, ValueError | OSError)
     assert told in str(result.exception)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -76,6 +76,8 @@ LINES: dict[str, Callable[[Example], Iterator[Row]]] = {
 FORMATS = (*LINES, "beir")
 # Formats in which every row must have as many negatives as the others.
 EVEN = ("sentence-transformers", "pylate")
+# What stands in a folder of the BEIR layout, with the labels of one split.
+_FILES = {"corpus.jsonl", "queries.jsonl", "qrels", "details.jsonl"}
 
 
 def details_of(output: Path, format_: str) -> Path:
@@ -83,14 +85,15 @@ def details_of(output: Path, format_: str) -> Path:
     return output / "details.jsonl" if format_ == "beir" else output.with_name(f"{output.stem}.details.jsonl")
 
 
-def check_output(output: Path, format_: str, *, force: bool) -> None:
+def check_output(output: Path, format_: str, *, data: Path, force: bool) -> None:
     """
     See that an output can be written, before anything is encoded.
 
     :param output: The file, or the folder of ``beir``.
     :param format_: One of :data:`FORMATS`.
-    :param force: Whether an output that is there may be replaced.
-    :raises ValueError: If the format is unknown, or does not go with the name of the file.
+    :param data: The data that are read, which no output may replace.
+    :param force: Whether an output that is there may be replaced; of folders those alone that :func:`write_beir` wrote.
+    :raises ValueError: If the format is unknown, or does not go with the name of the file, or the data would be lost.
     :raises FileExistsError: If the output is there.
     :raises OSError: If it cannot be written.
     """
@@ -102,10 +105,26 @@ def check_output(output: Path, format_: str, *, force: bool) -> None:
         kind = "a folder" if format_ == "beir" else "a file of JSON lines, whose name ends in .jsonl"
         msg = f"The format '{format_}' is written to {kind}, but the output is {output}. Choose another --output."
         raise ValueError(msg)
-    if output.exists() and not force:
-        msg = f"{output} exists. Choose another --output, or replace it with --force."
+    if output.resolve() in {data.resolve(), *data.resolve().parents}:
+        msg = f"{output} holds the data that are read, which would be lost. Choose another --output."
+        raise ValueError(msg)
+    if output.exists() and output.is_dir() != (format_ == "beir"):
+        msg = f"{output} is {'a folder' if output.is_dir() else 'a file'}. Choose another --output."
         raise FileExistsError(msg)
+    if output.is_dir() and not _is_written(output):
+        msg = f"{output} holds something else than what is written there, which would be lost. Choose another --output."
+        raise FileExistsError(msg)
+    for place in (output, details_of(output, format_)):
+        if place.exists() and not force:
+            msg = f"{place} exists. Choose another --output, or replace it with --force."
+            raise FileExistsError(msg)
     check_writable(output)
+
+
+def _is_written(folder: Path) -> bool:
+    """Whether a folder is empty, or holds nothing but what :func:`write_beir` wrote."""
+    names = {one.name for one in folder.iterdir()}
+    return not names or (names == _FILES and len(list((folder / "qrels").glob("*"))) == 1)
 
 
 def write_lines(examples: Iterable[Example], output: Path, format_: str) -> None:

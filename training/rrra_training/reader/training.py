@@ -28,7 +28,7 @@ from rrra_training.reader.attention import matmul_attention
 from rrra_training.reader.examples import ReaderRecipe, SpanCollator, span_examples
 from rrra_training.runs.checkpoints import trainer_checkpoint
 
-_RECIPE = "recipe.json"
+_RECIPE, _CONFIG = "recipe.json", "adapter_config.json"
 
 # By these names a model is loaded with it.
 AttentionInterface.register("matmul", matmul_attention)
@@ -42,8 +42,12 @@ def train_reader(recipe: ReaderRecipe, data: Path, output: Path) -> Path:
     Resumes from the last checkpoint in a folder beside `output`, which is removed in the end.
 
     :returns: `output`, holding ``adapter_config.json``, ``adapter_model.safetensors`` (float16) and ``recipe.json``.
+    :raises FileExistsError: If something else than a reader stands there.
     :raises ValueError: If a training with another recipe or other data was interrupted there.
     """
+    if output.is_dir() and any(output.iterdir()) and not (output / _CONFIG).is_file():
+        msg = f"{output} holds something else than a reader, which would be lost. Choose another folder for the reader."
+        raise FileExistsError(msg)
     work = _work_folder(output, recipe, data)
     torch.manual_seed(recipe.seed)
     base = str(resolve_encoder(recipe.base_model))
@@ -105,7 +109,8 @@ def _work_folder(output: Path, recipe: ReaderRecipe, data: Path) -> Path:
     work = output.with_name(output.name + ".checkpoints")
     begun = work / _RECIPE
     asked = json.dumps({"recipe": recipe.model_dump(mode="json"), "data": str(data.resolve())}, indent=2)
-    if begun.exists() and begun.read_text(encoding="utf-8") != asked:
+    is_this = begun.is_file() and begun.read_text(encoding="utf-8") == asked
+    if work.is_dir() and any(work.iterdir()) and not is_this:
         msg = f"{work} holds a training with another recipe or other data. Remove it, or choose another --output."
         raise ValueError(msg)
     work.mkdir(parents=True, exist_ok=True)
@@ -116,7 +121,7 @@ def _work_folder(output: Path, recipe: ReaderRecipe, data: Path) -> Path:
 def _write_reader(model: Any, recipe: ReaderRecipe, output: Path) -> None:
     with atomic_directory(output) as work:
         model.save_pretrained(work)
-        config_file = work / "adapter_config.json"
+        config_file = work / _CONFIG
         config = json.loads(config_file.read_text(encoding="utf-8"))
         config["base_model_name_or_path"] = recipe.base_model
         config_file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -24,6 +24,21 @@ def writable(place: Path | None) -> Path | None:
     return place
 
 
+def new_folder(folder: Path) -> Path:
+    """
+    Refuse a folder that holds something, which would be lost, or one that cannot be written.
+
+    :param folder: The folder, which is written as a whole.
+    :returns: The folder.
+    :raises typer.BadParameter: If it is not empty, or cannot be written.
+    """
+    writable(folder)
+    if folder.is_dir() and any(folder.iterdir()):
+        msg = f"{folder} is not empty, and what it holds would be lost. Choose another folder, or remove it."
+        raise typer.BadParameter(msg)
+    return folder
+
+
 def fillable(folder: Path) -> Path:
     """
     Refuse a folder into which no file can be written; it may stand in one where nothing can.
@@ -70,7 +85,7 @@ def drawable(place: Path | None) -> Path | None:
 
 
 BeirFolder = Annotated[
-    Path, typer.Option(file_okay=False, callback=writable, help="The folder to write, in the BEIR layout.")
+    Path, typer.Option(file_okay=False, callback=new_folder, help="The new folder to write, in the BEIR layout.")
 ]
 FiguresFile = Annotated[Path, typer.Option(dir_okay=False, callback=writable, help="Where the figures go, as JSON.")]
 JsonFile = Annotated[

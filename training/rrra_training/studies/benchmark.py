@@ -28,6 +28,7 @@ from rrra_training.studies.cross_encoder import CrossEncoderRecipe, train_cross_
 from rrra_training.train import check_inputs, train_once
 
 logger = logging.getLogger(__name__)
+_REPORT, _FIGURES = "report", "benchmark.json"
 _RANKER = (
     "haystack_integrations.components.rankers.sentence_transformers.sentence_transformers_similarity."
     "SentenceTransformersSimilarityRanker"
@@ -91,6 +92,7 @@ def benchmark(plan: BenchmarkPlan, output: Path, *, cache: Path | None = None, s
     :param cache: Where encoded corpora are kept; ``output/cache`` if `None`.
     :param show_progress: Show progress and the time left.
     :returns: The report's folder.
+    :raises FileExistsError: If something else stands where the report goes.
     :raises ValueError: If a recipe, a system or a split is not known, a peer was trained with another recipe, or by an
         earlier release whose models this one does not read.
     """
@@ -116,31 +118,30 @@ def benchmark(plan: BenchmarkPlan, output: Path, *, cache: Path | None = None, s
     finally:
         # What was measured before an error is kept.
         if evaluations:
-            _write(evaluations, plan, output / "report")
-    return output / "report"
+            _write(evaluations, plan, output / _REPORT)
+    return output / _REPORT
 
 
 def _write(evaluations: list[Evaluation], plan: BenchmarkPlan, report: Path) -> None:
     with atomic_directory(report) as work:
         (work / "benchmark.md").write_text(markdown(evaluations), encoding="utf-8")
         held = {"plan": plan.model_dump(mode="json", exclude={"data_root"}), **as_json(evaluations)}
-        (work / "benchmark.json").write_text(json.dumps(held, indent=2) + "\n", encoding="utf-8")
+        (work / _FIGURES).write_text(json.dumps(held, indent=2) + "\n", encoding="utf-8")
         draw_quality([one.figures for one in evaluations], work / "benchmark.png")
         write_report(evaluations, work / "benchmark.html")
 
 
 def _check(plan: BenchmarkPlan, output: Path) -> None:
     """See that the plan can be carried out, before hours are spent on it."""
+    report = output / _REPORT
+    if report.is_dir() and any(report.iterdir()) and not (report / _FIGURES).is_file():
+        msg = f"{report} holds something else than a report, which would be lost. Choose another --output."
+        raise FileExistsError(msg)
     names = [f"{name}={name}" for name in plan.peers]
     check_systems([*plan.systems, *names])
     folders = [_folder(output, name) for name in plan.peers]
     for name, folder in zip(plan.peers, folders, strict=True):
-        if (
-            folder.parent != output
-            or folder.name in {"", "report", "cache"}
-            or "=" in name
-            or folders.count(folder) > 1
-        ):
+        if folder.parent != output or folder.name in {"", _REPORT, "cache"} or "=" in name or folders.count(folder) > 1:
             msg = (
                 f"No peer can be called '{name}': its name is that of its folder, which must be its own, and holds no "
                 "'/' or '='. Choose another name."

@@ -10,8 +10,8 @@ from rrra_training.data import BeirDataset
 from rrra_training.data.interface import Passage, Query
 from rrra_training.data.qrels import Qrels
 from rrra_training.data.writing import write_beir
-from rrra_training.formats import EVEN, LINES, details_of
-from typer.testing import CliRunner
+from rrra_training.formats import EVEN, LINES, check_output, details_of
+from typer.testing import CliRunner, Result
 
 from rrra_haystack.cli import app
 
@@ -68,6 +68,47 @@ def test_the_command_tells_which_queries_are_left_out(tmp_path: Path) -> None:
     )
     assert result.exit_code == 0, result.output
     assert "1 further queries left out because none of their positives is in the corpus" in result.output
+
+
+def _forced(data: Path, output: Path) -> Result:
+    decisions = ["--apply", str(data / "decisions.json")]
+    options = [*decisions, "--format", "beir", "--output", str(output), "--force"]
+    return CliRunner().invoke(app, ["audit", str(data), *options])
+
+
+@pytest.mark.parametrize("place", [".", "..", "link", "../other", "../file"])
+def test_force_replaces_nothing_else_than_what_it_wrote(tmp_path: Path, place: str) -> None:
+    data = tmp_path / "data"
+    _corrected(data, {"a": {"p0": 1}})
+    (data / "link").symlink_to(data, target_is_directory=True)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").touch()
+    (tmp_path / "file").touch()
+    before = sorted(path for path in tmp_path.rglob("*"))
+    result = _forced(data, data / place)
+    assert isinstance(result.exception, OSError | ValueError)
+    assert str(result.exception).endswith(". Choose another --output.")
+    assert sorted(path for path in tmp_path.rglob("*")) == before
+
+
+def test_force_replaces_what_it_wrote(tmp_path: Path) -> None:
+    data, output = tmp_path / "data", tmp_path / "out"
+    _corrected(data, {"a": {"p0": 1}})
+    for _ in range(2):
+        result = _forced(data, output)
+        assert result.exit_code == 0, result.output
+    # Labels of one's own beside those that were written.
+    (output / "qrels" / "dev.tsv").touch()
+    assert isinstance(_forced(data, output).exception, FileExistsError)
+    assert (output / "qrels" / "dev.tsv").exists()
+
+
+def test_details_are_replaced_on_request_only(tmp_path: Path) -> None:
+    output = tmp_path / "out.jsonl"
+    details_of(output, "pylate").touch()
+    with pytest.raises(FileExistsError, match=r"out\.details\.jsonl exists.*--force"):
+        check_output(output, "pylate", data=tmp_path / "data", force=False)
+    check_output(output, "pylate", data=tmp_path / "data", force=True)
 
 
 def test_a_passage_that_stands_twice_in_the_corpus_is_one_negative(tmp_path: Path) -> None:

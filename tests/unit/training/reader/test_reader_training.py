@@ -94,6 +94,20 @@ def test_an_interrupted_training_goes_on_and_never_with_another_recipe_or_other_
         assert torch.allclose(resumed[name].float(), weight.float(), atol=2e-3), name
 
 
+def test_a_folder_of_something_else_stays(data: Path, tmp_path: Path) -> None:
+    output, work = tmp_path / "reader", tmp_path / "other.checkpoints"
+    for folder in (output, work):
+        folder.mkdir()
+        (folder / "thesis.tex").touch()
+    with pytest.raises(FileExistsError, match="holds something else than a reader, which would be lost"):
+        train(RECIPE, data, output)
+    with pytest.raises(ValueError, match="Remove it, or choose another"):
+        train(RECIPE, data, tmp_path / "other")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other.checkpoints", "reader"]
+    assert (output / "thesis.tex").exists()
+    assert (work / "thesis.tex").exists()
+
+
 def test_examples_mark_the_answer_and_distractors_hold_none(data: Path) -> None:
     examples = span_examples(BeirDataset(data), RECIPE)
     assert len(examples) == 24

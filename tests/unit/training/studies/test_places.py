@@ -74,6 +74,18 @@ def test_a_place_that_cannot_be_written_is_refused_before_anything_is_computed(
         assert [own.name for own in tmp_path.rglob("*")] == ["file"]
 
 
+@pytest.mark.parametrize("name", ["hidden", "made_questions", "small_collections", "windows"])
+def test_a_folder_that_holds_something_is_not_written_over(tmp_path: Path, name: str) -> None:
+    (tmp_path / "thesis.tex").touch()
+    options = ["--output", str(tmp_path), *(["--draw", "test"] if name == "small_collections" else [])]
+    result = CliRunner().invoke(
+        app_of(f"rrra_training.studies.{name}"), [str(tmp_path), *options], env={"COLUMNS": "500"}
+    )
+    assert result.exit_code == 2, result.output
+    assert "is not empty, and what it holds would be lost. Choose another folder, or remove it." in result.output
+    assert [own.name for own in tmp_path.iterdir()] == ["thesis.tex"]
+
+
 def test_a_figure_is_refused_whose_kind_nobody_draws(tmp_path: Path) -> None:
     with pytest.raises(typer.BadParameter, match=r"growth.json does not end in a kind of picture\. .*png"):
         drawable(tmp_path / "growth.json")
