@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from rrra_haystack.documents.cutting import cut
-from rrra_haystack.documents.decoding import decode
+from rrra_haystack.documents.decoding import decode, without_surrogates
 from rrra_haystack.model.encoder import Encoder
 from rrra_training.data import BeirDataset
 from rrra_training.data.beir import is_collection
@@ -71,7 +71,7 @@ def _lines(file: Path, content: str) -> list[str]:
         if not isinstance(text, str):
             msg = f"{file}, line {number}: expected a JSON object with the key 'text', a text."
             raise ValueError(msg)
-        texts.append(text)
+        texts.append(without_surrogates(text))
     return texts
 
 

@@ -240,10 +240,9 @@ def _passages(row: Mapping[str, Any], columns: tuple[str, ...]) -> tuple[Passage
         for one in value if isinstance(value, list | tuple) else (value,):
             if isinstance(one, Mapping):
                 title, text = text_of(one, "title", ""), text_of(one, "text")
-                key = next((key for key in ("docid", "_id", "id") if one.get(key) not in {None, ""}), None)
+                key = next((key for key in ("docid", "_id", "id") if one.get(key) not in (None, "")), None)
                 found.append(Passage(identifier_of(one, key) if key else stable_id(title, text), title, text))
-            elif one is not None and not isinstance(one, str):
-                texts_of({column: [one]}, column)
-            elif one is not None and one.strip():
-                found.append(Passage(stable_id(one), "", one))
+            elif one is not None:
+                texts = texts_of({column: [one]}, column)
+                found += [Passage(stable_id(text), "", text) for text in texts if text.strip()]
     return tuple(found)

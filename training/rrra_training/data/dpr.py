@@ -73,7 +73,7 @@ class DprDataset:
         :raises ValueError: If the split does not exist or there are too many malformed rows.
         """
         queries = [
-            Query(identifier, row["question"], texts_of(row, "answers"))
+            Query(identifier, text_of(row, "question"), texts_of(row, "answers"))
             for identifier, row in self._rows(split)
             if row["positive_ctxs"]
         ]
@@ -104,7 +104,7 @@ class DprDataset:
             for _, row in self._rows(split):
                 for kind in _LISTS:
                     for context in row.get(kind) or ():
-                        yield Passage(passage_id(context), context.get("title") or "", context["text"])
+                        yield Passage(passage_id(context), text_of(context, "title", ""), text_of(context, "text"))
 
     def _rows(self, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
         known_split(self.name, split, self._files)
@@ -121,7 +121,7 @@ class DprDataset:
 def passage_id(context: Mapping[str, Any]) -> str:
     """The identifier of a context; made of its title and text if it has none."""
     for key in ("passage_id", "psg_id", "id"):
-        if context.get(key) not in {None, ""}:
+        if context.get(key) not in (None, ""):
             return identifier_of(context, key)
     return stable_id(text_of(context, "title", ""), text_of(context, "text"))
 
@@ -136,7 +136,10 @@ def _check(row: Any) -> None:
         msg = "the key 'positive_ctxs' is missing"
         raise RowError(msg)
     for kind in _LISTS:
-        for context in row.get(kind) or ():
+        if not isinstance(contexts := row.get(kind) or [], list):
+            msg = f"'{kind}' is no list"
+            raise RowError(msg)
+        for context in contexts:
             if not isinstance(context, dict) or not isinstance(context.get("text"), str):
                 msg = f"a context of '{kind}' has no text"
                 raise RowError(msg)

@@ -59,7 +59,7 @@ def _of_files(splits: dict[str, Path], name: str) -> ColumnsData | DprData | Squ
             begin = file.read(_SQUAD_BEGINS).lstrip()
         if begin.startswith("{") and '"data"' in begin:
             return SquadData(format="squad", splits=splits, name=name)
-        rows = (row for _, row in json_array(first, Malformed(1)))
-        if "positive_ctxs" in (next(rows, None) or ()):
+        row = next((row for _, row in json_array(first, Malformed(1))), None)
+        if isinstance(row, dict) and "positive_ctxs" in row:
             return DprData(format="dpr", splits=splits, name=name)
     return ColumnsData(format="columns", splits=splits, name=name)

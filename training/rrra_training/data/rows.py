@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from rrra_haystack.documents.decoding import without_surrogates
 from rrra_training.data.interface import Query
 
 logger = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ class RowError(ValueError):
 
 def text_of(row: Mapping[str, Any], key: str, default: str | None = None) -> str:
     """
-    The text under a key of a row.
+    The text under a key of a row; halves of surrogate pairs, which no file could hold, are replaced.
 
     :param row: The row.
     :param key: The key.
@@ -82,7 +83,7 @@ def text_of(row: Mapping[str, Any], key: str, default: str | None = None) -> str
     if not isinstance(value, str):
         msg = f"'{key}' is {_kind_of(value)}, not text"
         raise RowError(msg)
-    return value
+    return without_surrogates(value)
 
 
 def field_of(row: Mapping[str, Any], name: str) -> str:
@@ -99,7 +100,7 @@ def field_of(row: Mapping[str, Any], name: str) -> str:
         said = "missing" if value is None else _kind_of(value)
         msg = f"the metadata field '{name}' is {said}"
         raise RowError(msg)
-    return str(value)
+    return without_surrogates(str(value))
 
 
 def identifier_of(row: Mapping[str, Any], *keys: str) -> str:
@@ -116,7 +117,7 @@ def identifier_of(row: Mapping[str, Any], *keys: str) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
         msg = f"'{key}' is {_kind_of(value)}, no identifier"
         raise RowError(msg)
-    return str(value)
+    return without_surrogates(str(value))
 
 
 def texts_of(row: Mapping[str, Any], key: str) -> tuple[str, ...]:
@@ -129,14 +130,14 @@ def texts_of(row: Mapping[str, Any], key: str) -> tuple[str, ...]:
     if value is None or value == "":
         return ()
     if isinstance(value, str):
-        return (value,)
+        value = [value]
     if not isinstance(value, list | tuple):
         msg = f"'{key}' is {_kind_of(value)}, not a list of texts"
         raise RowError(msg)
     if wrong := [one for one in value if not isinstance(one, str)]:
         msg = f"'{key}' holds {_kind_of(wrong[0])}, not texts alone"
         raise RowError(msg)
-    return tuple(value)
+    return tuple(map(without_surrogates, value))
 
 
 def _kind_of(value: Any) -> str:

@@ -84,20 +84,26 @@ class SquadDataset:
         with open_text(path) as file:
             try:
                 articles = json.load(file)["data"]
-            except (json.JSONDecodeError, KeyError, TypeError):
+                paragraphs = [(article, one) for article in articles for one in article.get("paragraphs", ())]
+            except (json.JSONDecodeError, KeyError, TypeError, AttributeError):
                 msg = f"{path} is not a file of SQuAD: expected JSON with 'data', 'paragraphs' and 'qas'."
                 raise ValueError(msg) from None
-        number = 0
-        for article in articles:
-            for paragraph in article.get("paragraphs", ()):
-                number += 1
-                try:
-                    title = text_of(article, "title", "").replace("_", " ")
-                    text = text_of(paragraph, "context").strip()
-                except RowError as error:
-                    self.malformed.report(path, number, f"paragraph number {number}: {error}")
-                    continue
-                yield Passage(stable_id(title, text), title, text), paragraph.get("qas", [])
+        for number, (article, paragraph) in enumerate(paragraphs, start=1):
+            try:
+                title = text_of(article, "title", "").replace("_", " ")
+                text, questions = _read(paragraph)
+            except RowError as error:
+                self.malformed.report(path, number, f"paragraph number {number}: {error}")
+                continue
+            yield Passage(stable_id(title, text), title, text), questions
+
+
+def _read(paragraph: Any) -> tuple[str, list[Any]]:
+    """Text and questions of a paragraph."""
+    if not isinstance(paragraph, dict) or not isinstance(paragraph.get("qas", []), list):
+        msg = "no JSON object with a list of questions, 'qas'"
+        raise RowError(msg)
+    return text_of(paragraph, "context").strip(), paragraph.get("qas", [])
 
 
 def _lacking(error: Exception) -> str:

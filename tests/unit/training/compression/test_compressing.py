@@ -7,7 +7,7 @@ import torch
 from encoders import reading, write_encoder
 from facts import write_facts
 from rrra_training.compression.compressing import compress
-from rrra_training.compression.texts import read_texts
+from rrra_training.compression.texts import read_lines, read_texts
 from rrra_training.compression.trials import labelled_trial, pseudo_trial
 from rrra_training.corpora.principal import principal_projection
 from rrra_training.data import BeirDataset
@@ -134,6 +134,11 @@ def test_a_folder_of_something_else_is_not_replaced(encoder: str, facts: Path, t
     with pytest.raises(FileExistsError, match="holds something else than a model, which would be lost"):
         compress(encoder, facts, tmp_path, dimensions=8)
     assert (tmp_path / "note.txt").read_text() == "mine"
+
+
+def test_halves_of_surrogate_pairs_are_replaced(tmp_path: Path) -> None:
+    (tmp_path / "lines.jsonl").write_text('{"text": "cut \\ud83d"}\n')
+    assert read_lines(tmp_path / "lines.jsonl") == ["cut \ufffd"]
 
 
 def test_texts_are_read_in_any_encoding_and_lines_as_they_are(encoder: str, tmp_path: Path) -> None:
