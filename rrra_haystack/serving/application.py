@@ -25,6 +25,7 @@ from hayhooks.settings import settings
 from starlette.routing import BaseRoute, Match, Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from rrra_haystack.documents.decoding import without_surrogates
 from rrra_haystack.pipeline_files import share_stores
 from rrra_haystack.serving.files import add_route, takes_files
 from rrra_haystack.serving.pipeline import ServedPipeline
@@ -169,4 +170,5 @@ async def _without_input(_: Request, error: Exception) -> JSONResponse:
     for detail in details:
         # A key that nobody knows is input, too.
         detail["loc"] = [one[:_LONGEST_TOLD] if isinstance(one, str) else one for one in detail["loc"]]
-    return JSONResponse({"detail": jsonable_encoder(details)}, 422)
+    # JSON may hold halves of surrogate pairs, which no answer can.
+    return JSONResponse({"detail": without_surrogates(jsonable_encoder(details))}, 422)

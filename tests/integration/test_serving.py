@@ -469,6 +469,12 @@ def test_filters_and_top_k(server: str, pipeline: str) -> None:
         refused = ask(**wrong)
         assert refused.status_code == 422, refused.text
         assert len(refused.content) < 1000
+    bracket, half = {"field": "meta.a[", "value": 1}, {"field": "meta.a", "value": "\ud800"}
+    wrong = [{"filters": {"operator": "=="} | one} for one in (bracket, half, {**half, "operator": "\ud800"})]
+    for body in (*wrong, {"\ud800": 1}, {"question": "\ud800"}):
+        content = json.dumps({"question": QUESTION, **body})
+        refused = httpx.post(f"{server}/{pipeline}/run", content=content, timeout=60)
+        assert refused.status_code == 422, (body, refused.text)
 
 
 def test_a_client_cannot_change_what_is_served(server: str, indexed_once: Path) -> None:

@@ -13,6 +13,8 @@ from haystack_integrations.document_stores.qdrant.filters import convert_filters
 from pydantic import ValidationError
 from qdrant_client import models
 
+import qdrant_edge
+
 _CLAUSES = {"AND": "must", "OR": "should"}
 _RANGES = frozenset({">", ">=", "<", "<="})
 # Deeper ones, which no person writes, would exceed Python's stack in one of the libraries below.
@@ -28,7 +30,8 @@ def qdrant_filter(filters: dict[str, Any] | models.Filter | None) -> models.Filt
     means "not all", and refuses comparisons to `None` and equality with fractions.
 
     :param filters: Haystack's filters, or Qdrant's, which stay as they are.
-    :raises FilterError: If they are malformed, nested too deep, or compare with what Qdrant cannot compare with.
+    :raises FilterError: If they are malformed, nested too deep, name a field by no path that Qdrant knows, or compare
+        with what Qdrant cannot compare with.
     """
     if isinstance(filters, models.Filter) or not filters:
         return convert_filters_to_qdrant(filters)
@@ -44,6 +47,9 @@ def _condition(item: Any, depth: int) -> models.Condition:
         msg = f"The filter is nested more than {_DEEPEST} deep: join its conditions in fewer levels."
         raise FilterError(msg)
     operator, conditions = item.get("operator"), item.get("conditions")
+    if "operator" in item and not isinstance(operator, str):
+        msg = f"The 'operator' of a filter is a string, but got {operator!r}."
+        raise FilterError(msg)
     if operator in LOGICAL_OPERATORS and isinstance(conditions, list) and conditions:
         nested = [_condition(one, depth + 1) for one in conditions]
         if operator == "NOT":
@@ -58,6 +64,7 @@ def _condition(item: Any, depth: int) -> models.Condition:
 
 
 def _comparison(field: str, operator: Any, value: Any) -> models.Condition:
+    _check_path(field)
     if operator == "==":
         return _equal(field, value)
     if operator == "!=":
@@ -77,7 +84,21 @@ def _comparison(field: str, operator: Any, value: Any) -> models.Condition:
     return found
 
 
+def _check_path(field: str) -> None:
+    """Let the engine itself read the name of a field; a server's grammar is the same."""
+    try:
+        qdrant_edge.IsEmptyCondition(field)
+    except ValueError:
+        msg = (
+            f"The filter field {field!r} is no path that Qdrant knows. Write names with other signs than letters, "
+            "digits, '_' and '-' in quotes, as meta.\"a b\", and the items of a list as meta.a[]."
+        )
+        raise FilterError(msg) from None
+
+
 def _equal(field: str, value: Any) -> models.Condition:
+    if isinstance(value, str) and not _is_text(value):
+        raise FilterError(_incomparable(field, value))
     if value is None:
         return models.IsEmptyCondition(is_empty=models.PayloadField(key=field))
     if isinstance(value, bool | str) or (isinstance(value, int) and -_LARGEST <= value < _LARGEST):
@@ -94,8 +115,17 @@ def _nothing() -> models.Condition:
     return models.HasIdCondition(has_id=[])
 
 
+def _is_text(value: str) -> bool:
+    """Whether a string can be sent: half of a surrogate pair, which JSON may hold, cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _incomparable(field: str, value: Any) -> str:
-    return f"The filter compares '{field}' with {value!r}: Qdrant compares with a string, a number, a boolean or None."
+    return f"The filter compares '{field}' with {value!r}: Qdrant compares with a text, a number, a boolean or None."
 
 
 class TakesHaystackFilters(QdrantDocumentStore):

@@ -143,6 +143,13 @@ MALFORMED = {
     "a list": leaf("owner", "==", ["ada"]),
     "no number": leaf("pages", ">", "many"),
     "too large": leaf("pages", ">", 10**400),
+    "operator": leaf("pages", ["=="], 1),
+    "open bracket": leaf("pages[", "==", 1),
+    "no name": leaf(".pages", "in", [1]),
+    "a blank": leaf("of pages", ">", 1),
+    "half a letter": leaf("\ud800", "!=", 1),
+    "half a value": leaf("owner", "==", "\ud800"),
+    "half an item": leaf("owner", "not in", ["ada", "\ud800"]),
 }
 
 
@@ -159,8 +166,21 @@ def test_what_is_malformed_is_told_in_one_sentence(filters: dict[str, Any], edge
         with pytest.raises(FilterError) as raised:
             ask(filters)
         assert "\n" not in str(raised.value)
+        assert "\ud800" not in str(raised.value)
     with pytest.raises(ValueError, match=r"."):
         check_filters(filters)
+
+
+def test_every_path_that_qdrant_knows_is_asked(tmp_path: Path) -> None:
+    meta = {"a b": 1, "k.v": 1, "größe": 1, "list": [1, 2], "nested": {"c-d": [{"e_f": 1}]}}
+    edge = QdrantEdgeDocumentStore(str(tmp_path), embedding_dim=3, progress_bar=False)
+    local = QdrantDocumentStore(":memory:", embedding_dim=3, progress_bar=False)
+    for store in (edge, local):
+        store.write_documents([Document(id="0", content="d", embedding=QUERY, meta=meta)])
+        for field in ('"a b"', '"k.v"', "größe", "list[]", "list[0]", "nested.c-d[].e_f", 'nested."c-d"[0].e_f'):
+            filters = check_filters(leaf(field, "==", 1))
+            assert ids(RRRARetriever(store).run(query_embedding=QUERY, filters=filters)["documents"]) == ["0"], field
+    edge.close()
 
 
 def test_a_deep_filter_is_asked(edge: QdrantEdgeDocumentStore) -> None:
