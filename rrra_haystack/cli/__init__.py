@@ -1,6 +1,8 @@
 """The command line ``rrra``: one file a command, each a thin caller."""
 
+import io
 import os
+import sys
 
 from rrra_haystack.cli.threads import bound_arenas, cpu_quota, thread_settings
 
@@ -32,6 +34,7 @@ from rrra_haystack.cli import (
     train,
 )
 from rrra_haystack.errors import told_in_one_sentence
+from rrra_haystack.interrupting import told_how_to_go_on
 
 # Before a thread is started.
 bound_arenas(os.environ)
@@ -67,5 +70,8 @@ for module in (
 
 def main() -> None:
     """Run the command line; what a user can mend is told in one sentence, without a traceback."""
-    with told_in_one_sentence():
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        # Names of files need not be text, and a terminal need not have all letters.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    with told_in_one_sentence(), told_how_to_go_on(*sys.argv[1:2]):
         app()

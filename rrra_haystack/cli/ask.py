@@ -18,11 +18,13 @@ def command(
     """Ask a question of what was indexed, and see what the adapter changed."""
     from rrra_haystack.asking.ask import ask
     from rrra_haystack.asking.terminal import show
+    from rrra_haystack.documents.decoding import without_surrogates
     from rrra_haystack.pipeline_files import opened, read_pipeline
 
     with opened(read_pipeline(pipeline, "qa.yaml", store)) as loaded:
         loaded.warm_up()
-        asked = ask(loaded, question)
+        # What is no UTF-8 comes as halves of surrogate pairs.
+        asked = ask(loaded, without_surrogates(question))
     if as_json:
         typer.echo(json.dumps(asked.as_json(), indent=2, ensure_ascii=False))
     else:

@@ -28,6 +28,11 @@ def test_ask_says_what_changed(workspace: Path, files: Path) -> None:
     assert 0 <= first["relevance_probability"] <= 1
     assert first["rank_before"] >= 1
     assert first["highlights"][0]["text"] in first["content"]
+    # As Python reads an argument that is no UTF-8.
+    for options in ([], ["--json"]):
+        assert "What makes pat\ufffd rise?" in run(
+            "ask", "What makes pat\udce9 rise?", "--store", "other/place", *options
+        )
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[2]
 CORE, TRAINING = "rrra_haystack", "rrra_training"
 # From the ground up: a room reaches the floors below it, never one above it or another room of its own.
 FLOORS = [
-    *((CORE, rooms) for rooms in ("errors files pretrained resources", "fetching model", "documents reader")),
+    (CORE, "errors files interrupting pretrained resources"),
+    *((CORE, rooms) for rooms in ("fetching model", "documents reader")),
     ("haystack_integrations", "document_stores"),
     (CORE, "qdrant"),
     *(("haystack_integrations", rooms) for rooms in ("common", "components")),
@@ -25,6 +26,7 @@ FLOORS = [
     *((TRAINING, rooms) for rooms in ("evaluation recipe", "answering audit compression mining reader report")),
     *((TRAINING, room) for room in ("adapting", "phases", "train", "choosing", "studies")),
     (CORE, "cli"),
+    (CORE, "__main__"),
     (TRAINING, "launch"),
 ]
 FLOOR = {f"{package}.{room}": number for number, (package, rooms) in enumerate(FLOORS) for room in rooms.split()}
