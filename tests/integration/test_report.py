@@ -1,5 +1,7 @@
+import copy
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -129,10 +131,30 @@ def test_the_page_holds_figures_plots_and_queries(measured: Evaluation, tmp_path
     assert len(ids) == len(set(ids))
     write_report([measured, measured], page)
     assert page.read_text().count("<section>") == 2
+    ids = re.findall(r'id="([^"]+)"', page.read_text())
+    assert len(ids) == len(set(ids))
     (row,) = re.findall(r"<tr><td>rrra</td>.*gain.*</tr>", page.read_text())
     gain, _ = difference(measured.figures, "rrra", "nDCG@10")
     judged = f"{100 * measured.figures['judged@10']['rrra']:.1f}"
     assert row.count(f'<span class="gain">{gain}</span> <span class="soft">{judged}</span>') == 2
+
+
+def test_a_system_that_was_left_out_of_a_collection_has_empty_cells(measured: Evaluation, tmp_path: Path) -> None:
+    figures = copy.deepcopy(measured.figures)
+    for held in (figures["systems"], figures["judged@10"], figures["intervals"]):
+        del held["bm25"]
+    page = tmp_path / "report.html"
+    write_report([measured, replace(measured, figures=figures)], page)
+    (row,) = re.findall(r"<tr><td>bm25</td>.*gain.*</tr>", page.read_text())
+    assert row.endswith('<td><span class="gain"></span> <span class="soft"></span></td></tr>')
+
+
+def test_the_name_of_a_folder_is_no_markup(measured: Evaluation, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    write_report([replace(measured, figures=measured.figures | {"dataset": 'x"><img src=x onerror=a()> (1)'})], page)
+    text = page.read_text()
+    assert "<img" not in text
+    assert set(re.findall(r"url\(#(.*?)\)", text)) <= set(re.findall(r'id="([\w-]+)"', text))
 
 
 @needs_chromium

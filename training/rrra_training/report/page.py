@@ -29,7 +29,9 @@ def write_report(evaluations: Sequence[Evaluation], path: Path) -> None:
     template = files("rrra_training").joinpath("templates/report.html").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string(template).render(
-        sections=[_section(one) for one in evaluations], overview=_overview(evaluations), measures=list(MEASURES)
+        sections=[_section(one, number) for number, one in enumerate(evaluations)],
+        overview=_overview(evaluations),
+        measures=list(MEASURES),
     )
     atomic_write(path, page)
 
@@ -58,7 +60,7 @@ class Row:
     size: str
 
 
-def _section(one: Evaluation) -> dict[str, Any]:
+def _section(one: Evaluation, number: int) -> dict[str, Any]:
     figures = one.figures
     main = _main_system(one)
     plots = [quality_plot(figures)]
@@ -74,7 +76,7 @@ def _section(one: Evaluation) -> dict[str, Any]:
         "compared": "rrra_over" in figures,
         "embedding": figures["bytes_per_document"].get("embedding"),
         "baseline": baseline_of(figures["systems"]),
-        "plots": [Markup(as_svg(figure, f"{figures['dataset']}-{n}")) for n, figure in enumerate(plots)],  # noqa: S704
+        "plots": [Markup(as_svg(figure, f"plot-{number}-{n}")) for n, figure in enumerate(plots)],  # noqa: S704
         "main": main,
         "gains": changes(one, main, gains=True) if main else [],
         "losses": changes(one, main, gains=False) if main else [],
@@ -135,7 +137,7 @@ def _overview(evaluations: Sequence[Evaluation]) -> dict[str, Any] | None:
             (
                 name,
                 [
-                    ("" if value is None else _percent(value), value == top, gain, share and _percent(share))
+                    (_percent(value), value == top, gain, _percent(share))
                     for value, top, gain, share in zip(row, highest, own, shares, strict=True)
                 ],
             )
@@ -144,5 +146,5 @@ def _overview(evaluations: Sequence[Evaluation]) -> dict[str, Any] | None:
     }
 
 
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f}"
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.1f}"

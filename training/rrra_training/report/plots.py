@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from markupsafe import escape
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
@@ -96,7 +97,13 @@ def _figure() -> tuple[Figure, Axes]:
 
 
 def as_svg(figure: Figure, salt: str) -> str:
-    """The figure as part of a page: colours by the page's theme, text in the page's font."""
+    """
+    The figure as part of a page: colours by the page's theme, text in the page's font.
+
+    :param figure: The figure.
+    :param salt: What no other figure of the page is given; letters, digits and hyphens.
+    :returns: Markup of HTML.
+    """
     buffer = io.StringIO()
     # Several figures share a page, so their ids must differ.
     with mpl.rc_context(_STYLE | {"svg.hashsalt": salt}):
@@ -112,7 +119,7 @@ def as_svg(figure: Figure, salt: str) -> str:
         text = text.replace(f'id="{own}"', f'id="{salt}-{own}"').replace(f'#{own}"', f'#{salt}-{own}"')
         text = text.replace(f"url(#{own})", f"url(#{salt}-{own})")
     (axes,) = figure.axes
-    label = f"{axes.get_title(loc='left')}: {axes.get_ylabel()} by {axes.get_xlabel()}".replace('"', "'")
+    label = escape(f"{axes.get_title(loc='left')}: {axes.get_ylabel()} by {axes.get_xlabel()}")
     text = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', "", text, count=1)
     # Names of XML have no meaning within a page, and look like addresses of the network.
     text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text)
