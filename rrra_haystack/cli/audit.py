@@ -46,7 +46,9 @@ def command(
             "sentence-transformers, pylate, tevatron, flagembedding or beir.",
         ),
     ] = None,
-    negatives: Annotated[int, typer.Option(min=0, help="With --format: negatives of a query.")] = 7,
+    negatives: Annotated[
+        int | None, typer.Option(min=0, help="With --format: negatives of a query; 7 if not given.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="With --apply: replace a split or an output.")] = False,
 ) -> None:
     """
@@ -65,11 +67,9 @@ def command(
     from rrra_haystack.model.rrra_model import DEFAULT_MODEL
 
     console = Console()
+    _check_options(apply, name, format_, negatives, force=force)
     folder, own_split = split_of(data, split)
     if format_ is not None:
-        if apply is None:
-            msg = "--format writes what was decided. Name the file of decisions with --apply."
-            raise ValueError(msg)
         check_output(output, format_, data=folder, force=force)
     elif apply is None and output.is_file():
         msg = f"Directory '{output}' is a file."
@@ -80,7 +80,7 @@ def command(
             path = write_split(made, name=name, force=force)
             where = f"The labels are in [bold]{escape(str(path))}[/]. Use them as [bold]split: {escape(path.stem)}[/]."
         else:
-            unreachable = export(made, output, format_, negatives=negatives, seed=seed)
+            unreachable = export(made, output, format_, negatives=7 if negatives is None else negatives, seed=seed)
             details = escape(str(details_of(output, format_)))
             where = f"The labels are in [bold]{escape(str(output))}[/], what was decided in [bold]{details}[/]."
         console.print(
@@ -100,3 +100,22 @@ def command(
     write_audit(found, output)
     console.print(render(found))
     console.print(f"Decide in a browser: [bold]{escape(str(output / 'audit.html'))}[/]", soft_wrap=True)
+
+
+def _check_options(
+    apply: Path | None, name: str | None, format_: str | None, negatives: int | None, *, force: bool
+) -> None:
+    """Refuse options that would do nothing."""
+    decided = "Name the file of decisions with --apply."
+    for is_vain, told in (
+        (format_ is not None and apply is None, f"--format writes what was decided. {decided}"),
+        (name is not None and apply is None, f"--name is the name of a corrected split. {decided}"),
+        (force and apply is None, f"--force replaces corrected labels. {decided}"),
+        (
+            name is not None and format_ is not None,
+            "--name is the name of a split, and --format writes none. Omit one.",
+        ),
+        (negatives is not None and format_ is None, "--negatives are written by --format. Name a format."),
+    ):
+        if is_vain:
+            raise ValueError(told)

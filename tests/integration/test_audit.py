@@ -226,7 +226,11 @@ def test_decisions_are_exported_for_other_trainers(found: Audit, planted: Path, 
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--format", "pylate", "--output", "a.jsonl"], "Name the file of decisions with --apply"),
+        (["--format", "pylate", "--output", "a.jsonl"], "--format writes what was decided. Name the file of decisions"),
+        (["--name", "better"], "--name is the name of a corrected split. Name the file of decisions with --apply"),
+        (["--force"], "--force replaces corrected labels. Name the file of decisions with --apply"),
+        (["--apply", "decisions.json", "--negatives", "3"], "--negatives are written by --format. Name a format"),
+        (["--apply", "decisions.json", "--format", "beir", "--name", "b"], "and --format writes none. Omit one"),
         (["--format", "pylate", "--apply", "decisions.json"], "whose name ends in .jsonl, but the output is audit"),
         (["--format", "sbert", "--apply", "decisions.json"], "Unknown format 'sbert'"),
         (

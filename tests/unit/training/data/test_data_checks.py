@@ -74,6 +74,14 @@ def test_queries_of_one_identifier_are_counted() -> None:
     ]
 
 
+def test_queries_without_text_are_counted() -> None:
+    queries = [*QUERIES, Query("3", ""), Query("4", " \n")]
+    qrels = {query.id: {"a": 1} for query in queries}
+    own = Labelled("set test", queries, qrels)
+    corpus = Corpus.read(PASSAGES[:3], own.named)
+    assert remarks_on(corpus, own) == ["set test: 2 queries have no text."]
+
+
 def test_a_split_without_queries_is_refused() -> None:
     with pytest.raises(ValueError, match="set test has no queries"):
         remarks_on(*labelled([], {}))
