@@ -67,11 +67,8 @@ def prepare(
         restyled = restyle(chosen, qrels, config.styles, seed=seed)
         chosen += [query for query, _ in restyled]
         qrels |= {query.id: dict(judged) for query, judged in restyled}
-    suffix = config.split
-    if config.limit or config.styles:
-        suffix += f"-{hashlib.sha256(f'{config.limit} {config.styles} {seed}'.encode()).hexdigest()[:6]}"
     queries = build_store(
-        cache / f"{data.name}-{suffix}-{key}",
+        cache / f"{data.name}-{config.split}-{_drawn_by(config, seed)}-{key}",
         ((query.id, query.text) for query in chosen),
         encoder,
         task="query",
@@ -95,6 +92,12 @@ def prepare(
     )
     restyled_queries = len(chosen) - asked
     return CandidateSet(name, passages, queries, mined, _positives(known), labels, config.weight, restyled_queries)
+
+
+def _drawn_by(config: SplitConfig, seed: int) -> str:
+    """Tells apart queries of one name: a store that another set has mapped must never be written to."""
+    drawn = f"{config.limit} {config.styles} {seed}" if config.limit or config.styles else ""
+    return hashlib.sha256(f"{config.data.model_dump_json()} {drawn}".encode()).hexdigest()[:8]
 
 
 def _evidence(

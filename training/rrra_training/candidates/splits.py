@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from operator import not_
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from rrra_training.candidates.styles import StyleConfig
-from rrra_training.data import DataConfig, open_dataset, paths_of
+from rrra_training.data import DataConfig, corpus_of, name_of, open_dataset, paths_of
 from rrra_training.data.checks import Corpus, Labelled, examine, leaks, tell
 from rrra_training.data.rows import known_split
 
@@ -33,6 +34,21 @@ class SplitConfig(BaseModel):
     ignore_identical: bool = Field(default=False, exclude_if=not_)
     weight: float = Field(1.0, gt=0)
     styles: StyleConfig | None = None
+
+
+def check_names(splits: Iterable[SplitConfig]) -> None:
+    """
+    See that collections can be told apart: encoded corpora are kept by name.
+
+    :param splits: The splits.
+    :raises ValueError: If two collections have the same name.
+    """
+    read: dict[str, tuple[Path, ...]] = {}
+    for one in splits:
+        name, files = name_of(one.data), corpus_of(one.data)
+        if read.setdefault(name, files) != files:
+            msg = f"Two collections are called '{name}'. Give each a data.name of its own."
+            raise ValueError(msg)
 
 
 def check_splits(splits: Iterable[SplitConfig]) -> None:

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from rrra_haystack.pretrained import MINILM
 from rrra_training.candidates.evidence import EvidenceConfig
 from rrra_training.candidates.mining import MiningConfig
-from rrra_training.candidates.splits import SplitConfig
-from rrra_training.data import corpus_of, name_of
+from rrra_training.candidates.splits import SplitConfig, check_names
+from rrra_training.data import name_of
 from rrra_training.recipe.bundled import find_recipe
 from rrra_training.recipe.settings import AdapterTraining, DualEncoderConfig, JointTraining
 from rrra_training.recipe.yaml_files import load_yaml
@@ -72,13 +72,13 @@ class Recipe(BaseModel):
                 "give data that are others a data.name of their own."
             )
             raise ValueError(msg)
-        # Encoded corpora are kept by name.
-        read: dict[str, tuple[Path, ...]] = {}
-        for one in (*self.train, *self.dev):
-            name, files = name_of(one.data), corpus_of(one.data)
-            if read.setdefault(name, files) != files:
-                msg = f"Two collections are called '{name}'. Give each a data.name of its own."
-                raise ValueError(msg)
+        if twice := next((name for name in dev if dev.count(name) > 1), None):
+            msg = (
+                f"{twice} is named twice in dev, whose figures are kept by name: name it once, or give data that are "
+                "others a data.name of their own."
+            )
+            raise ValueError(msg)
+        check_names((*self.train, *self.dev))
         return self
 
     def rooted(self, split: SplitConfig) -> SplitConfig:

@@ -6,14 +6,14 @@ A cross-encoder of the same backbone, trained on labels of the adapter's trainin
 
 import logging
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import numpy as np
 import torch
 import typer
 import yaml
 from datasets import Dataset
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sentence_transformers import CrossEncoder
 from sentence_transformers.cross_encoder import CrossEncoderTrainer, CrossEncoderTrainingArguments
 from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
@@ -26,7 +26,7 @@ from rrra_training.candidates.evidence import EvidenceConfig
 from rrra_training.candidates.lists import ListConfig, draw_lists
 from rrra_training.candidates.mining import MiningConfig
 from rrra_training.candidates.preparing import prepare
-from rrra_training.candidates.splits import SplitConfig
+from rrra_training.candidates.splits import SplitConfig, check_names
 from rrra_training.phases.dropout import set_dropout
 from rrra_training.recipe.bundled import find_recipe
 from rrra_training.recipe.recipe import rooted
@@ -73,6 +73,11 @@ class CrossEncoderRecipe(BaseModel):
     dropout: float = Field(0.0, ge=0, lt=1)
     save_steps: int = Field(100, gt=0)
     seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _names_are_distinct(self) -> Self:
+        check_names(self.train)
+        return self
 
     def to_yaml(self) -> str:
         """The recipe with every default spelt out."""

@@ -67,6 +67,10 @@ def test_changes_without_a_place_are_refused(recipe: Path, wrong: str) -> None:
     ("wrong", "reason"),
     [
         (["dev.0.split=train"], "facts/train is named twice: training queries must not be dev queries"),
+        (
+            [f"dev=[{', '.join(['{data: {format: beir, path: facts}, split: dev}'] * 2)}]"],
+            "facts/dev is named twice in dev",
+        ),
         (["dev.0.data.path=other/facts"], "Two collections are called 'facts'"),
         (
             [
@@ -80,6 +84,12 @@ def test_changes_without_a_place_are_refused(recipe: Path, wrong: str) -> None:
 def test_collections_are_told_apart_by_name(recipe: Path, wrong: list[str], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         load_recipe(recipe, wrong)
+
+
+def test_a_cross_encoder_tells_collections_apart_too() -> None:
+    train = [{"data": {"format": "beir", "path": f"{folder}/facts"}} for folder in ("one", "other")]
+    with pytest.raises(ValueError, match="Two collections are called 'facts'"):
+        CrossEncoderRecipe.model_validate({"name": "mine", "train": train})
 
 
 def test_splits_of_one_corpus_share_a_name(recipe: Path) -> None:

@@ -1,0 +1,60 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rrra_training.candidates.evidence import EvidenceConfig
+from rrra_training.candidates.mining import MiningConfig
+from rrra_training.candidates.preparing import prepare
+from rrra_training.candidates.sets import CandidateSet
+from rrra_training.candidates.splits import SplitConfig
+
+from rrra_haystack import RRRAModel
+
+PASSAGES = [f"Thing number {number} stands in the town of {chr(65 + number)}ville." for number in range(20)]
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    lines = ["id\ttext\ttitle", *(f"{number}\t{text}\t" for number, text in enumerate(PASSAGES))]
+    path = tmp_path / "psgs.tsv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def questions(path: Path, numbers: range) -> Path:
+    rows = [
+        {
+            "question": f"Where does thing {number} of {path.stem} stand?",
+            "answers": [f"{chr(65 + number)}ville"],
+            "positive_ctxs": [{"title": "", "text": PASSAGES[number], "passage_id": str(number)}],
+        }
+        for number in numbers
+    ]
+    path.write_text(json.dumps(rows), encoding="utf-8")
+    return path
+
+
+def prepared(cache: Path, model: RRRAModel, **config: Any) -> CandidateSet:
+    split = SplitConfig.model_validate(config)
+    return prepare(split, model.encoder, cache, mining=MiningConfig(top_k=5), evidence=EvidenceConfig())
+
+
+def test_sets_of_one_name_keep_their_own_queries(corpus: Path, tmp_path: Path, model: RRRAModel) -> None:
+    def of(name: str, numbers: range, split: str = "train") -> CandidateSet:
+        splits = {split: questions(tmp_path / f"{name}.json", numbers)}
+        data = {"format": "dpr", "splits": splits, "corpus": corpus}
+        return prepared(tmp_path / "cache", model, data=data, split=split)
+
+    first = of("nq", range(8))
+    embeddings, text = np.array(first.queries.pooled), first.queries.text(7)
+    second = of("trivia", range(8, 12))
+    assert (len(first), len(second)) == (8, 4)
+    np.testing.assert_array_equal(first.queries.pooled, embeddings)
+    assert first.queries.text(7) == text
+    assert second.queries.text(0) == "Where does thing 8 of trivia stand?"
+    third = of("odd", range(3), split="passages")
+    assert len(third.passages) == len(first.passages) == len(PASSAGES)
+    assert third.passages.path == first.passages.path != third.queries.path
+    assert of("nq", range(8)).queries.path == first.queries.path
