@@ -108,6 +108,20 @@ def learn(
     return train_dual_encoder(workshop, [PairSource(data)], resume=resume)
 
 
+@pytest.mark.parametrize("token_dim", [None, 8])
+def test_a_training_of_one_step_learns(
+    trade: NamedNegatives, tiny: str, run: RunDirectory, token_dim: int | None
+) -> None:
+    config = DualEncoderConfig(batch_size=64, learning_rate=1e-3, token_dim=token_dim)
+    made = learn(tiny, trade, config, run)
+    done = run.done(DUAL_ENCODER_PHASE)
+    assert done is not None
+    assert done["steps"] == 1
+    before, after = (load_file(Path(folder) / "model.safetensors") for folder in (tiny, made))
+    # As far as AdamW moves a weight in a step at the full rate.
+    assert max(float((after[name] - before[name]).abs().max()) for name in before) == pytest.approx(1e-3, rel=0.1)
+
+
 def test_every_relevant_pair_is_a_pair(tmp_path: Path) -> None:
     data = write(
         tmp_path,

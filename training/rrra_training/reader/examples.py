@@ -24,7 +24,7 @@ class ReaderRecipe(BaseModel):
     :param rank: Of the low-rank differences.
     :param lora_alpha: Their scale, over the rank.
     :param learning_rate: Its peak, after the warm-up; it falls linearly to 0 from there.
-    :param warmup_ratio: Share of the steps in which the learning rate rises.
+    :param warmup_ratio: Share of the steps in which the learning rate rises from 0; none if that is one step.
     :param epochs: Passes over the questions.
     :param batch_size: Questions of a batch.
     :param distractor_share: Share of the questions that are read with a second passage.

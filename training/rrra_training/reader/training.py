@@ -18,7 +18,7 @@ from peft import LoraConfig, get_peft_model
 from peft.helpers import disable_input_dtype_casting
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AttentionInterface, AutoModelForQuestionAnswering, AutoTokenizer, Trainer, TrainingArguments
+from transformers import AttentionInterface, AutoModelForQuestionAnswering, AutoTokenizer, TrainingArguments
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from rrra_haystack.files import atomic_directory, atomic_write
@@ -27,6 +27,7 @@ from rrra_training.data import BeirDataset
 from rrra_training.reader.attention import matmul_attention
 from rrra_training.reader.examples import ReaderRecipe, SpanCollator, span_examples
 from rrra_training.runs.checkpoints import trainer_checkpoint
+from rrra_training.runs.warm_up import WarmUp
 
 _RECIPE, _CONFIG = "recipe.json", "adapter_config.json"
 
@@ -131,7 +132,7 @@ def _write_reader(model: Any, recipe: ReaderRecipe, output: Path) -> None:
         (work / "README.md").unlink(missing_ok=True)
 
 
-class _SpanTrainer(Trainer):
+class _SpanTrainer(WarmUp):
     """Cross-entropy over the context tokens of all passages of a question."""
 
     def compute_loss(

@@ -83,7 +83,7 @@ class DualEncoderConfig(BaseModel):
     :param mini_batch_size: Texts that go through the encoder at once; the memory of a batch no longer grows with
         `batch_size`, for one more forward pass (GradCache, arXiv 2101.06983). All at once if `None`.
     :param learning_rate: Its peak, after the warm-up; it falls linearly to 0 from there.
-    :param warmup_ratio: Share of the steps in which the learning rate rises.
+    :param warmup_ratio: Share of the steps in which the learning rate rises from 0; none if that is one step.
     :param temperature: Cosines are divided by it; of a late-interaction model, the mean over the query's vectors.
     :param max_length: Tokens of a text that are read while training; the trained encoder reads as many as before.
     :param hard_negatives: Negatives that each query brings along from those that the data name for it; where they name

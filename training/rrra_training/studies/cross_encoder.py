@@ -35,6 +35,7 @@ from rrra_training.runs.checkpoints import trainer_checkpoint
 from rrra_training.runs.commands import run_command
 from rrra_training.runs.directory import RunDirectory
 from rrra_training.runs.places import fillable
+from rrra_training.runs.warm_up import WarmUp
 
 logger = logging.getLogger(__name__)
 app = typer.Typer(add_completion=False)
@@ -111,7 +112,7 @@ def train_cross_encoder(recipe: CrossEncoderRecipe, output: Path, cache: Path, *
     )
     set_dropout(model, recipe.dropout)
     work = output / "checkpoints"
-    trainer = CrossEncoderTrainer(
+    trainer = _Trainer(
         model=model,
         args=CrossEncoderTrainingArguments(
             output_dir=str(work),
@@ -137,6 +138,10 @@ def train_cross_encoder(recipe: CrossEncoderRecipe, output: Path, cache: Path, *
     with atomic_directory(target) as folder:
         model.save_pretrained(str(folder), safe_serialization=True)
     return target
+
+
+class _Trainer(WarmUp, CrossEncoderTrainer):
+    """The library's trainer, whose first step learns however few there are."""
 
 
 def _pairs(recipe: CrossEncoderRecipe, cache: Path, *, show_progress: bool) -> Dataset:

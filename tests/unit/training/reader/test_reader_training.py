@@ -53,6 +53,14 @@ def test_a_trained_reader_reads_from_its_directory(reader: Path) -> None:
     assert [answer.score for answer in found] == pytest.approx([0.5, 0.45, 0.45])
 
 
+def test_a_training_of_one_step_learns(data: Path, tmp_path: Path) -> None:
+    weights = load_file(
+        train(RECIPE.model_copy(update={"questions": 4}), data, tmp_path / "one") / "adapter_model.safetensors"
+    )
+    # The second factor of a low-rank difference begins with 0.
+    assert all(weight.any() for name, weight in weights.items() if "lora_B" in name)
+
+
 def test_an_interrupted_training_goes_on_and_never_with_another_recipe_or_other_data(
     data: Path, reader: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,9 +10,10 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from rrra_training.phases.dual_encoder.batches import KnownPositivesSampler
 from rrra_training.phases.dual_encoder.pairs import TrainingPairs
 from rrra_training.runs.directory import RunDirectory
+from rrra_training.runs.warm_up import WarmUp
 
 
-class _OverPairs(BaseTrainer):
+class _OverPairs(WarmUp, BaseTrainer):
     """
     A trainer of the library over pairs.
 
