@@ -52,11 +52,25 @@ def add_gradients(
     total, values = contrastive, {"contrastive": float(contrastive.detach())}
     if config.adapter_weight:
         loss = AdapterLoss(recipe.adapter, recipe.evidence.prior, torch.ones(len(Outcome)))
-        adapter = _adapter_loss(learner, asked, read, lists, rows, loss)
-        total = total + config.adapter_weight * adapter
+        device = learner.log_scale.device
+        adapter = _adapter_loss(learner, on_device(asked, device), on_device(read, device), lists, rows, loss)
+        total = total + config.adapter_weight * adapter.to(total.device)
         values["adapter"] = float(adapter.detach())
     total.backward()
     return {"loss": float(total.detach()), **values}
+
+
+def on_device(batch: EncodedBatch, device: torch.device) -> EncodedBatch:
+    """
+    What the encoder says, where the adapter is, which learns on the CPU; gradients find their way back.
+
+    :param batch: The texts.
+    :param device: Device of the adapter.
+    :returns: The same in float32 on that device, but for the lengths, which NumPy reads.
+    """
+    return EncodedBatch(
+        batch.indices, batch.pooled.float().to(device), batch.states.float().to(device), batch.lengths.cpu()
+    )
 
 
 def _adapter_loss(
@@ -76,8 +90,8 @@ def _adapter_loss(
         places = np.searchsorted(rows, own[own >= 0])
         lengths = read.lengths.numpy()[places]
         observation = Observation(
-            query=asked.pooled[number].float(),
-            contexts=read.pooled[torch.from_numpy(places)].float(),
+            query=asked.pooled[number],
+            contexts=read.pooled[torch.from_numpy(places)],
             query_tokens=query_tokens[number],
             query_states=query_states[number],
             tokens=StateTokens(torch.cat([states[place] for place in places]), Segments(lengths)),
