@@ -8,7 +8,6 @@ from typing import Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from rrra_training.candidates.evidence import Source
 from rrra_training.candidates.sets import CandidateSet
 
 
@@ -104,17 +103,12 @@ def draw_lists(
     :param order: Places of the mined candidates from hard to easy, shape ``[Q, k]``; the encoder's order if `None`.
     """
     mined = np.asarray(data.mined.rows[queries])
-    target = np.asarray(data.labels.target[queries])
-    source = np.asarray(data.labels.source[queries])
     # A judged positive comes in as the labelled one or as a hidden one, never by the draw.
     judged_relevant, _ = data.labels.judged(queries)
-    prior = data.labels.prior
     drawn = config.candidates - 1 - config.random_negatives
     if (missing := drawn - mined.shape[1]) > 0:
         mined = np.pad(mined, ((0, 0), (0, missing)), constant_values=-1)
-        target, source, judged_relevant = (
-            np.pad(part, ((0, 0), (0, missing))) for part in (target, source, judged_relevant)
-        )
+        judged_relevant = np.pad(judged_relevant, ((0, 0), (0, missing)))
     chosen = np.asarray([generator.choice(data.positives.of(query)) for query in queries])
     rank = np.broadcast_to(np.arange(mined.shape[1]), mined.shape)
     if order is not None:
@@ -125,35 +119,37 @@ def draw_lists(
     keys = generator.gumbel(size=mined.shape) - np.log(rank + config.rank_offset)
     taken = np.argsort(np.where(eligible, -keys, np.inf), axis=1, kind="stable")[:, :drawn]
     at = np.arange(len(queries))[:, None]
-    rows, targets, known = mined[at, taken], target[at, taken], source[at, taken] != Source.NONE
-    unusable = ~eligible[at, taken]
-
+    is_short = np.pad(~eligible[at, taken], ((0, 0), (1, config.random_negatives)))
     others = generator.integers(len(data.passages), size=(len(queries), config.random_negatives))
-    rows = np.concatenate([chosen[:, None], rows, others], axis=1)
-    targets = np.pad(targets, ((0, 0), (1, config.random_negatives)), constant_values=prior)
-    known = np.pad(known, ((0, 0), (1, config.random_negatives)))
+    rows = np.concatenate([chosen[:, None], mined[at, taken], others], axis=1)
     # Lists that the corpus cannot fill are filled with random passages.
-    short = np.pad(unusable, ((0, 0), (1, config.random_negatives)))
-    rows = np.where(short, generator.integers(len(data.passages), size=rows.shape), rows)
-    targets, known = np.where(short, prior, targets), known & ~short
-    targets[:, 0], known[:, 0] = 1.0, True
-    _hide_positives(data, queries, rows, targets, known, config, generator)
-    # A random passage may happen to be a positive.
-    for number, query in enumerate(queries):
-        chance = np.isin(rows[number, 1:], data.positives.of(query))
-        targets[number, 1:][chance], known[number, 1:][chance] = 1.0, True
+    rows = np.where(is_short, generator.integers(len(data.passages), size=rows.shape), rows)
+    _replace_what_is_left_out(data, queries, rows, generator)
+    _hide_positives(data, queries, rows, config, generator)
+    # A random passage may happen to be a positive, or one that evidence speaks of.
+    known_of = [data.targets_of(query, own) for query, own in zip(queries, rows, strict=True)]
+    target, known = (np.stack(part) for part in zip(*known_of, strict=True))
     retrieved = (rows[:, :, None] == mined[:, None, : config.retrieved_k]).any(axis=2)
-    return Lists(queries, rows, targets.astype(np.float32), known, retrieved)
+    return Lists(queries, rows, target, known, retrieved)
+
+
+def _replace_what_is_left_out(
+    data: CandidateSet, queries: np.ndarray, rows: np.ndarray, generator: np.random.Generator
+) -> None:
+    """Put others in the place of random passages that are no candidates of their query."""
+    for query, own in zip(queries, rows, strict=True):
+        if (wrong := np.isin(own[1:], data.mined.left_out[query])).any():
+            others = np.setdiff1d(np.arange(len(data.passages)), data.mined.left_out[query])
+            own[1:][wrong] = generator.choice(others, size=wrong.sum())
 
 
 def _hide_positives(
-    data: CandidateSet, queries: np.ndarray, rows: np.ndarray, targets: np.ndarray, known: np.ndarray,
-    config: ListConfig, generator: np.random.Generator,
-) -> None:  # fmt: skip
+    data: CandidateSet, queries: np.ndarray, rows: np.ndarray, config: ListConfig, generator: np.random.Generator
+) -> None:
     """Put another positive in the place of the first drawn candidate, in some of the lists that have one."""
     several = np.flatnonzero(data.positives.counts[queries] > 1)
     for number in several[generator.random(len(several)) < config.hide_positives]:
         others = data.positives.of(queries[number])
         others = others[others != rows[number, 0]]
         if len(others):
-            rows[number, 1], targets[number, 1], known[number, 1] = generator.choice(others), 1.0, True
+            rows[number, 1] = generator.choice(others)

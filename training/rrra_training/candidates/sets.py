@@ -5,9 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rrra_training.candidates.evidence import Labels
+from rrra_training.candidates.evidence import Labels, Source
 from rrra_training.candidates.mining import Mined
 from rrra_training.corpora.store import StateStore
+
+# From here on a candidate is more probably relevant than not.
+_LIKELY = 0.5
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,28 @@ class CandidateSet:
     def asked(self) -> int:
         """How many of its first queries are in their own words."""
         return len(self) - self.restyled
+
+    def targets_of(self, query: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """
+        What is known of the relevance of any passages to a query.
+
+        :param query: Row of the query.
+        :param rows: Rows of the passages, shape ``[n]``.
+        :returns: The probability that each is relevant, float32, and whether evidence says so, bool; shape ``[n]``.
+        """
+        same = rows[:, None] == np.asarray(self.mined.rows[query])
+        at, is_mined = same.argmax(axis=1), same.any(axis=1)
+        is_positive = np.isin(rows, self.positives.of(query))
+        target = np.where(is_mined, np.asarray(self.labels.target[query])[at], self.labels.prior)
+        known = is_mined & (np.asarray(self.labels.source[query])[at] != Source.NONE)
+        return np.where(is_positive, 1.0, target).astype(np.float32), known | is_positive
+
+    def no_negatives(self, query: int) -> np.ndarray:
+        """Rows of the passages that are relevant to a query, that evidence calls so, or that are left out."""
+        target, source = np.asarray(self.labels.target[query]), np.asarray(self.labels.source[query])
+        likely = (source != Source.NONE) & (target > max(_LIKELY, self.labels.prior))
+        left_out = np.asarray(self.mined.left_out[query], dtype=np.int64)
+        return np.concatenate([self.positives.of(query), np.asarray(self.mined.rows[query])[likely], left_out])
 
     def __len__(self) -> int:
         return len(self.queries)

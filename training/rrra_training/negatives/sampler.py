@@ -15,7 +15,7 @@ class Candidates:
 
     :param scores: Encoder scores (cosines), descending by row, shape ``[b, n]``; anything where not eligible.
     :param positive_scores: Encoder score of the labelled positive of each query, shape ``[b]``.
-    :param eligible: Which candidates may be drawn: neither padding nor labelled relevant, shape ``[b, n]``, bool.
+    :param eligible: Which candidates may be drawn: neither padding nor known to be relevant, shape ``[b, n]``, bool.
     :param positive_similarity: Cosine of candidate and labelled positive, shape ``[b, n]``.
     :param false_negative: The adapter's probability that the candidate is in truth relevant, shape ``[b, n]``.
     """

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from rrra_training.candidates.evidence import Source
 from rrra_training.candidates.lists import ListConfig, draw_lists, draw_queries, draw_set
 from rrra_training.candidates.sets import CandidateSet
 from sets import Sized, small_set
@@ -51,6 +52,28 @@ def test_lists_that_cannot_be_filled_are_filled_at_random(data: CandidateSet) ->
     lists = draw_lists(data, np.array([2]), ListConfig(candidates=9, random_negatives=0), np.random.default_rng(0))
     assert lists.rows.shape == (1, 9)
     assert (lists.rows >= 0).all()
+
+
+def test_random_passages_keep_what_is_known_of_them_and_are_never_left_out(data: CandidateSet) -> None:
+    left_out = [[], [*range(3), *range(4, 40)], [7]]
+    data = replace(data, mined=data.mined.without(left_out))
+    config = ListConfig(candidates=20, random_negatives=19, hide_positives=0.0)
+    for seed in range(5):
+        lists = draw_lists(data, np.array([0, 1, 2]), config, np.random.default_rng(seed))
+        for query, (rows, target, known) in enumerate(zip(lists.rows, lists.target, lists.known, strict=True)):
+            assert not set(left_out[query]) & set(rows[1:].tolist())
+            positive = np.isin(rows, data.positives.of(query))
+            assert (target == np.where(positive, 1, np.float32(0.02))).all()
+            assert (known == positive).all()
+    target, known = small_set().targets_of(1, np.array([2, 3, 4, 39]))
+    assert target.tolist() == pytest.approx([0.8, 0.02, 1.0, 0.02])
+    assert known.tolist() == [True, False, True, False]
+
+
+def test_what_evidence_calls_relevant_is_no_negative(data: CandidateSet) -> None:
+    data = replace(data, mined=data.mined.without([[39], [], []]))
+    data.labels.source[2, 0], data.labels.target[2, 0] = Source.ANSWER, 0.3
+    assert [sorted(data.no_negatives(query).tolist()) for query in range(3)] == [[0, 0, 2, 2, 39], [2, 4, 4], [30]]
 
 
 def test_an_order_says_what_is_hard(data: CandidateSet) -> None:

@@ -1,5 +1,7 @@
 """Hard negatives resampled, with random ones among them."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -18,7 +20,7 @@ def draw_negatives(
     detector: Detector | None,
 ) -> np.ndarray:
     """
-    Draw a labelled positive and the negatives of each query.
+    Draw a labelled positive and the negatives of each query: none that is relevant by label or evidence, or left out.
 
     :param data: The set.
     :param queries: Rows of the queries, shape ``[B]``.
@@ -29,8 +31,8 @@ def draw_negatives(
     """
     positives = np.asarray([generator.choice(data.positives.of(query)) for query in queries])
     mined = np.asarray(data.mined.rows[queries])
-    judged_relevant, _ = data.labels.judged(queries)
-    eligible = torch.from_numpy((mined >= 0) & ~judged_relevant & (mined != positives[:, None]))
+    barred = [data.no_negatives(query) for query in queries]
+    eligible = torch.from_numpy((mined >= 0) & ~_among(mined, barred))
     embeddings, own = data.passages.pooled[np.maximum(mined, 0)], data.passages.pooled[positives]
     candidates = Candidates(
         scores=torch.from_numpy(np.array(data.mined.scores[queries])),
@@ -45,5 +47,11 @@ def draw_negatives(
     ).numpy()
     hard = np.where(drawn >= 0, np.take_along_axis(mined, np.maximum(drawn, 0), axis=1), -1)
     others = generator.integers(len(data.passages), size=hard.shape)
+    others = np.where(_among(others, barred), -1, others)
     chosen = np.where(generator.random(hard.shape) < config.random_share, others, hard)
     return np.concatenate([positives[:, None], chosen], axis=1)
+
+
+def _among(rows: np.ndarray, barred: Sequence[np.ndarray]) -> np.ndarray:
+    """Which passages of each query are barred for it, shape as `rows`."""
+    return np.stack([np.isin(own, out) for own, out in zip(rows, barred, strict=True)])

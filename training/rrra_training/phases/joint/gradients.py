@@ -1,5 +1,7 @@
 """Gradients of a batch of phase 3: contrastive loss and, beside it, the adapter loss."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -43,21 +45,36 @@ def add_gradients(
         read = encoder.encode_with_gradient([data.passages.text(int(row)) for row in rows], task="document")
     query_embeddings = nn.functional.normalize(asked.pooled.float(), dim=-1)
     contexts = nn.functional.normalize(read.pooled.float(), dim=-1)
-    labels = torch.zeros((len(queries), len(rows)), dtype=torch.int64)
-    for number, query in enumerate(queries):
-        # Other known positives are masked out; the labelled one is the positive.
-        labels[number][torch.from_numpy(np.isin(rows, data.positives.of(query)))] = -1
-        labels[number, int(np.searchsorted(rows, lists[number, 0]))] = 1
+    labels = contrastive_labels(data, queries, lists[:, 0], rows)
     contrastive = config.loss(query_embeddings @ contexts.T, labels.to(contexts.device))
     total, values = contrastive, {"contrastive": float(contrastive.detach())}
     if config.adapter_weight:
         loss = AdapterLoss(recipe.adapter, recipe.evidence.prior, torch.ones(len(Outcome)))
         device = learner.log_scale.device
-        adapter = _adapter_loss(learner, on_device(asked, device), on_device(read, device), lists, rows, loss)
+        asked, read = on_device(asked, device), on_device(read, device)
+        there = [own[own >= 0] for own in lists]
+        targets = [data.targets_of(query, own) for query, own in zip(queries, there, strict=True)]
+        places = [np.searchsorted(rows, own) for own in there]
+        adapter = _adapter_loss(learner, asked, read, places, targets, loss)
         total = total + config.adapter_weight * adapter.to(total.device)
         values["adapter"] = float(adapter.detach())
     total.backward()
     return {"loss": float(total.detach()), **values}
+
+
+def contrastive_labels(data: CandidateSet, queries: np.ndarray, positives: np.ndarray, rows: np.ndarray) -> Tensor:
+    """
+    What the passages of a batch are to each of its queries.
+
+    :param data: The set.
+    :param queries: Rows of the queries, shape ``[B]``.
+    :param positives: Row of the labelled positive of each, shape ``[B]``.
+    :param rows: Rows of the passages, sorted, shape ``[m]``.
+    :returns: 1 for the labelled positive, -1 for what is left out because it is no negative, else 0; shape ``[B, m]``.
+    """
+    labels = np.stack([np.where(np.isin(rows, data.no_negatives(query)), -1, 0) for query in queries])
+    labels[np.arange(len(queries)), np.searchsorted(rows, positives)] = 1
+    return torch.from_numpy(labels)
 
 
 def on_device(batch: EncodedBatch, device: torch.device) -> EncodedBatch:
@@ -77,29 +94,25 @@ def _adapter_loss(
     learner: AdapterLearner,
     asked: EncodedBatch,
     read: EncodedBatch,
-    lists: np.ndarray,
-    rows: np.ndarray,
+    places: Sequence[np.ndarray],
+    targets: Sequence[tuple[np.ndarray, np.ndarray]],
     loss: AdapterLoss,
 ) -> Tensor:
-    """Mean adapter loss of the lists, from token states that carry the encoder's gradient."""
+    """Mean adapter loss of lists of places in the batch, from token states that carry the encoder's gradient."""
     states = project(read.states, learner.projection, loss.config.codes[0]).split(read.lengths.tolist())
     query_tokens = project(asked.states, learner.projection).split(asked.lengths.tolist())
     query_states = project(asked.states, None).split(asked.lengths.tolist())
     total = read.pooled.new_zeros(())
-    for number, own in enumerate(lists):
-        places = np.searchsorted(rows, own[own >= 0])
-        lengths = read.lengths.numpy()[places]
+    for number, (own, known_of) in enumerate(zip(places, targets, strict=True)):
+        lengths = read.lengths.numpy()[own]
         observation = Observation(
             query=asked.pooled[number],
-            contexts=read.pooled[torch.from_numpy(places)],
+            contexts=read.pooled[torch.from_numpy(own)],
             query_tokens=query_tokens[number],
             query_states=query_states[number],
-            tokens=StateTokens(torch.cat([states[place] for place in places]), Segments(lengths)),
+            tokens=StateTokens(torch.cat([states[place] for place in own]), Segments(lengths)),
         )
-        target = torch.full((len(places),), loss.prior)
-        target[0] = 1.0
-        known = torch.zeros(len(places), dtype=torch.bool)
-        known[0] = True
+        target, known = map(torch.from_numpy, known_of)
         labels = ListLabels(target, known, retrieved=torch.ones_like(known))
         total = total + loss.of_list(learner, observation, labels)["loss"]
-    return total / len(lists)
+    return total / len(places)
