@@ -26,6 +26,7 @@ from rrra_training.recipe.recipe import load_recipe
 from rrra_training.recipe.settings import JointTraining
 from rrra_training.runs.checkpoints import Checkpoints
 from rrra_training.runs.directory import RunDirectory
+from rrra_training.runs.metrics import Metrics
 from rrra_training.studies.compare import app as compare
 from rrra_training.train import check_inputs, train
 from safetensors.torch import load_file
@@ -240,7 +241,12 @@ def joint(workplace: Path) -> Path:
 
 
 def test_phase_3_goes_on_after_an_interruption(workplace: Path, joint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save = Checkpoints.save
+    log, save = Metrics.log, Checkpoints.save
+
+    def killed(metrics: Metrics, phase: str, step: int, **values: float) -> None:
+        log(metrics, phase, step, **values)
+        if phase == "joint-1":
+            raise KeyboardInterrupt
 
     def interrupted(checkpoints: Checkpoints, phase: str, step: int, *state: Any) -> None:
         save(checkpoints, phase, step, *state)
@@ -249,15 +255,22 @@ def test_phase_3_goes_on_after_an_interruption(workplace: Path, joint: Path, mon
 
     recipe = load_recipe(joint / "recipe.yaml")
     again = workplace / "interrupted"
-    monkeypatch.setattr(Checkpoints, "save", interrupted)
+    # Before the first checkpoint, and after it.
+    monkeypatch.setattr(Metrics, "log", killed)
     with pytest.raises(KeyboardInterrupt):
         train(recipe, again, cache=workplace / "cache")
+    monkeypatch.setattr(Metrics, "log", log)
+    monkeypatch.setattr(Checkpoints, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, again, cache=workplace / "cache", resume=True)
     monkeypatch.setattr(Checkpoints, "save", save)
     assert not (again / "encoder-1").exists()
     train(recipe, again, cache=workplace / "cache", resume=True)
     for part in ("encoder-1/model.safetensors", "model/rrra/adapter.safetensors", "model/model.safetensors"):
         straight, resumed = (load_file(run / part) for run in (joint, again))
         assert all(torch.equal(resumed[name], tensor) for name, tensor in straight.items())
+    lines = map(json.loads, (again / "metrics.jsonl").read_text().splitlines())
+    assert [line["step"] for line in lines if line["phase"] == "joint-1"] == [1, 2, 3, 4]
 
 
 def test_a_share_of_the_negatives_is_drawn_from_the_whole_corpus(workplace: Path) -> None:

@@ -137,7 +137,7 @@ def _labels(
     if config.teacher is not None:
         teacher = read_teacher(config.teacher, queries.row_of, passages.row_of)
     parts = [[sorted(one.judged.items()), list(one.answers), list(one.named_negatives)] for one in known]
-    path = cache / f"labels-{_digest(mined, parts, teacher, config)}"
+    path = cache / f"labels-{_digest(mined, passages, [parts, sorted(teacher.items()) if teacher else None], config)}"
     if not path.exists():
         labels = label(mined.rows, known, passages, config, teacher=teacher, show_progress=show_progress)
         with atomic_directory(path) as work:
@@ -147,8 +147,10 @@ def _labels(
     return Labels(target, source, config.prior)
 
 
-def _digest(mined: Mined, parts: list, teacher: dict | None, config: EvidenceConfig) -> str:
+def _digest(mined: Mined, passages: StateStore, known: list, config: EvidenceConfig) -> str:
+    """Changes with whatever the labels depend on: duplicates and answers are told by words and embeddings."""
     digest = hashlib.sha256(np.ascontiguousarray(mined.rows).tobytes())
-    digest.update(json.dumps([parts, sorted(teacher.items()) if teacher else None]).encode())
+    digest.update(f"{passages.digest} {passages.fingerprint}".encode())
+    digest.update(json.dumps(known).encode())
     digest.update(config.model_dump_json().encode())
     return digest.hexdigest()[:16]

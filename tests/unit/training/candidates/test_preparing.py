@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rrra_training.candidates.evidence import EvidenceConfig
+from rrra_training.candidates.evidence import EvidenceConfig, Source
 from rrra_training.candidates.mining import MiningConfig
 from rrra_training.candidates.preparing import prepare
 from rrra_training.candidates.sets import CandidateSet
@@ -58,3 +58,26 @@ def test_sets_of_one_name_keep_their_own_queries(corpus: Path, tmp_path: Path, m
     assert len(third.passages) == len(first.passages) == len(PASSAGES)
     assert third.passages.path == first.passages.path != third.queries.path
     assert of("nq", range(8)).queries.path == first.queries.path
+
+
+def test_labels_are_made_anew_when_texts_change(tmp_path: Path, model: RRRAModel) -> None:
+    folder = tmp_path / "towns"
+    (folder / "qrels").mkdir(parents=True)
+    # The encoder reads fewer words than these, so that no other passage is found.
+    texts = {f"p{number}": f"{text} {'and so on ' * 100}" for number, text in enumerate(PASSAGES[:6])}
+
+    def labelled() -> CandidateSet:
+        rows = [{"_id": name, "title": "", "text": text} for name, text in texts.items()]
+        (folder / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        return prepared(tmp_path / "cache", model, data={"format": "beir", "path": folder})
+
+    asked = {"_id": "q", "text": "Where does thing number 3 stand?", "answers": ["Zanzibar"]}
+    (folder / "queries.jsonl").write_text(json.dumps(asked) + "\n", encoding="utf-8")
+    (folder / "qrels" / "train.tsv").write_text("query-id\tcorpus-id\tscore\nq\tp3\t1\n", encoding="utf-8")
+    before = labelled()
+    near = before.passages.ids[int(before.mined.rows[0][before.mined.rows[0] != 3][0])]
+    texts[near] += "until it came to Zanzibar."
+    after = labelled()
+    np.testing.assert_array_equal(before.mined.rows, after.mined.rows)
+    assert not (np.asarray(before.labels.source) == Source.ANSWER).any()
+    assert (np.asarray(after.labels.source) == Source.ANSWER).sum() == 1

@@ -100,7 +100,7 @@ def token_match_orders(
         weights = learner.projection.weight if learner.projection is not None else torch.zeros(1)
         digest = hashlib.sha256(np.ascontiguousarray(data.mined.rows).tobytes())
         digest.update(weights.detach().numpy().tobytes())
-        digest.update(f"{data.passages.fingerprint} {data.queries.digest}".encode())
+        digest.update(f"{data.passages.fingerprint} {data.passages.digest} {data.queries.digest}".encode())
         path = cache / f"order-{digest.hexdigest()[:16]}"
         if not path.exists() and processes().is_main_process:
             plain = RelationAwareAdapter(

@@ -100,7 +100,7 @@ def _train_round(
             encoder.transformer.load_state_dict(below("encoder/", checkpoint.state))
             learner.load_state_dict(below("model/", checkpoint.state))
             load_optimiser_tensors(optimiser, below("optimiser/", checkpoint.state))
-            run.metrics.rewind(phase, begin)
+        run.metrics.rewind(phase, begin)
         progress = tqdm(
             range(begin, config.steps), initial=begin, total=config.steps, desc=f"Joint round {number}", unit="step",
             disable=not workshop.show_progress,
