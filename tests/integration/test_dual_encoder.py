@@ -18,6 +18,7 @@ from rrra_training.recipe.recipe import Recipe
 from rrra_training.recipe.settings import DualEncoderConfig
 from rrra_training.runs.directory import RunDirectory
 from rrra_training.runs.metrics import Metrics
+from rrra_training.train import pair_sources
 from safetensors.torch import load_file
 from sentence_transformers import MultiVectorEncoder, SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
@@ -166,6 +167,17 @@ def test_limits_and_weights_of_sets_count(tmp_path: Path) -> None:
     assert len(set(asked)) == 11
     assert sum(text.startswith("question") for text in asked) == 10
     assert [pairs.texts[i] for i in training_pairs(sources, seed=3).rows[:, 0]] == asked
+
+
+def test_phase_1_learns_from_the_queries_that_the_other_phases_draw(trade: NamedNegatives) -> None:
+    split = SplitConfig(data=BeirData(format="beir", path=trade.folder), limit=4)
+    drawn = []
+    for seed in range(3):
+        recipe = Recipe(name="mine", train=(split,), dual_encoder=DualEncoderConfig(seed=7), seed=seed)
+        pairs = training_pairs(pair_sources(recipe), seed=7)
+        drawn.append({pairs.texts[query] for query in pairs.rows[:, 0]})
+        assert drawn[-1] == {query.text for query in trade.queries("train", limit=4, seed=seed)}
+    assert drawn[0] != drawn[1]
 
 
 def test_hard_negatives_come_from_the_data_and_are_never_relevant(tmp_path: Path) -> None:

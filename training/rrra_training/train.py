@@ -116,10 +116,15 @@ def _encoder(workshop: Workshop, phase: int | None, *, resume: bool) -> str:
         return recipe.encoder
     if phase not in {None, _DUAL_ENCODER}:
         return str(workshop.run.path / ENCODER)
-    sources = [
-        PairSource(open_dataset(recipe.rooted(own).data), own.split, own.limit, own.weight) for own in recipe.train
+    return str(train_dual_encoder(workshop, pair_sources(recipe), resume=resume))
+
+
+def pair_sources(recipe: Recipe) -> list[PairSource]:
+    """What phase 1 makes its pairs of: the queries that the later phases draw, too."""
+    return [
+        PairSource(open_dataset(recipe.rooted(own).data), own.split, own.limit, own.weight, recipe.seed)
+        for own in recipe.train
     ]
-    return str(train_dual_encoder(workshop, sources, resume=resume))
 
 
 def _train_adapter(workshop: Workshop, encoder: Encoder, source: str, phase: int | None) -> None:

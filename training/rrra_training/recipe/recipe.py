@@ -28,7 +28,7 @@ class Recipe(BaseModel):
     :param train: Queries to learn from.
     :param dev: Queries on which fusion weight, lexical weight and calibration are fitted and progress is measured. A
         training with a recipe needs some; without one, training queries are held out.
-    :param seed: Seed of every draw.
+    :param seed: Seed of every draw, but for those within phase 1, which has a seed of its own.
     :param mining: How candidates are found.
     :param evidence: How far labels are believed.
     :param dual_encoder: Phase 1; skipped if `None`.

@@ -92,7 +92,7 @@ class DualEncoderConfig(BaseModel):
         (GISTEmbed, arXiv 2402.16829).
     :param save_steps: Steps between two checkpoints.
     :param log_steps: Steps between two records of the loss.
-    :param seed: Seed of every draw.
+    :param seed: Seed of the draws of this phase; which queries a `limit` leaves is drawn by the recipe's.
     :param gradient_checkpointing: Compute activations a second time rather than keep them.
     :param dropout: Rate of every dropout in the encoder; as the encoder has it if `None`. Drawing the masks takes
         three quarters of a step on a CPU.

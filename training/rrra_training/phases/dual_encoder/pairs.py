@@ -19,12 +19,14 @@ class PairSource:
     :param split: Which of its splits.
     :param limit: Draw this many queries; all if `None`.
     :param weight: How often its pairs come in an epoch, relative to those of other sets.
+    :param seed: Seed of the draw of queries.
     """
 
     data: RetrievalData
     split: str = "train"
     limit: int | None = None
     weight: float = 1.0
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -65,12 +67,12 @@ def training_pairs(sources: Sequence[PairSource], *, hard_negatives: int = 0, se
 
     :param sources: The sets. The least weight counts as once; of greater ones a part of an epoch is drawn at random.
     :param hard_negatives: Negatives of each pair.
-    :param seed: Seed of the draws.
+    :param seed: Seed of the draws of pairs and negatives.
     :raises ValueError: If a set has no pair; if negatives are wanted and it names none, or has too few passages.
     """
     place: dict[str, int] = {}
     relevant: dict[int, set[int]] = {}
-    sets = [_queries(one, place, relevant, negatives=hard_negatives > 0, seed=seed) for one in sources]
+    sets = [_queries(one, place, relevant, negatives=hard_negatives > 0) for one in sources]
     rng = random.Random(seed)
     least = min((one.weight for one in sources), default=1.0)
     rows = []
@@ -111,7 +113,7 @@ class _Query:
 
 
 def _queries(
-    source: PairSource, place: dict[str, int], relevant: dict[int, set[int]], *, negatives: bool, seed: int
+    source: PairSource, place: dict[str, int], relevant: dict[int, set[int]], *, negatives: bool
 ) -> list[_Query]:
     """Queries of a set that have a relevant passage; adds to `place` and `relevant`."""
     data, split = source.data, source.split
@@ -134,7 +136,7 @@ def _queries(
         return [place.setdefault(text, len(place)) for text in dict.fromkeys(found)]
 
     queries = []
-    for query in data.queries(split, limit=source.limit, seed=seed):
+    for query in data.queries(split, limit=source.limit, seed=source.seed):
         if right := places(positives.get(query.id, ())):
             text = place.setdefault(query.text, len(place))
             relevant.setdefault(text, set()).update(right)
