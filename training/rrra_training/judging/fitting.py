@@ -51,7 +51,8 @@ def fit(
     Fit fusion weight, lexical weight and calibration.
 
     The weights are those with the highest mean nDCG@10 over the sets, among those that leave the sets least below
-    their floors. A set counts by the square root of its queries: the mean of few queries is uncertain.
+    their floors; none whose mean is below that of the encoder alone. A set counts by the square root of its queries:
+    the mean of few queries is uncertain.
 
     :param sets: Dev sets.
     :param verdicts: The adapter's verdicts on each, by the set's name.
@@ -62,11 +63,15 @@ def fit(
     floors = floors or {}
     counts = np.sqrt([len(data) for data in sets])
 
+    def mean(weights: tuple[float, float]) -> float:
+        return float(np.average([values[weights] for values in found.values()], weights=counts))
+
     def worth(weights: tuple[float, float]) -> tuple[float, float]:
         shortfall = sum(max(floors.get(name, 0.0) - values[weights], 0.0) for name, values in found.items())
-        return -round(shortfall, 4), float(np.average([values[weights] for values in found.values()], weights=counts))
+        return -round(shortfall, 4), mean(weights)
 
-    best = max(product(FUSION_WEIGHTS, lexical_weights), key=worth)
+    encoder = mean((0.0, lexical_weights[0]))
+    best = max((own for own in product(FUSION_WEIGHTS, lexical_weights) if mean(own) >= encoder), key=worth)
     calibration = _fit_calibration(sets, verdicts, *best)
     errors = {
         data.name: expected_calibration_error(*_probabilities(data, verdicts[data.name], *best, calibration))
