@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from rrra_haystack.model.words import word_codes
 from rrra_training.corpora.store import StateStore
 
 _TOKENS_AT_ONCE = 1 << 16
+# Texts whose words are kept: some hundred bytes each.
+_TEXTS_KEPT = 1 << 18
 
 
 def project(states: Tensor, projection: nn.Linear | None, kind: CodeKind | None = None) -> Tensor:
@@ -85,7 +88,7 @@ class ProjectedStates:
     def __init__(self, store: StateStore, states: np.ndarray) -> None:
         self.store = store
         self.states = states
-        self._words: dict[int, np.ndarray] = {}
+        self._words_of = lru_cache(_TEXTS_KEPT)(lambda row: word_codes(store.text(row)))
 
     def words(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """
@@ -96,11 +99,6 @@ class ProjectedStates:
         """
         own = [self._words_of(int(row)) for row in rows]
         return np.concatenate(own), np.asarray([len(one) for one in own])
-
-    def _words_of(self, row: int) -> np.ndarray:
-        if row not in self._words:
-            self._words[row] = word_codes(self.store.text(row))
-        return self._words[row]
 
     def tokens(self, rows: np.ndarray, kind: CodeKind) -> StateTokens:
         """

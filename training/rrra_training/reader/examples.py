@@ -2,13 +2,14 @@
 
 import random
 from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from rrra_training.data import BeirDataset
+from rrra_training.data import BeirDataset, Passage, Query
 
 _NEAREST = 8
 
@@ -49,6 +50,31 @@ class ReaderRecipe(BaseModel):
     save_steps: int = Field(200, gt=0)
 
 
+def with_right_passage(
+    queries: Iterable[Query], qrels: Mapping[str, Mapping[str, int]], passages: Mapping[str, Passage]
+) -> list[tuple[Query, Passage]]:
+    """
+    The questions that have answers, each with its first relevant passage; those whose passage is missing are left out.
+
+    :param queries: The questions.
+    :param qrels: Question id -> passage id -> grade; above 0 is relevant.
+    :param passages: The corpus by id.
+    :raises ValueError: If no question is left.
+    """
+    found = []
+    for query in queries:
+        right = [passages[name] for name, grade in qrels[query.id].items() if grade > 0 and name in passages]
+        if query.answers and right:
+            found.append((query, right[0]))
+    if not found:
+        msg = (
+            "No question has both answers and a relevant passage in the corpus. Check that the queries have the key "
+            "'answers', and that the qrels name passages by the corpus's ids."
+        )
+        raise ValueError(msg)
+    return found
+
+
 def span_examples(dataset: BeirDataset, recipe: ReaderRecipe) -> list[dict[str, Any]]:
     """
     Questions with their passage, the answer's place in it, and for a share of them a distractor.
@@ -58,6 +84,7 @@ def span_examples(dataset: BeirDataset, recipe: ReaderRecipe) -> list[dict[str, 
 
     :returns: One dict a question: ``question``, ``passages`` (the right one first), ``start`` and ``end`` (characters),
         ``length`` (characters of the longest passage, for batches of like length).
+    :raises ValueError: If no question has answers and a relevant passage.
     """
     passages = {passage.id: passage for passage in dataset.passages()}
     articles: dict[str, list[str]] = defaultdict(list)
@@ -66,8 +93,8 @@ def span_examples(dataset: BeirDataset, recipe: ReaderRecipe) -> list[dict[str, 
     qrels = dataset.qrels(recipe.split)
     rng = random.Random(recipe.seed)
     examples = []
-    for query in dataset.queries(recipe.split, limit=recipe.questions, seed=recipe.seed):
-        right = passages[next(iter(qrels[query.id]))]
+    queries = dataset.queries(recipe.split, limit=recipe.questions, seed=recipe.seed)
+    for query, right in with_right_passage(queries, qrels, passages):
         places = [(right.text.find(answer), answer) for answer in query.answers]
         found = [(start, answer) for start, answer in places if start >= 0]
         if not found:

@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from rrra_training.judging.projecting import project, quantised
+from rrra_training.corpora.store import StateStore
+from rrra_training.judging import projecting
+from rrra_training.judging.projecting import ProjectedStates, project, quantised
 
 from rrra_haystack.model.codes.codec import TokenCodec
+from rrra_haystack.model.words import word_codes
 
 
 @pytest.mark.parametrize("kind", ["int8", "4bit", "2bit", "1bit"])
@@ -28,3 +31,13 @@ def test_the_gradient_passes_through_the_quantiser() -> None:
     for kind in (None, "int8", "4bit", "2bit", "1bit"):
         found = torch.autograd.grad((project(states, layer, kind) * direction).sum(), layer.weight)[0]
         assert torch.allclose(found, expected, rtol=0.05, atol=0.05)
+
+
+def test_words_of_a_bounded_number_of_texts_are_kept(kept: StateStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(projecting, "_TEXTS_KEPT", 2)
+    passages = ProjectedStates(kept, kept.all_states)
+    for _ in range(2):
+        words, counts = passages.words(np.arange(len(kept)))
+        for row, own in enumerate(np.split(words, np.cumsum(counts)[:-1])):
+            np.testing.assert_array_equal(own, word_codes(kept.text(row)))
+    assert passages._words_of.cache_info().currsize == 2

@@ -6,9 +6,9 @@ import torch
 import transformers
 from facts import write_facts
 from haystack import Document
-from rrra_training.data import BeirDataset
+from rrra_training.data import BeirDataset, Passage, Query
 from rrra_training.reader.attention import matmul_attention
-from rrra_training.reader.examples import ReaderRecipe, SpanCollator, span_examples
+from rrra_training.reader.examples import ReaderRecipe, SpanCollator, span_examples, with_right_passage
 from rrra_training.reader.training import shared_log_normaliser
 from rrra_training.reader.training import train_reader as train
 from safetensors.torch import load_file
@@ -125,6 +125,15 @@ def test_examples_mark_the_answer_and_distractors_hold_none(data: Path) -> None:
         assert right[example["start"] : example["end"]] in answers[example["question"]]
         assert not any(answer in other for other in others for answer in answers[example["question"]])
     assert 4 < sum(len(example["passages"]) == 2 for example in examples) < 20
+
+
+def test_the_right_passage_is_relevant_and_in_the_corpus() -> None:
+    passages = {name: Passage(name, "", f"text of {name}") for name in "ab"}
+    queries = [Query("first", "?", ("yes",)), Query("second", "?", ("yes",)), Query("third", "?")]
+    qrels = {"first": {"a": 0, "gone": 1, "b": 1}, "second": {"a": 0, "gone": 2}, "third": {"a": 1}}
+    assert with_right_passage(queries, qrels, passages) == [(queries[0], passages["b"])]
+    with pytest.raises(ValueError, match="No question has both answers and a relevant passage in the corpus"):
+        with_right_passage(queries[1:], qrels, passages)
 
 
 def test_answers_beyond_the_length_are_left_out(data: Path) -> None:

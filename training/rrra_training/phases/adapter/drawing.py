@@ -69,7 +69,10 @@ def draw_steps(
 
 
 def outcome_weights(sets: Sequence[CandidateSet], config: AdapterTraining, seed: int) -> Tensor:
-    """Inverse of the share of each outcome in lists as they will be drawn, with a mean of 1 over the pairs."""
+    """
+    Inverse of the share of each outcome in lists that are drawn by the encoder's ranks, for up to 2,048 queries of each
+    set whatever its weight; with a mean of 1 over the pairs.
+    """
     if not config.class_weighting:
         return torch.ones(len(Outcome))
     counts = torch.zeros(len(Outcome), dtype=torch.float64)
