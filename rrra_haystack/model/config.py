@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -36,7 +37,7 @@ class RRRAConfig(BaseModel):
     :param adapter: The adapter's shape.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     version: int = _VERSION
     encoder: str
@@ -65,7 +66,7 @@ def read_config(directory: Path) -> RRRAConfig | None:
     if not path.exists():
         return None
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = read_json(path)
         if isinstance(data, dict) and data.get("version") != _VERSION:
             msg = (
                 f"{path} has version {data.get('version')}, but this release of rrra-haystack reads version "
@@ -79,6 +80,21 @@ def read_config(directory: Path) -> RRRAConfig | None:
             "train it again if it is of an earlier release."
         )
         raise ValueError(msg) from None
+
+
+def read_json(path: Path) -> Any:
+    """
+    Read a JSON file of a model.
+
+    :param path: The file.
+    :returns: What it holds.
+    :raises ValueError: If it is damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
-        msg = f"{path} is not valid JSON ({error.msg}, line {error.lineno}). Copy or download the model again."
-        raise ValueError(msg) from None
+        flaw = f"{error.msg}, line {error.lineno}"
+    except UnicodeDecodeError as error:
+        flaw = f"no UTF-8 at byte {error.start}"
+    msg = f"{path} is not valid JSON ({flaw}). Copy or download the model again."
+    raise ValueError(msg)

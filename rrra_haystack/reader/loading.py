@@ -17,12 +17,12 @@ from rrra_haystack.pretrained import resolve_encoder
 DEFAULT_READER = "rrra-minilm-l6-reader"
 
 
-_DIFFERENCE = "adapter_config.json"
+_DIFFERENCE, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
 def is_difference(directory: Path) -> bool:
-    """Whether a directory holds a reader that is kept as a difference to its base model."""
-    return (directory / _DIFFERENCE).exists()
+    """Whether a directory holds a reader that is kept as a difference to its base model, or a part of one."""
+    return any((directory / name).exists() for name in (_DIFFERENCE, _WEIGHTS))
 
 
 def load_reader(
@@ -48,6 +48,10 @@ def load_reader(
     except ImportError as error:
         msg = "The bundled reader needs the extra 'reader'. Install it with: pip install 'rrra-haystack[reader]'"
         raise ImportError(msg) from error
+    for name in (_DIFFERENCE, _WEIGHTS):
+        if not (Path(directory) / name).exists():
+            msg = f"{Path(directory) / name} is missing. Copy the reader again, or reinstall rrra-haystack."
+            raise FileNotFoundError(msg)
     base = resolve_encoder(_base_of(Path(directory) / _DIFFERENCE))
     given = dict(model_kwargs or {})
     with _quiet_loading():  # The span head is missing from the base: it comes with the difference.

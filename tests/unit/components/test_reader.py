@@ -5,9 +5,11 @@ from threading import Barrier
 
 import pytest
 import torch
+from encoders import write_network
 from haystack import Document, Pipeline
 from haystack.utils import ComponentDevice
 from texts import TEXTS
+from transformers import BertForQuestionAnswering
 
 from rrra_haystack import RRRAReader
 from rrra_haystack.model.weights import native_dtype
@@ -300,3 +302,20 @@ def test_a_damaged_reader_is_told(tmp_path: Path, name: str, content: bytes) -> 
     with pytest.raises(ValueError, match=r"is damaged.*[Cc]opy .* again, or reinstall") as raised:
         RRRAReader(str(directory)).warm_up()
     assert str(directory) in str(raised.value)
+
+
+@bundled_only
+@pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors"])
+def test_a_reader_that_lost_a_file_is_told(tmp_path: Path, name: str) -> None:
+    directory = tmp_path / "reader"
+    shutil.copytree(bundled(DEFAULT_READER), directory)
+    (directory / name).unlink()
+    with pytest.raises(FileNotFoundError, match=f"{directory / name} is missing. Copy the reader again"):
+        RRRAReader(str(directory)).warm_up()
+
+
+def test_a_reader_without_a_vocabulary_is_refused(tmp_path: Path) -> None:
+    write_network(tmp_path / "reader", kind=BertForQuestionAnswering)
+    (tmp_path / "reader" / "tokenizer.json").unlink()
+    with pytest.raises(ValueError, match="knows no words: its vocabulary"):
+        RRRAReader(str(tmp_path / "reader")).warm_up()

@@ -22,6 +22,7 @@ from transformers import AttentionInterface, AutoModelForQuestionAnswering, Auto
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from rrra_haystack.files import atomic_directory, atomic_write
+from rrra_haystack.model.encoder_files import check_tokenizer
 from rrra_haystack.pretrained import resolve_encoder
 from rrra_training.data import BeirDataset
 from rrra_training.reader.attention import matmul_attention
@@ -53,6 +54,7 @@ def train_reader(recipe: ReaderRecipe, data: Path, output: Path) -> Path:
     torch.manual_seed(recipe.seed)
     base = str(resolve_encoder(recipe.base_model))
     tokenizer = AutoTokenizer.from_pretrained(base)
+    check_tokenizer(recipe.base_model, tokenizer)
     # Without dropout: a low-rank difference hardly overfits, and drawing the masks costs more than a step on a CPU.
     cuda = torch.cuda.is_available()
     model = AutoModelForQuestionAnswering.from_pretrained(

@@ -8,6 +8,7 @@ from haystack.utils import ComponentDevice, Secret
 
 from haystack_integrations.common.rrra import Serializable, check_positive
 from rrra_haystack.documents.metadata import SCORES_KEY
+from rrra_haystack.model.encoder_files import check_tokenizer
 from rrra_haystack.model.surrogates import whole_characters
 from rrra_haystack.pretrained import bundled, bundled_names
 from rrra_haystack.reader.answers import AnswerCalibration, logit
@@ -174,6 +175,7 @@ class RRRAReader(Serializable):
             reader.model, reader.tokenizer = load_reader(directory, device.to_torch_str(), token, self.model_kwargs)
             reader.device = device
         reader.warm_up()
+        check_tokenizer(self.model, reader.tokenizer)
         self._calibration = calibration
         self._reader = reader
 
