@@ -46,7 +46,7 @@ class Detection(BaseModel):
     :param intercept: Log-odds where all features are 0.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     weights: tuple[float, ...] = (
         1.71, -0.27, -1.6, -1.77, 1.49, 1.26, 3.29, -2.72, 0.62, 0.04, -4.62, 8.54, -1.23, 0.15, SHARED_LABELS_WEIGHT,

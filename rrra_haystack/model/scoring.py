@@ -46,7 +46,7 @@ class Calibration(BaseModel):
     :param outcome_slope: Log-odds per unit of the adapter's own log-odds of relevance.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     slope: float = Field(gt=0)
     gap_slope: float = Field(ge=0)

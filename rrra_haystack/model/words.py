@@ -79,7 +79,7 @@ class LexicalForm(BaseModel):
         the whole; 1 for no bound. A list of n candidates, fewer than a hundred, has the bound ``10 / n``.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     pair_weight: float = Field(0.3, ge=0)
     length: float = Field(0.4, ge=0, le=1)

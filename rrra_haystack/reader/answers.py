@@ -20,7 +20,7 @@ class AnswerRegression(BaseModel):
     sigmoid(bias + span * span score + relevance * logit(relevance probability))
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     bias: float
     span: float
@@ -49,7 +49,7 @@ class AnswerCalibration(BaseModel):
     :param none_alone: The same as `none`, for passages without a relevance probability.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     right: AnswerRegression
     none: AnswerRegression

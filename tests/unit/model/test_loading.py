@@ -1,4 +1,5 @@
 import json
+import math
 from pathlib import Path
 
 import httpx
@@ -52,8 +53,12 @@ FLAWS = {
     "another version": (lambda d: rewrite(d, version=9), ValueError, "has version 9"),
     "unknown key": (lambda d: rewrite(d, colour="red"), ValueError, "colour"),
     "impossible value": (lambda d: rewrite(d, fusion_weight=-1), ValueError, "fusion_weight"),
+    "endless weight": (lambda d: rewrite(d, fusion_weight=math.inf), ValueError, "fusion_weight: .*finite"),
+    "endless lexical weight": (lambda d: rewrite(d, lexical_weight=math.inf), ValueError, "lexical_weight: .*finite"),
     "impossible weight": (lambda d: rewrite(d, lexical_weight=-1), ValueError, "lexical_weight"),
     "no JSON": (lambda d: damage(d / "rrra" / "config.json"), ValueError, "not valid JSON"),
+    "no UTF-8": (lambda d: (d / "rrra" / "config.json").write_bytes(b"\xff"), ValueError, "not valid JSON"),
+    "missing configuration": (lambda d: (d / "rrra" / "config.json").unlink(), FileNotFoundError, "is missing"),
     "damaged weights": (lambda d: damage(d / "rrra" / "adapter.safetensors"), ValueError, "is damaged"),
     "missing weights": (lambda d: (d / "rrra" / "adapter.safetensors").unlink(), FileNotFoundError, "is missing"),
     "other shapes": (reshape, ValueError, "does not fit its config.json"),
@@ -82,6 +87,15 @@ def test_damaged_encoder_weights(model: RRRAModel, tmp_path: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(ValueError, match="model"):
         RRRAModel.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize("name", ["rrra/config.json", "config_sentence_transformers.json", "tokenizer_config.json"])
+def test_a_model_that_lost_a_file_is_not_taken_for_another_one(model: RRRAModel, tmp_path: Path, name: str) -> None:
+    model.save(tmp_path / "model")
+    (tmp_path / "model" / name).unlink()
+    with pytest.raises(FileNotFoundError, match=r"is missing\. Copy or download the whole") as raised:
+        RRRAModel.load(tmp_path / "model")
+    assert str(raised.value).startswith(str(tmp_path / "model" / name))
 
 
 def test_another_dimension_than_the_adapters(bare: Path) -> None:

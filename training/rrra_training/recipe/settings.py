@@ -42,7 +42,7 @@ class AdapterTraining(BaseModel):
     :param save_steps: Steps between two checkpoints.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     parts: AdapterParts = _PARTS
     token_dim: int | None = Field(128, gt=0, multiple_of=8)
@@ -98,7 +98,7 @@ class DualEncoderConfig(BaseModel):
         three quarters of a step on a CPU.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     # Not told where it is off: a run that was begun by a release without the key is the same run.
     token_dim: int | None = Field(None, gt=0, exclude_if=not_)
@@ -149,7 +149,7 @@ class JointTraining(BaseModel):
     :param save_steps: Steps between two checkpoints.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     rounds: int = Field(1, gt=0)
     steps: int = Field(500, gt=0)
