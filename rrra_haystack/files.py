@@ -20,12 +20,13 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
     before.
 
     :param path: Where the directory is to stand.
-    :raises FileExistsError: If a file stands there.
+    :raises FileExistsError: If a file stands there, or a directory that cannot be replaced.
     """
-    target = Path(path)
+    target = _named(path)
     if target.exists() and not target.is_dir():
         msg = f"{target} is a file. Choose another place for the directory, or remove the file."
         raise FileExistsError(msg)
+    _check_replaceable(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
     try:
@@ -74,9 +75,10 @@ def check_writable(path: str | Path) -> None:
     See that a file or a directory can be written to a place, before hours are spent on what it will hold.
 
     :param path: Where it is to stand. What is missing of its directory is not made: whoever writes it does.
-    :raises OSError: If it cannot.
+    :raises OSError: If it cannot, or a directory stands there that cannot be replaced.
     """
-    target = Path(path)
+    target = _named(path)
+    _check_replaceable(target)
     there = next(folder for folder in target.absolute().parents if folder.exists())
     try:
         with tempfile.TemporaryFile(dir=there):
@@ -84,6 +86,26 @@ def check_writable(path: str | Path) -> None:
     except OSError as error:
         msg = f"{target} cannot be written ({error.strerror}). Choose another place."
         raise OSError(msg) from None
+
+
+def _named(path: str | Path) -> Path:
+    """A path whose last part is a name, which ``.`` and ``..`` are not."""
+    target = Path(path)
+    return target.resolve() if target.name in {"", ".."} else target
+
+
+def _check_replaceable(target: Path) -> None:
+    """Refuse a directory that no other one can be moved to."""
+    # A link is replaced itself, whatever it leads to.
+    place = target.parent.resolve() / target.name
+    if place in (Path.cwd(), *Path.cwd().parents):
+        what = "the working directory, or above it"
+    elif os.path.ismount(place):
+        what = "where a volume is mounted"
+    else:
+        return
+    msg = f"{target} is {what}, and cannot be replaced. Name a directory in it, as {target / 'new'}."
+    raise FileExistsError(msg)
 
 
 def atomic_write(path: str | Path, text: str) -> None:

@@ -114,3 +114,41 @@ def test_looking_whether_a_place_can_be_written_to_makes_nothing(tmp_path: Path)
     (tmp_path / "file").write_text("one")
     with pytest.raises(OSError, match=r"page\.html cannot be written"):
         check_writable(tmp_path / "file" / "deep" / "page.html")
+
+
+@pytest.mark.parametrize("place", [".", "..", "inner/..", "../work", "/"])
+def test_a_directory_that_cannot_be_replaced_is_refused_before_any_work(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "work" / "inner").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "work")
+    with pytest.raises(FileExistsError, match="is the working directory, or above it"):
+        check_writable(place)
+    with pytest.raises(FileExistsError, match="Name a directory in it"), atomic_directory(place):
+        pytest.fail("work was begun")
+    assert [path.name for path in tmp_path.rglob("*")] == ["work", "inner"]
+
+
+def test_where_a_volume_is_mounted_nothing_is_replaced() -> None:
+    with pytest.raises(FileExistsError, match="/proc is where a volume is mounted"):
+        check_writable("/proc")
+    with pytest.raises(FileExistsError, match="/proc is where a volume is mounted"), atomic_directory("/proc"):
+        pytest.fail("work was begun")
+
+
+def test_a_directory_is_replaced_by_whatever_name(tmp_path: Path) -> None:
+    (tmp_path / "model" / "inner").mkdir(parents=True)
+    place = tmp_path / "model" / "inner" / ".."
+    check_writable(place)
+    with atomic_directory(place) as work:
+        (work / "new").write_text("new")
+    assert [path.name for path in tmp_path.rglob("*")] == ["model", "new"]
+
+
+def test_a_link_to_the_working_directory_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path)
+    check_writable("link")
+    with atomic_directory("link") as work:
+        (work / "new").write_text("new")
+    assert not (tmp_path / "link").is_symlink()

@@ -12,7 +12,7 @@ from rrra_training.reader.evaluating import evaluate_reader
 from rrra_training.reader.examples import ReaderRecipe
 from rrra_training.reader.training import train_reader
 from rrra_training.runs.commands import run_command
-from rrra_training.runs.places import fillable
+from rrra_training.runs.places import writable
 
 app = typer.Typer(help="Train and measure the extractive reader.", no_args_is_help=True, add_completion=False)
 Data = Annotated[Path, typer.Option(exists=True, file_okay=False, help="SQuAD in the BEIR layout, with answers.")]
@@ -22,7 +22,7 @@ Data = Annotated[Path, typer.Option(exists=True, file_okay=False, help="SQuAD in
 def train(
     recipe: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A recipe YAML.")],
     data: Data,
-    output: Annotated[Path, typer.Option(file_okay=False, callback=fillable, help="Where the reader is written.")],
+    output: Annotated[Path, typer.Option(file_okay=False, callback=writable, help="Where the reader is written.")],
 ) -> None:
     """Train a reader; continues from the last checkpoint."""
     train_reader(ReaderRecipe.model_validate(yaml.safe_load(recipe.read_text())), data, output)
