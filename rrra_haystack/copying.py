@@ -11,7 +11,7 @@ from qdrant_client import QdrantClient, models
 from tqdm.auto import tqdm
 
 from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
-from rrra_haystack.named_store import open_store, store_of_folder
+from rrra_haystack.named_store import named_place, open_store, store_of_folder
 from rrra_haystack.qdrant.clients import checked_client, has_payload_indexes, place_of
 from rrra_haystack.qdrant.collections import missing
 from rrra_haystack.qdrant.engines import Engine, engine_of
@@ -47,8 +47,9 @@ def open_target(store: str, index: str, engine: Engine | None = None) -> Any:
     :param store: As :func:`open_store` takes it.
     :param index: Collection of the Qdrant.
     :param engine: Engine of a new folder, Edge if `None`.
-    :raises ValueError: If there is another engine's collection, or something else, in the folder.
+    :raises ValueError: If there is another engine's collection, or something else, in the folder, or `store` is empty.
     """
+    store = named_place(store)
     path = Path(store)
     if "://" in store or path.is_file():
         if engine is not None:

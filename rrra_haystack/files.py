@@ -108,6 +108,11 @@ def _check_replaceable(target: Path) -> None:
     raise FileExistsError(msg)
 
 
+def with_home(path: str) -> str:
+    """A path that begins in the home folder, where a ``~`` stands for it; another text as it is."""
+    return str(Path(path).expanduser()) if path == "~" or path.startswith("~/") else path
+
+
 def atomic_write(path: str | Path, text: str) -> None:
     """Write a text file in one step, making its directory if it is missing."""
     with atomic_file(path) as work:

@@ -10,6 +10,7 @@ from haystack import logging
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 
 from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
+from rrra_haystack.files import with_home
 from rrra_haystack.qdrant.clients import checked_client, place_of
 from rrra_haystack.qdrant.collections import Vectors, vectors_of
 from rrra_haystack.qdrant.engines import Engine, engine_of, vectors_in
@@ -112,6 +113,7 @@ def _choose_engine(described: dict[str, Any], engine: Engine | None) -> None:
             raise ValueError(msg)
         described["type"] = _QDRANT
         return
+    path = parameters["path"] = with_home(str(path))
     there = engine_of(path)
     if engine is not None and there not in (None, engine):
         names = {"local": "local mode of Qdrant's client", "edge": "Qdrant Edge"}

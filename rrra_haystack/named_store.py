@@ -10,7 +10,7 @@ from haystack.utils import Secret
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 
 from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
-from rrra_haystack.files import read_yaml
+from rrra_haystack.files import read_yaml, with_home
 from rrra_haystack.qdrant.clients import API_KEY
 from rrra_haystack.qdrant.engines import Engine, engine_of
 
@@ -23,8 +23,9 @@ def open_store(store: str, index: str) -> DocumentStore:
         ``init_parameters``, or a pipeline that has one.
     :param index: Collection of the Qdrant; a YAML file names its own.
     :raises FileNotFoundError: If there is no such file or folder.
-    :raises ValueError: If the file does not hold one document store.
+    :raises ValueError: If the file does not hold one document store, or `store` is empty.
     """
+    store = named_place(store)
     if "://" in store:
         return QdrantDocumentStore(url=store, index=index, api_key=Secret.from_env_var(API_KEY, strict=False))
     path = Path(store)
@@ -38,6 +39,19 @@ def open_store(store: str, index: str) -> DocumentStore:
             raise FileNotFoundError(msg)
         return store_of_folder(store, index, engine)
     return _store_from_yaml(path)
+
+
+def named_place(store: str) -> str:
+    """
+    The place of a store, as a user names it.
+
+    :param store: A URL, or a path; ``~`` is the home folder.
+    :raises ValueError: If it is empty, as a variable is that nobody set.
+    """
+    if not store:
+        msg = "The store has an empty name. Name a folder or URL of a Qdrant."
+        raise ValueError(msg)
+    return with_home(store)
 
 
 def store_of_folder(path: str, index: str, engine: Engine) -> QdrantDocumentStore:

@@ -10,6 +10,7 @@ from haystack.utils import Secret
 
 from rrra_haystack.files import read_yaml
 from rrra_haystack.fitting import described_stores, document_embedders, fit_to_folders
+from rrra_haystack.named_store import named_place
 from rrra_haystack.qdrant.clients import API_KEY
 from rrra_haystack.qdrant.engines import Engine
 from rrra_haystack.resources import resource_directory
@@ -27,11 +28,13 @@ def read_pipeline(pipeline: Path | None, name: str, store: str | None, engine: E
         read from the environment variable ``QDRANT_API_KEY`` unless the YAML names another.
     :param engine: Engine of the folder: ``local`` mode of Qdrant's client, or ``edge``. If `None`, that of which the
         folder is, and that which the YAML names for a new one.
-    :raises ValueError: If the file is not a pipeline, `store` is a file, or the folder is of the other engine.
+    :raises ValueError: If the file is not a pipeline, `store` is empty or a file, or the folder is of the other engine.
     """
-    if store is not None and Path(store).is_file():
-        msg = f"The store {store} is a file. Name a folder for an embedded Qdrant, or the URL of a server."
-        raise ValueError(msg)
+    if store is not None:
+        store = named_place(store)
+        if Path(store).is_file():
+            msg = f"The store {store} is a file. Name a folder for an embedded Qdrant, or the URL of a server."
+            raise ValueError(msg)
     path = pipeline or resource_directory("pipelines") / name
     data = read_yaml(path)
     if not isinstance(data, dict) or not isinstance(data.get("components"), dict):

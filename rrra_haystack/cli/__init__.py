@@ -33,6 +33,7 @@ from rrra_haystack.cli import (
     serve,
     train,
 )
+from rrra_haystack.cli.options import Commands
 from rrra_haystack.errors import told_in_one_sentence
 from rrra_haystack.interrupting import told_how_to_go_on
 
@@ -41,6 +42,7 @@ bound_arenas(os.environ)
 
 app = typer.Typer(
     name="rrra",
+    cls=Commands,
     help="Rerank what a bi-encoder retrieves, with a light adapter over its own token states.",
     no_args_is_help=True,
     add_completion=False,

@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 
 from huggingface_hub import file_exists, snapshot_download, try_to_load_from_cache
 
+from rrra_haystack.files import with_home
 from rrra_haystack.model.adapter.parts import AdapterConfig
 from rrra_haystack.model.codes.kinds import CodeKind
 from rrra_haystack.model.codes.record import full_bytes
@@ -62,6 +63,7 @@ def find_files(model: str, token: str | None, revision: str | None, *, local_fil
     :raises FileNotFoundError: If `model` is a path and nothing is there, or a file of the model is missing.
     :raises ValueError: If its configuration is damaged or of another version, or it is a reader.
     """
+    model = with_home(model)
     directory = _find_directory(model, token, revision, local_files_only=local_files_only)
     if directory is None:
         return ModelFiles(model, revision, model, None)
