@@ -1,5 +1,6 @@
 """Write whole directories and files or nothing."""
 
+import json
 import os
 import shutil
 import tempfile
@@ -131,6 +132,24 @@ def read_yaml(path: Path) -> Any:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         msg = f"{path} is not valid YAML: {' '.join(str(error).split())}"
         raise ValueError(msg) from None
+
+
+def read_json(path: Path, mend: str) -> Any:
+    """
+    What a JSON file holds.
+
+    :param path: The file.
+    :param mend: What helps if it is damaged, as a sentence.
+    :raises ValueError: If it is not valid JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        flaw = f"{error.msg}, line {error.lineno}"
+    except UnicodeDecodeError as error:
+        flaw = f"no UTF-8 at byte {error.start}"
+    msg = f"{path} is not valid JSON ({flaw}). {mend}"
+    raise ValueError(msg)
 
 
 @contextmanager

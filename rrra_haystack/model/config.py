@@ -1,12 +1,11 @@
 """What a model's ``rrra/config.json`` says."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rrra_haystack.errors import first_fault
+from rrra_haystack.files import read_json
 from rrra_haystack.model.adapter.parts import AdapterConfig
 from rrra_haystack.model.codes.kinds import CodeKind
 from rrra_haystack.model.detection import Detection
@@ -16,6 +15,8 @@ from rrra_haystack.model.words import EARLIER_FORM, LexicalForm
 CONFIG = "rrra/config.json"
 WEIGHTS = "rrra/adapter.safetensors"
 _VERSION = 1
+# What helps where a file of a model is damaged.
+MEND = "Copy or download the model again."
 
 
 class RRRAConfig(BaseModel):
@@ -66,7 +67,7 @@ def read_config(directory: Path) -> RRRAConfig | None:
     if not path.exists():
         return None
     try:
-        data = read_json(path)
+        data = read_json(path, MEND)
         if isinstance(data, dict) and data.get("version") != _VERSION:
             msg = (
                 f"{path} has version {data.get('version')}, but this release of rrra-haystack reads version "
@@ -80,21 +81,3 @@ def read_config(directory: Path) -> RRRAConfig | None:
             "train it again if it is of an earlier release."
         )
         raise ValueError(msg) from None
-
-
-def read_json(path: Path) -> Any:
-    """
-    Read a JSON file of a model.
-
-    :param path: The file.
-    :returns: What it holds.
-    :raises ValueError: If it is damaged.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        flaw = f"{error.msg}, line {error.lineno}"
-    except UnicodeDecodeError as error:
-        flaw = f"no UTF-8 at byte {error.start}"
-    msg = f"{path} is not valid JSON ({flaw}). Copy or download the model again."
-    raise ValueError(msg)

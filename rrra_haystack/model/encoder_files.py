@@ -9,7 +9,8 @@ from sentence_transformers import MultiVectorEncoder, SentenceTransformer
 from sentence_transformers.util import load_file_path
 from transformers.tokenization_utils_base import FULL_TOKENIZER_FILE
 
-from rrra_haystack.model.config import read_json
+from rrra_haystack.files import read_json
+from rrra_haystack.model.config import MEND
 from rrra_haystack.pretrained import MPNET
 
 _BI_ENCODER = "SentenceTransformer"
@@ -70,17 +71,14 @@ def check_tokenizer(name: str, tokenizer: Any) -> None:
     # The mark of a space is in some, without any file.
     if len(tokenizer) - len(own) <= 1:
         files = " or ".join(dict.fromkeys([FULL_TOKENIZER_FILE, *tokenizer.vocab_files_names.values()]))
-        msg = (
-            f"The tokenizer of {name} knows no words: its vocabulary ({files}) is missing or empty. Copy or download "
-            "the model again."
-        )
+        msg = f"The tokenizer of {name} knows no words: its vocabulary ({files}) is missing or empty. {MEND}"
         raise ValueError(msg)
 
 
 def _told(name: str, path: str, error: Exception) -> Exception:
     """What went wrong, in a sentence that names the model or its file."""
     if isinstance(error, SafetensorError):
-        return ValueError(f"The weights of {name} are damaged ({error}). Copy or download the model again.")
+        return ValueError(f"The weights of {name} are damaged ({error}). {MEND}")
     if damaged := _damaged_file(Path(path)):
         return ValueError(damaged)
     if isinstance(error, FileNotFoundError | ImportError) or (isinstance(error, ValueError) and name in str(error)):
@@ -141,7 +139,7 @@ def _damaged_file(folder: Path) -> str | None:
     """Which file of a folder is no JSON, though its name says so; `None` if there is none."""
     for path in sorted(folder.rglob("*.json")):
         try:
-            read_json(path)
+            read_json(path, MEND)
         except ValueError as error:
             return str(error)
     return None
@@ -151,5 +149,5 @@ def _read(path: str, file: str, where: dict[str, Any]) -> dict[str, Any]:
     found = load_file_path(path, file, **where)
     if found is None:
         return {}
-    data = read_json(Path(found))
+    data = read_json(Path(found), MEND)
     return data if isinstance(data, dict) else {}

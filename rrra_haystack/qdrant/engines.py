@@ -1,6 +1,5 @@
 """Which engine filled the folder of an embedded Qdrant, and with which vectors, without opening it."""
 
-import json
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -9,9 +8,11 @@ from qdrant_client import models
 from haystack_integrations.document_stores.qdrant_edge.configs import collection_params
 from haystack_integrations.document_stores.qdrant_edge.folders import LOCAL_MODE, is_edge_folder, is_local_folder
 from haystack_integrations.document_stores.qdrant_edge.shards import Shards
+from rrra_haystack.files import read_json
 from rrra_haystack.qdrant.collections import Vectors, vectors_of
 
 Engine = Literal["local", "edge"]
+_MEND = "Bring the folder back from a copy, or index into a new one."
 
 
 def checked(engine: str | None) -> Engine | None:
@@ -45,13 +46,14 @@ def vectors_in(path: str | Path, index: str) -> Vectors | None:
 
     :param path: The folder; it need not be there.
     :param index: The collection.
+    :raises ValueError: If what the engine wrote of the collection is damaged.
     """
     if is_edge_folder(path):
         shards = Shards(str(path))
         return vectors_of(collection_params(shards.config(index))) if index in shards.names() else None
     if not is_local_folder(path):
         return None
-    described = json.loads((Path(path) / LOCAL_MODE).read_text(encoding="utf-8"))["collections"].get(index)
+    described = read_json(Path(path) / LOCAL_MODE, _MEND)["collections"].get(index)
     if described is None:
         return None
     vectors, sparse = described.get("vectors"), described.get("sparse_vectors")

@@ -52,8 +52,18 @@ class Shards:
         return collections_in(self._path)
 
     def config(self, name: str) -> dict[str, Any]:
-        """What the engine wrote of a collection."""
-        data: dict[str, Any] = json.loads((self._path / name / CONFIG).read_text(encoding="utf-8"))
+        """
+        What the engine wrote of a collection.
+
+        :param name: The collection.
+        :raises ValueError: If it is damaged.
+        """
+        path = self._path / name / CONFIG
+        try:
+            data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            msg = f"{path} is damaged ({error}). Bring the folder back from a copy, or index into a new one."
+            raise ValueError(msg) from None
         return data
 
     @contextmanager

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from rrra_haystack.files import read_json
 from rrra_haystack.model.encoder import EncodedBatch
 from rrra_haystack.model.segments import ranges
 
@@ -132,4 +133,4 @@ def _map(path: Path, dtype: type, shape: tuple[int, int]) -> np.ndarray:
 def read_meta(folder: Path) -> dict[str, Any] | None:
     """What a store says of itself; `None` if there is none."""
     path = folder / META
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    return read_json(path, "Remove the folder to encode the corpus again.") if path.exists() else None

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import rrra_haystack
-from rrra_haystack.files import atomic_file, atomic_write
+from rrra_haystack.files import atomic_file, atomic_write, read_json
 from rrra_training.runs.checkpoints import Checkpoints
 from rrra_training.runs.curves import curves_figure
 from rrra_training.runs.metrics import Metrics
@@ -89,9 +89,14 @@ class RunDirectory:
         atomic_write(self.path / "phases" / f"{phase}.json", json.dumps(summary, indent=2) + "\n")
 
     def done(self, phase: str) -> dict[str, Any] | None:
-        """The summary of a phase that is finished, or `None`."""
+        """
+        The summary of a phase that is finished, or `None`.
+
+        :param phase: Name of the phase.
+        :raises ValueError: If it is damaged.
+        """
         path = self.path / "phases" / f"{phase}.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        return read_json(path, "Remove it to do the phase again.") if path.exists() else None
 
     def close(self) -> None:
         """Close what is open; logging opens it again."""
@@ -103,7 +108,7 @@ class RunDirectory:
         if not path.exists():
             atomic_write(path, json.dumps(now, indent=2) + "\n")
             return
-        then = json.loads(path.read_text(encoding="utf-8"))
+        then = read_json(path, "Remove it.")
         changed = [f"{name} {then.get(name)} -> {now.get(name)}" for name in now if now[name] != then.get(name)]
         if changed:
             logger.warning("%s was begun with other versions: %s.", self.path, ", ".join(changed))

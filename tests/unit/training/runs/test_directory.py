@@ -318,3 +318,10 @@ def test_an_optimiser_of_other_parameters(layer: nn.Linear, message: str) -> Non
     take_steps(given, optimizer, seed=0)
     with pytest.raises(ValueError, match=message):
         load_optimiser_tensors(torch.optim.AdamW(layer.parameters()), optimiser_tensors(optimizer))
+
+
+def test_a_damaged_record_is_named(run: RunDirectory) -> None:
+    run.mark_done("adapter", steps=2)
+    (run.path / "phases" / "adapter.json").write_text("{")
+    with pytest.raises(ValueError, match=r"phases/adapter\.json is not valid JSON .* Remove it to do the phase again"):
+        run.done("adapter")

@@ -159,7 +159,8 @@ def _loss(encoder: SentenceTransformer, config: DualEncoderConfig) -> nn.Module:
         if config.mini_batch_size is None:
             return MultipleNegativesRankingLoss(encoder, scale=scale)
         return CachedMultipleNegativesRankingLoss(encoder, scale=scale, mini_batch_size=config.mini_batch_size)
-    guide = SentenceTransformer(resolve_encoder(config.guide), device=str(encoder.device))
+    source = {"model_name_or_path": resolve_encoder(config.guide)}
+    guide: Any = load_transformer(config.guide, source, str(encoder.device))
     guide.requires_grad_(requires_grad=False)
     if config.mini_batch_size is None:
         return GISTEmbedLoss(encoder, guide, temperature=config.temperature)
