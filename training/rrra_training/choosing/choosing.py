@@ -17,6 +17,7 @@ from rrra_training.choosing.fitted import Choice, calibrate, choose
 from rrra_training.choosing.held_out import HeldOut, held_out, parts_of
 from rrra_training.choosing.plan import Plan
 from rrra_training.choosing.report import figures_of, model_card, remark
+from rrra_training.choosing.sharing import Shared
 from rrra_training.choosing.training import Judge, Trainings
 from rrra_training.corpora.store import StateStore
 from rrra_training.evaluation.stages import Bm25Stage
@@ -90,8 +91,9 @@ def train_on_labels(
     workshop = Workshop(recipe, run, kept, show_progress)
     begun = RRRAModel.load(start)
     sets = workshop.sets(begun.encoder, recipe.train)
-    parts = parts_of(sets, plan)
-    queries = held_out(sets, parts)
+    shared = Shared.of(sets)
+    parts = parts_of(sets, shared, plan)
+    queries = held_out(sets, shared, parts)
     if told := remark(queries.shared, len(queries)):
         logger.warning("%s", told)
     trainings = Trainings(plan, workshop, begun, sets, parts, queries)

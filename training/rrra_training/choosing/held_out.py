@@ -71,27 +71,28 @@ class HeldOut:
         return per_query(judged, found)
 
 
-def parts_of(sets: Sequence[CandidateSet], plan: Plan) -> list[np.ndarray]:
+def parts_of(sets: Sequence[CandidateSet], shared: Shared, plan: Plan) -> list[np.ndarray]:
     """
     In which part of the held-out queries each query falls, -1 for those that are never held out; shape ``[Q]`` a set.
 
     Queries that share a relevant passage or the question, also by way of other queries, fall in the same part or are
-    all learned from: what is learned of one is no surprise to the other. Where more than half of the queries hang
+    all learned from: what is learned of one is no surprise to the other. Where half of the queries or more hang
     together, as where judgments are many, that cannot be: they are parted with as few in common as may be, and
     :attr:`HeldOut.shared` counts those that have something in common with what is learned.
 
     :param sets: The labelled queries.
+    :param shared: What they share.
     :param plan: What is done with them.
     """
     generator = np.random.default_rng(plan.recipe.seed)
-    shared = Shared.of(sets)
-    held = np.ones(shared.queries, dtype=bool)
-    if plan.takes_turns:
-        # What is judged was then learned from at least half of the queries.
-        group = shared.groups(max(1, shared.queries // 2))
-    else:
+    group, held = shared.groups(shared.queries), np.ones(shared.queries, dtype=bool)
+    if not plan.takes_turns:
         is_dev = np.concatenate([np.full(len(data), data.name.rpartition("/")[2] in DEV) for data in sets])
         group, held = _for_good(shared, is_dev, plan.folds, generator)
+    count = int(held.sum())
+    if 2 * np.unique(group[held], return_counts=True)[1].max() >= count:
+        # Whole groups would leave parts empty, or too few queries to learn from and to choose by.
+        group = shared.groups(max(1, count // plan.folds))
     part = np.full(shared.queries, _LEARNED)
     part[held] = _dealt(group[held], plan.folds, generator)
     return np.split(part, np.cumsum([len(data) for data in sets])[:-1])
@@ -147,7 +148,7 @@ def _dealt(group: np.ndarray, folds: int, generator: np.random.Generator) -> np.
     return part[place]
 
 
-def held_out(sets: Sequence[CandidateSet], parts: Sequence[np.ndarray]) -> HeldOut:
+def held_out(sets: Sequence[CandidateSet], shared: Shared, parts: Sequence[np.ndarray]) -> HeldOut:
     """The queries of sets that are held out; parameters as for and from :func:`parts_of`."""
     chosen = [np.flatnonzero(part >= 0) for part in parts]
     pairs = [(data, int(query)) for data, own in zip(sets, chosen, strict=True) for query in own]
@@ -156,7 +157,7 @@ def held_out(sets: Sequence[CandidateSet], parts: Sequence[np.ndarray]) -> HeldO
         judged=[data.positives.judged(query) for data, query in pairs],
         texts=[data.queries.text(query) for data, query in pairs],
         fold=np.concatenate([part[own] for part, own in zip(parts, chosen, strict=True)]),
-        shared=_shared(Shared.of(sets), np.concatenate(parts)),
+        shared=_shared(shared, np.concatenate(parts)),
     )
 
 

@@ -14,8 +14,11 @@ from rrra_training.candidates.preparing import prepare
 from rrra_training.candidates.sets import CandidateSet, Positives
 from rrra_training.candidates.splits import SplitConfig
 from rrra_training.choosing import held_out as module
+from rrra_training.choosing.fitted import choose
 from rrra_training.choosing.held_out import HeldOut, held_out, parts_of
 from rrra_training.choosing.report import remark
+from rrra_training.choosing.sharing import Shared
+from rrra_training.judging.verdicts import Verdicts
 
 from rrra_haystack import RRRAModel
 
@@ -46,8 +49,9 @@ def known(sets: Sequence[CandidateSet], parts: Sequence[np.ndarray], *, takes_tu
 
 def checked(sets: Sequence[CandidateSet], *, takes_turns: bool, seed: int = 0) -> tuple[np.ndarray, HeldOut]:
     """The parts of all queries and those held out, of which none may be known unless that is told."""
-    parts = parts_of(sets, plan(takes_turns=takes_turns, seed=seed))
-    queries = held_out(sets, parts)
+    shared = Shared.of(sets)
+    parts = parts_of(sets, shared, plan(takes_turns=takes_turns, seed=seed))
+    queries = held_out(sets, shared, parts)
     assert queries.shared == known(sets, parts, takes_turns=takes_turns)
     return np.concatenate(parts), queries
 
@@ -111,6 +115,35 @@ def test_a_passage_of_too_many_queries_leaves_the_others_to_be_held_out(data: Ca
     for seed in range(10):
         part, queries = checked([often], takes_turns=False, seed=seed)
         assert ((part >= 0).sum(), queries.shared) == (len(data) // 5, 0)
+
+
+def test_two_halves_that_each_hang_together_fall_into_three_parts(data: CandidateSet) -> None:
+    part, queries = checked([labelled(data, [[query % 2] for query in range(len(data))])], takes_turns=True)
+    assert np.bincount(part, minlength=3).min() >= len(data) // 6
+    assert queries.shared > 0
+
+
+@pytest.mark.parametrize("between", [0, 1])
+def test_a_dev_split_that_hangs_together_is_chosen_by_in_parts(
+    data: CandidateSet, dev: CandidateSet, monkeypatch: pytest.MonkeyPatch, between: int
+) -> None:
+    monkeypatch.setattr(module, "_ENOUGH", 10)
+    train = labelled(data, [[query] for query in range(len(data))])
+    dense = labelled(dev, [len(data) + (between * query + np.arange(5)) % len(dev) for query in range(len(dev))])
+    part, queries = checked([train, dense], takes_turns=False)
+    assert np.bincount(part[part >= 0]).tolist() == [len(dev) / 5] * 5
+    assert queries.shared == 0
+    scores = -np.cumsum(np.ones(queries.rows.shape, dtype=np.float32), axis=1)
+    verdicts = Verdicts(scores, scores, scores, np.zeros_like(scores))
+    assert np.isfinite(choose(queries, {1: verdicts})[1]).all()
+
+
+def test_a_group_that_is_held_out_alone_is_chosen_by_in_parts(data: CandidateSet) -> None:
+    fifths = labelled(data, [[query % 5] for query in range(len(data))])
+    _, queries = checked([fifths], takes_turns=False)
+    assert len(queries) == len(data) // 5
+    assert len(set(queries.fold.tolist())) > 1
+    assert queries.shared == 0
 
 
 def test_a_large_dev_split_is_held_out_but_for_what_it_shares_with_training(
