@@ -20,6 +20,7 @@ _MOST_QUOTES = 400
 # As Excel is told it, in a first line.
 _DELIMITER_TOLD = re.compile(r"sep=(.)\n")
 _LONGEST_NAME = 100
+_ESCAPED_QUOTE = re.compile(r'\\(["\\])')
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)")
 _NUMBER = re.compile(r"[-+]?[\d.,\s]*\d[\d.,\s]*%?")
 # Rows are paragraphs, so that a passage ends with a whole one.
@@ -130,17 +131,38 @@ def _rows(lines: list[str], delimiter: str) -> list[list[str]]:
             return list(csv.reader(lines, delimiter=delimiter, strict=True))
         except csv.Error:
             return list(csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE))
-    reader = csv.reader([*lines, _END], delimiter=delimiter)
-    rows, begins = [], [0]
-    for row in reader:
-        rows.append(row)
-        begins.append(reader.line_num)
-    if rows[-1] == [_END]:
-        return rows[:-1]
-    # A quote that nothing closes has taken all lines below its own.
-    begin = begins[-2]
-    own = csv.reader(lines[begin : begin + 1], delimiter=delimiter, quoting=csv.QUOTE_NONE)
-    return [*rows[:-1], *own, *_rows(lines[begin + 1 :], delimiter)]
+    for own in (lines, [_ESCAPED_QUOTE.sub(_doubled, line) for line in lines]):
+        try:
+            return list(csv.reader(own, delimiter=delimiter, strict=True))
+        except csv.Error:
+            pass
+    return _rows_of_odd_quotes(lines, delimiter)
+
+
+def _rows_of_odd_quotes(lines: list[str], delimiter: str) -> list[list[str]]:
+    """The rows of a table in which a quote is not closed, or not where a cell ends: such a one ends with its line."""
+    rows: list[list[str]] = []
+    begin = 0
+    while begin < len(lines):
+        rest = (lines[at] for at in range(begin, len(lines)))
+        reader = csv.reader(rest, delimiter=delimiter, strict=True)
+        end = begin
+        try:
+            for row in reader:
+                rows.append(row)
+                end = begin + reader.line_num
+        except csv.Error:
+            own = list(csv.reader([lines[end], _END], delimiter=delimiter))
+            is_closed = own.pop() == [_END]
+            rows += own if is_closed else csv.reader([lines[end]], delimiter=delimiter, quoting=csv.QUOTE_NONE)
+            end += 1
+        begin = end
+    return rows
+
+
+def _doubled(escape: re.Match[str]) -> str:
+    """A quote after a backslash, as MySQL writes it, as other tables have it."""
+    return '""' if escape[1] == '"' else "\\"
 
 
 def _sample(text: str) -> str:

@@ -1,6 +1,7 @@
 import io
 import json
 import sys
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from texts import pdf
 
 from rrra_haystack import RRRADocumentSplitter, RRRAFileToDocument
 from rrra_haystack.documents.metadata import place_of
+from rrra_haystack.documents.records import text_of_csv
 
 
 def read(name: str, data: bytes | str) -> str:
@@ -45,6 +47,13 @@ def read(name: str, data: bytes | str) -> str:
         ("a.csv", 'bolt,size\na,"5', 'bolt: a; size: "5'),
         ("a.csv", 'bolt,said\na,"they "fit", they said"\nb,"no"',
          'bolt: a; said: they fit"; they said"\n\nbolt: b; said: no'),
+        ("a.csv", r"""bolt,size
+"a, long","5\""
+"b","7\" \\"
+"c","C:\new"
+""", 'bolt: a, long; size: 5"\n\nbolt: b; size: 7" \\\n\nbolt: c; size: C:\\new'),
+        ("a.csv", 'bolt,size\n"a, long" ,1\nb,"5\nc,7\nd,"9\n"e,\nf",8',
+         'bolt: a, long; size: 1\n\nbolt: b; size: "5\n\nbolt: c; size: 7\n\nbolt: d; size: "9\n\nbolt: e, f; size: 8'),
         ("a.csv", "Elbe,1094\nOder,840\n", "Elbe | 1094\n\nOder | 840"),
         ("a.csv", 'a,b\n"' + "x" * 200_000 + '",1\n', "a: " + "x" * 200_000 + "; b: 1"),
         ("a.jsonl", '{"river": "Elbe", "km": 1094, "no": null}\n\n["a"]\n', 'river: Elbe\nkm: 1094\n\n["a"]'),
@@ -64,6 +73,16 @@ def read(name: str, data: bytes | str) -> str:
 )  # fmt: skip
 def test_text_of_many_kinds(name: str, data: bytes | str, text: str) -> None:
     assert read(name, data) == text
+
+
+@pytest.mark.parametrize("odd", ['"{}","5\\""\n', '{},"5\n', '"{}" "",5\n', '{},"5\n""",x\n'])
+def test_many_quotes_that_nothing_closes_take_no_longer(odd: str) -> None:
+    odds = "".join(odd.format(number) for number in range(3000))
+    began = time.process_time()
+    text = text_of_csv(f'id,size\n{odds}last,"9\n' + "a,b\n" * 100_000)
+    assert time.process_time() - began < 5
+    assert all(f" {number}" in text or f'"{number}"' in text for number in range(3000))
+    assert text.endswith("id: a; size: b\n\n" * 99_999 + "id: a; size: b")
 
 
 def test_a_line_that_is_not_json_is_named(caplog: pytest.LogCaptureFixture) -> None:
