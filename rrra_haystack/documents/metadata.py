@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Any, Protocol
 
+from rrra_haystack.documents.kinds import kind_of, name_of
+
 CODES_KEY = "rrra_codes"
 SCORES_KEY = "rrra"
 # Among the scores.
@@ -15,7 +17,9 @@ UNREAD_KEY = "rrra_unread"
 GUESSED_KEY = "guessed_encoding"
 
 # A splitter finds every passage on the first page, at least; only these have others, and not where it is told 0.
-_PAGED = (".pdf", ".docx", ".pptx")
+_PAGED = frozenset({".pdf", ".docx", ".pptx"})
+# As Haystack's fetcher of addresses writes it.
+_TYPE_KEY = "content_type"
 _PAGE_END = "\f"
 
 
@@ -48,10 +52,10 @@ def text_to_embed(document: HasContent, meta_fields_to_embed: Iterable[str], emb
 
 
 def source_of(document: HasSource | None) -> str:
-    """Where a passage comes from: its file, or its id."""
+    """Where a passage comes from: its file or address, or its id."""
     if document is None:
         return ""
-    return str(document.meta.get("source") or document.meta.get("file_path") or document.id)
+    return name_of(document.meta) or document.id
 
 
 def page_of(document: HasSource | None, at: int = 0) -> int | None:
@@ -62,7 +66,9 @@ def page_of(document: HasSource | None, at: int = 0) -> int | None:
     :param at: The character of it.
     """
     page = document.meta.get("page_number") if document is not None else None
-    if document is None or not isinstance(page, int) or page < 1 or not source_of(document).lower().endswith(_PAGED):
+    if document is None or not isinstance(page, int) or page < 1:
+        return None
+    if kind_of(source_of(document), document.meta.get(_TYPE_KEY), _PAGED) not in _PAGED:
         return None
     return page + (document.content or "").count(_PAGE_END, 0, at)
 

@@ -54,7 +54,16 @@ def test_the_page_marks_sentence_and_answer(tmp_path: Path) -> None:
     assert f"<strong>{SENTENCE}</strong>" in absent
 
 
-@pytest.mark.parametrize(("source", "page"), [("lease.pdf", 8), ("LEASE.PDF", 8), ("lease.txt", None)])
+@pytest.mark.parametrize(
+    ("source", "page"),
+    [
+        ("lease.pdf", 8),
+        ("LEASE.PDF", 8),
+        ("https://example.org/lease.pdf?raw=1#top", 8),
+        ("https://example.org/lease?of=a.pdf", None),
+        ("lease.txt", None),
+    ],
+)
 def test_answers_name_the_page(source: str, page: int | None) -> None:
     content = "The rent is due in May.\fThe deposit is two rents."
     begin = content.index("two rents")

@@ -284,6 +284,14 @@ def test_an_address_is_no_name_of_a_file(address: str) -> None:
     assert RRRAFileToDocument().run([named])["documents"][0].meta["title"] == "Elbe"
 
 
+def test_the_pages_of_a_fetched_file_are_named() -> None:
+    address = "https://example.org/fetch?of=1"
+    meta = {"url": address, "content_type": "application/pdf"}
+    stream = ByteStream(pdf("The Oder rises."), mime_type="application/pdf", meta=meta)
+    (passage,) = RRRADocumentSplitter().run(RRRAFileToDocument().run([stream])["documents"])["documents"]
+    assert place_of(passage) == f"{address}, page 1"
+
+
 def test_metadata_that_are_given_stay() -> None:
     stream = ByteStream(b"# Elbe\n\nIt rises.", meta={"file_path": "below/a.md", "title": "of the stream"})
     (document,) = RRRAFileToDocument().run([stream], meta={"file_path": "above/b.md", "title": "Rivers"})["documents"]

@@ -1,5 +1,4 @@
 import codecs
-import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path, PurePath
@@ -12,6 +11,7 @@ from haystack.dataclasses import ByteStream
 
 from rrra_haystack.documents.decoding import decode, without_surrogates
 from rrra_haystack.documents.html_pages import sections_of_html
+from rrra_haystack.documents.kinds import kind_of, name_of
 from rrra_haystack.documents.markdown import sections_of_markdown
 from rrra_haystack.documents.metadata import GUESSED_KEY
 from rrra_haystack.documents.office import check_office
@@ -46,20 +46,6 @@ _SECTIONS: dict[str, Callable[[str], list[Section]]] = {
     ".org": sections_of_org,
 }
 _KINDS = _BY_HAYSTACK.keys() | _OFFICE.keys() | _TEXT.keys() | _SECTIONS.keys()
-_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#]*([^?#]*)", re.IGNORECASE)
-_XML = "application/vnd.openxmlformats-officedocument"
-_SUFFIXES = {
-    "application/pdf": ".pdf",
-    f"{_XML}.wordprocessingml.document": ".docx",
-    f"{_XML}.presentationml.presentation": ".pptx",
-    f"{_XML}.spreadsheetml.sheet": ".xlsx",
-    "text/markdown": ".md",
-    "text/html": ".html",
-    "application/xhtml+xml": ".html",
-    "text/csv": ".csv",
-    "text/tab-separated-values": ".tsv",
-    "application/json": ".json",
-}
 
 
 @component
@@ -149,16 +135,14 @@ class RRRAFileToDocument:
             name = source
             try:
                 stream = get_bytestream_from_source(source)
-                name = _name_of(stream)
+                name = name_of(stream.meta)
                 documents.extend(self._documents(stream, own))
             except Exception as error:
                 logger.warning("{source} cannot be read: {error}", source=name, error=error)
         return {"documents": documents}
 
     def _documents(self, stream: ByteStream, meta: dict[str, Any]) -> Iterator[Document]:
-        suffix = _suffix_of(_name_of(stream))
-        if suffix not in _KINDS:
-            suffix = _SUFFIXES.get((stream.mime_type or "").partition(";")[0].strip().lower(), suffix)
+        suffix = kind_of(name_of(stream.meta), stream.mime_type, _KINDS)
         if suffix in _OF_EXTRA:
             check_office(stream.data)
         if suffix in _BY_HAYSTACK:
@@ -203,13 +187,3 @@ def _wanting(suffix: str, error: ImportError) -> ImportError:
     if suffix not in _OF_EXTRA:
         return error
     return ImportError(f"reading {suffix} needs the extra 'files': pip install 'rrra-haystack[files]'")
-
-
-def _suffix_of(name: str) -> str:
-    """The suffix of a file's name; of an address only its path has one, as `.org` may be the end of its host."""
-    address = _ADDRESS.match(name)
-    return PurePath(address[1] if address else name).suffix.lower()
-
-
-def _name_of(stream: ByteStream) -> str:
-    return str(stream.meta.get("source") or stream.meta.get("file_path") or "")
