@@ -107,11 +107,15 @@ def _nearest(data: CandidateSet, query: int) -> int:
 
 def _from_the_corpus(data: CandidateSet, query: int, count: int, seed: int) -> np.ndarray:
     """Passages far from a query, where too few candidates are left; -1 where the corpus has no more."""
-    near = [*data.mined.rows[query], *data.mined.left_out[query], *data.positives.of(query)]
-    far = np.setdiff1d(np.arange(len(data.passages)), near)
-    shuffled = np.random.default_rng([seed, query]).permutation(far).tolist()
+    near = {int(row) for row in (*data.mined.rows[query], *data.mined.left_out[query], *data.positives.of(query))}
     # As among the candidates, what has the words of a labelled passage is as relevant.
     relevant = {normalised_words(data.passages.text(row)) for row in data.positives.of(query)}
-    others = (row for row in shuffled if normalised_words(data.passages.text(row)) not in relevant)
-    drawn = list(islice(others, count))
-    return np.pad(np.asarray(drawn, dtype=np.int64), (0, count - len(drawn)), constant_values=-1)
+    passages, drawn = len(data.passages), np.empty(0, dtype=np.int64)
+    # Few are enough, unless most passages are near or copies: the corpus may be very large.
+    for size in (min(2 * (count + len(near)), passages), passages):
+        rows = np.random.default_rng([seed, query]).choice(passages, size, replace=False)
+        others = (row for row in rows if row not in near and normalised_words(data.passages.text(row)) not in relevant)
+        drawn = np.fromiter(islice(others, count), dtype=np.int64)
+        if len(drawn) == count:
+            break
+    return np.pad(drawn, (0, count - len(drawn)), constant_values=-1)

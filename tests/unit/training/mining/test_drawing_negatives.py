@@ -1,3 +1,4 @@
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -76,6 +77,18 @@ def test_where_candidates_lack_the_corpus_gives_the_rest(data: CandidateSet) -> 
     most = draw_negatives(data, probability, NegativesConfig(negatives=40))
     assert not most.is_full.any()
     assert ((most.rows >= 0).sum(axis=1) == 21).all()
+
+
+def test_a_large_corpus_is_not_laid_out_to_draw_a_few(data: CandidateSet) -> None:
+    passages = Embedded(np.ones((1, 8), np.float32))
+    passages.pooled = np.broadcast_to(passages.pooled, (10_000_000, 8))
+    large = replace(data, passages=passages)
+    tracemalloc.start()
+    drawn = draw_negatives(large, np.ones((3, 10), np.float32), NegativesConfig(negatives=4))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert drawn.is_full.all()
+    assert most < 1_000_000
 
 
 def test_what_was_left_out_is_not_drawn_from_the_corpus(data: CandidateSet) -> None:
