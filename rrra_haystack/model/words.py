@@ -89,7 +89,7 @@ class LexicalForm(BaseModel):
 
 # Of new models.
 CHOSEN_FORM = LexicalForm(largest_share=0.1)
-# Of models that were saved before the form was kept with them.
+# Of models that keep none.
 EARLIER_FORM = LexicalForm(pair_weight=1.0, length=0.0, language=None)
 
 

@@ -30,7 +30,7 @@ class SplitConfig(BaseModel):
     data: DataConfig
     split: str = "train"
     limit: int | None = Field(None, gt=0)
-    # Not told where it is off: a run that was begun by a release without the key is the same run.
+    # Not told where it is off: a run that was begun without the key is the same run.
     ignore_identical: bool = Field(default=False, exclude_if=not_)
     weight: float = Field(1.0, gt=0)
     styles: StyleConfig | None = None

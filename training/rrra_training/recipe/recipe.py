@@ -52,7 +52,7 @@ class Recipe(BaseModel):
     dual_encoder: DualEncoderConfig | None = None
     adapter: AdapterTraining = AdapterTraining()
     start: str | None = None
-    # Not told where it is off: a run that was begun by a release without the key is the same run.
+    # Not told where it is off: a run that was begun without the key is the same run.
     start_steps: int = Field(0, ge=0, exclude_if=not_)
     joint: JointTraining | None = None
 
@@ -92,7 +92,7 @@ class Recipe(BaseModel):
 
     @property
     def rooted_evidence(self) -> EvidenceConfig:
-        """The evidence with its teacher's file below `data_root`, if it is there: earlier releases took it as named."""
+        """The evidence with its teacher's file below `data_root` if it is there, else as it is named."""
         teacher = self.evidence.teacher
         if teacher is None or not (self.data_root / teacher).exists():
             return self.evidence

@@ -80,7 +80,7 @@ class DualEncoderConfig(BaseModel):
     :param epochs: Passes over the pairs of query and relevant passage.
     :param max_steps: Steps, whatever `epochs` says, if given.
     :param batch_size: Pairs of a batch, and of each process where several train together.
-    :param mini_batch_size: Texts that go through the encoder at once; the memory of a batch no longer grows with
+    :param mini_batch_size: Texts that go through the encoder at once; the memory of a batch does not grow with
         `batch_size`, for one more forward pass (GradCache, arXiv 2101.06983). All at once if `None`.
     :param learning_rate: Its peak, after the warm-up; it falls linearly to 0 from there.
     :param warmup_ratio: Share of the steps in which the learning rate rises from 0; none if that is one step.
@@ -100,7 +100,7 @@ class DualEncoderConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    # Not told where it is off: a run that was begun by a release without the key is the same run.
+    # Not told where it is off: a run that was begun without the key is the same run.
     token_dim: int | None = Field(None, gt=0, exclude_if=not_)
     epochs: int = Field(1, gt=0)
     max_steps: int | None = Field(None, gt=0)
@@ -164,7 +164,7 @@ class JointTraining(BaseModel):
     warmup_ratio: float = Field(0.1, ge=0, lt=1)
     weight_decay: float = Field(0.01, ge=0)
     dropout: float = Field(0.0, ge=0, lt=1)
-    # Not told where it is off: a run that was begun by a release without the key is the same run.
+    # Not told where it is off: a run that was begun without the key is the same run.
     frozen_layers: int = Field(0, ge=0, exclude_if=not_)
     refit_steps: int = Field(500, ge=0)
     save_steps: int = Field(100, gt=0)

@@ -93,8 +93,8 @@ def benchmark(plan: BenchmarkPlan, output: Path, *, cache: Path | None = None, s
     :param show_progress: Show progress and the time left.
     :returns: The report's folder.
     :raises FileExistsError: If something else stands where the report goes.
-    :raises ValueError: If a recipe, a system or a split is not known, a peer was trained with another recipe, or by an
-        earlier release whose models this one does not read.
+    :raises ValueError: If a recipe, a system or a split is not known, a peer was trained with another recipe, or its
+        model cannot be read.
     """
     _check(plan, output)
     output.mkdir(parents=True, exist_ok=True)
@@ -155,7 +155,7 @@ def _check(plan: BenchmarkPlan, output: Path) -> None:
             check_splits(rooted(split, recipe.data_root) for split in recipe.train)
         else:
             check_inputs(recipe, _folder(output, name))
-        # A peer that an earlier release trained cannot be measured.
+        # A peer whose model cannot be read cannot be measured.
         read_config(_folder(output, name) / "model")
 
 

@@ -87,7 +87,7 @@ def phase_2(workshop: Workshop, encoder: Encoder, sets: Sequence[CandidateSet]) 
     if not recipe.start_steps:
         return train_adapter(workshop, encoder, sets)
     start = AdapterLearner(adapter_shape(encoder, recipe.adapter), encoder.hidden_size)
-    # A run whose phase 2 is finished needs the model no longer.
+    # A run whose phase 2 is finished does not need the model.
     if run.done(ADAPTER_PHASE) is None:
         assert recipe.start is not None
         model = RRRAModel.load(recipe.start)
