@@ -61,7 +61,11 @@ def load_reader(
             try:
                 model = PeftModel.from_pretrained(model, str(directory)).merge_and_unload()
             except (SafetensorError, TypeError, RuntimeError) as error:
-                msg = f"The reader in {directory} is damaged ({error}). Copy it again, or reinstall rrra-haystack."
+                # Tensors of other shapes are told so; memory that is full, or a GPU that fails, is no damage.
+                if isinstance(error, RuntimeError) and "loading state_dict" not in str(error):
+                    raise
+                told = " ".join(str(error).split())
+                msg = f"The reader in {directory} is damaged ({told}). Copy it again, or reinstall rrra-haystack."
                 raise ValueError(msg) from error
     model = model.eval().to(device)
     if not {"dtype", "torch_dtype"} & given.keys():

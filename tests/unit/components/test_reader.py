@@ -8,6 +8,7 @@ import torch
 from encoders import write_network
 from haystack import Document, Pipeline
 from haystack.utils import ComponentDevice
+from safetensors.torch import load_file, save_file
 from texts import TEXTS
 from transformers import BertForQuestionAnswering
 
@@ -288,6 +289,31 @@ def test_the_default_reader_is_loaded_as_it_is_told(given: dict, dtype: torch.dt
     reader.warm_up()
     assert reader._reader.model.base_model.dtype == dtype
     assert reader._reader.model.qa_outputs.weight.dtype == torch.float32
+
+
+def misshaped(path: Path) -> None:
+    tensors = load_file(path)
+    name = next(iter(tensors))
+    save_file(tensors | {name: tensors[name][:1].contiguous()}, path)
+
+
+@bundled_only
+def test_tensors_of_another_shape_are_damage_and_full_memory_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / "reader"
+    shutil.copytree(bundled(DEFAULT_READER), directory)
+    misshaped(directory / "adapter_model.safetensors")
+    with pytest.raises(ValueError, match=r"is damaged .* size mismatch"):
+        RRRAReader(str(directory)).warm_up()
+
+    def full(*_: object, **__: object) -> None:
+        msg = "CUDA out of memory."
+        raise torch.OutOfMemoryError(msg)
+
+    monkeypatch.setattr("peft.PeftModel.from_pretrained", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        RRRAReader(str(directory)).warm_up()
 
 
 @bundled_only

@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ _CHUNK = 1 << 16
 _ROWS_AT_ONCE = 1024
 # Cells may be longer than the reader's default of 131,072 characters.
 _LONGEST_CELL = (1 << 31) - 1
+_DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error)
 
 
 def suffix_of(path: Path) -> str:
@@ -49,7 +51,7 @@ def open_text(path: Path) -> Iterator[TextIO]:
                 "the file as UTF-8."
             )
             raise ValueError(msg) from None
-        except (EOFError, gzip.BadGzipFile) as error:
+        except _DAMAGED as error:
             msg = f"{path} is damaged: it cannot be decompressed ({error}). Copy or download it again."
             raise ValueError(msg) from None
 
@@ -61,7 +63,7 @@ def _binary(path: Path) -> IO[bytes]:
 def _encoding_of(file: IO[bytes], path: Path) -> str:
     try:
         begin = file.read(4)
-    except (EOFError, OSError) as error:
+    except _DAMAGED as error:
         msg = f"{path} is damaged: it cannot be decompressed ({error}). Copy or download it again."
         raise ValueError(msg) from None
     file.seek(0)

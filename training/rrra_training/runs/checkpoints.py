@@ -83,7 +83,14 @@ class Checkpoints:
             if record["sha256"] != _sha256(path / _STATE):
                 _raise_damaged(path, f"{_STATE} is not what was written")
             return Checkpoint(step, load_file(path / _STATE), record["meta"])
-        except (OSError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, SafetensorError) as error:
+        except (
+            FileNotFoundError,
+            json.JSONDecodeError,
+            UnicodeDecodeError,
+            KeyError,
+            TypeError,
+            SafetensorError,
+        ) as error:
             _raise_damaged(path, f"{type(error).__name__}: {error}")
 
 

@@ -216,6 +216,14 @@ def test_a_damaged_checkpoint_is_named_and_not_skipped(run: RunDirectory, file: 
         run.checkpoints.latest("adapter")
 
 
+def test_a_checkpoint_that_cannot_be_read_is_not_called_damaged(run: RunDirectory) -> None:
+    state = run.checkpoints.save("adapter", 1, {"x": torch.tensor([1.0])}, {}) / "state.safetensors"
+    state.unlink()
+    state.symlink_to(state)
+    with pytest.raises(OSError, match="symbolic links"):
+        run.checkpoints.latest("adapter")
+
+
 def test_the_tensors_of_a_checkpoint_are_plain_safetensors(run: RunDirectory) -> None:
     path = run.checkpoints.save("adapter", 1, {"x": torch.tensor([1.0])}, {}) / "state.safetensors"
     (header,) = struct.unpack("<Q", path.read_bytes()[:8])
