@@ -1,6 +1,6 @@
 import codecs
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -20,16 +20,17 @@ from rrra_haystack.documents.records import text_of_csv, text_of_json, text_of_j
 from rrra_haystack.documents.sections import Section
 from rrra_haystack.documents.slides import sections_of_pptx
 from rrra_haystack.documents.word_files import sections_of_docx
+from rrra_haystack.documents.workbooks import sections_of_xlsx
 
 logger = logging.getLogger(__name__)
 
-# By Haystack's own converters; those that want a package beside are made when the first such file comes.
-_BY_HAYSTACK: dict[str, tuple[str, dict[str, Any]]] = {
-    ".pdf": ("PyPDFToDocument", {}),
-    ".xlsx": ("XLSXToDocument", {"table_format_kwargs": {"index": False, "header": False}}),
+# By Haystack's own converter.
+_PDF = ".pdf"
+_OFFICE: dict[str, Callable[[bytes], list[Section]]] = {
+    ".docx": sections_of_docx,
+    ".pptx": sections_of_pptx,
+    ".xlsx": sections_of_xlsx,
 }
-_OFFICE: dict[str, Callable[[bytes], list[Section]]] = {".docx": sections_of_docx, ".pptx": sections_of_pptx}
-_OF_EXTRA = frozenset({".docx", ".pptx", ".xlsx"})
 # Any other text is taken as it stands.
 _TEXT: dict[str, Callable[[str], str]] = {
     ".csv": text_of_csv,
@@ -45,7 +46,7 @@ _SECTIONS: dict[str, Callable[[str], list[Section]]] = {
     ".adoc": sections_of_adoc,
     ".org": sections_of_org,
 }
-_KINDS = _BY_HAYSTACK.keys() | _OFFICE.keys() | _TEXT.keys() | _SECTIONS.keys()
+_KINDS = {_PDF} | _OFFICE.keys() | _TEXT.keys() | _SECTIONS.keys()
 
 
 @component
@@ -54,8 +55,8 @@ class RRRAFileToDocument:
     Converts files of many kinds to documents.
 
     Text is read in any common encoding, whatever ends its lines: plain text, source text, Markdown, HTML, tables as CSV
-    and TSV, JSON, JSON lines and notebooks. Rows and records name their fields. PDF and XLSX are read by Haystack's own
-    converters. DOCX, PPTX and XLSX need the extra `files`: ``pip install "rrra-haystack[files]"``.
+    and TSV, JSON, JSON lines and notebooks. Rows and records name their fields. PDF is read by Haystack's own
+    converter. DOCX, PPTX and XLSX need the extra `files`: ``pip install "rrra-haystack[files]"``.
 
     Each section of Markdown, HTML, reStructuredText, AsciiDoc, Org, DOCX and PPTX is a document, with the `title` of
     the whole and the path of its `headings` in the metadata: embed them with the content, by `meta_fields_to_embed` of
@@ -99,7 +100,6 @@ class RRRAFileToDocument:
                 raise ValueError(msg) from error
         self.store_full_path = store_full_path
         self.encoding = encoding
-        self._converters: dict[str, Any] = {}
 
     def to_dict(self) -> dict[str, Any]:
         """
@@ -141,16 +141,15 @@ class RRRAFileToDocument:
                 logger.warning("{source} cannot be read: {error}", source=name, error=error)
         return {"documents": documents}
 
+    @cached_property
+    def _pdf(self) -> Any:
+        return converters.PyPDFToDocument(store_full_path=self.store_full_path)  # its library is slow to import
+
     def _documents(self, stream: ByteStream, meta: dict[str, Any]) -> Iterator[Document]:
         suffix = kind_of(name_of(stream.meta), stream.mime_type, _KINDS)
-        if suffix in _OF_EXTRA:
-            check_office(stream.data)
-        if suffix in _BY_HAYSTACK:
-            for document in self._converter(suffix).run(sources=[stream], meta=[meta])["documents"]:
-                content = without_surrogates(document.content or "")
-                if suffix == ".xlsx":
-                    content = text_of_csv(content, ",")
-                yield Document(content=content, meta=document.meta)
+        if suffix == _PDF:
+            for document in self._pdf.run(sources=[stream], meta=[meta])["documents"]:
+                yield Document(content=without_surrogates(document.content or ""), meta=document.meta)
             return
         told = {**stream.meta, **meta}
         if not self.store_full_path and told.get("file_path"):
@@ -159,31 +158,18 @@ class RRRAFileToDocument:
             own = {key: value for key, value in section.meta.items() if key not in meta}
             yield Document(content=section.text, meta={**told, **own})
 
-    def _converter(self, suffix: str) -> Any:
-        if suffix not in self._converters:
-            name, parameters = _BY_HAYSTACK[suffix]
-            try:
-                self._converters[suffix] = getattr(converters, name)(store_full_path=self.store_full_path, **parameters)
-            except ImportError as error:
-                raise _wanting(suffix, error) from error
-        return self._converters[suffix]
-
 
 def _sections(data: bytes, suffix: str, encoding: str | None) -> list[Section]:
     if suffix in _OFFICE:
+        check_office(data)
         try:
             return _OFFICE[suffix](data)
         except ImportError as error:
-            raise _wanting(suffix, error) from error
+            msg = f"reading {suffix} needs the extra 'files': pip install 'rrra-haystack[files]'"
+            raise ImportError(msg) from error
     text, guess = decode(data, encoding)
     told = {GUESSED_KEY: guess} if guess else {}
     if suffix in _SECTIONS:
         return [Section(section.text, {**section.meta, **told}) for section in _SECTIONS[suffix](text)]
     # JSON may hold halves of surrogate pairs, escaped.
     return [Section(without_surrogates(_TEXT.get(suffix, str)(text)), told)]
-
-
-def _wanting(suffix: str, error: ImportError) -> ImportError:
-    if suffix not in _OF_EXTRA:
-        return error
-    return ImportError(f"reading {suffix} needs the extra 'files': pip install 'rrra-haystack[files]'")
