@@ -51,6 +51,8 @@ def load_transformer(name: str, source: dict[str, Any], device: str | None) -> S
             tokenizer = getattr(module, "tokenizer", None)
             if hasattr(tokenizer, "all_special_ids"):
                 check_tokenizer(name, tokenizer)
+    except (torch.OutOfMemoryError, MemoryError):
+        raise
     except Exception as error:
         told = _told(name, path, error)
         if told is error:

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 from encoders import reading, write_encoder, write_late_interaction, write_network
 from sentence_transformers.base.modules import Router
 from transformers import ByT5Tokenizer, CanineTokenizer, T5Tokenizer
@@ -70,4 +71,16 @@ def test_what_a_library_cannot_read_names_the_model(tmp_path: Path) -> None:
     folder = write_encoder(tmp_path / "encoder")
     (folder / "modules.json").write_text("[]")
     with pytest.raises(ValueError, match=f"{folder} cannot be read as a sentence-transformers encoder: .*modules"):
+        RRRAModel.load(folder)
+
+
+def test_full_memory_is_no_flaw_of_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_encoder(tmp_path / "encoder")
+
+    def full(*_: object, **__: object) -> None:
+        msg = "CUDA out of memory."
+        raise torch.OutOfMemoryError(msg)
+
+    monkeypatch.setattr("transformers.AutoModel.from_pretrained", full)
+    with pytest.raises(torch.OutOfMemoryError):
         RRRAModel.load(folder)
