@@ -1,32 +1,33 @@
 """The folder of an embedded Qdrant: a shard of the engine for each collection, opened when it is first asked."""
 
-import glob
 import json
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from threading import RLock
 from typing import Any
-from uuid import uuid4
 
 import qdrant_edge
 from haystack_integrations.document_stores.qdrant_edge.explaining import HeldError, explained, is_held
 from haystack_integrations.document_stores.qdrant_edge.folders import CONFIG, bytes_of, collections_in, is_local_folder
 from haystack_integrations.document_stores.qdrant_edge.forking import leave_to_parent
+from haystack_integrations.document_stores.qdrant_edge.hidden import place_to_delete, place_to_make, sweep
 from haystack_integrations.document_stores.qdrant_edge.optimizing import optimize
 
 # The engine holds this folder of a shard, and its lock, as long as it has the shard open.
 _HELD_OPEN = "wal"
 # The engine writes through memory that is mapped to files: a disk without room for them ends the whole process.
 _LEAST_FREE = 128 * 2**20
+# What a collection without points takes beside the one whose place it takes, and each of its indexes: less than a
+# megabyte in most file systems, up to seven in memory.
+_LEAST_FREE_ANEW = 16 * 2**20
+_LEAST_FREE_FOR_INDEX = 8 * 2**20
 # Seconds that a process which is ending may still hold a folder.
 _ENDING = 2.0
-# Ends the name of what is being deleted.
-_DELETED = ".deleted"
-# Seconds after which nobody makes a collection any longer where one was begun.
-_ABANDONED = 3600.0
+# What a name has in no collection of a Qdrant server; a folder is named so on every system.
+_REFUSED = frozenset('<>:"/\\|?*\0\x1f')
 
 
 class FullDiskError(OSError):
@@ -91,8 +92,8 @@ class Shards:
         :param name: The collection.
         :raises FullDiskError: If the disk is nearly full.
         """
-        self._check_room(_LEAST_FREE)
         with self.shard(name) as shard:
+            self._check_room(_LEAST_FREE)
             yield shard
 
     def create(
@@ -114,21 +115,24 @@ class Shards:
         """
         with self._turn:
             self._check_new(name)
-            self._check_room(_LEAST_FREE)
-            if name in self.names() and not anew:
+            is_there = name in self.names()
+            if is_there and not anew:
                 msg = f"Collection {name} already exists in {self._path}."
                 raise ValueError(msg)
-            self._sweep(name)
-            made = self._hidden(name)
+            sweep(self._path, name)
+            anew_free = _LEAST_FREE_ANEW + len(updates) * _LEAST_FREE_FOR_INDEX
+            self._check_room(anew_free if is_there else _LEAST_FREE)
+            made = place_to_make(self._path, name)
             try:
                 made.mkdir(parents=True)
                 shard = qdrant_edge.EdgeShard.create(str(made), config)
                 for one in updates:
                     shard.update(one)
                 shard.close()
-                if anew:
-                    self.delete(name)
-                made.rename(self._path / name)
+                if is_there:
+                    self._replace(name, made)
+                else:
+                    made.rename(self._path / name)
             except OSError as error:
                 msg = f"The folder {self._path} cannot be written to ({error.strerror})."
                 raise PermissionError(msg) from error
@@ -143,19 +147,8 @@ class Shards:
         :raises HeldError: If another process has it open.
         """
         with self._turn:
-            if name not in self.names():
-                return
-            try:
-                with self.shard(name):
-                    pass
-            except HeldError:
-                raise
-            except (ValueError, PermissionError):
-                # What cannot be opened can be deleted.
-                pass
-            self._close(name)
-            deleted = (self._path / name).rename(f"{self._hidden(name)}{_DELETED}")
-            shutil.rmtree(deleted, ignore_errors=True)
+            if name in self.names():
+                self._replace(name, None)
 
     def optimize(self, name: str) -> None:
         """
@@ -165,11 +158,10 @@ class Shards:
         :raises FullDiskError: If the disk has no room for what is made of it.
         :raises RuntimeError: If that process fails.
         """
-        self._check_room(_LEAST_FREE + bytes_of(self._path / name))
         with self._turn:
             # Opened first: what is wrong with the folder is told here.
             with self.shard(name):
-                pass
+                self._check_room(_LEAST_FREE + bytes_of(self._path / name))
             self._close(name)
             optimize(self._path / name)
 
@@ -203,22 +195,37 @@ class Shards:
                 f"QdrantDocumentStore(path=...), or copy it into another folder: rrra copy {self._path} NEW_FOLDER."
             )
             raise ValueError(msg)
-        if name.startswith("."):
-            msg = f"The collection '{name}' cannot be made in {self._path}: its name must not begin with a dot."
+        if not name or name.startswith(".") or not _REFUSED.isdisjoint(name):
+            msg = (
+                f"The collection {name!r} cannot be made in {self._path}: a name must not be empty, begin with a dot "
+                'or hold any of < > : " / \\ | ? *. Choose another `index`.'
+            )
             raise ValueError(msg)
         if (self._path / name).exists() and name not in self.names():
             msg = f"{self._path / name} holds something else than a collection. Choose another `index`."
             raise ValueError(msg)
 
-    def _hidden(self, name: str) -> Path:
-        return self._path / f".{name}-{uuid4().hex}"
-
-    def _sweep(self, name: str) -> None:
-        """Remove what was left where this collection was made or deleted, and the process killed."""
-        for one in self._path.glob(f".{glob.escape(name)}-*"):
-            with suppress(FileNotFoundError):
-                if one.name.endswith(_DELETED) or time.time() - one.stat().st_mtime > _ABANDONED:
-                    shutil.rmtree(one, ignore_errors=True)
+    def _replace(self, name: str, made: Path | None) -> None:
+        """Put a folder, or nothing, in the place of a collection, which is there until then and deleted afterwards."""
+        try:
+            with self.shard(name):
+                pass
+        except HeldError:
+            raise
+        except (ValueError, PermissionError):
+            # What cannot be opened can be deleted.
+            pass
+        self._close(name)
+        place, old = self._path / name, place_to_delete(self._path, name)
+        try:
+            place.rename(old)
+            if made is not None:
+                made.rename(place)
+        except BaseException:
+            if old.exists() and not place.exists():
+                old.rename(place)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
 
     def _close(self, name: str) -> None:
         if name in self._open:
@@ -238,6 +245,7 @@ class Shards:
         if name not in self.names():
             msg = f"Collection {name} not found in {self._path}."
             raise ValueError(msg)
+        sweep(self._path, name)
         end = time.monotonic() + _ENDING
         while True:
             try:

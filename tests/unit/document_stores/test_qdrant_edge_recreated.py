@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from haystack import Document
 from haystack.dataclasses import SparseEmbedding
+from haystack.document_stores.types import DuplicatePolicy
 from qdrant_client import models
 from vectors import TOKENS
 
@@ -105,10 +106,87 @@ def test_nothing_is_deleted_that_cannot_be_made_anew(tmp_path: Path, monkeypatch
     store = edge(tmp_path)
     store.write_documents(documents(3))
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=100 * 2**20))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=10 * 2**20))
     with pytest.raises(FullDiskError):
         store.delete_all_documents(recreate_index=True)
     assert store.count_documents() == 3
+
+
+def test_a_nearly_full_disk_can_be_emptied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = edge(tmp_path, use_sparse_embeddings=True, payload_fields_to_index=FIELDS)
+    store.write_documents(documents(3))
+    left = tmp_path / "edge" / f".Document-{'0' * 32}.deleted"
+    left.mkdir()
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=(10 if left.exists() else 40) * 2**20))
+    with pytest.raises(FullDiskError):
+        store.write_documents(documents(4), DuplicatePolicy.OVERWRITE)
+    store.delete_all_documents(recreate_index=True)
+    assert store.count_documents() == 0
+
+
+@pytest.mark.parametrize("moment", ["before the first", "after the first", "the second fails"])
+def test_a_collection_is_there_whatever_interrupts_emptying_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    store = edge(tmp_path)
+    store.write_documents(documents(3))
+    rename = Path.rename
+
+    def interrupted(folder: Path, target: Path) -> Path:
+        if moment == "before the first" and folder.name == "Document":
+            raise KeyboardInterrupt
+        if moment == "the second fails" and Path(target).name == "Document" and not folder.name.endswith(".deleted"):
+            raise OSError(5, "Input/output error")
+        moved = rename(folder, target)
+        if moment == "after the first" and folder.name == "Document":
+            raise KeyboardInterrupt
+        return moved
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", interrupted)
+        with pytest.raises((KeyboardInterrupt, PermissionError)):
+            store.delete_all_documents(recreate_index=True)
+        if moment != "the second fails":
+            with pytest.raises(KeyboardInterrupt):
+                store._client.delete_collection("Document")
+    assert store.count_documents() == 3
+    assert [one.name for one in (tmp_path / "edge").iterdir()] == ["Document"]
+
+
+def test_an_interrupted_deletion_of_the_old_collection_leaves_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = edge(tmp_path)
+    store.write_documents(documents(3))
+    rmtree = shutil.rmtree
+
+    def interrupted(folder: Path, **options: object) -> None:
+        if Path(folder).name.endswith(".deleted"):
+            raise KeyboardInterrupt
+        rmtree(folder, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            store.delete_all_documents(recreate_index=True)
+    assert store.new_client().collection_exists("Document")
+    assert len(list((tmp_path / "edge").iterdir())) == 2
+    # What was left goes when a process opens the collection.
+    store.close()
+    assert store.count_documents() == 0
+    assert [one.name for one in (tmp_path / "edge").iterdir()] == ["Document"]
+
+
+def test_hidden_folders_of_others_are_left_alone(tmp_path: Path) -> None:
+    store = edge(tmp_path)
+    store.write_documents(documents(3))
+    others = [".Document-backup", f".Document-2-{'0' * 32}.deleted", f".Document-{'0' * 31}", f".document-{'0' * 32}"]
+    for name in others:
+        (tmp_path / "edge" / name).mkdir()
+        os.utime(tmp_path / "edge" / name, (0, 0))
+    store.delete_all_documents(recreate_index=True)
+    assert {one.name for one in (tmp_path / "edge").iterdir()} == {"Document", *others}
 
 
 def test_a_kill_while_a_collection_is_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,9 +223,11 @@ def test_what_a_kill_leaves_of_a_new_collection_is_none(tmp_path: Path) -> None:
     assert [one.name for one in (tmp_path / "edge").iterdir()] == ["Document"]
 
 
-def test_a_collection_has_no_hidden_name(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"collection '\.hidden' .* begin with a dot"):
-        edge(tmp_path, index=".hidden").count_documents()
+@pytest.mark.parametrize("name", [".hidden", "..", "a/b", "a\\b", "C:", "a*", "a\0b", ""])
+def test_a_collection_has_a_name_that_can_be_a_folders_and_a_servers(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match=r"must not be empty, begin with a dot or hold") as raised:
+        edge(tmp_path, index=name).count_documents()
+    assert f"The collection {name!r} cannot be made" in str(raised.value)
     assert not (tmp_path / "edge").exists()
 
 
