@@ -7,6 +7,7 @@ import numpy as np
 from haystack import Document
 from haystack.dataclasses import SparseEmbedding
 from haystack.errors import FilterError
+from haystack.utils.filters import LOGICAL_OPERATORS
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from haystack_integrations.document_stores.qdrant.converters import DENSE_VECTORS_NAME, SPARSE_VECTORS_NAME
 from haystack_integrations.document_stores.qdrant.document_store import DEFAULT_GROUP_SIZE
@@ -210,10 +211,14 @@ def _wanted_vectors(vectors: Vectors, *, embedding: bool, codes: bool) -> bool |
     return [*names, MULTIVECTOR_NAME] if codes else names or False
 
 
-def _check_filter_fields(condition: dict[str, Any]) -> None:
-    for nested in condition.get("conditions", []):
-        _check_filter_fields(nested)
-    field = condition.get("field")
-    if isinstance(field, str) and not field.startswith("meta.") and field not in _DOCUMENT_FIELDS:
-        msg = f"The filter field '{field}' would match nothing in Qdrant. Write 'meta.{field}'."
-        raise ValueError(msg)
+def _check_filter_fields(filters: dict[str, Any]) -> None:
+    waiting = [filters]
+    while waiting:
+        condition = waiting.pop()
+        if condition.get("operator") in LOGICAL_OPERATORS:
+            waiting.extend(condition["conditions"])
+            continue
+        field = condition.get("field")
+        if isinstance(field, str) and not field.startswith("meta.") and field not in _DOCUMENT_FIELDS:
+            msg = f"The filter field {field!r} would match nothing in Qdrant. Write {f'meta.{field}'!r}."
+            raise ValueError(msg)

@@ -2,24 +2,32 @@
 
 import inspect
 import math
+import sys
 from collections.abc import Callable
+from datetime import datetime
 from functools import wraps
+from reprlib import repr as shortened
 from typing import Any
 
 from haystack.errors import FilterError
-from haystack.utils.filters import LOGICAL_OPERATORS
+from haystack.utils.filters import COMPARISON_OPERATORS, LOGICAL_OPERATORS
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from haystack_integrations.document_stores.qdrant.filters import convert_filters_to_qdrant
-from pydantic import ValidationError
 from qdrant_client import models
 
 import qdrant_edge
 
 _CLAUSES = {"AND": "must", "OR": "should"}
-_RANGES = frozenset({">", ">=", "<", "<="})
+# NOT is "not all of these".
+_JOINED = {"AND": "AND", "OR": "OR", "NOT": "AND"}
+_LIMITS = {">": "gt", ">=": "gte", "<": "lt", "<=": "lte"}
 # Deeper ones, which no person writes, would exceed Python's stack in one of the libraries below.
 _DEEPEST = 64
+# A range is of floats: it finds 2 and 2.0 alike, but cannot tell integers from here on from their neighbours.
+_EXACT = 2**53
+# Integers from here on are stored as floats, or found as such.
 _LARGEST = 2**63
+_MOST = sys.float_info.max
 
 
 def qdrant_filter(filters: dict[str, Any] | models.Filter | None) -> models.Filter | None:
@@ -30,8 +38,7 @@ def qdrant_filter(filters: dict[str, Any] | models.Filter | None) -> models.Filt
     means "not all", and refuses comparisons to `None` and equality with fractions.
 
     :param filters: Haystack's filters, or Qdrant's, which stay as they are.
-    :raises FilterError: If they are malformed, nested too deep, name a field by no path that Qdrant knows, or compare
-        with what Qdrant cannot compare with.
+    :raises FilterError: If they are malformed, nested too deep, or compare with what Qdrant cannot compare with.
     """
     if isinstance(filters, models.Filter) or not filters:
         return convert_filters_to_qdrant(filters)
@@ -40,48 +47,77 @@ def qdrant_filter(filters: dict[str, Any] | models.Filter | None) -> models.Filt
 
 
 def _condition(item: Any, depth: int) -> models.Condition:
-    if not isinstance(item, dict):
-        msg = f"A filter is a dictionary with 'operator', but got {item!r}."
-        raise FilterError(msg)
+    _check(item)
     if depth > _DEEPEST:
         msg = f"The filter is nested more than {_DEEPEST} deep: join its conditions in fewer levels."
         raise FilterError(msg)
-    operator, conditions = item.get("operator"), item.get("conditions")
-    if "operator" in item and not isinstance(operator, str):
-        msg = f"The 'operator' of a filter is a string, but got {operator!r}."
-        raise FilterError(msg)
-    if operator in LOGICAL_OPERATORS and isinstance(conditions, list) and conditions:
-        nested = [_condition(one, depth + 1) for one in conditions]
-        if operator == "NOT":
-            return models.Filter(must_not=[models.Filter(must=nested)])
-        return models.Filter(**{_CLAUSES[operator]: nested})
-    if operator not in LOGICAL_OPERATORS and isinstance(item.get("field"), str) and "value" in item:
+    operator = item["operator"]
+    if operator not in LOGICAL_OPERATORS:
         return _comparison(item["field"], operator, item["value"])
-    # What is missing or unknown is told by Haystack's own sentence.
-    convert_filters_to_qdrant([{"conditions": None, **item}])
-    msg = f"The filter {item!r} is malformed."
-    raise FilterError(msg)
+    nested = [_condition(one, depth + 1) for one in _joined(item)]
+    if operator == "NOT":
+        return models.Filter(must_not=[models.Filter(must=nested)])
+    return models.Filter(**{_CLAUSES[operator]: nested})
 
 
-def _comparison(field: str, operator: Any, value: Any) -> models.Condition:
+def _check(item: Any) -> None:
+    fault = None
+    if not isinstance(item, dict):
+        fault = "is no dictionary"
+    elif not isinstance(item.get("operator"), str):
+        fault = "has no 'operator'"
+    elif item["operator"] in LOGICAL_OPERATORS:
+        if not isinstance(item.get("conditions"), list | tuple) or not item["conditions"]:
+            fault = "has no list of 'conditions'"
+    elif item["operator"] not in COMPARISON_OPERATORS:
+        fault = f"has an 'operator' that is none of {', '.join([*LOGICAL_OPERATORS, *COMPARISON_OPERATORS])}"
+    elif not isinstance(item.get("field"), str):
+        fault = "has no 'field' that is a text"
+    elif "value" not in item:
+        fault = "has no 'value'"
+    elif item["operator"] in ("in", "not in") and not isinstance(item["value"], list):
+        fault = "has a 'value' that is no list"
+    if fault is not None:
+        msg = f"The filter {shortened(item)} {fault}."
+        raise FilterError(msg)
+
+
+def _joined(item: dict[str, Any]) -> list[Any]:
+    """The conditions of a filter, and in the place of those that only join others these others."""
+    operator = _JOINED[item["operator"]]
+    found, waiting = [], list(item["conditions"])
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict) and one.get("operator") == operator:
+            _check(one)
+            waiting.extend(one["conditions"])
+        else:
+            found.append(one)
+    return found[::-1]
+
+
+def _comparison(field: str, operator: str, value: Any) -> models.Condition:
     _check_path(field)
-    if operator == "==":
-        return _equal(field, value)
-    if operator == "!=":
-        return models.Filter(must_not=[_equal(field, value)])
-    if operator in ("in", "not in") and isinstance(value, list):
-        equal = [_equal(field, one) for one in value]
-        return models.Filter(must_not=equal) if operator == "not in" else models.Filter(should=equal or [_nothing()])
-    if operator in _RANGES and value is None:
+    if operator in _LIMITS:
+        return _range(field, _LIMITS[operator], value)
+    equal = [_equal(field, one) for one in (value if operator in ("in", "not in") else [value])]
+    if operator in ("!=", "not in"):
+        return models.Filter(must_not=equal)
+    return equal[0] if operator == "==" else models.Filter(should=equal or [_nothing()])
+
+
+def _range(field: str, limit: str, value: Any) -> models.Condition:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         # Nothing is greater or less than nothing.
         return _nothing()
+    if isinstance(value, int | float):
+        # Infinity, which JSON has not, would be no limit at all for a server.
+        return _within(field, **{limit: float(max(-_MOST, min(_MOST, value)))})
     try:
-        found = convert_filters_to_qdrant({"field": field, "operator": operator, "value": value})
-    except (ValidationError, OverflowError, TypeError):
-        found = None
-    if found is None:
-        raise FilterError(_incomparable(field, value))
-    return found
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise FilterError(_incomparable(field, value)) from None
+    return models.FieldCondition(key=field, range=models.DatetimeRange(**{limit: moment}))
 
 
 def _check_path(field: str) -> None:
@@ -101,14 +137,17 @@ def _equal(field: str, value: Any) -> models.Condition:
         raise FilterError(_incomparable(field, value))
     if value is None:
         return models.IsEmptyCondition(is_empty=models.PayloadField(key=field))
-    if isinstance(value, bool | str) or (isinstance(value, int) and -_LARGEST <= value < _LARGEST):
+    is_integer = isinstance(value, int) and (_EXACT <= value < _LARGEST or -_LARGEST <= value <= -_EXACT)
+    if isinstance(value, bool | str) or is_integer:
         return models.FieldCondition(key=field, match=models.MatchValue(value=value))
-    if isinstance(value, float) and not math.isnan(value):
-        return models.FieldCondition(key=field, range=models.Range(gte=value, lte=value))
-    if isinstance(value, int | float):
-        # Neither a number of more than 64 bits nor NaN is the value of any document.
-        return _nothing()
-    raise FilterError(_incomparable(field, value))
+    if not isinstance(value, int | float):
+        raise FilterError(_incomparable(field, value))
+    # Neither a number that is too large for a float nor NaN is the value of any document.
+    return _within(field, gte=float(value), lte=float(value)) if abs(value) <= _MOST else _nothing()
+
+
+def _within(field: str, **limits: float) -> models.Condition:
+    return models.FieldCondition(key=field, range=models.Range(**limits))
 
 
 def _nothing() -> models.Condition:
@@ -125,7 +164,10 @@ def _is_text(value: str) -> bool:
 
 
 def _incomparable(field: str, value: Any) -> str:
-    return f"The filter compares '{field}' with {value!r}: Qdrant compares with a text, a number, a boolean or None."
+    return (
+        f"The filter compares {field!r} with {shortened(value)}: Qdrant compares with a text, a number, a boolean or "
+        "None, and orders numbers and dates."
+    )
 
 
 class TakesHaystackFilters(QdrantDocumentStore):

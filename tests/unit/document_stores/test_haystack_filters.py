@@ -1,7 +1,8 @@
 """Filters select with every method, in every engine, what they select in Haystack's own store."""
 
 import asyncio
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
+from haystack_integrations.document_stores.qdrant_edge.haystack_filters import qdrant_filter
 from rrra_haystack import RRRARetriever
 from rrra_haystack.qdrant.searching import check_filters
 
@@ -24,6 +26,7 @@ METAS: list[dict[str, Any]] = [
     {"owner": "ben", "pages": 2, "share": 2.5, "draft": False},
     {"owner": "ada", "pages": None, "share": 1e300},
     {"pages": 2**53},
+    {"pages": 2.0, "share": 2},
 ]
 FIELDS = ("owner", "pages", "share", "draft")
 VALUES = st.sampled_from(["ada", "ben", "eve", True, 0, 1, 2, 2**63, -(2**70), 0.5, 2.5, 1.5, float("nan"), None])
@@ -112,7 +115,7 @@ def test_an_empty_list_of_values_matches_nothing_at_any_depth(edge: QdrantEdgeDo
     for filters, expected in (
         (EMPTY, []),
         ({"operator": "AND", "conditions": [everyone, {"operator": "OR", "conditions": [EMPTY]}]}, []),
-        ({"operator": "NOT", "conditions": [EMPTY]}, ["0", "1", "2", "3"]),
+        ({"operator": "NOT", "conditions": [EMPTY]}, ["0", "1", "2", "3", "4"]),
     ):
         assert ids(edge.filter_documents(filters)) == expected
         assert ids(asyncio.run(edge.filter_documents_async(filters))) == expected
@@ -142,7 +145,6 @@ MALFORMED = {
     "no list": leaf("owner", "in", "ada"),
     "a list": leaf("owner", "==", ["ada"]),
     "no number": leaf("pages", ">", "many"),
-    "too large": leaf("pages", ">", 10**400),
     "operator": leaf("pages", ["=="], 1),
     "open bracket": leaf("pages[", "==", 1),
     "no name": leaf(".pages", "in", [1]),
@@ -150,14 +152,23 @@ MALFORMED = {
     "half a letter": leaf("\ud800", "!=", 1),
     "half a value": leaf("owner", "==", "\ud800"),
     "half an item": leaf("owner", "not in", ["ada", "\ud800"]),
+    "an operator that is a list": {"operator": ["AND"], "conditions": [EMPTY]},
+    "an operator of two lines": leaf("owner", "=\n=", "a"),
+    "a field that is a number": {"field": 5, "operator": "==", "value": 1},
+    "a list of lists": leaf("owner", "in", [["ada"]]),
+    "conditions of no use": {**leaf("owner", "like", "a"), "conditions": None},
 }
 
 
-def nested(depth: int) -> dict[str, Any]:
+def nested(depth: int, operators: tuple[str, ...] = ("AND", "OR")) -> dict[str, Any]:
     filters = leaf("pages", "!=", 7)
-    for _ in range(depth):
-        filters = {"operator": "AND", "conditions": [filters]}
+    for level in range(depth):
+        filters = {"operator": operators[level % len(operators)], "conditions": [filters]}
     return filters
+
+
+def joined(operator: str, leaves: list[dict[str, Any]]) -> dict[str, Any]:
+    return functools.reduce(lambda a, b: {"operator": operator, "conditions": [a, b]}, leaves)
 
 
 @pytest.mark.parametrize("filters", [*MALFORMED.values(), nested(65), nested(600)], ids=[*MALFORMED, "65", "600"])
@@ -183,6 +194,87 @@ def test_every_path_that_qdrant_knows_is_asked(tmp_path: Path) -> None:
     edge.close()
 
 
-def test_a_deep_filter_is_asked(edge: QdrantEdgeDocumentStore) -> None:
-    assert len(edge.filter_documents(nested(64))) == len(METAS)
-    assert check_filters(nested(64))
+@pytest.mark.parametrize("operators", [("AND", "OR"), ("NOT",), ("NOT", "OR"), ("NOT", "AND")])
+def test_a_deep_filter_is_asked(
+    operators: tuple[str, ...], edge: QdrantEdgeDocumentStore, local: QdrantDocumentStore
+) -> None:
+    filters = nested(64, operators)
+    assert len(edge.filter_documents(filters)) == len(METAS)
+    for store in (edge, local):
+        assert len(RRRARetriever(store).run(query_embedding=QUERY, filters=filters)["documents"]) == len(METAS)
+    assert check_filters(filters)
+
+
+def test_conditions_that_are_joined_one_by_one_are_one_level(edge: QdrantEdgeDocumentStore) -> None:
+    leaves = [leaf("pages", "==", number) for number in range(1000)]
+    for ask in (
+        edge.filter_documents,
+        lambda own: RRRARetriever(edge).run(query_embedding=QUERY, filters=own)["documents"],
+    ):
+        assert ids(ask(joined("OR", leaves))) == ["0", "1", "4"]
+        assert ids(ask(joined("AND", [leaf("pages", "!=", number) for number in range(1000)]))) == ["2", "3"]
+    assert qdrant_filter(joined("AND", leaves[:3])) == qdrant_filter(
+        {"operator": "AND", "conditions": tuple(leaves[:3])}
+    )
+
+
+def test_numbers_are_compared_as_numbers(tmp_path: Path) -> None:
+    numbers = [2, 2.0, 2.5, True, 2**60, 2**60 + 1, 10**30, -(2**63) - 5, 1, 2**64 - 1]
+    store = QdrantEdgeDocumentStore(str(tmp_path), embedding_dim=3, progress_bar=False)
+    store.write_documents([Document(id=str(i), content="d", meta={"n": number}) for i, number in enumerate(numbers)])
+    found = {
+        2.0: "01", 2.5: "2", 2**60: "4", 2**60 + 1: "5", 10**30: "6", 1e30: "6", 10**400: "", -(10**400): "",
+        float("inf"): "", float("nan"): "", -(2**63) - 5: "7", 2**64 - 1: "9",
+    }  # fmt: skip
+    for index in ([], [{"field_name": "meta.n", "field_schema": "float"}]):
+        store.payload_fields_to_index = index
+        store._make_missing_indexes()
+        assert "".join(ids(store.filter_documents(leaf("n", "==", True)))) == "3"
+        assert "".join(ids(store.filter_documents(leaf("n", "==", 1)))) == "8"
+        for value, expected in [*found.items(), (2, "01")]:
+            for operator, given_value in (("==", value), ("in", [value]), ("in", ["x", value])):
+                assert "".join(ids(store.filter_documents(leaf("n", operator, given_value)))) == expected
+            others = sorted(set("0123456789") - set(expected))
+            assert ids(store.filter_documents(leaf("n", "!=", value))) == others
+            assert ids(store.filter_documents(leaf("n", "not in", [value]))) == others
+    for limit in (10**400, float("inf")):
+        assert store.filter_documents(leaf("n", ">", limit)) == []
+        assert ids(store.filter_documents(leaf("n", "<", limit))) == sorted(set("0123456789") - {"3"})
+    store.close()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+OPERATORS = st.sampled_from(["AND", "OR", "NOT", "==", "!=", ">", "<=", "in", "not in"])
+ODD_FILTERS = st.recursive(
+    JSON,
+    lambda inner: st.fixed_dictionaries(
+        {},
+        optional={
+            "operator": OPERATORS | JSON,
+            "conditions": st.lists(inner, max_size=3) | JSON,
+            "field": st.just("meta.a") | JSON,
+            "value": JSON | st.dates().map(str),
+        },
+    ),
+    max_leaves=6,
+)
+
+
+def fault(check: Callable[[Any], Any], filters: object) -> str:
+    try:
+        check(filters)
+    except (FilterError, ValueError) as error:
+        return str(error)
+    return ""
+
+
+@given(filters=ODD_FILTERS)
+@settings(max_examples=1000, deadline=None)
+def test_whatever_is_sent_is_a_filter_or_told_in_one_line(filters: object) -> None:
+    assert len(fault(qdrant_filter, filters).splitlines()) <= 1
+    if isinstance(filters, dict):
+        assert len(fault(check_filters, filters).splitlines()) <= 1
