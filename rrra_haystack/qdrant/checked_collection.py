@@ -1,10 +1,13 @@
 """The clients of a store whose collection was seen to fit."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from haystack import logging
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
-from qdrant_client import AsyncQdrantClient, QdrantClient
+from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
 from rrra_haystack.qdrant.clients import checked_async_client, checked_client, place_of
 from rrra_haystack.qdrant.collections import (
@@ -16,17 +19,19 @@ from rrra_haystack.qdrant.collections import (
     missing,
 )
 from rrra_haystack.qdrant.document_store import async_client_of, client_of
-from rrra_haystack.qdrant.searching import SearchRequest
+from rrra_haystack.qdrant.patience import is_transient
+from rrra_haystack.qdrant.searching import SearchRequest, arguments_of
 
 logger = logging.getLogger(__name__)
+Found = models.QueryResponse | models.GroupsResult
 
 
 class CheckedCollection:
     """
     A store's collection: looked at with each client, compared with each search, and looked at again if they differ.
 
-    It opens clients itself and only looks. A store with a client takes its collection as set up, so it gets to keep one
-    only when the collection was seen.
+    It opens clients itself, and makes and changes nothing. A store with a client takes its collection as set up, so it
+    gets to keep one only when the collection was seen.
 
     `vectors` are those that it saw last.
     """
@@ -36,14 +41,42 @@ class CheckedCollection:
         self.vectors = Vectors()
         self._has_told = False
 
-    def client(self, store: QdrantDocumentStore, request: SearchRequest) -> QdrantClient:
+    def search(self, store: QdrantDocumentStore, request: SearchRequest) -> tuple[QdrantClient, Vectors, Found]:
         """
-        The store's synchronous client.
+        Search, and once more if the collection turns out to be another one than was seen.
 
         :param store: The document store.
-        :param request: What is to be asked of it.
+        :param request: What is asked of it.
+        :returns: The store's synchronous client, the vectors of the collection, and Qdrant's answer.
         :raises ValueError: If the collection is missing, or does not fit what is asked.
         """
+        client = self._client(store, request)
+        vectors = self.vectors
+        ask = _asking(client, store, vectors, request)
+        try:
+            return client, vectors, ask()
+        except Exception as error:
+            if is_transient(error) or (seen := look(store, client)) == vectors:
+                raise
+        vectors = self._seen(store, request, seen)
+        return client, vectors, _asking(client, store, vectors, request)()
+
+    async def search_async(
+        self, store: QdrantDocumentStore, request: SearchRequest
+    ) -> tuple[AsyncQdrantClient, Vectors, Found]:
+        """As :meth:`search`, with the asynchronous client."""
+        client = await self._async_client(store, request)
+        vectors = self.vectors
+        ask = _asking(client, store, vectors, request)
+        try:
+            return client, vectors, await ask()
+        except Exception as error:
+            if is_transient(error) or (seen := await look_async(store, client)) == vectors:
+                raise
+        vectors = self._seen(store, request, seen)
+        return client, vectors, await _asking(client, store, vectors, request)()
+
+    def _client(self, store: QdrantDocumentStore, request: SearchRequest) -> QdrantClient:
         client = client_of(store)
         if client is None and store.path is not None and not Path(store.path).exists():
             raise missing(store)
@@ -58,9 +91,7 @@ class CheckedCollection:
         self._check(store, request)
         return client
 
-    async def async_client(self, store: QdrantDocumentStore, request: SearchRequest) -> AsyncQdrantClient:
-        """As :meth:`client`, the asynchronous one."""
-
+    async def _async_client(self, store: QdrantDocumentStore, request: SearchRequest) -> AsyncQdrantClient:
         async def check(client: AsyncQdrantClient) -> None:
             # Another task may have looked meanwhile.
             if client is not self.seen_with:
@@ -77,6 +108,11 @@ class CheckedCollection:
     def forget(self) -> None:
         """Look again at the next search."""
         self.seen_with = None
+
+    def _seen(self, store: QdrantDocumentStore, request: SearchRequest, vectors: Vectors) -> Vectors:
+        self.vectors = vectors
+        self._check(store, request)
+        return vectors
 
     def _fits(self, store: QdrantDocumentStore, request: SearchRequest) -> bool:
         try:
@@ -98,3 +134,8 @@ class CheckedCollection:
         if request.multivector or request.return_codes:
             wanted = len(request.multivector[0]) if request.multivector else None
             check_multivector(store, self.vectors.multivector_dimension, wanted)
+
+
+def _asking(client: Any, store: QdrantDocumentStore, vectors: Vectors, request: SearchRequest) -> Callable[[], Any]:
+    search = client.query_points if request.group_by is None else client.query_points_groups
+    return partial(search, **arguments_of(store.index, vectors, request))

@@ -96,11 +96,29 @@ def test_lasting_faults_are_told(server: Server, key: Secret, embedded: list[Doc
     with pytest.raises(ConnectionError, match=r"answered 503 5 times"):
         retriever.run(query_embedding=embedding)
     assert len(server.faults) == 15
-    # What is no passing fault is not tried again.
-    server.faults = [400, 503]
+    # What is no passing fault is not tried again, unless the collection is another one.
+    server.faults = [400]
+    server.requests.clear()
     with pytest.raises(Exception, match="400"):
         retriever.run(query_embedding=embedding)
-    assert server.faults == [503]
+    assert len([one for one in server.requests if one.endswith("/points/query")]) == 1
+    server.requests.clear()
+    retriever.run(query_embedding=embedding)
+    assert len(server.requests) == 1
+
+
+async def test_a_collection_of_a_server_that_was_made_anew(
+    server: Server, key: Secret, embedded: list[Document]
+) -> None:
+    store, other = _store(server, key), _store(server, key, use_sparse_embeddings=True)
+    store.write_documents(embedded)
+    retriever = RRRARetriever(store)
+    embedding = RRRAEmbedder().run(QUESTION)["embedding"]
+    expected = _ids((await retriever.run_async(query_embedding=embedding))["documents"])
+    server.client.delete_collection("rrra")
+    other.write_documents(embedded)
+    assert _ids((await retriever.run_async(query_embedding=embedding))["documents"]) == expected
+    await retriever.close_async()
 
 
 def test_a_slow_server(server: Server, key: Secret, embedded: list[Document]) -> None:

@@ -193,9 +193,23 @@ async def test_a_collection_that_was_made_anew_is_looked_at_again(tmp_path: Path
         retriever.run(query_embedding=[1.0] * 3)
     fill(edge(4, recreate_index=True, use_sparse_embeddings=True))
     # Vectors of other names are noticed by the engine alone.
-    with pytest.raises(Exception, match="ector"):
-        retriever.run(query_embedding=[1.0] * 4)
-    with pytest.raises(Exception, match="ector"):
-        await later.run_async(query_embedding=[1.0] * 4)
     assert len(retriever.run(query_embedding=[1.0] * 4)["documents"]) == 1
     assert len((await later.run_async(query_embedding=[1.0] * 4))["documents"]) == 1
+    edge(4).new_client().delete_collection("Document")
+    with pytest.raises(ValueError, match="has no collection 'Document'"):
+        retriever.run(query_embedding=[1.0] * 4)
+
+
+async def test_a_collection_of_a_client_that_was_made_anew_is_looked_at_again() -> None:
+    store = QdrantDocumentStore(":memory:", embedding_dim=3, progress_bar=False)
+    document = Document(id="1", content="one", embedding=[1.0] * 3)
+    store.write_documents([document])
+    retriever = RRRARetriever(store)
+    assert len(retriever.run(query_embedding=[1.0] * 3)["documents"]) == 1
+    for has_names in (True, False):
+        store.use_sparse_embeddings = has_names
+        store.recreate_collection("Document", store.get_distance("cosine"), 3, use_sparse_embeddings=has_names)
+        store.write_documents([document])
+        if has_names:
+            assert len(retriever.run(query_embedding=[1.0] * 3)["documents"]) == 1
+        assert len((await retriever.run_async(query_embedding=[1.0] * 3))["documents"]) == 1

@@ -16,7 +16,7 @@ from rrra_haystack.qdrant.clients import is_embedded, place_of
 from rrra_haystack.qdrant.collections import check_filled
 from rrra_haystack.qdrant.patience import patiently, patiently_async
 from rrra_haystack.qdrant.payloads import CONTENT_FIELD
-from rrra_haystack.qdrant.searching import SearchRequest, arguments_of, check_search_params, documents_of
+from rrra_haystack.qdrant.searching import SearchRequest, check_search_params, documents_of
 
 
 @component
@@ -326,16 +326,7 @@ class RRRARetriever:
 
     def _search(self, request: SearchRequest) -> dict[str, list[Document]]:
         store = self.document_store
-        client = self._collection.client(store, request)
-        vectors = self._collection.vectors
-        search = client.query_points if request.group_by is None else client.query_points_groups
-        arguments = arguments_of(store.index, vectors, request)
-        try:
-            found = search(**arguments)
-        except Exception:
-            # The collection may have been made anew, with vectors of other names.
-            self._collection.forget()
-            raise
+        client, vectors, found = self._collection.search(store, request)
         documents = documents_of(store, vectors, found, request)
         if not documents:
             check_filled(store, client.count(store.index, exact=False).count)
@@ -343,15 +334,7 @@ class RRRARetriever:
 
     async def _search_async(self, request: SearchRequest) -> dict[str, list[Document]]:
         store = self.document_store
-        client = await self._collection.async_client(store, request)
-        vectors = self._collection.vectors
-        search = client.query_points if request.group_by is None else client.query_points_groups
-        arguments = arguments_of(store.index, vectors, request)
-        try:
-            found = await search(**arguments)
-        except Exception:
-            self._collection.forget()
-            raise
+        client, vectors, found = await self._collection.search_async(store, request)
         documents = documents_of(store, vectors, found, request)
         if not documents:
             check_filled(store, (await client.count(store.index, exact=False)).count)
