@@ -141,8 +141,7 @@ class QdrantEdgeDocumentStore(TakesHaystackFilters, KeepsItsCollection):
             If that process fails. The collection is as it was.
         """
         self._initialize_client()
-        assert isinstance(self._client, EdgeClient)
-        self._client.optimize(self.index)
+        self._edge().optimize(self.index)
 
     def _initialize_client(self) -> None:
         with self._shards.writing:
@@ -163,8 +162,7 @@ class QdrantEdgeDocumentStore(TakesHaystackFilters, KeepsItsCollection):
     async def _initialize_async_client(self) -> None:
         if self._client is None or self._async_client is None:
             await asyncio.to_thread(self._initialize_client)
-            assert isinstance(self._client, EdgeClient)
-            self._async_client = AsyncEdgeClient(self._client)
+            self._async_client = AsyncEdgeClient(self._edge())  # type: ignore[assignment]
 
     async def close_async(self) -> None:
         """
@@ -199,23 +197,6 @@ class QdrantEdgeDocumentStore(TakesHaystackFilters, KeepsItsCollection):
         As `write_documents`, in a thread.
         """
         return await asyncio.to_thread(self.write_documents, documents, policy)
-
-    def filter_documents(self, filters: Filters | None = None) -> list[Document]:
-        """
-        Returns the documents that match filters.
-
-        :param filters:
-            Haystack's filters, or Qdrant's; all documents if there are none.
-        :returns:
-            The documents, with their embeddings.
-        """
-        return super().filter_documents(filters)
-
-    async def filter_documents_async(self, filters: Filters | None = None) -> list[Document]:
-        """
-        As `filter_documents`, in a thread.
-        """
-        return await super().filter_documents_async(filters)
 
     def update_by_filter(self, filters: Filters, meta: dict[str, Any]) -> int:
         """

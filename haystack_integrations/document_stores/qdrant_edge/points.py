@@ -1,6 +1,7 @@
 """Points of Qdrant as the engine's, and back."""
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -9,7 +10,8 @@ from qdrant_client import models
 
 import qdrant_edge
 
-_INFINITE = 2.0**128
+# The square of a longer row is no number of 32 bits, and the engine compares by squares.
+_LONGEST = 2.0**64
 
 
 def edge_point(point: models.PointStruct, params: models.CollectionParams) -> qdrant_edge.Point:
@@ -108,9 +110,9 @@ def _check_finite(point: models.PointStruct, name: str, rows: Iterable[Any]) -> 
 
 
 def is_finite(row: Iterable[float]) -> bool:
-    """Whether all numbers of a row, and their sum, are finite in the engine's 32 bits."""
-    # A sum is not finite if one of its summands is not; comparisons with NaN are false.
-    return abs(sum(row)) < _INFINITE
+    """Whether all numbers of a row, and the square of its length, are finite in the engine's 32 bits."""
+    # Comparisons with NaN are false.
+    return math.hypot(*row) < _LONGEST
 
 
 def _name(point: models.PointStruct) -> Any:

@@ -42,7 +42,10 @@ def edge_query(query: Any, using: str | None) -> Any:
 
 def _check_finite(rows: list[Any]) -> None:
     if not all(is_finite(one) for one in rows):
-        msg = "The embedding of the query holds numbers that are not finite (NaN or infinite), and would find nothing."
+        msg = (
+            "The embedding of the query holds numbers that are not finite (NaN, infinite, or too large for 32 bits), "
+            "and would find nothing."
+        )
         raise ValueError(msg)
 
 

@@ -272,6 +272,16 @@ def test_embeddings_that_no_search_would_find(store: QdrantEdgeDocumentStore, od
         RRRARetriever(store).run(query_embedding=[1.0, odd, 0.0])
 
 
+@pytest.mark.parametrize("embedding", [[1e39, -1e39, 1.0], [1e20, 0.0, 0.0], [2e19, -2e19, 2e19]])
+def test_embeddings_that_the_engine_would_take_for_none(store: QdrantEdgeDocumentStore, embedding: list[float]) -> None:
+    with pytest.raises(ValueError, match="too large for 32 bits"):
+        store.write_documents([Document(id="odd", content="", embedding=embedding)])
+    with pytest.raises(ValueError, match="too large for 32 bits"):
+        RRRARetriever(store).run(query_embedding=embedding)
+    store.write_documents([Document(id="large", content="", embedding=[1e19, 0.0, 0.0])])
+    assert RRRARetriever(store).run(query_embedding=[1e19, 0.0, 0.0], top_k=1)["documents"][0].score == pytest.approx(1)
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_metadata_that_cannot_be_stored(store: QdrantEdgeDocumentStore, value: float) -> None:
     with pytest.raises(ValueError, match=r"Document odd cannot be stored by Qdrant Edge: .*not JSON compliant"):
