@@ -35,11 +35,12 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
         work.chmod(0o755)
         if target.exists():
             replaced = work.with_suffix(".replaced")
-            target.rename(replaced)
             try:
+                target.rename(replaced)
                 work.rename(target)
-            except OSError:
-                replaced.rename(target)
+            except BaseException:
+                if not target.exists():
+                    replaced.rename(target)
                 raise
             if replaced.is_symlink():
                 replaced.unlink()

@@ -74,6 +74,27 @@ def test_a_failing_move_leaves_what_was_there(tmp_path: Path, monkeypatch: pytes
     assert [path.name for path in target.iterdir()] == ["old"]
 
 
+def test_an_interruption_between_two_moves_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "model"
+    target.mkdir()
+    (target / "old").write_text("old")
+    rename = Path.rename
+
+    def interrupted(self: Path, other: Path) -> Path:
+        moved = rename(self, other)
+        if self == target:
+            raise KeyboardInterrupt
+        return moved
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt), atomic_directory(target) as work:
+        (work / "new").write_text("new")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert [path.name for path in target.iterdir()] == ["old"]
+
+
 def test_a_link_to_a_directory_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")

@@ -22,14 +22,24 @@ def place_to_make(path: Path, name: str) -> Path:
     return path / f".{name}-{uuid4().hex}"
 
 
-def place_to_delete(path: Path, name: str) -> Path:
+def replace(path: Path, name: str, made: Path | None) -> None:
     """
-    A hidden folder, which is not there yet, to delete a collection in.
+    Put a folder in the place of a collection, which is there until then, and is deleted afterwards.
 
     :param path: The folder of the collections.
-    :param name: The collection.
+    :param name: The collection, which nobody has open.
+    :param made: The folder; the collection is only deleted if there is none.
     """
-    return path / f".{name}-{uuid4().hex}{_DELETED}"
+    place, old = path / name, path / f".{name}-{uuid4().hex}{_DELETED}"
+    try:
+        place.rename(old)
+        if made is not None:
+            made.rename(place)
+    except BaseException:
+        if old.exists() and not place.exists():
+            old.rename(place)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def sweep(path: Path, name: str) -> None:

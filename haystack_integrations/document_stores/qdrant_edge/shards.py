@@ -13,7 +13,7 @@ import qdrant_edge
 from haystack_integrations.document_stores.qdrant_edge.explaining import HeldError, explained, is_held
 from haystack_integrations.document_stores.qdrant_edge.folders import CONFIG, bytes_of, collections_in, is_local_folder
 from haystack_integrations.document_stores.qdrant_edge.forking import leave_to_parent
-from haystack_integrations.document_stores.qdrant_edge.hidden import place_to_delete, place_to_make, sweep
+from haystack_integrations.document_stores.qdrant_edge.hidden import place_to_make, replace, sweep
 from haystack_integrations.document_stores.qdrant_edge.optimizing import optimize
 
 # The engine holds this folder of a shard, and its lock, as long as it has the shard open.
@@ -206,7 +206,7 @@ class Shards:
             raise ValueError(msg)
 
     def _replace(self, name: str, made: Path | None) -> None:
-        """Put a folder, or nothing, in the place of a collection, which is there until then and deleted afterwards."""
+        """Put a folder, or nothing, in the place of a collection that nobody else has open."""
         try:
             with self.shard(name):
                 pass
@@ -216,16 +216,7 @@ class Shards:
             # What cannot be opened can be deleted.
             pass
         self._close(name)
-        place, old = self._path / name, place_to_delete(self._path, name)
-        try:
-            place.rename(old)
-            if made is not None:
-                made.rename(place)
-        except BaseException:
-            if old.exists() and not place.exists():
-                old.rename(place)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
+        replace(self._path, name, made)
 
     def _close(self, name: str) -> None:
         if name in self._open:

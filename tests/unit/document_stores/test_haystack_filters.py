@@ -274,7 +274,7 @@ def fault(check: Callable[[Any], Any], filters: object) -> str:
 
 @given(filters=ODD_FILTERS)
 @settings(max_examples=1000, deadline=None)
-def test_whatever_is_sent_is_a_filter_or_told_in_one_line(filters: object) -> None:
-    assert len(fault(qdrant_filter, filters).splitlines()) <= 1
+def test_whatever_is_sent_is_a_filter_or_told_in_one_line(filters: object, edge: QdrantEdgeDocumentStore) -> None:
+    assert len(fault(edge.filter_documents, filters).splitlines()) <= 1
     if isinstance(filters, dict):
         assert len(fault(check_filters, filters).splitlines()) <= 1
