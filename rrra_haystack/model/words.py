@@ -60,6 +60,8 @@ RARITY_UNIT = 160
 _EVEN = 5.0
 # In a list of so few candidates any word may be missing.
 _FEW = 10
+# Of a bound for single words, where a query has few: in terms of the share that each would have if all counted alike.
+_EVEN_SHARE = 0.5
 
 
 Language = Literal["english", "corpus"]
@@ -75,8 +77,9 @@ class LexicalForm(BaseModel):
     :param language: A language whose common words count less, also where few candidates have them, such as the *what*
         of a question; ``corpus`` for the texts that the model was adapted to, whose table lies with its weights; `None`
         if nothing is known of the language.
-    :param largest_share: Where a word of the query is in no candidate, no other word counts for more than this share of
-        the whole; 1 for no bound. A list of n candidates, fewer than a hundred, has the bound ``10 / n``.
+    :param largest_share: Where a word of the query is in no candidate, and where the query has no capital, no word
+        counts for more than this share of the whole; 1 for no bound. A list of n candidates, fewer than a hundred, has
+        the bound ``10 / n``, and a query of w words in the candidates, fewer than five, ``1 / 2w``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -119,7 +122,7 @@ def query_word_codes(text: str) -> np.ndarray:
     :returns: Shape ``[m]``, uint16.
     """
     words = word_codes(text)
-    if text != text.lower():
+    if not text.islower():
         return words
     return np.concatenate([words, np.asarray([_NO_WORD], dtype=np.uint16), word_codes(text.upper())])
 
@@ -167,7 +170,8 @@ def lexical_scores(
     document frequency (Robertson and Spärck Jones, 1976), taken over the candidates, since a ranker does not know the
     corpus; a word's weight is multiplied by its rarity in the language. A term that no candidate has says nothing of
     their order and weighs nothing. But it is a sign that query and candidates use other words for the same, and that
-    what they share by chance looks rare: then a bound holds for every word.
+    what they share by chance looks rare: then a bound holds for every word. So it does for a query without a capital,
+    which does not tell names from words that such queries are full of.
 
     :param query: The query's words as :func:`query_word_codes` gives them, shape ``[m]``.
     :param words: The candidates' words, one candidate after the other, shape ``[W]``.
@@ -206,8 +210,10 @@ def lexical_scores(
     # A candidate without a word counts as one of one word: with b = 1 there would be nothing to divide by.
     lengths = np.maximum(counts, 1) / max(counts.mean(), 1)
     total = weight.sum()
-    if ((having[: len(known)] == 0) & (known != _NO_WORD)).any():
-        bound = total * max(form.largest_share, _FEW / candidates)
+    # No candidate has the number that parts two readings: the bound holds for every query without a capital.
+    if (having[: len(known)] == 0).any():
+        found_words = np.count_nonzero(having[: len(known)])
+        bound = total * max(form.largest_share, _FEW / candidates, _EVEN_SHARE / max(found_words, 1))
         np.minimum(weight[: len(known)], bound, out=weight[: len(known)])
     of_words /= of_words + (_K1 * (1 - form.length + form.length * lengths)).astype(np.float32)[:, None]
     np.minimum(of_pairs, 1, out=of_pairs)
