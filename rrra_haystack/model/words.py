@@ -212,7 +212,7 @@ def lexical_scores(
     total = weight.sum()
     # No candidate has the number that parts two readings: the bound holds for every query without a capital.
     if (having[: len(known)] == 0).any():
-        found_words = np.count_nonzero(having[: len(known)])
+        found_words = int(np.count_nonzero(having[: len(known)]))
         bound = total * max(form.largest_share, _FEW / candidates, _EVEN_SHARE / max(found_words, 1))
         np.minimum(weight[: len(known)], bound, out=weight[: len(known)])
     of_words /= of_words + (_K1 * (1 - form.length + form.length * lengths)).astype(np.float32)[:, None]
