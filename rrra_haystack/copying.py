@@ -11,6 +11,7 @@ from qdrant_client import QdrantClient, models
 from tqdm.auto import tqdm
 
 from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
+from rrra_haystack.documents.same_values import are_same_values
 from rrra_haystack.named_store import named_place, open_store, store_of_folder
 from rrra_haystack.qdrant.clients import checked_client, has_payload_indexes, place_of
 from rrra_haystack.qdrant.collections import missing
@@ -206,7 +207,7 @@ def _vectors(params: models.CollectionParams) -> dict[str, str]:
 def _is_there(record: models.Record, found: models.Record | None, tolerances: dict[str, float]) -> bool:
     return (
         found is not None
-        and found.payload == record.payload
+        and are_same_values(found.payload, record.payload)
         and are_same_vectors(record.vector, found.vector, tolerances)
     )
 

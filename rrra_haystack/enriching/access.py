@@ -12,6 +12,7 @@ from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from qdrant_client import models
 
 from rrra_haystack.documents.metadata import CODES_KEY
+from rrra_haystack.documents.same_values import are_same_values
 from rrra_haystack.qdrant.clients import checked_client, place_of
 from rrra_haystack.qdrant.patience import patiently
 from rrra_haystack.qdrant.payloads import as_haystacks
@@ -142,8 +143,8 @@ class AnyStoreAccess:
 
 
 def _is_same(one: Document, other: Document | None) -> bool:
-    """Whether documents differ in nothing but codes, and in embeddings by no more than stores round them."""
+    """Whether documents differ in nothing but codes, and in numbers by no more than stores round them."""
     if other is None or one.content != other.content or (one.embedding is None) != (other.embedding is None):
         return False
     meta, before = ({key: value for key, value in own.meta.items() if key != CODES_KEY} for own in (one, other))
-    return meta == before and np.allclose(one.embedding or (), other.embedding or (), atol=1e-4)
+    return are_same_values(meta, before) and np.allclose(one.embedding or (), other.embedding or (), atol=1e-4)

@@ -1,5 +1,6 @@
 """Index, retrieve, rerank, filter, update, delete and enrich in every store that can be started here."""
 
+import math
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -223,6 +224,19 @@ def test_a_store_that_is_written_to_meanwhile_is_told(
     monkeypatch.setattr(store, "write_documents", also_changed)
     with pytest.raises(ValueError, match="is not as it was before"):
         enrich(store)
+
+
+def test_a_store_that_rounds_was_not_written_to(embedded: list[Document], monkeypatch: pytest.MonkeyPatch) -> None:
+    store = InMemoryDocumentStore()
+    store.write_documents([replace(one, meta={"share": 1.4, "none": float("nan")}) for one in embedded])
+    write = store.write_documents
+
+    def rounded(documents: list[Document], policy: DuplicatePolicy) -> int:
+        rounding = {"share": math.nextafter(1.4, 2), "none": float("nan")}
+        return write([replace(one, meta=one.meta | rounding) for one in documents], policy=policy)
+
+    monkeypatch.setattr(store, "write_documents", rounded)
+    assert enrich(store).written == len(embedded)
 
 
 def test_the_command_line_takes_folders_and_files(

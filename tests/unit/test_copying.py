@@ -175,6 +175,21 @@ def test_what_an_engine_rounds_is_not_copied_again(
     source.close()
 
 
+def test_numbers_of_the_metadata_that_an_engine_rounds_are_not_copied_again(tmp_path: Path) -> None:
+    source, target = local(tmp_path / "local"), edge(tmp_path / "edge")
+    tenths = [number / 10 if number % 2 else number * 0.1 for number in range(100)]
+    source.write_documents([
+        Document(id=str(number), content="x", meta={"tenth": tenth, "all": [{"large": 7**23, "tenth": tenth}]})
+        for number, tenth in enumerate(tenths)
+    ])  # fmt: skip
+    assert copy(source, target).written == 100
+    assert any(one.meta["tenth"] != tenths[int(one.id)] for one in target.filter_documents())
+    assert copy(source, target).kept == 100
+    source.update_by_filter({"field": "meta.tenth", "operator": ">", "value": 9.85}, {"tenth": 9.90001})
+    assert copy(source, target).written == 1
+    source.close()
+
+
 def test_payload_indexes_that_a_kill_left_out_are_made(tmp_path: Path) -> None:
     source = edge(tmp_path / "edge", payload_fields_to_index=[{"field_name": "meta.k", "field_schema": "keyword"}])
     source.write_documents(DOCUMENTS)
