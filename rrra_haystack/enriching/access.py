@@ -78,7 +78,11 @@ class QdrantAccess:
 
 
 def _check_payloads(records: Sequence[models.Record], content_field: str) -> None:
-    """Say what a collection is in which nothing is where the text should be; Haystack's have `content`, if empty."""
+    """
+    Say what a collection is in which nothing is where the text should be, or something where the codes go.
+
+    Haystack's have `content`, if empty.
+    """
     payloads = [record.payload or {} for record in records]
     keys = sorted({key for payload in payloads for key in payload})
     if keys and content_field not in keys:
@@ -88,6 +92,14 @@ def _check_payloads(records: Sequence[models.Record], content_field: str) -> Non
             "RRRARetriever."
         )
         raise ValueError(msg)
+    for record, payload in zip(records, payloads, strict=True):
+        # Qdrant would put a new object in the place of anything else.
+        if not isinstance(there := payload.get("meta"), dict | None):
+            msg = (
+                f"Point {record.id} has a '{type(there).__name__}' in its field 'meta', and the codes can be added to "
+                "an object alone. Give that field another name, or index the texts into a new collection."
+            )
+            raise ValueError(msg)
 
 
 def _document(record: models.Record, content_field: str) -> Document:

@@ -67,8 +67,9 @@ def enrich(
     :param content_field: Field of the payload with the text, in a Qdrant that another library filled; the codes go to
         the field ``meta`` of the payload, and an RRRARetriever with the same ``content_field`` finds them.
     :param show_progress: Show progress and the time left.
-    :raises ValueError: If the store gives documents without embeddings, which writing back would lose, or what was
-        written cannot be read again.
+    :raises ValueError: If the store gives documents without embeddings, which writing back would lose, a point has
+        something else than an object in the field ``meta``, which the codes would replace, or what was written cannot
+        be read again.
     """
     loaded = model if isinstance(model, RRRAModel) else RRRAModel.load(model)
     access: Access

@@ -25,10 +25,12 @@ from milvus_haystack.milvus_embedding_retriever import MilvusEmbeddingRetriever
 from qdrant_client import models
 from typer.testing import CliRunner
 
+from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
 from rrra_haystack import RRRAAdapterRanker, RRRAEmbedder, RRRARetriever
 from rrra_haystack.cli import app
 from rrra_haystack.enriching.adding_codes import enrich
 from rrra_haystack.named_store import open_store
+from rrra_haystack.qdrant.clients import open_client
 
 QUESTION = "Where does the Danube rise?"
 STORES = ("memory", "qdrant", "chroma", "milvus", "pgvector")
@@ -303,4 +305,30 @@ def test_a_collection_that_another_library_filled(tmp_path: Path, embedded: list
     assert [one.content for one in retriever.run(embedding, filters=filters)["documents"]] == [best.content]
     with pytest.raises(ValueError, match="in Qdrant alone, and this is a InMemoryDocumentStore"):
         enrich(InMemoryDocumentStore(), content_field="page_content")
+    store.close()
+
+
+@pytest.mark.parametrize("store_class", [QdrantDocumentStore, QdrantEdgeDocumentStore])
+@pytest.mark.parametrize("content_field", ["text", "content", "meta"])
+@pytest.mark.parametrize("meta", ["signed by the king, 1901", ["a", "b"], "", [], 0])
+def test_a_field_that_the_codes_would_replace(
+    tmp_path: Path, store_class: type[QdrantDocumentStore], content_field: str, meta: object
+) -> None:
+    store = store_class(path=str(tmp_path / "store"), index="others", embedding_dim=2, progress_bar=False)
+    store.count_documents()
+    client = open_client(store)
+    payloads = [{"text": "rivers"}, {"text": "rivers", "meta": None}, {"text": "rivers", "meta": {"a": 1}}]
+    payloads = [{content_field: one["text"]} | one for one in payloads] if content_field != "meta" else []
+    payloads.append({content_field: "a river flows", "meta": meta})
+    points = [models.PointStruct(id=number, vector=[1, 0], payload=one) for number, one in enumerate(payloads)]
+    client.upsert("others", points)
+    with pytest.raises(ValueError, match=f"Point {points[-1].id} has a '{type(meta).__name__}' in its field 'meta'"):
+        enrich(store, content_field=content_field)
+    assert [one.payload for one in client.scroll("others")[0]] == payloads
+    if others := points[:-1]:
+        client.delete("others", [points[-1].id])
+        assert enrich(store, content_field=content_field).written == len(others)
+        for one, before in zip(client.scroll("others")[0], payloads, strict=False):
+            assert one.payload.pop("meta").keys() == {"rrra_codes"} | (before.get("meta") or {}).keys()
+            assert one.payload == {key: value for key, value in before.items() if key != "meta"}
     store.close()
