@@ -4,11 +4,14 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from datasets import Dataset
 from encoders import tokenizer, write_encoder
 from facts import write_facts
+from rrra_training.audit.examining import judge_labels
+from rrra_training.candidates.evidence import Source
 from rrra_training.data import BeirDataset, ColumnsDataset
 from rrra_training.data.interface import Passage, Query
 from rrra_training.data.writing import write_beir
@@ -23,6 +26,7 @@ from typer.testing import CliRunner
 from rrra_haystack.cli import app
 from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.model.rrra_model import RRRAModel
+from rrra_haystack.model.words import LexicalForm
 
 _MODEL = "rrra-minilm-l6"
 _ASKED = "When did Queen Ada open the harbour of Selmouth?"
@@ -216,11 +220,11 @@ def test_a_run_goes_on_where_it_was_interrupted(
     monkeypatch.setattr(judged, "_QUERIES_AT_ONCE", 20)
     judge, blocks = judged.judge, []
 
-    def counting(*arguments: object, queries: object) -> object:
+    def counting(*arguments: object, queries: object, **options: object) -> object:
         blocks.append(int(queries[0]))
         if len(blocks) == 3:
             raise KeyboardInterrupt
-        return judge(*arguments, queries=queries)
+        return judge(*arguments, queries=queries, **options)
 
     monkeypatch.setattr(judged, "judge", counting)
     # Another list of candidates, of which nothing was judged yet.
@@ -255,6 +259,38 @@ def test_a_corpus_of_too_few_passages_is_refused(tmp_path: Path, model: RRRAMode
     assert not (tmp_path / "out.jsonl").exists()
     write_negatives(found, tmp_path / "out.jsonl", "flagembedding")
     assert [len(json.loads(line)["neg"]) for line in (tmp_path / "out.jsonl").open()] == [1, 1]
+
+
+def test_the_words_count_as_in_the_model(tmp_path: Path) -> None:
+    """Which of two labelled passages is the surer one, is told by how the model counts pairs of words."""
+    towns = ["Selmouth", "Arden", "Ottery", "Brill", "Corby", "Dunmore"]
+    texts = [
+        text
+        for town in towns
+        for text in (
+            f"The old harbour was built far from the walls of {town}.",
+            f"{town} harbour is quiet.",
+            f"Ships of {town} carry wool to the north.",
+        )
+    ]
+    write_beir(
+        tmp_path / "pairs",
+        [Passage(f"p{number}", "", text) for number, text in enumerate(texts)],
+        [Query(f"q{number}", f"old walls built {town} harbour") for number, town in enumerate(towns)],
+        {"train": {f"q{number}": {f"p{3 * number}": 1, f"p{3 * number + 1}": 1} for number in range(len(towns))}},
+    )
+    model = RRRAModel.load(_MODEL)
+    probability = []
+    for pair_weight in (0.0, 100.0):
+        form = LexicalForm(pair_weight=pair_weight)
+        model.config = model.config.model_copy(update={"lexical": form, "lexical_weight": 100.0})
+        config = NegativesConfig(negatives=3, candidates=12)
+        found = mine_negatives(tmp_path / "pairs", "train", config, model=model, cache=tmp_path / "cache")
+        is_unlabelled = np.asarray(found.data.labels.source) == Source.NONE
+        probability.append(found.probability[is_unlabelled])
+        audited = judge_labels(model, found.data, tmp_path / "cache", seed=0).missing[:, :12]
+        assert probability[-1] == pytest.approx(audited[is_unlabelled], abs=1e-6)
+    assert not np.allclose(*probability)
 
 
 def test_a_query_is_no_negative_of_its_own(tmp_path: Path, model: RRRAModel) -> None:

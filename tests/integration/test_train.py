@@ -147,7 +147,7 @@ def test_dev_is_judged_as_the_model_scores(workplace: Path, trained: Path, dev: 
     model = RRRAModel.load(trained / "model")
     model.config = model.config.model_copy(update={"lexical_weight": 0.5})
     with projected(dev.passages, model.projection, workplace / "cache") as passages:
-        verdicts = judge(model.adapter, model.projection, dev, passages, code)
+        verdicts = judge(model.adapter, model.projection, dev, passages, code, lexical=model.lexical_scores)
     judged = fused(verdicts, model.config.fusion_weight, 0.5)
     for number in range(5):
         texts = [dev.passages.text(row) for row in dev.mined.rows[number]]

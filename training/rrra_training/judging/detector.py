@@ -95,4 +95,5 @@ class Detector:
     def _scores(self, lists: Examined) -> np.ndarray:
         """Adapter scores of the mined passages, shape ``[n, k]``."""
         data, passages = lists.data, self._passages[lists.data.passages.path]
-        return judge(self._adapter, self._projection, data, passages, "int8", queries=lists.queries).adapter
+        queries = lists.queries
+        return judge(self._adapter, self._projection, data, passages, "int8", queries=queries, lexical=None).adapter

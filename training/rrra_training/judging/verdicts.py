@@ -19,7 +19,9 @@ from rrra_haystack.model.words import CHOSEN_FORM, lexical_scores, query_word_co
 from rrra_training.candidates.sets import CandidateSet
 from rrra_training.judging.projecting import ProjectedStates, project
 
-_IN_CHOSEN_FORM = partial(lexical_scores, form=CHOSEN_FORM)
+LexicalScores = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+# As a model counts words that is new.
+IN_CHOSEN_FORM: LexicalScores = partial(lexical_scores, form=CHOSEN_FORM)
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def judge(
     kind: CodeKind,
     *,
     queries: np.ndarray | None = None,
-    lexical: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray] = _IN_CHOSEN_FORM,
+    lexical: LexicalScores | None,
     show_progress: bool = False,
 ) -> Verdicts:
     """
@@ -65,7 +67,8 @@ def judge(
     :param kind: Kind of codes to judge from.
     :param queries: Rows of the queries to judge; all if `None`.
     :param lexical: Gives the lexical scores of a query's words with the candidates' words and their counts, as
-        :func:`~rrra_haystack.model.words.lexical_scores`.
+        :func:`~rrra_haystack.model.words.lexical_scores`: a model's own ``lexical_scores``, or :data:`IN_CHOSEN_FORM`
+        for what becomes a model; `None` where the adapter's scores alone are wanted, and all lexical ones are 0.
     :param show_progress: Show progress and the time left.
     """
     numbers = np.arange(len(data)) if queries is None else queries
@@ -91,7 +94,7 @@ def judge(
             here = (at, slice(len(rows)))
             base[here], scores[here] = judgement.base.numpy(), judgement.adapter.numpy()
             logits[here] = judgement.relevance_logit.numpy()
-            if len(rows):
+            if lexical is not None and len(rows):
                 asked = query_word_codes(data.queries.text(int(number)))
                 in_common[here] = lexical(asked, *passages.words(rows))
     return Verdicts(base, scores, logits, in_common)

@@ -16,6 +16,8 @@ from rrra_training.judging.projecting import projected
 from rrra_training.judging.surest import beside_surest, with_positives
 from rrra_training.judging.verdicts import judge, relevance_probabilities
 
+# To be raised when the same model comes to judge otherwise, so that no run goes on from blocks of both kinds.
+_VERSION = 1
 # What an interruption costs at most.
 _QUERIES_AT_ONCE = 256
 
@@ -57,7 +59,9 @@ def _judge(model: RRRAModel, data: CandidateSet, kept: Path, begins: list[int], 
         progress.update(len(data) - sum(min(_QUERIES_AT_ONCE, len(data) - begin) for begin in begins))
         for begin in begins:
             queries = np.arange(begin, min(begin + _QUERIES_AT_ONCE, len(data)))
-            verdicts = judge(model.adapter, model.projection, lists, passages, "int8", queries=queries)
+            verdicts = judge(
+                model.adapter, model.projection, lists, passages, "int8", queries=queries, lexical=model.lexical_scores
+            )
             relevance = relevance_probabilities(model, verdicts, np.isfinite(verdicts.base))
             beside = beside_surest(data, lists, relevance, queries)
             found = false_negatives(model.config.detection, beside, passages, shared, verdicts.adapter)
@@ -72,7 +76,7 @@ def _block(kept: Path, begin: int) -> Path:
 
 def _digest(model: RRRAModel, data: CandidateSet) -> str:
     """Changes with whatever the probabilities depend on."""
-    digest = hashlib.sha256(model.config.model_dump_json().encode())
+    digest = hashlib.sha256(f"{_VERSION} {model.config.model_dump_json()}".encode())
     for name, tensor in sorted(model.state_dict().items()):
         if not name.startswith("encoder"):
             digest.update(tensor.float().cpu().numpy().tobytes())

@@ -14,7 +14,7 @@ from rrra_haystack.model.encoder import Encoder
 from rrra_training.candidates.sets import CandidateSet
 from rrra_training.judging.fitting import LEXICAL_WEIGHTS, Fit, fit, fused, measured
 from rrra_training.judging.projecting import ProjectedStates, projected
-from rrra_training.judging.verdicts import Verdicts, judge
+from rrra_training.judging.verdicts import IN_CHOSEN_FORM, Verdicts, judge
 from rrra_training.phases.adapter.learner import AdapterLearner
 from rrra_training.phases.workshop import Workshop
 
@@ -81,8 +81,9 @@ def _judge(
             for data in group:
                 for kind, judged in verdicts.items():
                     judged[data.name] = judge(
-                        learner.adapter, learner.projection, data, own, kind, show_progress=workshop.show_progress
-                    )
+                        learner.adapter, learner.projection, data, own, kind,
+                        lexical=IN_CHOSEN_FORM, show_progress=workshop.show_progress,
+                    )  # fmt: skip
                 untrained[data.name] = _token_match(encoder, data, raw)
     return verdicts, untrained
 
@@ -90,7 +91,7 @@ def _judge(
 def _token_match(encoder: Encoder, data: CandidateSet, raw: ProjectedStates) -> Verdicts:
     """The plain token match of unprojected states: the mean over the query tokens."""
     plain = AdapterConfig(pooled_dim=encoder.dimension, token_dim=encoder.hidden_size, contrast_weighting=False)
-    return judge(RelationAwareAdapter(plain).eval(), None, data, raw, "int8")
+    return judge(RelationAwareAdapter(plain).eval(), None, data, raw, "int8", lexical=None)
 
 
 def _by_passages(dev: Sequence[CandidateSet]) -> list[list[CandidateSet]]:

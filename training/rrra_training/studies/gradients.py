@@ -99,9 +99,9 @@ def read_lists(
     hidden = hide_positives(data, seed=seed, least_positives=least_positives)
     queries = hidden.queries
     with projected(data.passages, model.projection, scratch) as passages:
-        adapter = judge(model.adapter, model.projection, data, passages, "int8", queries=queries).adapter
+        verdicts = judge(model.adapter, model.projection, data, passages, "int8", queries=queries, lexical=None)
         shared = SharedLabels(data, hidden.known)
-        probability = false_negatives(model.config.detection, hidden, passages, shared, adapter)
+        probability = false_negatives(model.config.detection, hidden, passages, shared, verdicts.adapter)
     own = np.asarray(data.passages.pooled[hidden.kept])
     # One query at a time: all embeddings of all candidates need not fit into memory.
     similarity = np.stack(

@@ -112,7 +112,9 @@ def token_match_orders(
                 )
             ).eval()  # fmt: skip
             with projected(data.passages, learner.projection, cache) as passages:
-                verdicts = judge(plain, learner.projection, data, passages, "int8", show_progress=show_progress)
+                verdicts = judge(
+                    plain, learner.projection, data, passages, "int8", lexical=None, show_progress=show_progress
+                )
             with atomic_directory(path) as work:
                 np.save(work / "order.npy", np.argsort(-verdicts.adapter, axis=1, kind="stable").astype(np.int16))
         processes().wait_for_everyone()
