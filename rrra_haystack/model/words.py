@@ -60,9 +60,8 @@ RARITY_UNIT = 160
 _EVEN = 5.0
 # In a list of so few candidates any word may be missing.
 _FEW = 10
-# Of a bound for single words, where a query has few: in terms of the share that each would have if all counted alike.
+# Of the share that each word would have if all counted alike: what the bound leaves a word of a short query.
 _EVEN_SHARE = 0.5
-
 
 Language = Literal["english", "corpus"]
 
@@ -170,8 +169,8 @@ def lexical_scores(
     document frequency (Robertson and Spärck Jones, 1976), taken over the candidates, since a ranker does not know the
     corpus; a word's weight is multiplied by its rarity in the language. A term that no candidate has says nothing of
     their order and weighs nothing. But it is a sign that query and candidates use other words for the same, and that
-    what they share by chance looks rare: then a bound holds for every word. So it does for a query without a capital,
-    which does not tell names from words that such queries are full of.
+    what they share by chance looks rare. A query without a capital does not tell names from words that such queries are
+    full of. In both cases a bound holds for every word.
 
     :param query: The query's words as :func:`query_word_codes` gives them, shape ``[m]``.
     :param words: The candidates' words, one candidate after the other, shape ``[W]``.
@@ -180,9 +179,8 @@ def lexical_scores(
     :param table: Rarities of words as :func:`rarity_bytes` gives them; those of the form's language if `None`.
     :returns: Between 0 and 1, shape ``[n]``, float32.
     """
-    candidates = len(counts)
     known, asked = np.unique(query, return_inverse=True)
-    if not (candidates and len(known)):
+    if not ((candidates := len(counts)) and len(known)):
         return np.zeros(candidates, dtype=np.float32)
     places = np.full(NUMBERS, len(known), dtype=np.int32)
     places[known] = np.arange(len(known))
@@ -211,8 +209,7 @@ def lexical_scores(
     lengths = np.maximum(counts, 1) / max(counts.mean(), 1)
     total = weight.sum()
     # No candidate has the number that parts two readings: the bound holds for every query without a capital.
-    if (having[: len(known)] == 0).any():
-        found_words = int(np.count_nonzero(having[: len(known)]))
+    if (found_words := int(np.count_nonzero(having[: len(known)]))) < len(known):
         bound = total * max(form.largest_share, _FEW / candidates, _EVEN_SHARE / max(found_words, 1))
         np.minimum(weight[: len(known)], bound, out=weight[: len(known)])
     of_words /= of_words + (_K1 * (1 - form.length + form.length * lengths)).astype(np.float32)[:, None]
