@@ -3,12 +3,17 @@
 import re
 from collections.abc import Iterator
 
+from rrra_haystack.documents.cutting import has_word
 from rrra_haystack.documents.sections import Heading, Section, sections_of
 
 _UNDERLINE = re.compile(r"([!-/:-@\[-`{-~])\1+\s*")
 _SHORT = 4
 _ADOC_HEADING, _ADOC_END = re.compile(r"(={1,6}|#{1,6})\s+(\S.*)"), re.compile("=+")
-_ADOC_BLOCK = re.compile(r"(-{4,}|\.{4,}|={4,}|\+{4,}|_{4,}|\*{4,}|/{4,}|`{3,})\s*")
+_ADOC_BLOCK = re.compile(r"(-{4,}|\.{4,}|={4,}|\+{4,}|_{4,}|\*{4,}|/{4,}|`{3,})(?:(?<=`)\w[\w,-]*)?\s*")
+# A run below a title is as long as it, or one more or less; the sign tells the level.
+_ADOC_SIGNS, _ADOC_UNDERLINE = "=-~^+", re.compile(r"([=~^+-])\1+\s*")
+# Lines that say something of what follows them, and are none of its text.
+_ADOC_ATTRIBUTES = re.compile(r"\[.*\]\s*|:[^:\s]+:.*|//.*|\..*")
 _ORG_HEADING, _ORG_TAGS = re.compile(r"(\*+)\s+(?:(?:TODO|DONE)\s+)?(\S.*)"), re.compile(r":[\w@#%:]+:")
 _ORG_TITLE = re.compile(r"#\+title:\s*(\S.*)", re.IGNORECASE)
 
@@ -70,12 +75,38 @@ def _is_title(lines: list[str], at: int) -> bool:
 
 
 def _of_adoc(lines: list[str]) -> Iterator[Heading | str]:
+    """Headings have marks before them or a line below; what stands between two equal delimiters has none."""
+    last = {line.rstrip(): at for at, line in enumerate(lines) if _ADOC_BLOCK.fullmatch(line)}
     block = None
-    for line in lines:
-        if found := _ADOC_BLOCK.fullmatch(line):
-            block = found[1] if block is None else None if block == found[1] else block
-        found = _ADOC_HEADING.fullmatch(line) if block is None else None
-        yield Heading(len(found[1]) - 1, _without_end(found[2], _ADOC_END)) if found else f"{line}\n"
+    begins, at = True, 0
+    while at < len(lines):
+        line = lines[at]
+        if block is not None:
+            block = None if line.rstrip() == block else block
+        elif found := _ADOC_HEADING.fullmatch(line):
+            yield Heading(len(found[1]) - 1, _without_end(found[2], _ADOC_END))
+            begins, at = True, at + 1
+            continue
+        elif begins and _is_adoc_title(lines, at):
+            yield Heading(_ADOC_SIGNS.index(lines[at + 1][0]), line.strip())
+            at += 2
+            continue
+        elif found := _ADOC_BLOCK.fullmatch(line):
+            # What is never closed is no block: it would swallow all headings that follow.
+            block = found[1] if last.get(found[1], at) > at else None
+            begins = True
+        else:
+            begins = not line.strip() or (begins and bool(_ADOC_ATTRIBUTES.fullmatch(line)))
+        yield f"{line}\n"
+        at += 1
+
+
+def _is_adoc_title(lines: list[str], at: int) -> bool:
+    """Whether a line of words is underlined."""
+    if at + 1 >= len(lines) or not has_word(lines[at]) or _ADOC_ATTRIBUTES.fullmatch(lines[at]):
+        return False
+    under = lines[at + 1].rstrip()
+    return bool(_ADOC_UNDERLINE.fullmatch(under)) and abs(len(under) - len(lines[at].rstrip())) <= 1
 
 
 def _of_org(lines: list[str]) -> Iterator[Heading | str]:
