@@ -133,6 +133,11 @@ class Encoder:
         self._width = getattr(config, "hidden_size", None) or self.hidden_size
 
     @property
+    def origin(self) -> tuple[str, str | None]:
+        """The directory or hub id that its files came from, whatever it is called, and the revision asked for."""
+        return self._source["model_name_or_path"], self._source["revision"]
+
+    @property
     def device(self) -> torch.device:
         """The device that the encoder runs on."""
         return self.transformer.device

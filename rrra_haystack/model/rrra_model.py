@@ -26,7 +26,7 @@ from rrra_haystack.model.fingerprint import encoder_fingerprint, weights_fingerp
 from rrra_haystack.model.loading import find_files, load_encoder, shared_copy, untrained_config
 from rrra_haystack.model.multi_vector import multi_vector_encoder, write_multi_vector
 from rrra_haystack.model.query_cache import QueryCache
-from rrra_haystack.model.saving import lasting_name, load_weights, own_weights, short_card, upload, write_model
+from rrra_haystack.model.saving import found_again, load_weights, own_weights, short_card, upload, write_model
 from rrra_haystack.model.scoring import Scores, check_fusion_weight, fused_scores
 from rrra_haystack.model.threads import threads_for_list
 from rrra_haystack.model.words import NUMBERS, lexical_scores, query_word_codes, word_codes
@@ -166,20 +166,20 @@ class RRRAModel(nn.Module):
         Write the model to a directory, in one step; a model that is there is replaced.
 
         :param path: The directory. ``SentenceTransformer(path)`` opens it if the encoder is included.
-        :param include_encoder: Write the encoder too. Without it the encoder is looked up by its name at loading.
+        :param include_encoder: Write the encoder too. Without it the encoder is looked up at loading: by its name, or
+            in the directory of the model that it came with.
         :param dtype: Number format of the adapter's weights on disk.
         :param model_card: Text of its README; a short one is made if `None`.
         :param format: ``multi-vector`` to write what :meth:`to_multi_vector` gives.
         :raises FileExistsError: If something else than a model stands there.
+        :raises ValueError: If the encoder is left out, and could not be found again.
         """
         if format == "multi-vector":
             write_multi_vector(path, self.to_multi_vector(), model_card=model_card)
             return
-        known = {
-            "encoder": self.config.encoder if include_encoder else lasting_name(self.config.encoder),
-            # Weights that run in another format are still those that were loaded.
-            "encoder_fingerprint": encoder_fingerprint(self.encoder) or self.config.encoder_fingerprint,
-        }
+        known: dict[str, Any] = {} if include_encoder else found_again(self.encoder, self.config, path)
+        # Weights that run in another format are still those that were loaded.
+        known["encoder_fingerprint"] = encoder_fingerprint(self.encoder) or self.config.encoder_fingerprint
         write_model(
             path,
             self.config.model_copy(update=known),

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from rrra_haystack.files import atomic_directory
 from rrra_haystack.model.config import CONFIG, WEIGHTS, RRRAConfig
 from rrra_haystack.model.encoder import Encoder
+from rrra_haystack.model.fingerprint import encoder_fingerprint
+from rrra_haystack.pretrained import resolve_encoder
 
 # What an encoder that sentence-transformers saved has.
 MODULES = "modules.json"
@@ -65,9 +67,29 @@ def check_place(path: str | Path) -> None:
         raise FileExistsError(msg)
 
 
-def lasting_name(encoder: str) -> str:
-    """The name of an encoder, by which it is found from any working directory."""
-    return str(Path(encoder).resolve()) if Path(encoder).is_dir() else encoder
+def found_again(encoder: Encoder, config: RRRAConfig, path: str | Path) -> dict[str, str | None]:
+    """
+    What the configuration of a model that is written without its encoder says of where that is.
+
+    :param encoder: The encoder.
+    :param config: The model's configuration.
+    :param path: Where the model goes.
+    :returns: ``encoder`` and ``revision``.
+    :raises ValueError: If its weights were changed since it was loaded, or it stands where the model goes.
+    """
+    found = encoder_fingerprint(encoder)
+    if None not in (found, config.encoder_fingerprint) and found != config.encoder_fingerprint:
+        msg = f"The weights of {encoder.name} were changed and are in no file: save the model with its encoder."
+        raise ValueError(msg)
+    # What came with a model has the name of the encoder that it was once made of, and may have other weights.
+    origin, revision = encoder.origin
+    place = config.encoder if Path(resolve_encoder(encoder.name)) == Path(origin) else origin
+    # By the whole path it is found from any working directory.
+    whole = str(Path(place).resolve()) if Path(place).is_dir() else place
+    if whole == str(Path(path).resolve()):
+        msg = f"{path} holds the encoder, which would be lost: save the model with its encoder, or to another folder."
+        raise ValueError(msg)
+    return {"encoder": whole, "revision": revision}
 
 
 def load_weights(model: nn.Module, path: Path) -> None:

@@ -257,6 +257,35 @@ def test_another_encoder_in_its_place_is_refused(bare: Path, tmp_path: Path) -> 
         RRRAModel.load(bare)
 
 
+@pytest.fixture
+def joint(bare: Path, tmp_path: Path) -> Path:
+    """A model with an encoder of its own, which is called as the one that it was made of."""
+    own = RRRAModel.load(bare)
+    with torch.no_grad():
+        next(own.encoder.transformer.parameters()).mul_(2)
+    own.refresh()
+    with pytest.raises(ValueError, match="mine were changed and are in no file: save the model with its encoder"):
+        own.save(tmp_path / "changed", include_encoder=False)
+    own.save(tmp_path / "joint")
+    return tmp_path / "joint"
+
+
+def test_a_model_without_its_encoder_finds_the_one_that_came_with_a_model(joint: Path, tmp_path: Path) -> None:
+    own = RRRAModel.load(joint)
+    own.save(tmp_path / "second", include_encoder=False)
+    assert RRRAModel.load(tmp_path / "second").codec() == own.codec()
+    RRRAModel.load(tmp_path / "second").save(tmp_path / "third", include_encoder=False)
+    assert RRRAModel.load(tmp_path / "third").config.encoder == os.path.realpath(joint)
+
+
+@pytest.mark.parametrize("place", ["joint", "enc/mine"])
+def test_a_model_without_its_encoder_does_not_take_the_place_of_it(joint: Path, tmp_path: Path, place: str) -> None:
+    own = RRRAModel.load(tmp_path / place)
+    with pytest.raises(ValueError, match="holds the encoder, which would be lost"):
+        own.save(tmp_path / place, include_encoder=False)
+    assert RRRAModel.load(joint).codec() != RRRAModel.load(tmp_path / "bare").codec()
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_the_format_that_it_runs_in_makes_no_other_encoder(bare: Path, dtype: str) -> None:
     assert str(RRRAModel.load(bare, model_kwargs={"dtype": dtype}).encoder.dtype).endswith(dtype)

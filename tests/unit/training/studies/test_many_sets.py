@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import torch
 from rrra_training.studies.many_sets import Measured, app, tables, with_weights_of
 from typer.testing import CliRunner
 
@@ -19,6 +20,16 @@ def test_a_further_model_gets_the_weights_of_the_model(tmp_path: Path, model: RR
     assert name == "odd"
     assert (config.fusion_weight, config.lexical_weight) == (model.config.fusion_weight, model.config.lexical_weight)
     assert RRRAModel.load(tmp_path / "odd").config.fusion_weight == 30
+
+
+def test_a_further_model_with_an_encoder_of_its_own_keeps_it(tmp_path: Path, model: RRRAModel) -> None:
+    own = RRRAModel.load("all-MiniLM-L6-v2")
+    with torch.no_grad():
+        next(own.encoder.transformer.parameters()).mul_(0.5)
+    own.save(tmp_path / "joint")
+    (copy,) = with_weights_of(model, {"joint": str(tmp_path / "joint")}, tmp_path / "copies")
+    found, expected = RRRAModel.load(copy.partition("=")[2]), RRRAModel.load(tmp_path / "joint")
+    assert found.codec() == expected.codec() != model.codec()
 
 
 def test_further_models_are_compared_with_ours_set_by_set() -> None:
