@@ -8,7 +8,7 @@ from rrra_training.data.interface import Passage, Query
 from rrra_training.data.qrels import Qrels, read_qrels
 from rrra_training.data.rows import Malformed, RowError, drawn, field_of, identifier_of, known_split, text_of, texts_of
 
-__all__ = ["BeirDataset", "Passage", "Query", "collections_of", "is_collection", "split_of"]
+__all__ = ["BeirDataset", "Passage", "Query", "collections_of", "is_collection", "named_collections", "split_of"]
 
 # A part is one file, or a folder of Parquet files as MTEB's data sets have it.
 _SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
@@ -43,6 +43,27 @@ def collections_of(data: Iterable[str], default: str) -> list[tuple[Path, str]]:
     for folder, split in chosen:
         known_split(str(folder), split, BeirDataset(folder).splits())
     return chosen
+
+
+def named_collections(data: Iterable[str], default: str) -> dict[str, tuple[Path, str]]:
+    """
+    As :func:`collections_of`, by what reports call them, as ``squad dev``.
+
+    :param data: As a user names them.
+    :param default: The split where none is named.
+    :raises FileNotFoundError: If a folder is not in the BEIR layout.
+    :raises ValueError: If one lacks its split, or two would be called the same.
+    """
+    named: dict[str, tuple[Path, str]] = {}
+    for folder, split in collections_of(data, default):
+        name = f"{folder.resolve().name} {split}"
+        if name in named:
+            msg = (
+                f"{named[name][0]} and {folder} are both called '{name}': name each once, or rename one of the folders."
+            )
+            raise ValueError(msg)
+        named[name] = folder, split
+    return named
 
 
 def is_collection(folder: Path) -> bool:

@@ -1,5 +1,6 @@
 """Relevance judgments of BEIR and of TREC."""
 
+from collections.abc import Container
 from pathlib import Path
 
 from rrra_training.data.files import open_text, records, suffix_of
@@ -42,6 +43,19 @@ def read_qrels(path: Path, malformed: Malformed) -> Qrels:
             except ValueError:
                 malformed.report(path, number, f"{_EXPECTED}, found {text!r}")
     return qrels
+
+
+def relevant_in(known: Container[str], qrels: Qrels) -> dict[str, list[str]]:
+    """
+    The passages of a corpus that are relevant to each query, in the order of the labels, which may name others too.
+
+    :param known: Ids of the corpus.
+    :param qrels: The labels.
+    """
+    return {
+        query: [passage for passage, grade in own.items() if grade > 0 and passage in known]
+        for query, own in qrels.items()
+    }
 
 
 def _of_trec(cells: list[str]) -> tuple[str, str, str]:

@@ -13,7 +13,7 @@ import typer
 
 from rrra_haystack.files import atomic_directory
 from rrra_training.data import BeirDataset
-from rrra_training.data.qrels import Qrels
+from rrra_training.data.qrels import Qrels, relevant_in
 from rrra_training.data.writing import write_beir
 from rrra_training.runs.commands import run_command
 from rrra_training.runs.places import BeirFolder
@@ -30,9 +30,8 @@ def main(
 ) -> None:
     """Hide all labels but one; ``SPLIT-truth`` knows them, and ``SPLIT-held`` has the questions kept back."""
     source = BeirDataset(data)
-    relevant = {
-        query: [passage for passage, grade in own.items() if grade > 0] for query, own in source.qrels(split).items()
-    }
+    passages = list(source.passages())
+    relevant = relevant_in({passage.id for passage in passages}, source.qrels(split))
     several = [query for query, own in relevant.items() if len(own) >= least]
     if held >= len(several):
         msg = (
@@ -52,7 +51,6 @@ def main(
     splits = {other: source.qrels(other) for other in source.splits() if other not in splits} | splits
     named = {query for own in splits.values() for query in own}
     queries = {query.id: query for other in source.splits() for query in source.queries(other) if query.id in named}
-    passages = list(source.passages())
     with atomic_directory(output) as work:
         write_beir(work, passages, queries.values(), splits)
     counts = ", ".join(f"{name} {len(own):,}" for name, own in splits.items())

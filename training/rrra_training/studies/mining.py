@@ -23,15 +23,14 @@ from torch import nn
 from rrra_haystack.files import atomic_write, working_folder
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
 from rrra_training.candidates.sets import CandidateSet
-from rrra_training.data import BeirDataset
-from rrra_training.data.beir import collections_of
-from rrra_training.data.writing import write_beir
+from rrra_training.data.beir import named_collections
 from rrra_training.mining.drawing import draw_negatives
 from rrra_training.mining.mine import MinedNegatives, mine_negatives
 from rrra_training.mining.settings import NegativesConfig
 from rrra_training.negatives.samplers import RRRA, AnySampler
 from rrra_training.runs.commands import run_command
 from rrra_training.runs.places import FiguresFile
+from rrra_training.studies.hiding import hidden_rows, hide_all
 
 app = typer.Typer(add_completion=False)
 # Query row -> rows of its negatives.
@@ -58,37 +57,18 @@ def main(
     cache: Annotated[Path | None, typer.Option(file_okay=False, help="Where encoded corpora are kept.")] = None,
 ) -> None:
     """Hide labelled positives, mine negatives in several ways, and count which of them were hidden."""
-    chosen = collections_of(data, "train")
+    chosen = named_collections(data, "train")
     loaded = RRRAModel.load(model)
     report = {}
     with working_folder(None) as scratch, working_folder(cache) as kept:
-        for folder, split in chosen:
-            hidden = hide(folder, split, scratch / folder.name, limit, seed)
+        for name, (folder, split, hidden) in hide_all(chosen, scratch, limit, seed).items():
             config = NegativesConfig(negatives=negatives, seed=seed)
-            mined = mine_negatives(scratch / folder.name, split, config, model=loaded, cache=kept, show_progress=True)
-            report[f"{folder.name} {split}"] = _figures(loaded, mined, hidden, config)
+            mined = mine_negatives(folder, split, config, model=loaded, cache=kept, show_progress=True)
+            report[name] = _figures(loaded, mined, hidden, config)
     atomic_write(output, json.dumps({"model": model, "seed": seed, "sets": report}, indent=2) + "\n")
     console = Console()
     for name, figures in report.items():
         console.print(table(name, figures))
-
-
-def hide(source: Path, split: str, target: Path, limit: int | None, seed: int) -> dict[str, set[str]]:
-    """Write a set anew with one positive of each query that has several, and tell which are hidden, by query id."""
-    dataset = BeirDataset(source)
-    generator = np.random.default_rng(seed)
-    qrels = dataset.qrels(split)
-    several = [query for query, own in qrels.items() if sum(grade > 0 for grade in own.values()) > 1]
-    if limit is not None and limit < len(several):
-        several = [several[place] for place in sorted(generator.choice(len(several), size=limit, replace=False))]
-    hidden = {}
-    for query in several:
-        relevant = [passage for passage, grade in qrels[query].items() if grade > 0]
-        kept = relevant[int(generator.integers(len(relevant)))]
-        hidden[query] = set(relevant) - {kept}
-        qrels[query] = {kept: 1}
-    write_beir(target, dataset.passages(), dataset.queries(split), {split: qrels})
-    return hidden
 
 
 def _figures(
@@ -99,20 +79,6 @@ def _figures(
     figures: dict[str, Any] = {"queries": len(truth), "hidden among the candidates": found}
     methods = _methods(model, mined, list(truth), config)
     return figures | {"methods": {name: measured(data, own, truth, config) for name, own in methods}}
-
-
-def hidden_rows(data: CandidateSet, hidden: Mapping[str, set[str]]) -> tuple[dict[int, set[int]], float]:
-    """
-    Find what was hidden.
-
-    :param data: The set.
-    :param hidden: Ids of hidden passages, by the id of their query.
-    :returns: The same by rows, and how many a query are among its candidates.
-    """
-    asked = [row for row, name in enumerate(data.queries.ids) if name in hidden]
-    truth = {row: {data.passages.row_of[one] for one in hidden[data.queries.ids[row]]} for row in asked}
-    found = [np.isin(np.asarray(data.mined.rows[row]), list(own)).sum() for row, own in truth.items()]
-    return truth, float(np.mean(found))
 
 
 def _methods(
@@ -134,12 +100,11 @@ def _methods(
 
 
 class _Known:
-    """An encoder that knows the texts of a set already, for who asks it to encode them."""
+    """An encoder that knows the texts of a set already, and its queries by the numbers of their rows."""
 
     def __init__(self, transformer: nn.Module, data: CandidateSet) -> None:
         self._transformer = transformer
         self._passages = {data.passages.text(row): row for row in range(len(data.passages))}
-        self._queries = {data.queries.text(row): row for row in range(len(data))}
         self._data = data
 
     def __getattr__(self, name: str) -> Any:
@@ -148,8 +113,8 @@ class _Known:
     def encode_document(self, texts: Sequence[str], **_: Any) -> np.ndarray:
         return np.asarray(self._data.passages.pooled[[self._passages[text] for text in texts]])
 
-    def encode_query(self, texts: Sequence[str], **_: Any) -> np.ndarray:
-        return np.asarray(self._data.queries.pooled[[self._queries[text] for text in texts]])
+    def encode_query(self, rows: Sequence[str], **_: Any) -> np.ndarray:
+        return np.asarray(self._data.queries.pooled[[int(row) for row in rows]])
 
 
 def _of_sentence_transformers(
@@ -158,8 +123,8 @@ def _of_sentence_transformers(
     known: Any = _Known(model.encoder.transformer, data)
     texts = [data.passages.text(row) for row in range(len(data.passages))]
     row_of = {text: row for row, text in enumerate(texts)}
-    queries = {data.queries.text(row): row for row in asked}
-    pairs = [(text, texts[int(positive)]) for text, row in queries.items() for positive in data.positives.of(row)]
+    # Not by their texts: what two queries with the same text have for negatives would be that of one.
+    pairs = [(str(row), texts[int(positive)]) for row in asked for positive in data.positives.of(row)]
     relative, absolute = margin
     mined = mine_hard_negatives(
         Dataset.from_dict({"anchor": [query for query, _ in pairs], "positive": [text for _, text in pairs]}),
@@ -168,7 +133,7 @@ def _of_sentence_transformers(
     )  # fmt: skip
     found: dict[int, list[int]] = {row: [] for row in asked}
     for row in mined:
-        found[queries[row["anchor"]]].append(row_of[row["negative"]])
+        found[int(row["anchor"])].append(row_of[row["negative"]])
     return found
 
 

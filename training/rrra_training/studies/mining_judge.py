@@ -25,12 +25,13 @@ from tqdm.auto import tqdm
 from rrra_haystack.files import atomic_write, working_folder
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
 from rrra_training.adapting.writing import MENU
-from rrra_training.data.beir import collections_of
+from rrra_training.data.beir import named_collections
 from rrra_training.mining.mine import MinedNegatives, mine_negatives
 from rrra_training.mining.settings import NegativesConfig
 from rrra_training.runs.commands import run_command
 from rrra_training.runs.places import FiguresFile
-from rrra_training.studies.mining import hidden_rows, hide, measured, table
+from rrra_training.studies.hiding import hidden_rows, hide_all
+from rrra_training.studies.mining import measured, table
 
 # Characters of a passage that are shown.
 _SHOWN = 800
@@ -98,21 +99,19 @@ def main(
     cache: Annotated[Path | None, typer.Option(file_okay=False, help="Where encoded corpora are kept.")] = None,
 ) -> None:
     """Hide labelled positives, ask a language model which candidates are relevant, and count what it overlooks."""
-    chosen = collections_of(data, "train")
+    chosen = named_collections(data, "train")
     loaded = RRRAModel.load(model)
     asked = Judge(judge, OpenAI(base_url=api_base_url, timeout=_SECONDS))
     config = NegativesConfig(negatives=negatives, seed=seed, max_false_negative=_MOST_FALSE)
     console, report = Console(), {}
     with working_folder(None) as scratch, working_folder(cache) as kept:
-        for folder, split in chosen:
-            target = scratch / folder.name
-            hidden = hide(folder, split, target, limit, seed)
-            mined = mine_negatives(target, split, config, model=loaded, cache=kept, show_progress=True)
-            report[f"{target.name} {split}"] = figures = _figures(asked, mined, hidden, config, candidates)
+        for name, (folder, split, hidden) in hide_all(chosen, scratch, limit, seed).items():
+            mined = mine_negatives(folder, split, config, model=loaded, cache=kept, show_progress=True)
+            report[name] = figures = _figures(asked, mined, hidden, config, candidates)
             # A set takes its time: what is known of it is kept.
             content = {"model": model, "judge": judge, "seed": seed, "sets": report}
             atomic_write(output, json.dumps(content, indent=2) + "\n")
-            console.print(table(f"{target.name} {split}", figures))
+            console.print(table(name, figures))
             console.print(_pairs(figures))
 
 

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from rrra_haystack.files import atomic_write
 from rrra_haystack.pipeline_files import opened, question_inputs, read_pipeline
 from rrra_training.data import BeirDataset
-from rrra_training.data.beir import collections_of
+from rrra_training.data.beir import named_collections
 from rrra_training.data.interface import Query
 from rrra_training.measures.ranking import per_query
 from rrra_training.measures.significance import paired_interval, told
@@ -103,10 +103,10 @@ def main(
         if not store:
             msg = f"{named} comes without a store: name it as FOLDER:SPLIT=STORE."
             raise ValueError(msg)
-    chosen = collections_of([named for named, _ in pairs], "test")
+    chosen = named_collections([named for named, _ in pairs], "test")
     found = {}
-    for (folder, split), (_, store) in zip(chosen, pairs, strict=True):
-        found[f"{folder.name} {split}"] = compare(store, BeirDataset(folder), split, limit=limit, seed=seed)
+    for (name, (folder, split)), (_, store) in zip(chosen.items(), pairs, strict=True):
+        found[name] = compare(store, BeirDataset(folder), split, limit=limit, seed=seed)
     Console().print(table(found), soft_wrap=True)
     if json_file:
         atomic_write(json_file, json.dumps(found, indent=2) + "\n")

@@ -17,7 +17,7 @@ import typer
 
 from rrra_haystack.files import atomic_directory
 from rrra_training.data import BeirDataset, Passage, Query
-from rrra_training.data.qrels import Qrels
+from rrra_training.data.qrels import Qrels, relevant_in
 from rrra_training.data.writing import write_beir
 from rrra_training.runs.commands import run_command
 from rrra_training.runs.places import BeirFolder
@@ -93,7 +93,8 @@ def main(
     queries: list[Query] = []
     labels: dict[str, Qrels] = {}
     for split in ("train", "dev"):
-        paragraph_of = {query: next(iter(own)) for query, own in source.qrels(split).items()}
+        relevant = relevant_in(number_of, source.qrels(split))
+        paragraph_of = {query: own[0] for query, own in relevant.items() if own}
         there = np.unique([number_of[paragraph] for paragraph in paragraph_of.values()])
         if articles is not None and articles < len(there):
             there = np.sort(generator.choice(there, size=articles, replace=False))
@@ -102,6 +103,8 @@ def main(
         cut = {int(number): Article.of(by_title[number], words, round(words * (1 - overlap))) for number in there}
         corpus += [row for number, article in cut.items() for row in _passages(number, article)]
         for query in source.queries(split):
+            if query.id not in paragraph_of:
+                continue
             number = number_of[paragraph_of[query.id]]
             found = cut[number].holding(paragraph_of[query.id], query) if number in cut else []
             if not found:

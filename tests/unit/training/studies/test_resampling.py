@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,23 @@ def test_all_labels_but_one_are_hidden_and_the_questions_kept_back_keep_theirs(f
     assert [query.text for query in written.queries("train-held")] == [
         query.text for query in source.queries("train") if query.id in held
     ]
-    result = run(hidden, str(folder), "--output", str(made), "--least", "3")
+    result = run(hidden, str(folder), "--output", str(tmp_path / "none"), "--least", "3")
     assert result.exit_code == 2
     assert "none is left" in " ".join(result.output.replace("│", " ").split())
+
+
+def test_labels_of_passages_that_the_corpus_lacks_are_left_out(folder: Path, tmp_path: Path) -> None:
+    lacking = shutil.copytree(folder, tmp_path / "lacking")
+    path = lacking / "qrels" / "train.tsv"
+    head, *labels = path.read_text().splitlines()
+    first, *others = dict.fromkeys(line.split("\t")[0] for line in labels)
+    added = [f"{query}\tgone{number}\t1" for query in others for number in range(5)]
+    path.write_text("\n".join([head, f"{first}\tgone\t1", *added, *labels[2:]]) + "\n")
+    for command, options in ((hidden, ["--held", "3"]), (windows, ["--words", "8"])):
+        made = tmp_path / command.__module__
+        result = run(command, str(lacking), "--output", str(made), *options)
+        assert result.exit_code == 0, result.output
+        written = BeirDataset(made)
+        known = {passage.id for passage in written.passages()}
+        assert all(own.keys() <= known for split in written.splits() for own in written.qrels(split).values())
+        assert first not in written.qrels("train-truth")
