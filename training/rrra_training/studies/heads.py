@@ -17,12 +17,13 @@ def logistic_head(train: Sequence[CandidateSet], dev: Sequence[CandidateSet]) ->
     """
     Logistic regression of relevance on what an encoder's score says, fitted on all mined candidates of train queries.
 
-    :returns: Scores of the mined candidates of each dev set, shape ``[Q, k]``.
+    :returns: Scores of the mined candidates of each dev set, shape ``[Q, k]``; -inf where there are fewer than k.
     """
     x, y = [], []
     for data in train:
-        x.append(_cheap_features(data).reshape(-1, 3))
-        y.append(torch.from_numpy(relevance_of(data)).reshape(-1).float())
+        present = _present(data)
+        x.append(_cheap_features(data)[present])
+        y.append(torch.from_numpy(relevance_of(data))[present].float())
     features, relevant = torch.cat(x), torch.cat(y)
     center, spread = features.mean(dim=0), features.std(dim=0)
     layer = nn.Linear(3, 1)
@@ -38,14 +39,31 @@ def logistic_head(train: Sequence[CandidateSet], dev: Sequence[CandidateSet]) ->
         return loss
 
     optimiser.step(closure)
-    with torch.inference_mode():
-        return {data.name: layer((_cheap_features(data) - center) / spread)[..., 0].numpy() for data in dev}
+    found = {}
+    for data in dev:
+        with torch.inference_mode():
+            scores = layer((_cheap_features(data) - center) / spread)[..., 0]
+        found[data.name] = scores.masked_fill(~_present(data), -torch.inf).numpy()
+    return found
+
+
+def _present(data: CandidateSet) -> Tensor:
+    """Where there is a candidate, shape ``[Q, k]``, bool."""
+    return torch.from_numpy(np.asarray(data.mined.rows) >= 0)
 
 
 def _cheap_features(data: CandidateSet) -> Tensor:
-    """Cosine, z-score and rank of each mined candidate in its list, shape ``[Q, k, 3]``; the rank as its logarithm."""
-    scores = torch.from_numpy(np.array(data.mined.scores))
-    deviation = (scores - scores.mean(dim=1, keepdim=True)) / scores.std(dim=1, keepdim=True).clamp_min(1e-6)
+    """
+    Cosine, z-score and rank of each mined candidate in its list, shape ``[Q, k, 3]``; the rank as its logarithm.
+
+    Where there is no candidate they are finite, and say nothing.
+    """
+    present = _present(data)
+    scores = torch.from_numpy(np.array(data.mined.scores)).masked_fill(~present, 0)
+    count = present.sum(dim=1, keepdim=True)
+    centred = (scores - scores.sum(dim=1, keepdim=True) / count.clamp_min(1)).masked_fill(~present, 0)
+    spread = (centred.square().sum(dim=1, keepdim=True) / (count - 1).clamp_min(1)).sqrt()
+    deviation = centred / spread.clamp_min(1e-6)
     rank = torch.arange(1, scores.shape[1] + 1, dtype=scores.dtype).log().expand_as(scores)
     return torch.stack([scores, deviation, rank], dim=2)
 
@@ -68,7 +86,7 @@ def bilinear_head(
     :param steps: Batches of 64 queries.
     :param learning_rate: Of Adam, falling linearly.
     :param seed: Seed of the draws.
-    :returns: Scores of the mined candidates of each dev set, shape ``[Q, k]``.
+    :returns: Scores of the mined candidates of each dev set, shape ``[Q, k]``; -inf where there are fewer than k.
     """
     dimension = train[0].passages.pooled.shape[1]
     layer = nn.Linear(dimension, dimension, bias=False)
