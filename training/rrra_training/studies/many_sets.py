@@ -70,6 +70,12 @@ def main(
     others = only_models(other)
     chosen = collections_of(data, "test")
     loaded = RRRAModel.load(model)
+    if not loaded.encoder.embeds:
+        msg = (
+            f"{model} is a late-interaction model and retrieves nothing itself, and all is compared with what the "
+            f"model retrieves: name one that does (--model), and this one beside it, as --other late={model}."
+        )
+        raise ValueError(msg)
     every = []
     with working_folder(None) as work:
         further = with_weights_of(loaded, others, work) if same_weights else other

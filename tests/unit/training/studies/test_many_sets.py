@@ -3,7 +3,10 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
+from encoders import write_late_interaction
+from facts import write_facts
 from rrra_training.studies.many_sets import Measured, app, tables, with_weights_of
 from typer.testing import CliRunner
 
@@ -45,6 +48,18 @@ def test_further_models_are_compared_with_ours_set_by_set() -> None:
         "| mean of the sets | | | +0.5 |",
     ]
     assert "| set | queries | rrra |" not in tables([better, worse], seed=0)
+
+
+def test_a_model_that_retrieves_nothing_is_told_at_once(tmp_path: Path) -> None:
+    collection = write_facts(tmp_path / "facts")
+    late = write_late_interaction(tmp_path / "late")
+    with pytest.raises(ValueError, match=r"late is a late-interaction model .*beside it, as --other late=") as error:
+        raise CliRunner().invoke(app, [f"{collection}:dev", "--model", str(late)]).exception
+    assert error.match("name one that does")
+    other = ["--other", f"late={late}", "--same-weights", "--limit", "3"]
+    result = CliRunner().invoke(app, [f"{collection}:dev", "--model", "all-MiniLM-L6-v2", *other])
+    assert result.exit_code == 0, result.output
+    assert "| late over it |" in result.output
 
 
 def test_a_further_model_without_a_name_is_told_before_anything_is_read() -> None:
