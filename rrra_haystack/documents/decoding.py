@@ -71,7 +71,7 @@ def without_surrogates(value: Any) -> Any:
     :param value: The value; its strings may be anywhere in it.
     """
     if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, list):
         return [without_surrogates(one) for one in value]
     if isinstance(value, dict):

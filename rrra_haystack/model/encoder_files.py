@@ -45,8 +45,11 @@ def load_transformer(name: str, source: dict[str, Any], device: str | None) -> S
         # ones each time, so that the fingerprint of the model is the same too.
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(0)
-            load = _late_interaction if kind in _LATE_INTERACTION else _bi_encoder
-            loaded = load(name, source, device)
+            loaded = (
+                _late_interaction(name, source, device)
+                if kind in _LATE_INTERACTION
+                else SentenceTransformer(**source, device=device)
+            )
         for module in loaded.modules():
             tokenizer = getattr(module, "tokenizer", None)
             if hasattr(tokenizer, "all_special_ids"):
@@ -109,10 +112,6 @@ def _told_of_files(name: str, path: str, error: OSError) -> Exception:
     return FileNotFoundError(msg)
 
 
-def _bi_encoder(_name: str, source: dict[str, Any], device: str | None) -> SentenceTransformer:
-    return SentenceTransformer(**source, device=device)
-
-
 def _late_interaction(name: str, source: dict[str, Any], device: str | None) -> MultiVectorEncoder:
     if source.get("truncate_dim") is not None:
         msg = f"{name} is a late-interaction model and has no embedding of a text to truncate: leave truncate_dim out."
@@ -133,18 +132,23 @@ def _declared_kind(path: str, where: dict[str, Any]) -> str:
 
 def _exported_weights(folder: Path) -> str | None:
     """A file of weights for another runtime than PyTorch; `None` if there is none."""
-    found = sorted(one for pattern in ("*.onnx", "openvino_*.xml") for one in folder.rglob(pattern))
+    found = [*_files(folder, "*.onnx"), *_files(folder, "openvino_*.xml")]
     return found[0].relative_to(folder).as_posix() if found else None
 
 
 def _damaged_file(folder: Path) -> str | None:
     """Which file of a folder is no JSON, though its name says so; `None` if there is none."""
-    for path in sorted(folder.rglob("*.json")):
+    for path in _files(folder, "*.json"):
         try:
             read_json(path, MEND)
         except ValueError as error:
             return str(error)
     return None
+
+
+def _files(folder: Path, pattern: str) -> list[Path]:
+    """Files of a model, which lie in its folder or in one of a module: what else a folder holds may be a whole disk."""
+    return sorted([*folder.glob(pattern), *folder.glob(f"*/{pattern}")])
 
 
 def _read(path: str, file: str, where: dict[str, Any]) -> dict[str, Any]:

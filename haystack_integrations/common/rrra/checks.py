@@ -30,17 +30,11 @@ def check_documents(documents: object, component: str, otherwise: str = "") -> N
     :raises TypeError:
         If it is not a list of Documents.
     """
-    if isinstance(documents, list):
-        wrong = next(
-            (
-                f"number {i} is a {type(one).__name__}"
-                for i, one in enumerate(documents)
-                if not isinstance(one, Document)
-            ),
-            None,
-        )
+    if not isinstance(documents, list):
+        told = [f"got a {type(documents).__name__}"]
     else:
-        wrong = f"got a {type(documents).__name__}"
-    if wrong is not None:
-        msg = f"{component} expects a list of Documents as input, but {wrong}. {otherwise}".rstrip()
+        wrong = ((number, one) for number, one in enumerate(documents) if not isinstance(one, Document))
+        told = [f"number {number} is a {type(one).__name__}" for number, one in wrong]
+    if told:
+        msg = f"{component} expects a list of Documents as input, but {told[0]}. {otherwise}".rstrip()
         raise TypeError(msg)

@@ -84,3 +84,11 @@ def test_full_memory_is_no_flaw_of_the_files(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("transformers.AutoModel.from_pretrained", full)
     with pytest.raises(torch.OutOfMemoryError):
         RRRAModel.load(folder)
+
+
+def test_what_lies_deep_below_a_folder_is_none_of_the_models(tmp_path: Path) -> None:
+    (tmp_path / "projects" / "one").mkdir(parents=True)
+    (tmp_path / "projects" / "one" / "broken.json").write_text("{")
+    with pytest.raises((OSError, ValueError)) as error:
+        RRRAModel.load(tmp_path)
+    assert "broken.json" not in str(error.value)
