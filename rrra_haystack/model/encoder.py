@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 
 from rrra_haystack.model.encoder_files import load_transformer
 from rrra_haystack.model.encoder_kinds import Task, dropped_ids, kind_of_encoder
+from rrra_haystack.model.packed_linear import pack_linear_layers, packed_products
 from rrra_haystack.model.surrogates import whole_characters
 from rrra_haystack.model.threads import threads_for_text
 from rrra_haystack.model.token_counts import TokenCounts, WholeWords
@@ -60,9 +61,10 @@ class Encoder:
     A bi-encoder whose token states can be observed, or a late-interaction model, which has nothing but token states.
 
     The pooled embeddings equal those of ``SentenceTransformer.encode_query`` and ``encode_document`` up to float
-    tolerance. Where the device computes bfloat16 natively the transformer runs in it; pooling and all later modules
-    stay in float32. Pass ``model_kwargs={"dtype": torch.float32}`` to run everything in float32. The token states of a
-    late-interaction model equal those of ``MultiVectorEncoder.encode_query`` and ``encode_document``.
+    tolerance. Where the device computes bfloat16 natively the transformer runs in it, and elsewhere short queries are
+    multiplied with weights in float16; pooling and all later modules stay in float32. Pass
+    ``model_kwargs={"dtype": torch.float32}`` to run everything in float32. The token states of a late-interaction model
+    equal those of ``MultiVectorEncoder.encode_query`` and ``encode_document``.
 
     :param model: A directory, a hub id, or ``all-MiniLM-L6-v2`` from the extra ``offline``.
     :param device: A torch device; chosen by sentence-transformers if `None`.
@@ -116,11 +118,13 @@ class Encoder:
             language_model: Any = network.model
             if _FORMAT_NAMES.isdisjoint(model_kwargs or {}):
                 cast_weights(language_model, native_dtype(self.transformer.device))
+                pack_linear_layers(language_model)
             if layer != -1:
                 language_model.config.output_hidden_states = True
         formats = {weight.dtype for weight in self.transformer.parameters()}
         self._is_float16 = torch.float16 in formats and formats <= FORMATS
         self._is_rounded = self._is_float16 or self.dtype != loaded_dtype
+        self._loaded_samples = weight_samples(self.transformer)
         # Pooling in bfloat16 would cost precision that the pooled embedding is stored with.
         for network in set(self._networks.values()):
             network.register_forward_hook(_upcast_token_embeddings)
@@ -164,22 +168,19 @@ class Encoder:
 
     @property
     def weight_samples(self) -> dict[str, WeightSample]:
-        """
-        What tells the weights apart, by their names and whatever format they run in.
-
-        In float16, they are those of the encoder's files.
-        """
-        return self._original_samples if self._is_float16 else weight_samples(self.transformer)
+        """What tells the weights apart, by their names; those of its files if float16 rounded them."""
+        now = weight_samples(self.transformer)
+        return self._original_samples if self._is_float16 and now == self._loaded_samples else now
 
     @cached_property
     def _original_samples(self) -> dict[str, WeightSample]:
         # float16 rounds to other numbers than bfloat16 does.
-        return weight_samples(self.original())
+        return weight_samples(self._reloaded())
 
     def save(self, path: str | Path) -> None:
         """
         Write the encoder as a sentence-transformers directory, its weights in the precision they were loaded in, and
-        in that of its files if it runs in float16.
+        in that of its files if it runs in float16; weights that were changed since as they are.
 
         :param path: The directory.
         """
@@ -187,9 +188,11 @@ class Encoder:
 
     def original(self) -> Any:
         """The model of sentence-transformers with its weights as :meth:`save` writes them."""
-        if not self._is_rounded:
-            return self.transformer
-        # The weights in memory were rounded; those on disk were not.
+        # The weights in memory were rounded; those on disk were not. What has learned since is in memory alone.
+        is_on_disk = self._is_rounded and weight_samples(self.transformer) == self._loaded_samples
+        return self._reloaded() if is_on_disk else self.transformer
+
+    def _reloaded(self) -> Any:
         given = self._source["model_kwargs"] or {}
         exact = {key: value for key, value in given.items() if key not in _FORMAT_NAMES}
         return load_transformer(self.name, {**self._source, "model_kwargs": exact}, "cpu")
@@ -381,7 +384,7 @@ class Encoder:
 
     @torch.inference_mode()
     def _forward(self, batch: dict[str, Any], task: Task) -> tuple[Tensor, Tensor, Tensor]:
-        with threads_for_text(batch["attention_mask"].numel(), self._width):
+        with threads_for_text(batch["attention_mask"].numel(), self._width), packed_products(task == "query"):
             return self._pass(batch, task)
 
     def _pass(self, batch: dict[str, Any], task: Task) -> tuple[Tensor, Tensor, Tensor]:

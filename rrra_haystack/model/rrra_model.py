@@ -25,6 +25,7 @@ from rrra_haystack.model.encodings import CandidateEncodings, QueryEncoding
 from rrra_haystack.model.fingerprint import encoder_fingerprint, weights_fingerprint
 from rrra_haystack.model.loading import find_files, load_encoder, shared_copy, untrained_config
 from rrra_haystack.model.multi_vector import multi_vector_encoder, write_multi_vector
+from rrra_haystack.model.packed_linear import forget_packed
 from rrra_haystack.model.query_cache import QueryCache
 from rrra_haystack.model.saving import found_again, load_weights, own_weights, short_card, upload, write_model
 from rrra_haystack.model.scoring import Scores, check_fusion_weight, fused_scores
@@ -76,6 +77,7 @@ class RRRAModel(nn.Module):
     def refresh(self) -> None:
         """Derive anew what depends on the weights; to be called after they were changed."""
         self.eval()
+        forget_packed(self.encoder.transformer)
         self._silent = self.adapter.is_silent
         self._fingerprint = weights_fingerprint(self.encoder, self.projection)
         self._queries.clear()

@@ -287,5 +287,21 @@ def test_a_model_without_its_encoder_does_not_take_the_place_of_it(joint: Path, 
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_weights_that_were_changed_are_saved_whatever_format_they_run_in(
+    bare: Path, tmp_path: Path, dtype: str
+) -> None:
+    own = RRRAModel.load(bare, model_kwargs={"dtype": dtype})
+    before = own.codec()
+    with torch.no_grad():
+        weight = next(own.encoder.transformer.parameters()).mul_(2)
+    own.refresh()
+    assert own.codec() != before
+    own.save(tmp_path / "changed")
+    again = RRRAModel.load(tmp_path / "changed", model_kwargs={"dtype": dtype})
+    assert again.codec() == own.codec()
+    assert torch.equal(next(again.encoder.transformer.parameters()), weight)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_the_format_that_it_runs_in_makes_no_other_encoder(bare: Path, dtype: str) -> None:
     assert str(RRRAModel.load(bare, model_kwargs={"dtype": dtype}).encoder.dtype).endswith(dtype)
