@@ -8,6 +8,9 @@ from torch import Tensor, nn
 # What an encoder runs in unless it is quantised.
 FORMATS = frozenset({torch.float32, torch.bfloat16, torch.float16})
 
+# What PyTorch calls instructions that multiply no bfloat16.
+_WITHOUT_BFLOAT16 = frozenset({"DEFAULT", "AVX2"})
+
 
 class WeightSample(NamedTuple):
     """
@@ -25,7 +28,10 @@ def native_dtype(device: torch.device) -> torch.dtype:
     """The fastest number format that the device computes natively without loss that matters: bfloat16 or float32."""
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
-    elif device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):
+    # PyTorch may be held to less than the processor has, by ATEN_CPU_CAPABILITY.
+    elif device.type != "cpu" or torch.backends.cpu.get_cpu_capability() in _WITHOUT_BFLOAT16:
+        native = False
+    elif hasattr(torch.cpu, "get_capabilities"):
         able = torch.cpu.get_capabilities()
         # Intel's AVX-512 multiplies as many of either format a cycle; in bfloat16 a corpus takes half as long again.
         is_doubled = able.get("avx512_bf16", False) and not str(able.get("cpu_name", "")).startswith("Intel")

@@ -1,10 +1,11 @@
 """
 How fast documents are embedded and candidates reranked on this machine.
 
-``python -m rrra_training.studies.speed`` times the kernel that compares token codes against a product of floats, and
-reranks 100 candidates of 200 tokens, alone and beside a process that keeps a core busy. With ``--data DIR`` it first
-embeds passages of a corpus with `RRRADocumentEmbedder`, codes included, and with `SentenceTransformersDocumentEmbedder`
-in its defaults, in turns. With ``--model NAME`` it reranks with these models alone, from codes of their own kind.
+``python -m rrra_training.studies.speed`` times the kernel that compares token codes against a product of floats,
+encodes questions, and reranks 100 candidates of 200 tokens, alone and beside a process that keeps a core busy. With
+``--data DIR`` it first embeds passages of a corpus with `RRRADocumentEmbedder`, codes included, and with
+`SentenceTransformersDocumentEmbedder` in its defaults, in turns. With ``--model NAME`` it reranks with these models
+alone, from codes of their own kind.
 """
 
 import json
@@ -82,6 +83,26 @@ def kernel_speed(token_dim: int, *, repeats: int, rows: int = 15_000, vectors: i
     kernel = float(np.median(_times(lambda: KERNEL.product(values, query), repeats)))
     floats = float(np.median(_times(lambda: float32_product(values, query), repeats)))
     return {"kernel": kernel, "float32": floats, "ratio": floats / kernel}
+
+
+def question_time(*, repeats: int) -> dict[str, float]:
+    """
+    Milliseconds to encode a question, in turns: as a model runs if nothing else is asked for, and all in float32.
+
+    :param repeats: How many questions are timed of each.
+    """
+    models = {
+        "default": RRRAModel.load(MINILM),
+        "float32": RRRAModel.load(MINILM, model_kwargs={"dtype": torch.float32}),
+    }
+    times: dict[str, list[float]] = {name: [] for name in models}
+    # No two are alike: a model remembers its last questions.
+    for number in range(repeats // 10 + repeats):
+        for name, model in models.items():
+            begin = time.perf_counter()
+            model.encode_query(_QUESTION.replace("old", str(number)))
+            times[name].append((time.perf_counter() - begin) * 1000)
+    return {name: float(np.median(values[repeats // 10 :])) for name, values in times.items()}
 
 
 def untrained_time(kind: CodeKind, *, token_dim: int, repeats: int) -> dict[str, float]:
@@ -211,6 +232,7 @@ def main(
         typer.echo(json.dumps(result, indent=2))
         return
     result["kernel_ms"] = {f"{dim} dimensions": kernel_speed(dim, repeats=repeats) for dim in (128, 384)}
+    result["question_ms"] = question_time(repeats=repeats)
     result["untrained_ms"] = {
         f"{kind}, {dim} dimensions": untrained_time(kind, token_dim=dim, repeats=repeats)
         for kind in get_args(CodeKind)
