@@ -6,7 +6,7 @@ from typing import Any
 
 from haystack import Document, Pipeline
 
-from rrra_haystack.documents.metadata import HIGHLIGHTS_KEY, SCORES_KEY, page_of, source_of
+from rrra_haystack.documents.metadata import HIGHLIGHTS_KEY, page_of, scores_of, source_of
 from rrra_haystack.pipeline_files import question_inputs
 
 
@@ -32,7 +32,7 @@ class Reranked:
     @property
     def sentence(self) -> tuple[int, int]:
         """Where the sentence that matched best begins and ends in the content; nowhere if the ranker names none."""
-        highlights = self.document.meta.get(SCORES_KEY, {}).get(HIGHLIGHTS_KEY)
+        highlights = scores_of(self.document).get(HIGHLIGHTS_KEY)
         return (highlights[0]["start"], highlights[0]["end"]) if highlights else (0, 0)
 
 
@@ -67,7 +67,7 @@ class Asked:
                     "rank": passage.rank,
                     "rank_before": passage.before,
                     "score": passage.document.score,
-                    **passage.document.meta.get(SCORES_KEY, {}),
+                    **scores_of(passage.document),
                     "source": passage.source,
                     "page": page_of(passage.document),
                     "content": passage.document.content,

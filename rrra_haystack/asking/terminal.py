@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rrra_haystack.asking.ask import Asked, Reranked, beginning
-from rrra_haystack.documents.metadata import SCORES_KEY, place_of
+from rrra_haystack.documents.metadata import place_of, scores_of
 
 # Characters of a passage without a sentence that matched, and of a sentence.
 _SHOWN, _LONGEST = 90, 240
@@ -28,7 +28,7 @@ def show(console: Console, asked: Asked, passages: int = 3) -> None:
     table.add_column("passage")
     for passage in asked.passages[:passages]:
         moved = passage.before is not None and passage.before != passage.rank
-        probability = passage.document.meta.get(SCORES_KEY, {}).get("relevance_probability")
+        probability = scores_of(passage.document).get("relevance_probability")
         table.add_row(
             str(passage.rank),
             Text(str(passage.before or "-"), style="bold green" if moved else "dim"),

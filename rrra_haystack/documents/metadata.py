@@ -51,6 +51,12 @@ def text_to_embed(document: HasContent, meta_fields_to_embed: Iterable[str], emb
     return embedding_separator.join([*fields, document.content or ""])
 
 
+def scores_of(document: HasContent) -> dict[str, Any]:
+    """What the ranker, or a search by tokens, says of a document; nothing where something else stands in its place."""
+    scores = (document.meta or {}).get(SCORES_KEY)
+    return scores if isinstance(scores, dict) else {}
+
+
 def source_of(document: HasSource | None) -> str:
     """Where a passage comes from: its file or address, or its id."""
     if document is None:

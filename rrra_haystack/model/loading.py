@@ -20,7 +20,7 @@ from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.model.fingerprint import encoder_fingerprint
 from rrra_haystack.model.saving import MODULES
 from rrra_haystack.model.words import CHOSEN_FORM
-from rrra_haystack.pretrained import ENCODERS, bundled, bundled_names, resolve_encoder
+from rrra_haystack.pretrained import ENCODERS, bundled, bundled_names, looks_like_path, resolve_encoder
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ def load_encoder(files: ModelFiles, **options: Any) -> Encoder:
     :raises ValueError: If its files are damaged, or it is not the encoder that the adapter was made over.
     """
     layer = -1 if files.adapter is None else files.adapter[0].layer
-    if files.adapter is not None and _looks_like_path(files.encoder) and not Path(files.encoder).is_dir():
+    if files.adapter is not None and looks_like_path(files.encoder) and not Path(files.encoder).is_dir():
         msg = (
             f"The model was made over the encoder at {files.encoder}, which is not here: put it there, or save the "
             "model with its encoder where it is."
@@ -182,7 +182,7 @@ def _find_directory(model: str, token: str | None, revision: str | None, *, loca
     resolved = resolve_encoder(model)
     if Path(resolved).is_dir():
         return Path(resolved)
-    if _looks_like_path(resolved) or "/" not in resolved:
+    if looks_like_path(resolved) or "/" not in resolved:
         msg = (
             f"There is no model {model!r}: it is no directory, no hub id (owner/name), and no bundled name "
             f"({', '.join([*_bundled_models(), *ENCODERS])})."
@@ -201,10 +201,6 @@ def _find_directory(model: str, token: str | None, revision: str | None, *, loca
         logger.debug("No RRRA files of %s on the hub: %s", model, error)
         return None
     return Path(folder)
-
-
-def _looks_like_path(name: str) -> bool:
-    return name.startswith((".", "/", "~", "\\")) or name.count("/") > 1
 
 
 def _bundled_models() -> list[str]:

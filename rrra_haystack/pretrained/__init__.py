@@ -29,6 +29,11 @@ def bundled_names() -> list[str]:
     return sorted(path.name for path in _HERE.iterdir() if bundled(path.name) is not None)
 
 
+def looks_like_path(name: str) -> bool:
+    """Whether a name that is no directory was meant for one, and not for a model of the hub."""
+    return name.startswith((".", "/", "~", "\\")) or name.count("/") > 1
+
+
 def resolve_encoder(model: str | Path) -> str:
     """
     Say where sentence-transformers finds an encoder.

@@ -11,8 +11,9 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from rrra_haystack.files import with_home
 from rrra_haystack.model.weights import cast_weights, native_dtype
-from rrra_haystack.pretrained import resolve_encoder
+from rrra_haystack.pretrained import bundled, bundled_names, looks_like_path, resolve_encoder
 
 DEFAULT_READER = "rrra-minilm-l6-reader"
 
@@ -23,6 +24,27 @@ _DIFFERENCE, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 def is_difference(directory: Path) -> bool:
     """Whether a directory holds a reader that is kept as a difference to its base model, or a part of one."""
     return any((directory / name).exists() for name in (_DIFFERENCE, _WEIGHTS))
+
+
+def find_reader(model: str) -> Path | None:
+    """
+    Say where a reader lies.
+
+    :param model: A bundled name, a directory or a hub id.
+    :returns: Its directory; `None` for one of the hub.
+    :raises FileNotFoundError: If it is none of them.
+    """
+    readers = {name: path for name in bundled_names() if (path := bundled(name)) is not None and is_difference(path)}
+    directory = readers.get(model, Path(with_home(model)))
+    if directory.is_dir():
+        return directory
+    if looks_like_path(model) or "/" not in model:
+        msg = (
+            f"There is no reader {model!r}: it is no directory, no hub id (owner/name), and no bundled name "
+            f"({', '.join(readers)})."
+        )
+        raise FileNotFoundError(msg)
+    return None
 
 
 def load_reader(

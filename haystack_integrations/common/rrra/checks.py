@@ -1,7 +1,7 @@
 from haystack import Document
 
 
-def check_positive(value: int, name: str = "top_k") -> None:
+def check_positive(value: float, name: str = "top_k") -> None:
     """
     Refuse a number of things that is none.
 

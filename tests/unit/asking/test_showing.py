@@ -90,6 +90,13 @@ def test_files_are_named_from_the_folder_that_one_is_in(tmp_path: Path, monkeypa
     assert f"  {tmp_path.parent}/rivers.txt" in told
 
 
+def test_scores_of_another_kind_are_passed_over() -> None:
+    passage = Document(id="b", content=CONTENT, meta={"rrra": "mine", "source": "rivers.txt"})
+    one = Asked("Where?", [], [Reranked(passage, 1, 2)], 5.0, [passage])
+    assert "Rivers are many" in shown(one)
+    assert one.as_json()["documents"][0]["source"] == "rivers.txt"
+
+
 def test_what_a_file_holds_does_not_control_the_terminal() -> None:
     bad = "\x1b]0;owned\x07\x1b[2J\x9b2J"
     passage = Document(id="b", content=f"{bad}The Danube rises.", meta={"source": f"{bad}rivers.txt"})

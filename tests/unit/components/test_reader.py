@@ -6,7 +6,7 @@ from threading import Barrier
 import pytest
 import torch
 from encoders import write_network
-from haystack import Document, Pipeline
+from haystack import Document, ExtractedAnswer, Pipeline
 from haystack.utils import ComponentDevice
 from safetensors.torch import load_file, save_file
 from texts import TEXTS
@@ -72,8 +72,15 @@ def test_the_bundled_reader_is_small_and_safe() -> None:
     assert {file.suffix for file in files} <= {".json", ".safetensors", ".md"}
 
 
-def test_no_documents() -> None:
-    assert RRRAReader().run(query="What?", documents=[]) == {"answers": []}
+NOTHING = [ExtractedAnswer(query="What?", score=1.0, data=None, document=None, meta={})]
+
+
+@pytest.mark.parametrize("content", ["", "  ", None, "\u200b", "\u200b \ufeff\n"], ids=ascii)
+def test_where_nothing_can_be_read_there_is_no_answer_for_sure(content: str | None) -> None:
+    reader = RRRAReader()
+    assert reader.run(query="What?", documents=[]) == {"answers": NOTHING}
+    assert reader.run(query="What?", documents=[Document(content=content)]) == {"answers": NOTHING}
+    assert reader.run(query="What?", documents=[Document(content=content)], no_answer=False) == {"answers": []}
 
 
 def test_run_time_values_override_even_if_they_are_false() -> None:
@@ -153,7 +160,7 @@ def test_to_dict_of_other_values() -> None:
 
 def test_nothing_is_loaded_for_no_documents() -> None:
     reader = RRRAReader("no-such-reader")
-    assert reader.run(query="What?", documents=[]) == {"answers": []}
+    assert reader.run(query="What?", documents=[]) == {"answers": NOTHING}
     with pytest.raises(FileNotFoundError, match="no bundled name"):
         reader.warm_up()
 
@@ -225,10 +232,9 @@ def test_a_document_without_text_is_passed_over(content: str | None) -> None:
 
 @bundled_only
 @pytest.mark.parametrize("content", ["\u200b", "\u200b \ufeff\n"], ids=ascii)
-def test_a_document_of_signs_that_nobody_sees_has_no_answer(content: str) -> None:
+def test_a_document_of_signs_that_nobody_sees_is_passed_over(content: str) -> None:
     reader = RRRAReader(top_k=1)
     unseen = Document(id="unseen", content=content)
-    assert reader.run(query="Who isolated vitamin C?", documents=[unseen]) == {"answers": []}
     found = reader.run(query="Who isolated vitamin C?", documents=[unseen, Document(content=TEXTS[10])])["answers"]
     assert "Szent-Gyorgyi" in found[0].data
 
@@ -272,6 +278,129 @@ def test_a_question_of_any_length_is_read() -> None:
     assert answer.query == long
     assert answer.data == expected.data == "1937"
     assert reader.run(query=" " * 10_000, documents=documents)["answers"]
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        ("~/nowhere", "There is no reader '~/nowhere'"),
+        ("./nowhere", "There is no reader './nowhere'"),
+        ("/no/where", "There is no reader '/no/where'"),
+        ("rrra-minilm-l6", r"no bundled name \(rrra-minilm-l6-reader\)"),
+    ],
+)
+def test_a_folder_that_is_not_there_is_told(model: str, told: str) -> None:
+    with pytest.raises(FileNotFoundError, match=told):
+        RRRAReader(model).warm_up()
+
+
+@bundled_only
+def test_a_reader_lies_below_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(bundled(DEFAULT_READER), tmp_path / "reader")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    documents = [Document(content="The Golden Gate Bridge was opened in 1937.")]
+    (answer,) = RRRAReader("~/reader", no_answer=False, top_k=1).run("When was it opened?", documents)["answers"]
+    assert answer.data == "1937"
+
+
+def test_a_document_with_half_a_character_is_read_and_handed_back() -> None:
+    document = Document(id="half", content="The \ud83d Golden Gate Bridge was opened in 1937.", meta=None)
+    (answer,) = RRRAReader(no_answer=False, top_k=1).run("When was it opened?", [document])["answers"]
+    assert answer.data == "1937"
+    assert answer.document is document
+    document = Document(id="half", content="Ann\ud83da wrote it.")
+    (answer,) = RRRAReader(no_answer=False, top_k=1).run("Who wrote it?", [document])["answers"]
+    assert answer.data == "Ann\ud83da"
+
+
+@pytest.mark.parametrize("scores", ["none", 3, [], {"relevance_probability": "high"}], ids=repr)
+def test_scores_of_another_kind_are_passed_over(scores: object) -> None:
+    document = Document(content="The Golden Gate Bridge was opened in 1937.", meta={"rrra": scores})
+    (answer,) = RRRAReader(no_answer=False, top_k=1).run("When was it opened?", [document])["answers"]
+    assert answer.data == "1937"
+    assert set(answer.meta["rrra"]) == {"span_score"}
+
+
+@pytest.mark.parametrize("query", [None, 5, ["What?"]], ids=repr)
+def test_what_is_no_question_or_no_document_is_told(query: object) -> None:
+    with pytest.raises(TypeError, match="RRRAReader expects a string as query, but got"):
+        RRRAReader().run(query=query, documents=[])
+    with pytest.raises(TypeError, match="RRRAReader expects a list of Documents as input, but number 0 is a str"):
+        RRRAReader().run(query="What?", documents=["This."])
+
+
+@bundled_only
+def test_run_time_zeros_override() -> None:
+    reader = RRRAReader(no_answer=False, overlap_threshold=1.0)
+    documents = [Document(content=TEXTS[10])]
+    question = "Who isolated vitamin C?"
+    given = reader.run(question, documents, overlap_threshold=0.0)["answers"]
+    assert given == RRRAReader(no_answer=False, overlap_threshold=0.0).run(question, documents)["answers"]
+    usual = reader.run(question, documents)["answers"]
+    assert len(given) < len(usual)
+
+    # Four windows with an overlap, three without.
+    long = [Document(content="word " * 400)]
+    reader = RRRAReader(no_answer=False, max_seq_length=152, stride=60, answers_per_seq=1, overlap_threshold=None)
+    assert [len(reader.run("What?", long, stride=stride)["answers"]) for stride in (None, 0)] == [4, 3]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"max_seq_length": 190}, r"must be >= stride \+ 84, .* got max_seq_length=190 and stride=128"),
+        ({"max_seq_length": 211}, r"must be >= stride \+ 84"),
+        ({"max_seq_length": 128}, r"must be >= stride \+ 84"),
+        ({"stride": -1}, "stride must be >= 0"),
+        ({"answers_per_seq": 0}, "answers_per_seq must be > 0"),
+        ({"max_batch_size": 0}, "max_batch_size must be > 0"),
+    ],
+    ids=repr,
+)
+def test_windows_that_do_not_go_on_are_refused(given: dict[str, int], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        RRRAReader(**given)
+    with pytest.raises(ValueError, match=told):
+        RRRAReader().run("What?", [Document(content="This.")], **given)
+
+
+@bundled_only
+def test_the_shortest_windows_read_a_long_passage_and_too_long_ones_are_refused() -> None:
+    question = "When was the Golden Gate Bridge opened? " + "please " * 80
+    long = Document(content=" ".join([*TEXTS[4:7] * 10, "The Golden Gate Bridge was opened in 1937."]))
+    reader = RRRAReader(top_k=1, no_answer=False, max_seq_length=212)
+    (answer,) = reader.run(question, [long])["answers"]
+    assert answer.data == "1937"
+    with pytest.raises(
+        ValueError, match="max_seq_length must be <= 512, the model's number of positions, but got 1024"
+    ):
+        reader.run(question, [long], max_seq_length=1024)
+    assert reader.run(question, [long], max_seq_length=512)["answers"][0].data == "1937"
+
+
+@bundled_only
+@pytest.mark.parametrize(
+    ("query", "content", "answers"), [("", "42", None), ("Who?", "Yes", 100), ("Who?", "Yes, we can.", 10**6)]
+)
+def test_more_answers_are_wanted_than_there_are_spans(query: str, content: str, answers: int | None) -> None:
+    found = RRRAReader(no_answer=False, overlap_threshold=None).run(
+        query, [Document(content=content)], answers_per_seq=answers
+    )["answers"]
+    assert content.rstrip(".") in {answer.data for answer in found}
+
+
+@bundled_only
+def test_closing_waits_for_who_reads() -> None:
+    reader = RRRAReader(no_answer=False, top_k=1)
+    documents = [Document(content="The Golden Gate Bridge was opened in 1937.")]
+    reader.warm_up()
+    with ThreadPoolExecutor(3) as pool:
+        closing = [pool.submit(lambda: [reader.close() for _ in range(20)])]
+        reading = [pool.submit(lambda: reader.run("When was it opened?", documents)["answers"]) for _ in range(6)]
+        assert all(one.result()[0].data == "1937" for one in reading)
+        closing[0].result()
+    reader.close()
+    assert (reader._reader, reader._calibration) == (None, None)
 
 
 def test_a_question_of_half_a_character_is_read() -> None:

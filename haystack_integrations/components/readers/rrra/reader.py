@@ -1,26 +1,28 @@
+import math
 import threading
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from haystack import Document, ExtractedAnswer, component
 from haystack.utils import ComponentDevice, Secret
 
-from haystack_integrations.common.rrra import Serializable, check_positive
-from rrra_haystack.documents.metadata import SCORES_KEY
+from haystack_integrations.common.rrra import Serializable, check_documents, check_positive
+from rrra_haystack.documents.metadata import SCORES_KEY, scores_of
 from rrra_haystack.model.encoder_files import check_tokenizer
 from rrra_haystack.model.surrogates import whole_characters
-from rrra_haystack.pretrained import bundled, bundled_names
 from rrra_haystack.reader.answers import AnswerCalibration, logit
-from rrra_haystack.reader.loading import DEFAULT_READER, is_difference, load_reader
+from rrra_haystack.reader.loading import DEFAULT_READER, find_reader, is_difference, load_reader
+from rrra_haystack.reader.windows import QUESTION_TOKENS, check_positions, check_windows, room_of
 
 if TYPE_CHECKING:
     from haystack_integrations.components.readers.transformers import TransformersExtractiveReader
 
-_QUESTION_TOKENS = 64
 _LONGEST_TEXT = 4096
 # More than any run has, so that the delegate drops no answer before its probability is known.
 _ALL_ANSWERS = 1_000_000
+# Of a window, where `answers_per_seq` says nothing, as in the delegate.
+_ANSWERS = 20
 # The delegate's score is sigmoid(factor * span score), from which a calibrated reader takes the span score back.
 _SPAN_FACTOR = 0.1
 
@@ -71,7 +73,7 @@ class RRRAReader(Serializable):
 
         :param model:
             The name of a bundled reader, the directory of one that `rrra_training.reader` made, or any question
-            answering model: a directory or a Hugging Face model id.
+            answering model: a directory or a Hugging Face model id. `~` is the home folder.
         :param device:
             The device on which the model is loaded. If `None`, the default device is automatically selected.
         :param token:
@@ -81,7 +83,8 @@ class RRRAReader(Serializable):
         :param score_threshold:
             Returns only answers with the probability score above this threshold.
         :param max_seq_length:
-            Maximum number of tokens. If a sequence exceeds it, the sequence is split.
+            Maximum number of tokens. If a sequence exceeds it, the sequence is split. At least 84 more than `stride`:
+            a question of 64 tokens, the special ones, and 16 by which a sequence goes on.
         :param stride:
             Number of tokens that overlap when sequence is split because it exceeds max_seq_length.
         :param max_batch_size:
@@ -91,6 +94,7 @@ class RRRAReader(Serializable):
         :param no_answer:
             Whether to return an additional `no answer` with an empty text and a score representing the probability
             that the other top_k answers are incorrect; with a calibrated reader, that the documents hold no answer.
+            Where there is nothing to read it is the only answer, with a score of 1.
         :param calibration_factor:
             Factor used for calibrating probabilities, by a reader that is not calibrated.
         :param overlap_threshold:
@@ -99,9 +103,10 @@ class RRRAReader(Serializable):
             Additional keyword arguments passed to `AutoModelForQuestionAnswering.from_pretrained`.
 
         :raises ValueError:
-            If `top_k` is not > 0.
+            If `top_k`, `max_batch_size`, `answers_per_seq` or `calibration_factor` is not > 0, or `max_seq_length`
+            leaves no room for a passage beside a question and `stride`.
         """
-        check_positive(top_k)
+        check_positive(calibration_factor, "calibration_factor")
         self.model = model
         self.device = device
         self.token = token
@@ -115,6 +120,7 @@ class RRRAReader(Serializable):
         self.calibration_factor = calibration_factor
         self.overlap_threshold = overlap_threshold
         self.model_kwargs = model_kwargs
+        _check_options(vars(self))
         self._reader: TransformersExtractiveReader | None = None
         self._calibration: AnswerCalibration | None = None
         # One thread at a time loads the model, and one uses it: fast tokenizers cannot be used by two at once.
@@ -132,20 +138,15 @@ class RRRAReader(Serializable):
             If the calibration in its directory is damaged.
         """
         # Seen before the lock is waited for: an event loop that warms up would wait for what another thread reads.
-        if self._reader is not None:
-            return
-        with self._lock:
-            if self._reader is None:
-                self._load()
+        if self._reader is None:
+            with self._lock:
+                self._loaded()
 
-    def _load(self) -> None:
-        directory = bundled(self.model) or (Path(self.model) if Path(self.model).is_dir() else None)
-        if directory is None and "/" not in self.model:
-            msg = (
-                f"There is no reader {self.model!r}: it is no directory, no hub id (owner/name), and no bundled name "
-                f"({', '.join(bundled_names())})."
-            )
-            raise FileNotFoundError(msg)
+    def _loaded(self) -> "TransformersExtractiveReader":
+        """The delegate, loaded if it is not yet; by whoever holds the lock."""
+        if self._reader is not None:
+            return self._reader
+        directory = find_reader(self.model)
         try:
             from haystack_integrations.components.readers.transformers import (  # noqa: PLC0415
                 TransformersExtractiveReader,
@@ -155,17 +156,12 @@ class RRRAReader(Serializable):
             raise ImportError(msg) from error
         calibration = AnswerCalibration.load(directory) if directory is not None else None
         reader = TransformersExtractiveReader(
-            model=self.model,
+            model=self.model if directory is None else directory,
             device=self.device,
             token=self.token,
-            top_k=self.top_k,
-            max_seq_length=self.max_seq_length,
-            stride=self.stride,
-            max_batch_size=self.max_batch_size,
-            answers_per_seq=self.answers_per_seq,
-            no_answer=self.no_answer,
+            top_k=_ALL_ANSWERS,
+            no_answer=False,
             calibration_factor=self.calibration_factor if calibration is None else _SPAN_FACTOR,
-            overlap_threshold=self.overlap_threshold,
             model_kwargs=self.model_kwargs,
         )
         if directory is not None and is_difference(directory):
@@ -178,12 +174,14 @@ class RRRAReader(Serializable):
         check_tokenizer(self.model, reader.tokenizer)
         self._calibration = calibration
         self._reader = reader
+        return reader
 
     def close(self) -> None:
         """
-        Releases the model.
+        Releases the model, once no other thread reads with it.
         """
-        self._reader = None
+        with self._lock:
+            self._reader = self._calibration = None
 
     @component.output_types(answers=list[ExtractedAnswer])
     def run(
@@ -226,54 +224,90 @@ class RRRAReader(Serializable):
             A dictionary with the following keys:
             - `answers`: The answers, from the most to the least probable.
 
+        :raises TypeError:
+            If the query is not a string or the documents are not a list of Documents.
         :raises ValueError:
-            If `top_k` is not > 0.
+            As at initialization, or if `max_seq_length` is more than the model reads.
         """
-        if top_k is not None:
-            check_positive(top_k)
-        documents = [document for document in documents if document.content and document.content.strip()]
-        if not documents:
-            return {"answers": []}
-        self.warm_up()
-        assert self._reader is not None
-        with self._lock:
-            documents = _with_tokens(documents, self._reader.tokenizer)
-            if not documents:
-                return {"answers": []}
-            answers: list[ExtractedAnswer] = self._reader.run(
-                query=_beginning(whole_characters(query), self._reader.tokenizer),
-                documents=documents,
-                top_k=_ALL_ANSWERS if self._calibration else top_k,
-                max_seq_length=max_seq_length,
-                stride=stride,
-                max_batch_size=max_batch_size,
-                answers_per_seq=answers_per_seq,
-                no_answer=False if self._calibration else no_answer,
-                overlap_threshold=overlap_threshold,
-            )["answers"]
-        answers = [self._told(answer) for answer in answers]
-        if self._calibration is not None:
-            answers, none = _by_probability(answers, self._calibration)
-            answers = answers[: top_k or self.top_k]
-            if self.no_answer if no_answer is None else no_answer:
-                answers.append(ExtractedAnswer(query=query, score=none, data=None, document=None, meta={}))
-                answers.sort(key=lambda answer: answer.score, reverse=True)
-        # Here and not in the delegate, which takes a threshold of 0 at run time for none.
-        score_threshold = self.score_threshold if score_threshold is None else score_threshold
-        answers = [replace(answer, query=query) for answer in answers]
-        if score_threshold is not None:
-            answers = [answer for answer in answers if answer.score >= score_threshold]
+        if not isinstance(query, str):
+            msg = f"RRRAReader expects a string as query, but got {type(query).__name__}."
+            raise TypeError(msg)
+        check_documents(documents, "RRRAReader")
+        given: dict[str, Any] = {
+            "top_k": top_k,
+            "score_threshold": score_threshold,
+            "max_seq_length": max_seq_length,
+            "stride": stride,
+            "max_batch_size": max_batch_size,
+            "answers_per_seq": answers_per_seq,
+            "no_answer": no_answer,
+            "overlap_threshold": overlap_threshold,
+        }
+        options = {name: getattr(self, name) if value is None else value for name, value in given.items()}
+        _check_options(options)
+        answers, calibration = self._read(query, documents, options)
+        if calibration is None:
+            answers = answers[: options["top_k"]]
+            none = math.prod(1 - answer.score for answer in answers)
+        else:
+            answers, none = _by_probability(answers, calibration)
+            answers = answers[: options["top_k"]]
+        if options["no_answer"]:
+            answers.append(ExtractedAnswer(query=query, score=none, data=None, document=None, meta={}))
+            answers.sort(key=lambda answer: answer.score, reverse=True)
+        if (threshold := options["score_threshold"]) is not None:
+            answers = [answer for answer in answers if answer.score >= threshold]
         return {"answers": answers}
 
-    def _told(self, answer: ExtractedAnswer) -> ExtractedAnswer:
-        """An answer with what its probability is made of."""
-        if answer.document is None:
-            return answer
-        relevance = answer.document.meta.get(SCORES_KEY, {}).get("relevance_probability")
-        factor = self.calibration_factor if self._calibration is None else _SPAN_FACTOR
-        told = {"span_score": logit(answer.score) / factor}
-        told |= {} if relevance is None else {"relevance_probability": relevance}
-        return replace(answer, meta=answer.meta | {SCORES_KEY: told})
+    def _read(
+        self, query: str, documents: list[Document], options: Mapping[str, Any]
+    ) -> tuple[list[ExtractedAnswer], AnswerCalibration | None]:
+        """All answers with what their probabilities are made of, by span score, and the calibration that makes them."""
+        documents = [document for document in documents if document.content and document.content.strip()]
+        read = [replace(one, content=whole_characters(one.content or ""), meta=one.meta or {}) for one in documents]
+        originals = dict(zip(map(id, read), documents, strict=True))
+        if not read:
+            return [], None
+        with self._lock:
+            reader = self._loaded()
+            check_positions(options["max_seq_length"], reader.model)
+            wanted = _ANSWERS if options["answers_per_seq"] is None else options["answers_per_seq"]
+            seen = _seen_tokens(read, reader.tokenizer, min(math.isqrt(wanted) + 1, room_of(options["max_seq_length"])))
+            if not any(seen):
+                return [], None
+            # As attributes, since the delegate takes a 0 for none where its `run` is given one.
+            for name in ("max_seq_length", "stride", "max_batch_size", "overlap_threshold"):
+                setattr(reader, name, options[name])
+            # The delegate fails where it is to find more spans than its longest row has pairs of tokens.
+            reader.answers_per_seq = min(wanted, max(seen) ** 2)
+            answers = reader.run(
+                query=_beginning(whole_characters(query), reader.tokenizer),
+                # It fails, too, where it sees no token of one, as of zero-width spaces alone.
+                documents=[document for document, tokens in zip(read, seen, strict=True) if tokens],
+            )["answers"]
+            factor, calibration = reader.calibration_factor, self._calibration
+        return [_told(replace(one, query=query), originals[id(one.document)], factor) for one in answers], calibration
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    """Refuse numbers of things that are none, and windows that hold no passage beside a question."""
+    for name in ("top_k", "max_batch_size", "answers_per_seq"):
+        if options[name] is not None:
+            check_positive(options[name], name)
+    check_windows(options["max_seq_length"], options["stride"])
+
+
+def _told(answer: ExtractedAnswer, document: Document, factor: float) -> ExtractedAnswer:
+    """An answer of the document that was given, with what its probability is made of."""
+    span = answer.document_offset
+    assert span is not None
+    assert document.content is not None
+    relevance = scores_of(document).get("relevance_probability")
+    told = {"span_score": logit(answer.score) / factor}
+    if isinstance(relevance, int | float):
+        told["relevance_probability"] = relevance
+    text = document.content[span.start : span.end]
+    return replace(answer, data=text, document=document, meta=answer.meta | {SCORES_KEY: told})
 
 
 def _by_probability(
@@ -286,20 +320,19 @@ def _by_probability(
     return sorted(scored, key=lambda answer: answer.score, reverse=True), none
 
 
-def _with_tokens(documents: list[Document], tokenizer: Any) -> list[Document]:
-    """The documents that a tokenizer sees; the delegate fails where it sees none, as of zero-width spaces alone."""
+def _seen_tokens(documents: list[Document], tokenizer: Any, most: int) -> list[int]:
+    """How many tokens a tokenizer sees of each document, up to a number."""
     texts = [document.content for document in documents]
-    first = tokenizer(texts, add_special_tokens=False, truncation=True, max_length=1)["input_ids"]
-    return [document for document, tokens in zip(documents, first, strict=True) if tokens]
+    return list(map(len, tokenizer(texts, add_special_tokens=False, truncation=True, max_length=most)["input_ids"]))
 
 
 def _beginning(query: str, tokenizer: Any) -> str:
     """As much of a query as BERT's reader took: a window is for the passage, and a very long query fits no memory."""
     read = tokenizer(
-        query[:_LONGEST_TEXT], truncation=True, max_length=_QUESTION_TOKENS, add_special_tokens=False,
+        query[:_LONGEST_TEXT], truncation=True, max_length=QUESTION_TOKENS, add_special_tokens=False,
         return_offsets_mapping=True,
     )  # fmt: skip
     offsets = read["offset_mapping"]
-    if len(offsets) < _QUESTION_TOKENS and len(query) <= _LONGEST_TEXT:
+    if len(offsets) < QUESTION_TOKENS and len(query) <= _LONGEST_TEXT:
         return query
     return query[: offsets[-1][1] if offsets else 0]

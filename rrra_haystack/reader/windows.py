@@ -1,0 +1,56 @@
+"""Windows over a passage that a reader takes one by one: how much of a passage they hold, and how far they go on."""
+
+from typing import Any
+
+from torch import nn
+
+# Of a question, as of BERT's reader.
+QUESTION_TOKENS = 64
+# RoBERTa's; BERT has one less.
+_SPECIAL_TOKENS = 4
+# A window that goes on by a token or two reads a long passage for minutes.
+_LEAST_STEP = 16
+
+
+def room_of(max_seq_length: int) -> int:
+    """How many tokens of a passage a window holds beside a question, at least."""
+    return max_seq_length - QUESTION_TOKENS - _SPECIAL_TOKENS
+
+
+def check_windows(max_seq_length: int, stride: int) -> None:
+    """
+    Refuse windows that do not go on over a long passage.
+
+    :param max_seq_length: Tokens of a window, with the question.
+    :param stride: Tokens of the passage that a window has in common with the one before it.
+    :raises ValueError: If `stride` is negative, or a window leaves no room for it and some tokens more.
+    """
+    if stride < 0:
+        msg = f"stride must be >= 0, but got {stride}"
+        raise ValueError(msg)
+    if room_of(max_seq_length) < stride + _LEAST_STEP:
+        least = max_seq_length - room_of(max_seq_length) + _LEAST_STEP
+        msg = (
+            f"max_seq_length must be >= stride + {least}, for a question and new tokens of the passage, but got "
+            f"max_seq_length={max_seq_length} and stride={stride}"
+        )
+        raise ValueError(msg)
+
+
+def check_positions(max_seq_length: int, model: Any) -> None:
+    """
+    Refuse windows that are longer than a model reads.
+
+    :param max_seq_length: Tokens of a window.
+    :param model: A question answering model of transformers.
+    :raises ValueError: If it has an embedding for each position, and fewer of them.
+    """
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            # Models of RoBERTa's kind count from the number after the padding's.
+            positions = module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
+            if max_seq_length > positions:
+                msg = (
+                    f"max_seq_length must be <= {positions}, the model's number of positions, but got {max_seq_length}"
+                )
+                raise ValueError(msg)
