@@ -9,9 +9,10 @@ from typing import NamedTuple
 from jinja2 import Environment, PackageLoader
 
 from rrra_haystack.asking.ask import Asked, Reranked
-from rrra_haystack.files import atomic_write
+from rrra_haystack.files import atomic_write, check_writable
 
 _SHOWN = 3
+_TITLE = "Before and after the adapter"
 
 
 class Piece(NamedTuple):
@@ -45,6 +46,19 @@ class Shown:
     pieces: list[Piece]
 
 
+def check_page(path: Path) -> None:
+    """
+    See that a page can be written, before what it shows is computed.
+
+    :param path: Where it is to stand.
+    :raises OSError: If it cannot, or something else than an earlier page stands there.
+    """
+    check_writable(path)
+    if path.exists() and not (path.is_file() and _TITLE.encode() in path.read_bytes()):
+        msg = f"{path} is no earlier page of this kind, and would be overwritten. Choose another place, or move it."
+        raise FileExistsError(msg)
+
+
 def write_page(asked: Sequence[Asked], path: Path) -> Path:
     """
     Write the page, one file that needs no other.
@@ -57,19 +71,15 @@ def write_page(asked: Sequence[Asked], path: Path) -> Path:
     questions = [
         {
             "question": each.question,
-            "answer": _answer(each),
+            "answer": each.answers[0].data if each.answers else None,
             "milliseconds": each.milliseconds,
             "candidates": len(each.retrieved),
             "columns": {"As retrieved": _before(each), "With the adapter": _after(each)},
         }
         for each in asked
     ]
-    atomic_write(path, environment.get_template("demo.html").render(questions=questions))
+    atomic_write(path, environment.get_template("demo.html").render(title=_TITLE, questions=questions))
     return path
-
-
-def _answer(each: Asked) -> str | None:
-    return each.answers[0].data if each.answers else None
 
 
 def _before(each: Asked) -> list[Shown]:
@@ -77,19 +87,22 @@ def _before(each: Asked) -> list[Shown]:
     shown = []
     for rank, document in enumerate(each.retrieved[:_SHOWN], start=1):
         passage = after.get(document.id, Reranked(document, 0, rank))
-        shown.append(_shown(passage, rank, passage.rank or None, _answer(each)))
+        shown.append(_shown(passage, rank, passage.rank or None, each))
     return shown
 
 
 def _after(each: Asked) -> list[Shown]:
-    return [_shown(passage, passage.rank, passage.before, _answer(each)) for passage in each.passages[:_SHOWN]]
+    return [_shown(passage, passage.rank, passage.before, each) for passage in each.passages[:_SHOWN]]
 
 
-def _shown(passage: Reranked, rank: int, other: int | None, answer: str | None) -> Shown:
+def _shown(passage: Reranked, rank: int, other: int | None, each: Asked) -> Shown:
     text = passage.document.content or ""
-    begin = text.find(answer) if answer else -1
-    found = (begin, begin + len(answer)) if answer and begin >= 0 else (0, 0)
-    return Shown(rank, other, Path(passage.source).name, _pieces(text, passage.sentence, found))
+    best = each.answers[0] if each.answers else None
+    document, offset = (getattr(best, name, None) for name in ("document", "document_offset"))
+    # What another passage says in the same words is not the answer: "32" stands in "1320", too.
+    here = document is not None and offset is not None and document.id == passage.document.id
+    answer = (offset.start, offset.end) if here else (0, 0)
+    return Shown(rank, other, Path(passage.source).name, _pieces(text, passage.sentence, answer))
 
 
 def _pieces(text: str, sentence: tuple[int, int], answer: tuple[int, int]) -> list[Piece]:

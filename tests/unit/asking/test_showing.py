@@ -1,3 +1,4 @@
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +19,9 @@ SENTENCE = "The Danube rises in the Black Forest."
 def asked(answer: str, **scores: object) -> Asked:
     retrieved = [Document(id="a", content="Another <b>passage</b>."), Document(id="b", content=CONTENT)]
     ranked = Document(id="b", content=CONTENT, meta={"rrra": scores, "source": "rivers.txt"})
-    answers = [SimpleNamespace(data=answer, score=0.5, document=ranked)]
+    begin = CONTENT.find(answer)
+    span = None if begin < 0 else ExtractedAnswer.Span(begin, begin + len(answer))
+    answers = [ExtractedAnswer(query="Where?", data=answer, score=0.5, document=ranked, document_offset=span)]
     return Asked("Where?", answers, [Reranked(ranked, 1, 2)], 5.0, retrieved)
 
 
@@ -52,6 +55,20 @@ def test_the_page_marks_sentence_and_answer(tmp_path: Path) -> None:
     assert "in the <mark>Black Forest</mark>. Bread" in plain
     absent = write_page([asked("Alps", **highlighted())], tmp_path / "page.html").read_text()
     assert f"<strong>{SENTENCE}</strong>" in absent
+
+
+def test_the_page_marks_the_answer_alone(tmp_path: Path) -> None:
+    before, passage = (
+        Document(id="a", content="Built in 1320."),
+        Document(id="b", content="Since 1320 it takes 32 bytes."),
+    )
+    span = ExtractedAnswer.Span(20, 22)
+    answer = ExtractedAnswer(query="How many?", data="32", score=0.5, document=passage, document_offset=span)
+    one = Asked("How many?", [answer], [Reranked(passage, 1, 2), Reranked(before, 2, 1)], 5.0, [before, passage])
+    page = write_page([one], tmp_path / "page.html").read_text()
+    assert page.count("<mark>") == page.count("Since 1320 it takes <mark>32</mark> bytes.") + 1 == 3
+    said = SimpleNamespace(data="32")
+    assert write_page([replace(one, answers=[said])], tmp_path / "page.html").read_text().count("<mark>") == 1
 
 
 @pytest.mark.parametrize(
