@@ -41,7 +41,9 @@ class AnswerCalibration(BaseModel):
     """
     How probably each answer to a question is right, and how probably the passages hold none.
 
-    P(right) = (1 - P(none)) * P(right | there is an answer).
+    P(right) = (1 - P(none)) * P(right | there is an answer). Of all answers but the first it is this times
+    sqrt(1 - P(first | there is an answer)): the regressions know the best answer of each passage alone, and where the
+    first is right another seldom is.
 
     :param right: P(right | there is an answer).
     :param none: P(none), from the answer that is most probably right.
@@ -66,9 +68,12 @@ class AnswerCalibration(BaseModel):
         given = [(self.right_alone if one[1] is None else self.right).probability(*one) for one in answers]
         if not given:
             return [], 1.0
-        best = answers[max(range(len(given)), key=given.__getitem__)]
+        first = max(range(len(given)), key=given.__getitem__)
+        best = answers[first]
         none = (self.none_alone if best[1] is None else self.none).probability(*best)
-        return [(1 - none) * one for one in given], none
+        # docs/answers.md says how well this fits.
+        later = math.sqrt(1 - given[first])
+        return [(1 - none) * one * (1 if place == first else later) for place, one in enumerate(given)], none
 
     @classmethod
     def load(cls, directory: Path) -> "AnswerCalibration | None":

@@ -25,7 +25,7 @@ ELSEWHERE = (
     "rrra adapt", "studies.adapted", "studies.compressed_kinds", "studies.trust", "studies.shared_cores",
     "made_questions", "with-pages", "studies.scale", "search_quality", "serving_filled",
     "data_root=LEARN", "mpnet=", "--model rrra-mpnet-base --systems", "data_root=SMALL", "SMALL/squad:test",
-    "runs/late-interaction",
+    "SMALL/squad-dev", "runs/late-interaction",
 )  # fmt: skip
 # What makes a command short: it stands behind what the page says.
 SHORTER = {

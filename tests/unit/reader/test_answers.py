@@ -16,11 +16,11 @@ CALIBRATION = AnswerCalibration(
 def test_the_probabilities_by_hand() -> None:
     # logit(0.75) = ln 3; the best of the two answers says whether there is one.
     none = 1 / (1 + math.exp(-1 + 0.25 * 4 + math.log(3)))
-    best = (1 - none) / (1 + math.exp(1 - 0.5 * 4 - 2 * math.log(3)))
-    worse = (1 - none) / (1 + math.exp(1))
+    best = 1 / (1 + math.exp(1 - 0.5 * 4 - 2 * math.log(3)))
+    worse = math.sqrt(1 - best) / (1 + math.exp(1))
     right, said_none = CALIBRATION.probabilities([(0.0, 0.5), (4.0, 0.75)])
     assert said_none == pytest.approx(none)
-    assert right == pytest.approx([worse, best])
+    assert right == pytest.approx([(1 - none) * worse, (1 - none) * best])
     right, said_none = CALIBRATION.probabilities([(4.0, None)])
     assert said_none == 0.5
     assert right == pytest.approx([0.5 / (1 + math.exp(2))])

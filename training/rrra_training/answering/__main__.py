@@ -20,9 +20,9 @@ from rrra_haystack.pretrained import bundled
 from rrra_haystack.reader.answers import ANSWERS_FILE, AnswerCalibration
 from rrra_haystack.reader.loading import DEFAULT_READER
 from rrra_training.answering.calibrating import Read, fit
-from rrra_training.answering.figures import ADAPTED, BARE, COMPARED_PASSAGES, Said, by_passages, report
+from rrra_training.answering.figures import ADAPTED, BARE, COMPARED_PASSAGES, Said, by_passages, later_answers, report
 from rrra_training.answering.showing import draw, render, render_passages
-from rrra_training.answering.spans import first, opened_twice, passages_read, read
+from rrra_training.answering.spans import best_of_passages, first, opened_twice, passages_read, read
 from rrra_training.data import BeirDataset, Query
 from rrra_training.runs.commands import run_command
 from rrra_training.runs.places import JsonFile, drawable, fillable
@@ -62,7 +62,10 @@ def fit_command(
     """Calibrate answers on questions of which one in four is asked once more, without its right passage."""
     queries, right = _asked(data, split, limit, seed)
     with opened_twice(store, passages_read(), reader) as pipelines:
-        found = [Read(read(one, queries), read(one, queries[::4], right)) for one in pipelines]
+        found = [
+            Read(best_of_passages(read(one, queries)), best_of_passages(read(one, queries[::4], right)))
+            for one in pipelines
+        ]
     calibration = fit(found[0], found[1], none_share)
     atomic_write(output / ANSWERS_FILE, calibration.model_dump_json(indent=2) + "\n")
     Console().print(calibration)
@@ -96,6 +99,8 @@ def evaluate_command(
     said = {name: Said.of(first(one.there, own), calibration) for name, one in found.items()}
     removed = {name: Said.of(first(one.gone, own), calibration) for name, one in found.items()}
     figures = report(said, removed, seed)
+    for name, one in found.items():
+        figures["systems"][name] |= later_answers(first(one.there, own), calibration)
     figures["passages read"] = by_passages({name: one.there for name, one in found.items()}, calibration)
     Console().print(render(figures), render_passages(figures["passages read"]))
     if json_file:

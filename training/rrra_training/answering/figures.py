@@ -13,6 +13,8 @@ from rrra_training.measures.significance import paired_interval, randomisation_t
 
 # How many passages are read, in the comparison of these numbers.
 COMPARED_PASSAGES = (1, 3, 5, 10)
+# The answers after the first that are looked at end with this one.
+_LATER = 3
 # The two systems that answer.
 BARE, ADAPTED = "without the adapter", "with the adapter"
 
@@ -92,6 +94,26 @@ def report(said: dict[str, Said], removed: dict[str, Said], seed: int) -> dict[s
             "p": randomisation_test(ours_of, base_of, seed=seed),
         }
     return figures
+
+
+def later_answers(spans: Spans, calibration: AnswerCalibration) -> dict[str, float]:
+    """
+    How far the second and third answers are right, and their probabilities say so.
+
+    :param spans: What was found, one list a question.
+    :param calibration: Orders them.
+    """
+    rows = []
+    for own in spans:
+        probability, _ = calibration.probabilities([(one.score, one.relevance) for one in own])
+        order = np.argsort(probability)[::-1][1:_LATER]
+        rows += [(probability[place], own[place].f1 >= RIGHT_F1) for place in order]
+    told, right = np.array(rows, dtype=float).reshape(-1, 2).T
+    return {
+        "score of second and third answers": float(told.mean()),
+        "right of second and third answers": float(right.mean()),
+        "ECE of second and third answers": expected_calibration_error(told, right),
+    }
 
 
 def _share(values: np.ndarray, where: np.ndarray) -> float | None:

@@ -1,4 +1,4 @@
-"""The best span of each passage that ``qa.yaml`` reads, with the adapter and without it."""
+"""The spans that ``qa.yaml`` finds in the passages that it reads, with the adapter and without it."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,14 +18,14 @@ from rrra_training.measures.answers import exact_match, f1
 
 # An answer is right if it shares this much with a right one.
 RIGHT_F1 = 0.5
-# How many spans are asked for, so that each passage that is read has one.
-_SPANS = 100
+# More than are found.
+_SPANS = 10_000
 
 
 @dataclass(frozen=True)
 class Span:
     """
-    The best span of a passage.
+    An answer of a passage.
 
     :param text: What it says.
     :param score: Sum of the reader's logits.
@@ -43,7 +43,7 @@ class Span:
     rank: int
 
 
-# The spans of each passage that was read, one list a question.
+# What was found in the passages that were read, one list a question.
 Spans = list[list[Span]]
 
 
@@ -82,7 +82,7 @@ def read(pipeline: Pipeline, queries: Sequence[Query], without: dict[str, list[s
     :param pipeline: ``qa.yaml`` or a pipeline of its kind.
     :param queries: Questions with answers.
     :param without: Ids of passages that are hidden from a question, by the question's id.
-    :returns: The best span of each passage that was read, one list a question.
+    :returns: All spans that were found, one list a question.
     """
     spans = []
     for query in tqdm(queries, desc="Answering", unit="question"):
@@ -91,13 +91,10 @@ def read(pipeline: Pipeline, queries: Sequence[Query], without: dict[str, list[s
         if without:
             hidden = models.HasIdCondition(has_id=[convert_id(one) for one in without[query.id]])
             inputs["retriever"] = {"filters": models.Filter(must_not=[hidden])}
-        best: dict[str, Any] = {}
-        for answer in pipeline.run(inputs)["reader"]["answers"]:
-            told = answer.meta[SCORES_KEY]["span_score"]
-            if answer.document.id not in best or told > best[answer.document.id].meta[SCORES_KEY]["span_score"]:
-                best[answer.document.id] = answer
-        in_order = sorted(best.values(), key=lambda answer: -answer.document.score)
-        spans.append([_span(answer, query, rank) for rank, answer in enumerate(in_order, start=1)])
+        answers = pipeline.run(inputs)["reader"]["answers"]
+        passages = {answer.document.id: answer.document.score for answer in answers}
+        ranks = {name: rank for rank, name in enumerate(sorted(passages, key=lambda name: -passages[name]), start=1)}
+        spans.append([_span(answer, query, ranks[answer.document.id]) for answer in answers])
     return spans
 
 
@@ -111,6 +108,15 @@ def _span(answer: Any, query: Query, rank: int) -> Span:
         exact=any(exact_match(answer.data, right) for right in query.answers),
         rank=rank,
     )
+
+
+def best_of_passages(spans: Spans) -> Spans:
+    """
+    The span of each passage that the reader likes best.
+
+    :param spans: One list a question.
+    """
+    return [list({span.rank: span for span in sorted(own, key=lambda span: span.score)}.values()) for own in spans]
 
 
 def first(spans: Spans, passages: int) -> Spans:

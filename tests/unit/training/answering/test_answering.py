@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,9 +7,9 @@ import pytest
 from haystack import Document
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from rrra_training.answering.calibrating import Read, fit
-from rrra_training.answering.figures import Said, by_passages, report
+from rrra_training.answering.figures import Said, by_passages, later_answers, report
 from rrra_training.answering.showing import draw, render, render_passages
-from rrra_training.answering.spans import Span, first, opened_twice, passages_read, read
+from rrra_training.answering.spans import Span, best_of_passages, first, opened_twice, passages_read, read
 from rrra_training.data import Query
 from texts import TEXTS
 
@@ -109,6 +110,24 @@ def test_who_reads_fewer_passages_has_the_first() -> None:
     assert render_passages(figures).row_count == 4
 
 
+def test_the_best_of_each_passage() -> None:
+    low, high, other = (Span("x", score, None, 0.0, False, rank) for score, rank in ((1.0, 1), (3.0, 1), (2.0, 2)))
+    assert best_of_passages([[high, other, low], []]) == [[high, other], []]
+
+
+def test_second_and_third_answers_are_measured() -> None:
+    law = AnswerRegression(bias=0, span=1)
+    calibration = AnswerCalibration(right=law, none=AnswerRegression(bias=-50, span=0), right_alone=law, none_alone=law)
+    question = [
+        Span("x", score, 0.5, right, False, 1) for score, right in ((-1.0, 0.0), (2.0, 1.0), (0.0, 0.8), (-9, 1))
+    ]
+    figures = later_answers([question, []], calibration)
+    second, third = ((1 / (1 + math.exp(-score))) / math.sqrt(1 + math.exp(2)) for score in (0, -1))
+    assert figures["score of second and third answers"] == pytest.approx((second + third) / 2)
+    assert figures["right of second and third answers"] == 0.5
+    assert figures["ECE of second and third answers"] == pytest.approx((1 - second + third) / 2)
+
+
 def test_answers_with_and_without_the_adapter_and_the_passage(store: Path) -> None:
     with opened_twice(str(store), passages_read()) as (adapted, bare):
         (with_adapter,), (alone,) = read(adapted, [QUESTION]), read(bare, [QUESTION])
@@ -117,5 +136,9 @@ def test_answers_with_and_without_the_adapter_and_the_passage(store: Path) -> No
     assert max(alone, key=lambda span: span.score).exact
     assert all(span.relevance is not None for span in with_adapter)
     assert all(span.relevance is None for span in alone)
-    assert [span.rank for span in with_adapter] == [span.rank for span in alone] == [1, 2, 3]
+    for found in (with_adapter, alone):
+        (best,) = best_of_passages([found])
+        assert {span.rank for span in found} == {span.rank for span in best} == {1, 2, 3}
+        assert len(best) == 3
+        assert max(span.score for span in found) == max(span.score for span in best)
     assert not any(span.exact for span in hidden)

@@ -49,8 +49,8 @@ def test_a_trained_reader_reads_from_its_directory(reader: Path) -> None:
     (reader / "answers.json").write_text(json.dumps(calibration), encoding="utf-8")
     found = RRRAReader(str(reader), top_k=2).run(query="Who founded Rosk?", documents=[FOUNDED])["answers"]
     assert [answer.data is None for answer in found] == [True, False, False]
-    # The relevance alone, times the probability that there is an answer.
-    assert [answer.score for answer in found] == pytest.approx([0.5, 0.45, 0.45])
+    # The relevance alone, times the probability that there is an answer; another is seldom right beside the first.
+    assert [answer.score for answer in found] == pytest.approx([0.5, 0.45, 0.45 * 0.1**0.5])
 
 
 def test_a_training_of_one_step_learns(data: Path, tmp_path: Path) -> None:
