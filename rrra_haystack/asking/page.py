@@ -100,8 +100,9 @@ def _shown(passage: Reranked, rank: int, other: int | None, each: Asked) -> Show
     best = each.answers[0] if each.answers else None
     document, offset = (getattr(best, name, None) for name in ("document", "document_offset"))
     # What another passage says in the same words is not the answer: "32" stands in "1320", too.
-    here = document is not None and offset is not None and document.id == passage.document.id
-    answer = (offset.start, offset.end) if here else (0, 0)
+    answer = (0, 0)
+    if document is not None and offset is not None and document.id == passage.document.id:
+        answer = (offset.start, offset.end)
     return Shown(rank, other, Path(passage.source).name, _pieces(text, passage.sentence, answer))
 
 
