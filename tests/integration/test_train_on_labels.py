@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 import torch
 from facts import write_facts
-from rrra_training.choosing import choosing, plan
+from rrra_training.choosing import choosing, held_out, plan
 from rrra_training.choosing.deciding import Decision
+from rrra_training.data import Passage, Query
+from rrra_training.data.writing import write_beir
 from rrra_training.runs.checkpoints import Checkpoints
 from safetensors.torch import load_file
 from typer.testing import CliRunner, Result
@@ -58,6 +60,8 @@ def test_many_labels_are_held_out_for_good_and_an_interrupted_run_goes_on(
     run, options = facts.parent / "many", [*FEW, "--cache", str(facts.parent / "cache")]
     monkeypatch.setattr(choosing, "decide", lambda *_, **__: Decision("trained", "it is tested."))
     monkeypatch.setattr(plan, "_THOUSANDS", 100)
+    # 22 are held out, about fewer passages.
+    monkeypatch.setattr(held_out, "LEAST_QUERIES", 10)
     save = Checkpoints.save
 
     def interrupted(checkpoints: Checkpoints, *given: Any) -> None:
@@ -97,6 +101,19 @@ def test_few_pairs_fit_weights_alone_and_nothing_worse_is_kept(tmp_path: Path) -
     assert "trained" not in figures["systems"]
     made, begun = (RRRAModel.load(model).config for model in (tmp_path / "run" / "model", MODEL))
     assert made.model_copy(update={"encoder_fingerprint": None}) == begun
+
+
+def test_a_query_that_is_a_passage_is_in_no_list_of_bm25_either(tmp_path: Path) -> None:
+    towns = ("Arlow", "Bexley", "Corvan", "Dunmere", "Elstow", "Farrow")
+    asked = [Query(town, f"Who founded the town {town}?") for town in towns]
+    passages = [Passage(f"a-{town}", "", f"{town} was founded in 1300 by Otto Pihl.") for town in towns]
+    passages += [Passage(f"q-{query.id}", "", query.text) for query in asked]
+    data = tmp_path / "towns"
+    write_beir(data, passages, asked, {"train": {town: {f"a-{town}": 1} for town in towns}})
+    result = train(data, tmp_path / "run", "--set", "train.0.ignore_identical=true")
+    assert result.exit_code == 0, result.output
+    figures = json.loads((tmp_path / "run" / "chosen.json").read_text())
+    assert figures["systems"]["bm25"]["nDCG@10"] == figures["systems"][MODEL]["nDCG@10"] == 1
 
 
 @pytest.mark.parametrize(

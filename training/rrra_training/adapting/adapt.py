@@ -177,5 +177,5 @@ def _carried_over(
         gap = score - score.amax(dim=1, keepdim=True)
         features.append(torch.stack([score, gap, torch.zeros_like(score)], dim=2).flatten(0, 1))
     targets = torch.cat(said)
-    fitted = fit_calibration(torch.cat(features), targets, torch.full_like(targets, 1 / len(targets)))
+    fitted = fit_calibration(torch.cat(features), targets, torch.full_like(targets, 1 / len(targets)), calibration)
     return fitted.model_copy(update={"outcome_slope": calibration.outcome_slope})

@@ -12,7 +12,7 @@ import torch
 
 from rrra_haystack.files import atomic_write
 from rrra_haystack.model.rrra_model import RRRAModel
-from rrra_training.choosing.deciding import LEAST_QUERIES, decide
+from rrra_training.choosing.deciding import decide
 from rrra_training.choosing.fitted import Choice, calibrate, choose
 from rrra_training.choosing.held_out import HeldOut, held_out, parts_of
 from rrra_training.choosing.plan import Plan
@@ -51,13 +51,13 @@ class Candidate:
     @classmethod
     def as_it_is(cls, model: RRRAModel, verdicts: Verdicts) -> "Candidate":
         """A model with the weights that it has."""
-        choice = Choice(0, model.config.fusion_weight, model.config.lexical_weight)
+        choice = Choice.of(model)
         return cls({0: verdicts}, choice, choice.scores({0: verdicts}))
 
     @classmethod
-    def chosen(cls, queries: HeldOut, looks: Mapping[int, Verdicts]) -> "Candidate":
+    def chosen(cls, queries: HeldOut, looks: Mapping[int, Verdicts], former: Choice) -> "Candidate":
         """An adapter with the steps and weights that suit the held-out queries."""
-        return cls(looks, *choose(queries, looks))
+        return cls(looks, *choose(queries, looks, former))
 
 
 def train_on_labels(
@@ -101,10 +101,11 @@ def train_on_labels(
     models[start] = begun
     with Judge(workshop, sets, parts) as judge:
         candidates = {name: Candidate.as_it_is(model, judge.of_model(model)) for name, model in models.items()}
-        if len(queries) >= LEAST_QUERIES:
-            candidates[REFITTED] = Candidate.chosen(queries, candidates[start].looks)
-        if plan.trains:
-            candidates[TRAINED] = Candidate.chosen(queries, trainings.looks(judge))
+        former = candidates[start].choice
+        if queries.chooses:
+            candidates[REFITTED] = Candidate.chosen(queries, candidates[start].looks, former)
+        if queries.chooses and plan.trains:
+            candidates[TRAINED] = Candidate.chosen(queries, trainings.looks(judge), former)
     measured = {
         "bm25": queries.measured_runs(_bm25(sets[0].passages, queries, recipe.mining.top_k)),
         "encoder": queries.measured(np.nan_to_num(candidates[start].looks[0].base, neginf=-1e9)),
@@ -112,7 +113,7 @@ def train_on_labels(
     }
     values = {name: own["nDCG@10"] for name, own in measured.items()}
     others = [name for name in (UNTRAINED, REFITTED, TRAINED) if name in candidates]
-    decision = decide(values, start, others, seed=recipe.seed)
+    decision = decide(values, start, others, groups=queries.group, seed=recipe.seed)
     own = candidates[decision.kept]
     model = _made(trainings, own.choice) if decision.kept == TRAINED else models.get(decision.kept, begun)
     changes: dict[str, Any] = {
@@ -120,7 +121,7 @@ def train_on_labels(
     }  # fmt: skip
     figures = figures_of(plan, queries, measured, start, decision)
     figures["choices"] = {name: asdict(one.choice) for name, one in candidates.items()}
-    if len(queries) >= LEAST_QUERIES:
+    if queries.chooses:
         fitted = calibrate(queries, own.looks[own.choice.steps], own.choice, model.config.calibration)
         figures["calibration_error"] = {"before": fitted.error_before, "after": fitted.error}
         if fitted.error < fitted.error_before or decision.kept in {REFITTED, TRAINED}:
@@ -153,5 +154,9 @@ def _made(trainings: Trainings, choice: Choice) -> RRRAModel:
 def _bm25(passages: StateStore, queries: HeldOut, top_k: int) -> list[dict[int, float]]:
     """What BM25 finds in the whole corpus for each query: row -> score."""
     stage = Bm25Stage([passages.text(row) for row in range(len(passages))], top_k)
-    found = (stage.retrieve(text) for text in queries.texts)
-    return [dict(zip(rows.tolist(), scores.tolist(), strict=True)) for scores, rows in found]
+    runs = []
+    for text, left_out in zip(queries.texts, queries.left_out, strict=True):
+        scores, rows = stage.retrieve(text)
+        run = zip(rows.tolist(), scores.tolist(), strict=True)
+        runs.append({row: score for row, score in run if row not in left_out})
+    return runs

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rrra_training.measures.significance import paired_interval
+from rrra_training.measures.significance import is_better
 
-# Fewer held-out queries than these choose nothing.
+# Fewer held-out queries than these choose nothing, nor do more about fewer passages.
 LEAST_QUERIES = 20
 
 
@@ -24,23 +24,27 @@ class Decision:
     because: str
 
 
-def decide(values: Mapping[str, np.ndarray], start: str, others: Sequence[str], *, seed: int) -> Decision:
+def decide(
+    values: Mapping[str, np.ndarray], start: str, others: Sequence[str], *, groups: np.ndarray, seed: int
+) -> Decision:
     """
-    Choose a model by held-out queries: another one takes the place of the model at hand where the interval of what it
-    gains lies above 0. So what is kept is never worse on these queries than the model that was begun with.
+    Choose a model by held-out queries: another one takes the place of the model at hand where it is better for sure
+    (:func:`~rrra_training.measures.significance.is_better`). So what is kept is never worse on these queries than the
+    model that was begun with.
 
     :param values: Name of a model -> the measure of each query, shape ``[Q]``.
     :param start: The model that was begun with.
     :param others: The others, from simple to elaborate.
-    :param seed: Seed of the intervals.
+    :param groups: Which queries depend on each other, shape ``[Q]``.
+    :param seed: Seed of what is drawn.
     """
-    count = len(values[start])
+    queries, count = len(groups), len(np.unique(groups))
     if count < LEAST_QUERIES:
-        return Decision(start, f"{count} queries are too few to choose by; {LEAST_QUERIES} are the least.")
+        about = f" about {count} different passages" if count < queries else ""
+        return Decision(start, f"{queries} queries{about} are too few to choose by; {LEAST_QUERIES} are the least.")
     kept = start
     for other in others:
-        low, _ = paired_interval(values[other], values[kept], seed=seed)
-        if low > 0:
+        if is_better(values[other], values[kept], seed=seed, groups=groups):
             kept = other
     if kept == start:
         return Decision(start, f"nothing is better than {start} with 95 % confidence on queries that are held out.")

@@ -1,12 +1,13 @@
 """Weights and calibration, chosen for each held-out query on the others."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
 import torch
 
+from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_haystack.model.scoring import Calibration
 from rrra_training.choosing.held_out import HeldOut
 from rrra_training.judging.fitting import (
@@ -35,27 +36,45 @@ class Choice:
     fusion_weight: float
     lexical_weight: float
 
+    @classmethod
+    def of(cls, model: RRRAModel) -> "Choice":
+        """What a model has."""
+        return cls(0, model.config.fusion_weight, model.config.lexical_weight)
+
     def scores(self, looks: Mapping[int, Verdicts]) -> np.ndarray:
         """Reranking scores of all candidates, shape ``[Q, k]``."""
         return fused(looks[self.steps], self.fusion_weight, self.lexical_weight)
 
 
-def choose(queries: HeldOut, looks: Mapping[int, Verdicts]) -> tuple[Choice, np.ndarray]:
+def choose(queries: HeldOut, looks: Mapping[int, Verdicts], former: Choice) -> tuple[Choice, np.ndarray]:
     """
-    Choose steps and weights by the held-out queries.
+    Choose steps and weights by the held-out queries; of weights that are equally good, those nearest the former ones.
 
     :param queries: The queries.
     :param looks: Verdicts on them by the number of steps.
+    :param former: The weights of the model that was begun with.
     :returns: The choice by all queries; and reranking scores of shape ``[Q, k]`` in which the scores of each query are
         by the choice of the other parts, so that no query is judged by a choice that it had a say in.
     """
-    choices = [Choice(steps, *weights) for steps, weights in product(looks, product(FUSION_WEIGHTS, LEXICAL_WEIGHTS))]
+
+    def distance(one: Choice) -> float:
+        # What counts of a fusion weight is the share that it gives the adapter in the score.
+        own, other = (weight / (1 + weight) for weight in (one.fusion_weight, former.fusion_weight))
+        return abs(own - other) + abs(one.lexical_weight - former.lexical_weight)
+
+    weights = [(former.fusion_weight, former.lexical_weight), *product(FUSION_WEIGHTS, LEXICAL_WEIGHTS)]
+    choices = sorted((Choice(steps, *own) for steps, own in product(looks, weights)), key=distance)
     reached = np.stack([ndcg(queries.grades, queries.ideal, one.scores(looks)) for one in choices])
     scores = np.empty(queries.rows.shape, dtype=np.float32)
     for part in np.unique(queries.fold):
         own = queries.fold == part
-        scores[own] = choices[int(reached[:, ~own].mean(axis=1).argmax())].scores(looks)[own]
-    return choices[int(reached.mean(axis=1).argmax())], scores
+        scores[own] = choices[_best(reached[:, ~own])].scores(looks)[own]
+    return choices[_best(reached)], scores
+
+
+def _best(reached: np.ndarray) -> int:
+    """The first of the best choices, given what each query reaches with each, shape ``[n, Q]``."""
+    return int(reached.mean(axis=1).round(6).argmax())
 
 
 @dataclass(frozen=True)
@@ -77,25 +96,36 @@ def calibrate(queries: HeldOut, verdicts: Verdicts, choice: Choice, before: Cali
     """
     Fit the calibration to the held-out queries. A candidate that is not labelled counts as irrelevant.
 
+    Every labelled query has an answer, so the labels alone say that the best candidate of a list is a right one. Each
+    list counts once more without its relevant candidates, as that of a question which nothing answers.
+
     :param queries: The queries.
     :param verdicts: Verdicts on them.
     :param choice: The weights.
-    :param before: The calibration before.
+    :param before: The calibration before; slopes stay near its own where queries are few.
     """
-    features = calibration_features(verdicts, choice.fusion_weight, choice.lexical_weight)
-    present, relevant = queries.rows >= 0, torch.from_numpy((queries.grades > 0).astype(np.float32))
+    is_relevant, is_there = queries.grades > 0, queries.rows >= 0
+    without = replace(verdicts, base=np.where(is_relevant, -np.inf, verdicts.base).astype(np.float32))
+    lists = [calibration_features(one, choice.fusion_weight, choice.lexical_weight) for one in (verdicts, without)]
+    features = torch.cat(lists)
+    present = np.concatenate([is_there, is_there & ~is_relevant])
+    relevant = torch.from_numpy(np.concatenate([is_relevant, np.zeros_like(is_relevant)])).float()
+    fold = np.tile(queries.fold, 2)
 
     def fitted(chosen: np.ndarray) -> Calibration:
         there = present & chosen[:, None]
-        return fit_calibration(features[there], relevant[there], torch.full((int(there.sum()),), 1 / there.sum()))
+        return fit_calibration(
+            features[there], relevant[there], torch.full((int(there.sum()),), 1 / there.sum()), before
+        )
 
-    def probability(by: Calibration, number: int) -> np.ndarray:
-        scores, _, logit = features[number].T
-        return by.probability(scores, logit).numpy()
+    def error(probability: np.ndarray) -> float:
+        return expected_calibration_error(probability[present], relevant.numpy()[present])
 
-    others = {int(part): fitted(queries.fold != part) for part in np.unique(queries.fold)}
-    errors = []
-    for by in (lambda number: others[int(queries.fold[number])], lambda _: before):
-        told = np.stack([probability(by(number), number) for number in range(len(queries))])
-        errors.append(expected_calibration_error(told[present], relevant.numpy()[present]))
-    return Calibrated(fitted(np.ones(len(queries), dtype=bool)), *errors)
+    scores, _, logits = features.unbind(dim=2)
+    told = np.empty(present.shape, dtype=np.float32)
+    for part in np.unique(fold):
+        own = fold == part
+        told[own] = fitted(~own).probability(scores[own], logits[own]).numpy()
+    return Calibrated(
+        fitted(np.ones(len(fold), dtype=bool)), error(told), error(before.probability(scores, logits).numpy())
+    )

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from rrra_training.candidates.sets import CandidateSet, grades_of
+from rrra_training.choosing.deciding import LEAST_QUERIES
 from rrra_training.choosing.plan import Plan
 from rrra_training.choosing.sharing import Shared
 from rrra_training.data.recognising import DEV
@@ -31,6 +32,8 @@ class HeldOut:
     :param judged: Row -> grade of the relevant passages of each.
     :param texts: Their texts.
     :param fold: In which part each falls, shape ``[Q]``.
+    :param group: Which of them depend on each other, as those that ask for one passage do, shape ``[Q]``.
+    :param left_out: Rows of passages that are no candidates, of each.
     :param shared: How many of them share a relevant passage or the question with queries that are learned from.
     """
 
@@ -38,10 +41,17 @@ class HeldOut:
     judged: Sequence[Mapping[int, int]]
     texts: Sequence[str]
     fold: np.ndarray
+    group: np.ndarray
+    left_out: Sequence[Sequence[int]]
     shared: int = 0
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def chooses(self) -> bool:
+        """Whether they are enough to choose by: groups count, since the queries of one say the same."""
+        return len(np.unique(self.group)) >= LEAST_QUERIES
 
     @cached_property
     def grades(self) -> np.ndarray:
@@ -151,10 +161,13 @@ def _dealt(group: np.ndarray, folds: int, generator: np.random.Generator) -> np.
 def held_out(sets: Sequence[CandidateSet], shared: Shared, parts: Sequence[np.ndarray]) -> HeldOut:
     """The queries of sets that are held out; parameters as for and from :func:`parts_of`."""
     chosen = [np.flatnonzero(part >= 0) for part in parts]
+    groups = np.split(shared.gathered(), np.cumsum([len(data) for data in sets])[:-1])
     pairs = [(data, int(query)) for data, own in zip(sets, chosen, strict=True) for query in own]
     return HeldOut(
         rows=np.concatenate([np.asarray(data.mined.rows)[own] for data, own in zip(sets, chosen, strict=True)]),
         judged=[data.positives.judged(query) for data, query in pairs],
+        group=np.concatenate([group[own] for group, own in zip(groups, chosen, strict=True)]),
+        left_out=[data.mined.left_out[query] for data, query in pairs],
         texts=[data.queries.text(query) for data, query in pairs],
         fold=np.concatenate([part[own] for part, own in zip(parts, chosen, strict=True)]),
         shared=_shared(shared, np.concatenate(parts)),

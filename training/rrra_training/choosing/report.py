@@ -34,7 +34,7 @@ def figures_of(
     systems = {}
     for name, own in measured.items():
         over = own[_MEASURE] - floor
-        low, high = paired_interval(own[_MEASURE], floor, seed=seed)
+        low, high = paired_interval(own[_MEASURE], floor, seed=seed, groups=queries.group)
         systems[name] = mean(own) | {"over_start": {"mean": float(over.mean()), "low": low, "high": high}}
     return {
         "name": plan.recipe.name,

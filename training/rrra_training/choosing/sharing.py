@@ -71,6 +71,15 @@ class Shared:
                     size[here] += size[there]
         return np.asarray([root_of(query) for query in range(self.queries)])
 
+    def gathered(self) -> np.ndarray:
+        """
+        Which queries depend on each other: each goes with what most others have too, of all that it has; shape ``[Q]``.
+
+        Other than of :meth:`groups`, there are many also where all hang together by way of others.
+        """
+        order = np.lexsort((self.has, -np.bincount(self.has)[self.has], self.query))
+        return self.has[order][np.unique(self.query[order], return_index=True)[1]]
+
     def between(self, some: np.ndarray, others: np.ndarray) -> np.ndarray:
         """
         Which queries share a passage or the question with others.

@@ -15,7 +15,7 @@ from rrra_haystack.files import atomic_file
 from rrra_haystack.model.adapter.adapter import RelationAwareAdapter
 from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_training.candidates.sets import CandidateSet
-from rrra_training.choosing.fitted import choose
+from rrra_training.choosing.fitted import Choice, choose
 from rrra_training.choosing.held_out import HeldOut
 from rrra_training.choosing.plan import Plan
 from rrra_training.judging.projecting import ProjectedStates, projected
@@ -165,7 +165,7 @@ class Trainings:
 
     def _is_enough(self, looks: Mapping[int, Verdicts]) -> bool:
         """Whether the last looks were no better than one before, each with the weights that suit it best."""
-        best = [choose(self.queries, {steps: looks[steps]})[1] for steps in sorted(looks)]
+        best = [choose(self.queries, {steps: looks[steps]}, Choice.of(self.begun))[1] for steps in sorted(looks)]
         reached = [float(ndcg(self.queries.grades, self.queries.ideal, scores).mean()) for scores in best]
         return len(reached) - 1 - int(np.argmax(reached)) >= _PATIENCE
 

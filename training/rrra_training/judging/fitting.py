@@ -9,6 +9,7 @@ import torch
 from ir_measures import Measure
 from torch import Tensor, nn
 
+from rrra_haystack.model.config import RRRAConfig
 from rrra_haystack.model.scoring import Calibration, reranking_score
 from rrra_training.candidates.sets import CandidateSet, grades_of, relevance_of
 from rrra_training.judging.verdicts import Verdicts
@@ -19,6 +20,7 @@ from rrra_training.measures.ranking import MEASURES, ideal_gains, ndcg, per_quer
 FUSION_WEIGHTS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 8.0, 12.0, 20.0)
 # 0 stands for no words.
 LEXICAL_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.2)
+_UNTRAINED: Calibration = RRRAConfig.model_fields["calibration"].default
 
 
 @dataclass(frozen=True)
@@ -134,27 +136,35 @@ def _fit_calibration(
         features.append(own)
         relevant.append(is_relevant)
         weights.append(torch.full((len(own),), 1 / max(len(own), 1)))
-    return fit_calibration(torch.cat(features), torch.cat(relevant), torch.cat(weights))
+    return fit_calibration(torch.cat(features), torch.cat(relevant), torch.cat(weights), _UNTRAINED)
 
 
-def fit_calibration(features: Tensor, relevant: Tensor, weights: Tensor) -> Calibration:
+def fit_calibration(features: Tensor, relevant: Tensor, weights: Tensor, former: Calibration) -> Calibration:
     """
-    Fit a calibration to c candidates.
+    Fit a calibration to c candidates, near a former one where they are few.
+
+    Where scores part relevant candidates from others without a fault, as in small collections, slopes without bound
+    fit best, which call whatever is found first relevant. So a slope is taken to be normally distributed about the
+    former one: with a deviation of one in the log-odds, for a feature that is one of its own deviations higher. That
+    is worth no more than a few labels, and is nothing beside thousands.
 
     :param features: Of :func:`calibration_features`, shape ``[c, 3]``.
     :param relevant: Whether each is relevant, shape ``[c]``.
     :param weights: How much each counts, shape ``[c]``.
+    :param former: What its slopes stay near.
     """
     x, y, w = features.double(), relevant.double(), weights.double()
     raw = torch.tensor([1.0, 1.0, 0.0], dtype=torch.float64, requires_grad=True)
     intercept = torch.zeros((), dtype=torch.float64, requires_grad=True)
     scale = x.std(dim=0).clamp_min(1e-3)
+    known = scale * scale.new_tensor([former.slope, former.gap_slope, former.outcome_slope])
     optimiser = torch.optim.LBFGS([raw, intercept], max_iter=200, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimiser.zero_grad()
-        logit = (x / scale) @ nn.functional.softplus(raw) + intercept
-        loss = (w * nn.functional.binary_cross_entropy_with_logits(logit, y, reduction="none")).sum()
+        slopes = nn.functional.softplus(raw)
+        losses = nn.functional.binary_cross_entropy_with_logits((x / scale) @ slopes + intercept, y, reduction="none")
+        loss = (w * losses).sum() + w.mean() * (slopes - known).square().sum() / 2
         loss.backward()
         return loss
 

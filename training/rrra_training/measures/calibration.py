@@ -19,10 +19,13 @@ def expected_calibration_error(probability: np.ndarray, relevant: np.ndarray) ->
 
 def equal_bins(probability: np.ndarray, count: int) -> list[np.ndarray]:
     """
-    Bins of equally many, from improbable to probable: the places that each holds.
+    Bins of about equally many, from improbable to probable: the places that each holds. Equal ones are in one bin, so
+    that the order of the data says nothing.
 
     :param probability: Shape ``[n]``.
-    :param count: How many bins; fewer where there are fewer than so many.
+    :param count: How many bins; fewer where there are fewer than so many, or many are equal.
     """
     order = np.argsort(probability, kind="stable")
-    return [part for part in np.array_split(order, count) if len(part)]
+    ranked = probability[order]
+    borders = np.searchsorted(ranked, ranked[np.arange(1, count) * len(ranked) // count])
+    return [part for part in np.split(order, np.unique(borders)) if len(part)]

@@ -4,19 +4,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from facts import write_facts
 from rrra_training.choosing.deciding import decide
-from rrra_training.choosing.fitted import calibrate, choose
+from rrra_training.choosing.fitted import Choice, calibrate, choose
 from rrra_training.choosing.held_out import HeldOut
 from rrra_training.choosing.plan import plan_of
 from rrra_training.choosing.report import figures_of, model_card, table
 from rrra_training.data.recognising import recognised
+from rrra_training.judging.fitting import fused
 from rrra_training.judging.verdicts import Verdicts
 
 from rrra_haystack.model.scoring import Calibration
 
 MODEL = "rrra-minilm-l6"
+BUNDLED = Choice(0, 1.5, 0.5)
 
 
 @pytest.fixture
@@ -25,7 +28,8 @@ def queries() -> HeldOut:
     generator = np.random.default_rng(0)
     relevant = generator.integers(10, size=60)
     rows = np.tile(np.arange(10), (60, 1))
-    return HeldOut(rows, [{int(row): 1} for row in relevant], ["?"] * 60, np.arange(60) % 3)
+    judged = [{int(row): 1} for row in relevant]
+    return HeldOut(rows, judged, ["?"] * 60, np.arange(60) % 3, group=np.arange(60), left_out=[()] * 60)
 
 
 def verdicts(queries: HeldOut, *, base: float, adapter: float, lexical: float = 0.0) -> Verdicts:
@@ -38,12 +42,12 @@ def verdicts(queries: HeldOut, *, base: float, adapter: float, lexical: float = 
 
 def test_the_weights_and_steps_that_help_are_chosen(queries: HeldOut) -> None:
     good, bad = verdicts(queries, base=0, adapter=4), verdicts(queries, base=0, adapter=-4)
-    choice, scores = choose(queries, {16: bad, 32: good})
+    choice, scores = choose(queries, {16: bad, 32: good}, BUNDLED)
     assert choice.steps == 32
     assert choice.fusion_weight > 1
     reached = queries.measured(scores)["nDCG@10"].mean()
     assert reached == pytest.approx(queries.measured(choice.scores({32: good}))["nDCG@10"].mean(), abs=0.03)
-    assert choose(queries, {0: verdicts(queries, base=4, adapter=-4)})[0].fusion_weight == 0
+    assert choose(queries, {0: verdicts(queries, base=4, adapter=-4)}, BUNDLED)[0].fusion_weight == 0
 
 
 def test_no_query_is_judged_by_a_choice_that_it_had_a_say_in(queries: HeldOut) -> None:
@@ -52,7 +56,7 @@ def test_no_query_is_judged_by_a_choice_that_it_had_a_say_in(queries: HeldOut) -
     # What the first part would choose for itself, the others do not.
     told.adapter[first] += 8 * queries.grades[first]
     told.adapter[~first] -= 8 * queries.grades[~first]
-    choice, scores = choose(queries, {0: told})
+    choice, scores = choose(queries, {0: told}, BUNDLED)
     own = queries.measured(scores)["nDCG@10"]
     assert own[first].mean() == pytest.approx(queries.measured(told.base)["nDCG@10"][first].mean())
     assert choice.fusion_weight == 0
@@ -60,22 +64,63 @@ def test_no_query_is_judged_by_a_choice_that_it_had_a_say_in(queries: HeldOut) -
 
 def test_a_calibration_is_judged_by_what_it_was_not_fitted_to(queries: HeldOut) -> None:
     told = verdicts(queries, base=0, adapter=3)
-    choice, _ = choose(queries, {0: told})
+    choice, _ = choose(queries, {0: told}, BUNDLED)
     fitted = calibrate(queries, told, choice, Calibration(slope=1, gap_slope=0, intercept=5))
     assert fitted.error < 0.1 < fitted.error_before
+
+
+@pytest.mark.parametrize("count", [20, 60])
+def test_what_is_found_first_is_not_relevant_where_nothing_is(queries: HeldOut, count: int) -> None:
+    chosen = np.arange(60) < count
+    few = replace(queries, rows=queries.rows[chosen], judged=queries.judged[:count], fold=queries.fold[chosen])
+    generator = np.random.default_rng(2)
+    base, adapter, logit = generator.uniform(0, 0.2, size=(3, count, 10)).astype(np.float32)
+    # Without a fault: the relevant candidate is far above all others of its list.
+    told = Verdicts(*(part + np.float32(0.6) * few.grades for part in (base, adapter, logit)), np.zeros_like(base))
+    fitted = calibrate(few, told, BUNDLED, Calibration(slope=4.9, gap_slope=8.0, intercept=-4.3, outcome_slope=0.3))
+    assert fitted.calibration.slope > 1
+    assert fitted.calibration.gap_slope < 40
+    assert fitted.error < fitted.error_before
+    nothing = torch.from_numpy(fused(Verdicts(base, adapter, logit, np.zeros_like(base)), 1.5))
+    astray = fitted.calibration.probability(nothing, torch.from_numpy(logit))
+    assert astray.max() < 0.5
+    right = fitted.calibration.probability(torch.from_numpy(fused(told, 1.5)), torch.from_numpy(told.relevance_logit))
+    assert right.max(dim=1).values.min() > 0.6
 
 
 def test_what_is_kept_is_never_worse_and_no_more_elaborate_than_it_has_to_be() -> None:
     generator = np.random.default_rng(0)
     start = generator.random(200)
+    each = np.arange(200)
     values = {"start": start, "level": start + generator.normal(scale=0.2, size=200), "worse": start - 0.1}
-    assert decide(values, "start", ["level", "worse"], seed=0).kept == "start"
+    assert decide(values, "start", ["level", "worse"], groups=each, seed=0).kept == "start"
     values |= {"better": start + 0.05, "as good": start + 0.05 + generator.normal(scale=0.2, size=200)}
-    decision = decide(values, "start", ["worse", "better", "as good"], seed=0)
+    decision = decide(values, "start", ["worse", "better", "as good"], groups=each, seed=0)
     assert decision.kept == "better"
     assert decision.because.startswith("it is 5.0 points better than start")
     few = {name: own[:19] for name, own in values.items()}
-    assert decide(few, "start", ["better"], seed=0).because.startswith("19 queries are too few")
+    assert decide(few, "start", ["better"], groups=each[:19], seed=0).because.startswith("19 queries are too few")
+    often = decide(values, "start", ["better"], groups=each % 19, seed=0)
+    assert often.because == "200 queries about 19 different passages are too few to choose by; 20 are the least."
+    assert decide(values, "start", ["better"], groups=each % 20, seed=0).kept == "better"
+
+
+def test_a_few_gains_are_no_proof() -> None:
+    start = np.zeros(200)
+    better = start.copy()
+    better[:4] = 0.4
+    assert decide({"start": start, "other": better}, "start", ["other"], groups=np.arange(200), seed=0).kept == "start"
+
+
+def test_of_weights_that_are_equally_good_the_nearest_to_the_former_are_kept(queries: HeldOut) -> None:
+    clear = verdicts(queries, base=50, adapter=50, lexical=50)
+    former = Choice(0, 1.7, 0.45)
+    choice, scores = choose(queries, {16: clear, 32: clear}, former)
+    assert (choice.fusion_weight, choice.lexical_weight) == (1.7, 0.45)
+    assert np.array_equal(scores, choice.scores({16: clear, 32: clear}))
+    # Words alone lead astray, by more than half of what they say.
+    astray = verdicts(queries, base=6, adapter=6, lexical=-80)
+    assert choose(queries, {0: astray}, former)[0].lexical_weight < 0.2
 
 
 def test_a_reader_is_told_how_many_held_out_queries_share_something_with_what_was_learned(
@@ -83,7 +128,7 @@ def test_a_reader_is_told_how_many_held_out_queries_share_something_with_what_wa
 ) -> None:
     plan = plan_of(recognised(write(train=60)), None, MODEL)
     measured = {MODEL: queries.measured(verdicts(queries, base=1, adapter=1).base)}
-    decision = decide({MODEL: measured[MODEL]["nDCG@10"]}, MODEL, [], seed=0)
+    decision = decide({MODEL: measured[MODEL]["nDCG@10"]}, MODEL, [], groups=queries.group, seed=0)
     for shared in (0, 7):
         figures = figures_of(plan, replace(queries, shared=shared), measured, MODEL, decision)
         told = (model_card(plan.recipe, figures), str(table(figures).caption))

@@ -14,7 +14,7 @@ from rrra_training.candidates.preparing import prepare
 from rrra_training.candidates.sets import CandidateSet, Positives
 from rrra_training.candidates.splits import SplitConfig
 from rrra_training.choosing import held_out as module
-from rrra_training.choosing.fitted import choose
+from rrra_training.choosing.fitted import Choice, choose
 from rrra_training.choosing.held_out import HeldOut, held_out, parts_of
 from rrra_training.choosing.report import remark
 from rrra_training.choosing.sharing import Shared
@@ -135,7 +135,7 @@ def test_a_dev_split_that_hangs_together_is_chosen_by_in_parts(
     assert queries.shared == 0
     scores = -np.cumsum(np.ones(queries.rows.shape, dtype=np.float32), axis=1)
     verdicts = Verdicts(scores, scores, scores, np.zeros_like(scores))
-    assert np.isfinite(choose(queries, {1: verdicts})[1]).all()
+    assert np.isfinite(choose(queries, {1: verdicts}, Choice(0, 1.5, 0.5))[1]).all()
 
 
 def test_a_group_that_is_held_out_alone_is_chosen_by_in_parts(data: CandidateSet) -> None:
@@ -166,3 +166,23 @@ def test_a_large_dev_split_is_held_out_but_for_what_it_shares_with_training(
     part, queries = checked([train, labelled(dev, (apart - len(data)).tolist())], takes_turns=False)
     assert ((part >= 0).sum(), queries.shared) == (16, 0)
     assert "some of all queries are held out instead" in caplog.text
+
+
+def test_queries_depend_on_each_other_where_they_ask_for_one_passage(data: CandidateSet) -> None:
+    count = len(data)
+    shared = Shared.of([labelled(data, [[query % 4] for query in range(count)])])
+    parts = [np.zeros(count, dtype=int)]
+    few = held_out([data], shared, parts)
+    assert len(set(few.group.tolist())) == 4
+    assert not few.chooses
+    # All hang together by way of others, yet each shares half of what it has with two alone.
+    chain = Shared.of([labelled(data, [[query, query + 1] for query in range(count)])])
+    assert len(set(chain.groups(count).tolist())) == 1
+    many = held_out([data], chain, parts)
+    assert count / 2 <= len(set(many.group.tolist())) <= count
+    assert many.chooses
+
+
+def test_the_group_of_a_query_is_what_most_have_too() -> None:
+    shared = Shared(np.asarray([0, 0, 1, 1, 2, 2, 3, 3]), np.asarray([0, 5, 1, 5, 2, 6, 3, 0]), 4)
+    assert shared.gathered().tolist() == [0, 5, 2, 0]

@@ -1,11 +1,14 @@
 import numpy as np
 import pytest
+import torch
 from rrra_training.candidates.evidence import Labels
 from rrra_training.candidates.mining import Mined
 from rrra_training.candidates.sets import CandidateSet, Positives
-from rrra_training.judging.fitting import FUSION_WEIGHTS, calibration_features, fit, fused
+from rrra_training.judging.fitting import FUSION_WEIGHTS, calibration_features, fit, fit_calibration, fused
 from rrra_training.judging.verdicts import Verdicts
 from sets import Sized
+
+from rrra_haystack.model.scoring import Calibration
 
 
 @pytest.mark.parametrize("fusion_weight", FUSION_WEIGHTS)
@@ -57,3 +60,38 @@ def test_a_small_set_does_not_take_the_others_below_their_encoder() -> None:
     # Where the encoder is no better, the floor decides.
     alone = fit([small], verdicts, floors, lexical_weights=(0.0,))
     assert alone.table["small"][alone.fusion_weight] >= floors["small"]
+
+
+FORMER = Calibration(slope=4.9, gap_slope=8.0, intercept=-4.3, outcome_slope=0.3)
+
+
+def drawn(lists: int, truth: Calibration) -> tuple[torch.Tensor, torch.Tensor]:
+    """Features of lists of 20 candidates, and whether each is relevant, as a calibration says."""
+    generator = torch.Generator().manual_seed(0)
+    scores = 0.2 + 0.15 * torch.randn(lists, 20, generator=generator)
+    logits = 0.5 * torch.randn(lists, 20, generator=generator)
+    features = torch.stack([scores, scores - scores.amax(dim=1, keepdim=True), logits], dim=2).flatten(0, 1)
+    return features, torch.bernoulli(truth.probability(scores, logits), generator=generator).flatten()
+
+
+def test_slopes_are_bounded_where_relevant_candidates_are_parted_from_others_without_a_fault() -> None:
+    features, _ = drawn(50, FORMER)
+    gaps = features[:, 1]
+    found = fit_calibration(features, (gaps == 0).float(), torch.full_like(gaps, 1 / len(gaps)), FORMER)
+    assert found.gap_slope < 5 * FORMER.gap_slope
+    assert found.outcome_slope < 3
+    # However many candidates there are beside them, and whatever the weights sum up to.
+    again = fit_calibration(features, (gaps == 0).float(), torch.full_like(gaps, 3.0), FORMER)
+    assert again.model_dump() == pytest.approx(found.model_dump(), rel=0.02)
+
+
+def test_thousands_of_lists_say_themselves_what_the_slopes_are() -> None:
+    truth = Calibration(slope=9, gap_slope=6.2, intercept=-5, outcome_slope=1)
+    features, relevant = drawn(4000, truth)
+    weights = torch.full_like(relevant, 1 / len(relevant))
+    near, far = (
+        fit_calibration(features, relevant, weights, former)
+        for former in (truth, Calibration(slope=2, gap_slope=20, intercept=0, outcome_slope=0))
+    )
+    assert far.model_dump() == pytest.approx(near.model_dump(), rel=0.02)
+    assert far.model_dump() == pytest.approx(truth.model_dump(), rel=0.1)
