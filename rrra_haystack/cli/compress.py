@@ -24,7 +24,7 @@ def command(
     dimensions: Annotated[int, typer.Option(min=8, help="Dimensions of a token code; a multiple of 8.")] = 64,
     code: Annotated[str, typer.Option(help="Kind of the codes: 1bit, 2bit, 4bit or int8.")] = "1bit",
     max_loss: Annotated[
-        float, typer.Option(help="Write no model that loses more points of nDCG@10 on held-out questions.")
+        float, typer.Option(help="Write no model that may lose more points of nDCG@10, by the 95 % interval.")
     ] = 2.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of what is drawn.")] = 0,
 ) -> None:

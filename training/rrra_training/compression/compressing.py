@@ -1,5 +1,6 @@
 """A model whose token codes take a part of the bytes: a projection fitted to one's own texts, without labels."""
 
+import logging
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,10 @@ from rrra_training.data.beir import is_collection
 from rrra_training.evaluation.evaluate import evaluate
 from rrra_training.measures.significance import paired_interval
 
+logger = logging.getLogger(__name__)
 _LEAST_TEXTS = 20
+# The loss over fewer questions says nothing.
+_LEAST_QUESTIONS = 20
 _MEASURE = "nDCG@10"
 _COMPRESSED = "compressed"
 
@@ -49,8 +53,8 @@ class Compression:
 
     @property
     def loss(self) -> float:
-        """In points of nDCG@10."""
-        return 100 * (self.before - self.after)
+        """Points of nDCG@10 that may be lost, by the interval: the mean of few questions says little."""
+        return -100 * self.interval[0]
 
 
 def compress(
@@ -75,11 +79,11 @@ def compress(
     :param split: Questions of retrieval data; those of ``dev``, or the first split that there is, if `None`.
     :param dimensions: Of a token code; a multiple of 8.
     :param code: Kind of the codes that the model writes, and that the loss is measured with.
-    :param max_loss: Refuse to write a model that loses more points of nDCG@10.
+    :param max_loss: Refuse to write a model that may lose more points of nDCG@10, by the lower end of the interval.
     :param seed: Seed of what is drawn.
     :param show_progress: Show progress and the time left.
     :raises ValueError: If the model is no plain encoder, the dimensions are no fewer than its own, there are too few
-        texts, or it would lose more than `max_loss`.
+        texts, or it may lose more than `max_loss`.
     :raises FileExistsError: If something else than a model stands where the model goes.
     """
     check_place(output)
@@ -90,6 +94,12 @@ def compress(
     trial, has_labels = _trial(data, split, whole.encoder, generator)
     if len(trial.others) < _LEAST_TEXTS:
         msg = f"{data} has {len(trial.others)} passages beside those that are asked for, and {_LEAST_TEXTS} are needed."
+        raise ValueError(msg)
+    if len(trial.queries) < _LEAST_QUESTIONS:
+        msg = (
+            f"{data} has {len(trial.queries)} passages with a sentence that could ask for the others, and "
+            f"{_LEAST_QUESTIONS} are needed to measure the loss: name more texts, or a folder with questions."
+        )
         raise ValueError(msg)
     small = projected_form(whole, fitted_projection(whole.encoder, trial.others, dimensions, generator), code)
     with tempfile.TemporaryDirectory(prefix="rrra-compress-") as scratch:
@@ -112,9 +122,9 @@ def compress(
     )
     if found.loss > max_loss:
         msg = (
-            f"{dimensions} dimensions in {code} lose {found.loss:.1f} points of nDCG@10 over {found.queries} "
-            f"{'questions' if has_labels else 'sentences of the texts'}, and --max-loss allows {max_loss:g}: take more "
-            "--dimensions or another --code. Nothing was written."
+            f"{dimensions} dimensions in {code} may lose {found.loss:.1f} points of nDCG@10 by the 95 % interval over "
+            f"{found.queries} {'questions' if has_labels else 'sentences of the texts'}, and --max-loss allows "
+            f"{max_loss:g}: take more --dimensions, another --code or more texts. Nothing was written."
         )
         raise ValueError(msg)
     small.save(output, include_encoder=Path(model).is_dir())
@@ -138,7 +148,15 @@ def _trial(data: Path, split: str | None, encoder: Encoder, generator: np.random
     if dataset is None or not (splits := dataset.splits()):
         return pseudo_trial(read_texts(data, encoder), generator), False
     chosen = split or ("dev" if "dev" in splits else splits[0])
-    return labelled_trial(dataset, chosen, generator), True
+    trial = labelled_trial(dataset, chosen, generator)
+    if len(trial.queries) >= _LEAST_QUESTIONS:
+        return trial, True
+    logger.warning(
+        "The split '%s' of %s has %s questions with a relevant passage in the corpus, and %s are the least: the loss "
+        "is measured on sentences of the texts.",
+        chosen, data, len(trial.queries), _LEAST_QUESTIONS,
+    )  # fmt: skip
+    return pseudo_trial(read_texts(data, encoder), generator), False
 
 
 def projected_form(whole: RRRAModel, projection: torch.Tensor, code: CodeKind) -> RRRAModel:

@@ -44,7 +44,7 @@ class Trial:
 
 def labelled_trial(data: BeirDataset, split: str, generator: np.random.Generator) -> Trial:
     """
-    Questions of a split, over the passages that are judged for them and others.
+    Questions of a split that the corpus answers, over the passages that are judged for them and others.
 
     :param data: The data.
     :param split: Which questions.
@@ -54,15 +54,16 @@ def labelled_trial(data: BeirDataset, split: str, generator: np.random.Generator
     known_split(str(data.folder), split, data.splits())
     passages = {passage.id: passage for passage in data.passages()}
     qrels = data.qrels(split)
-    queries = [query for query in data.queries(split) if any(grade > 0 for grade in qrels[query.id].values())]
+    held = {query: {one: grade for one, grade in own.items() if one in passages} for query, own in qrels.items()}
+    queries = [query for query in data.queries(split) if any(grade > 0 for grade in held[query.id].values())]
     queries = [queries[number] for number in _drawn(generator, len(queries), _QUERIES)]
-    judged = {query.id: {one: grade for one, grade in qrels[query.id].items() if one in passages} for query in queries}
+    judged = {query.id: held[query.id] for query in queries}
     asked = {passage for own in judged.values() for passage, grade in own.items() if grade > 0}
     further = [name for name in passages if name not in asked]
     further = [further[number] for number in _drawn(generator, len(further), max(_PASSAGES - len(asked), 0))]
     corpus = [passages[name] for name in sorted(asked) + further]
-    held = {passage.id for passage in corpus}
-    judged = {query: {one: grade for one, grade in own.items() if one in held} for query, own in judged.items()}
+    drawn = {passage.id for passage in corpus}
+    judged = {query: {one: grade for one, grade in own.items() if one in drawn} for query, own in judged.items()}
     return Trial(queries, corpus, judged, [one.title_and_text for name, one in passages.items() if name not in asked])
 
 

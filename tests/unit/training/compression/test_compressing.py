@@ -10,7 +10,8 @@ from rrra_training.compression.compressing import compress
 from rrra_training.compression.texts import read_lines, read_texts
 from rrra_training.compression.trials import labelled_trial, pseudo_trial
 from rrra_training.corpora.principal import principal_projection
-from rrra_training.data import BeirDataset
+from rrra_training.data import BeirDataset, Passage, Query
+from rrra_training.data.writing import write_beir
 from typer.testing import CliRunner
 
 from rrra_haystack import RRRAModel
@@ -109,7 +110,7 @@ def test_labels_in_another_folder_are_found_too(encoder: str, tmp_path: Path) ->
 
 
 def test_what_loses_too_much_is_not_written(encoder: str, facts: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"8 dimensions in 1bit lose .* --max-loss allows -100: take more"):
+    with pytest.raises(ValueError, match=r"8 dimensions in 1bit may lose .* --max-loss allows -100: take more"):
         compress(encoder, facts, tmp_path / "made", dimensions=8, max_loss=-100)
     assert not (tmp_path / "made").exists()
     for dimensions in (32, 12):
@@ -117,6 +118,38 @@ def test_what_loses_too_much_is_not_written(encoder: str, facts: Path, tmp_path:
             compress(encoder, facts, tmp_path / "made", dimensions=dimensions)
     with pytest.raises(ValueError, match="no split 'nothing'"):
         compress(encoder, facts, tmp_path / "made", dimensions=8, split="nothing")
+
+
+def test_the_loss_is_bounded_by_its_interval_and_not_by_its_mean(encoder: str, facts: Path, tmp_path: Path) -> None:
+    found = compress(encoder, facts, tmp_path / "made", dimensions=8, max_loss=100)
+    assert found.loss == pytest.approx(-100 * found.interval[0])
+    mean = 100 * (found.before - found.after)
+    assert mean < found.loss
+    with pytest.raises(ValueError, match="may lose"):
+        compress(encoder, facts, tmp_path / "again", dimensions=8, max_loss=(mean + found.loss) / 2)
+
+
+@pytest.mark.parametrize("lost", ["grades", "passages", "questions"])
+def test_labels_that_say_too_little_are_not_what_the_loss_is_measured_by(
+    encoder: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, lost: str
+) -> None:
+    folder = tmp_path / "mine"
+    passages = [Passage(f"p{number}", "", SENTENCES.format(number)) for number in range(60)]
+    queries = [Query(f"q{number}", f"What of {number}?") for number in range(30)]
+    place, grade, count = {"grades": ("p", 0, 30), "passages": ("gone", 1, 30), "questions": ("p", 1, 19)}[lost]
+    judged = {f"q{number}": {f"{place}{number}": grade} for number in range(count)}
+    write_beir(folder, passages, queries, {"dev": judged})
+    found = compress(encoder, folder, tmp_path / "made", dimensions=16, max_loss=100)
+    assert (found.queries, found.has_labels) == (30, False)
+    assert f"has {19 if lost == 'questions' else 0} questions with a relevant passage in the corpus" in caplog.text
+
+
+def test_texts_that_ask_too_little_are_told(encoder: str, tmp_path: Path) -> None:
+    texts = [SENTENCES.format(number) if number < 5 else f"Tea {number}." for number in range(60)]
+    lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
+    (tmp_path / "texts.jsonl").write_text(lines)
+    with pytest.raises(ValueError, match=r"has 5 passages with a sentence that could ask .* 20 are needed"):
+        compress(encoder, tmp_path / "texts.jsonl", tmp_path / "made", dimensions=16)
 
 
 def test_the_command_compresses_by_texts_alone(encoder: str, tmp_path: Path) -> None:
