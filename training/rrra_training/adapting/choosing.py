@@ -12,7 +12,7 @@ from rrra_haystack.model.scoring import reranking_score
 from rrra_haystack.model.words import Language
 from rrra_training.adapting.lists import Lists
 from rrra_training.measures.ranking import ndcg
-from rrra_training.measures.significance import paired_interval
+from rrra_training.measures.significance import LEVEL, paired_interval, randomisation_test
 
 # Not the weights that labels are fitted with (judging.fitting): questions that were made of passages are neither to
 # switch the adapter off nor to let it stand alone, and words may count for more by the frequencies of the corpus.
@@ -63,12 +63,14 @@ class Judged:
     :param before: What the model had.
     :param after: What it has with the weights.
     :param interval: 95 % bootstrap interval of the difference.
+    :param p: Two-sided p-value of the paired randomisation test.
     """
 
     kind: str
     before: float
     after: float
     interval: tuple[float, float]
+    p: float
 
     @property
     def gain(self) -> float:
@@ -98,7 +100,7 @@ class Tried:
     @property
     def is_better(self) -> bool:
         """Whether every kind that judged finds them better for sure, by more than the margin."""
-        return all(one.interval[0] > _MARGIN for one in self.judged)
+        return all(one.interval[0] > _MARGIN and one.p <= LEVEL for one in self.judged)
 
 
 def try_weights(lists: Mapping[str, Lists], former: Weights, *, seed: int) -> list[Tried]:
@@ -126,7 +128,8 @@ def try_weights(lists: Mapping[str, Lists], former: Weights, *, seed: int) -> li
 
 def _judged(kind: str, before: np.ndarray, after: np.ndarray, seed: int) -> Judged:
     low, high = paired_interval(after, before, seed=seed)
-    return Judged(kind, 100 * float(before.mean()), 100 * float(after.mean()), (100 * low, 100 * high))
+    p = randomisation_test(after, before, seed=seed)
+    return Judged(kind, 100 * float(before.mean()), 100 * float(after.mean()), (100 * low, 100 * high), p)
 
 
 def kept(tried: Sequence[Tried]) -> Tried | None:

@@ -161,8 +161,8 @@ def _dealt(group: np.ndarray, folds: int, generator: np.random.Generator) -> np.
 def held_out(sets: Sequence[CandidateSet], shared: Shared, parts: Sequence[np.ndarray]) -> HeldOut:
     """The queries of sets that are held out; parameters as for and from :func:`parts_of`."""
     chosen = [np.flatnonzero(part >= 0) for part in parts]
-    groups = np.split(shared.gathered(), np.cumsum([len(data) for data in sets])[:-1])
     pairs = [(data, int(query)) for data, own in zip(sets, chosen, strict=True) for query in own]
+    groups = np.split(shared.gathered(), np.cumsum([len(data) for data in sets])[:-1])
     return HeldOut(
         rows=np.concatenate([np.asarray(data.mined.rows)[own] for data, own in zip(sets, chosen, strict=True)]),
         judged=[data.positives.judged(query) for data, query in pairs],

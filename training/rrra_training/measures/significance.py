@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+# What chance makes as often as this is not taken for a difference.
+LEVEL = 0.05
 _SIGNS_AT_ONCE = 500
-_LEVEL = 0.05
 
 
 def paired_interval(
@@ -40,7 +41,7 @@ def is_better(system: np.ndarray, baseline: np.ndarray, *, seed: int, groups: np
     Parameters as for :func:`paired_interval`.
     """
     low, _ = paired_interval(system, baseline, seed=seed, groups=groups)
-    return low > 0 and randomisation_test(system, baseline, seed=seed, groups=groups) <= _LEVEL
+    return low > 0 and randomisation_test(system, baseline, seed=seed, groups=groups) <= LEVEL
 
 
 def _grouped(values: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

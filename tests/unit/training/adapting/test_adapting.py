@@ -103,6 +103,22 @@ def test_weights_are_kept_if_every_other_kind_of_questions_is_better_for_them() 
     assert kept(try_weights({"a": lists(False), "b": lists(False)}, FORMER, seed=0)) is None
 
 
+@pytest.mark.parametrize(("gains", "is_kept"), [(4, False), (12, True)])
+def test_few_gains_are_no_proof_though_none_loses(gains: int, is_kept: bool) -> None:
+    def own() -> Lists:
+        made = lists(True, queries=20)
+        # All but so many are found without words.
+        made.base[gains:] += 9 * made.right[gains:]
+        made.words["english"][gains:] = 0
+        return made
+
+    (judged,) = try_weights({"a": own(), "b": own()}, FORMER, seed=0)[0].judged
+    assert judged.gain > 1
+    assert judged.interval[0] > 1
+    assert (judged.p <= 0.05) == is_kept
+    assert (kept(try_weights({"a": own(), "b": own()}, FORMER, seed=0)) is not None) == is_kept
+
+
 def test_one_right_passage_is_measured_as_everywhere() -> None:
     own = lists(True)
     weights = Weights(1.0, 0.1, "english")
