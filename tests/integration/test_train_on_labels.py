@@ -37,6 +37,7 @@ def test_labels_are_all_it_takes(facts: Path, monkeypatch: pytest.MonkeyPatch) -
     result = train(facts, run, *FEW, *cache)
     assert result.exit_code == 0, result.output
     assert "Kept: trained, because it is tested" in result.output
+    assert "Its probabilities are fitted to your labels." in " ".join(result.output.split())
     figures = json.loads((run / "chosen.json").read_text())
     assert list(figures["systems"]) == ["bm25", "encoder", "untrained", MODEL, "refitted", "trained"]
     assert figures["queries"] == 110
@@ -98,6 +99,9 @@ def test_few_pairs_fit_weights_alone_and_nothing_worse_is_kept(tmp_path: Path) -
     figures = json.loads((tmp_path / "run" / "chosen.json").read_text())
     assert figures["kept"] == MODEL
     assert "10 queries are too few to choose by" in figures["because"]
+    card = (tmp_path / "run" / "model" / "README.md").read_text()
+    assert "Nothing is fitted to the labels. Kept: rrra-minilm-l6, because 10 queries are too few" in card
+    assert "fitted to" not in card.replace("Nothing is fitted to the labels.", "")
     assert "trained" not in figures["systems"]
     made, begun = (RRRAModel.load(model).config for model in (tmp_path / "run" / "model", MODEL))
     assert made.model_copy(update={"encoder_fingerprint": None}) == begun

@@ -101,11 +101,10 @@ def train_on_labels(
     models[start] = begun
     with Judge(workshop, sets, parts) as judge:
         candidates = {name: Candidate.as_it_is(model, judge.of_model(model)) for name, model in models.items()}
-        former = candidates[start].choice
         if queries.chooses:
-            candidates[REFITTED] = Candidate.chosen(queries, candidates[start].looks, former)
+            candidates[REFITTED] = Candidate.chosen(queries, candidates[start].looks, Choice.of(begun))
         if queries.chooses and plan.trains:
-            candidates[TRAINED] = Candidate.chosen(queries, trainings.looks(judge), former)
+            candidates[TRAINED] = Candidate.chosen(queries, trainings.looks(judge), Choice.of(begun))
     measured = {
         "bm25": queries.measured_runs(_bm25(sets[0].passages, queries, recipe.mining.top_k)),
         "encoder": queries.measured(np.nan_to_num(candidates[start].looks[0].base, neginf=-1e9)),
@@ -126,6 +125,7 @@ def train_on_labels(
         figures["calibration_error"] = {"before": fitted.error_before, "after": fitted.error}
         if fitted.error < fitted.error_before or decision.kept in {REFITTED, TRAINED}:
             changes["calibration"] = fitted.calibration
+    figures["calibrated"] = "calibration" in changes
     model.config = model.config.model_copy(update=changes)
     model.save(
         target, include_encoder=Path(recipe.encoder).is_dir(), dtype=torch.float16,

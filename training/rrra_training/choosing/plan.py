@@ -10,6 +10,7 @@ from rrra_haystack.model.loading import find_files
 from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_training.candidates.splits import SplitConfig
 from rrra_training.choosing.changes import check_changes
+from rrra_training.choosing.deciding import LEAST_QUERIES
 from rrra_training.data import DataConfig, RetrievalData, open_dataset
 from rrra_training.data.checks import Labelled
 from rrra_training.data.recognising import DEV, TRAIN
@@ -83,7 +84,10 @@ def plan_of(data: DataConfig, split: str | None, start: str, overrides: Sequence
     asked = validated(deepcopy(recipe), overrides, Recipe, opened.name)
     count = sum(_labelled(one, asked.seed) for one in asked.train)
     trains, takes_turns = count >= _HUNDREDS, count < _THOUSANDS
-    if not trains:
+    if count < LEAST_QUERIES:
+        told = f"{count} labelled {'query is' if count == 1 else 'queries are'} too few to fit anything to: "
+        told += f"{LEAST_QUERIES} are the least."
+    elif not trains:
         told = f"fusion weight, lexical weight and calibration are fitted to {count} labelled queries, which are too "
         told += "few to train on."
     elif takes_turns:

@@ -38,7 +38,7 @@ def figures_of(
         systems[name] = mean(own) | {"over_start": {"mean": float(over.mean()), "low": low, "high": high}}
     return {
         "name": plan.recipe.name,
-        "told": plan.told,
+        "told": plan.told if queries.chooses else "Nothing is fitted to the labels.",
         "queries": len(queries),
         "parts": len(np.unique(queries.fold)),
         "shared": queries.shared,
@@ -105,7 +105,8 @@ def _remark(figures: Mapping[str, Any]) -> str:
 
 
 def _kept(figures: Mapping[str, Any]) -> str:
-    return f"{figures['kept']}, because {figures['because']}"
+    calibrated = " Its probabilities are fitted to your labels." if figures.get("calibrated") else ""
+    return f"{figures['kept']}, because {figures['because']}{calibrated}"
 
 
 def _rows(figures: Mapping[str, Any]) -> list[tuple[str, str, str]]:

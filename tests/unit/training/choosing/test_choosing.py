@@ -232,3 +232,11 @@ def test_a_change_that_does_something_is_taken(write: Callable[..., Path], begun
     for part in key.split("."):
         made = made[int(part)] if isinstance(made, list) else made[part]
     assert made == yaml.safe_load(value)
+
+
+def test_labels_that_are_too_few_to_fit_to_are_told(write: Callable[..., Path]) -> None:
+    data = recognised(write(train=90))
+    for count, told in ((1, "1 labelled query is too few to fit anything to"), (19, "19 labelled queries are too few")):
+        plan = plan_of(data, "train", MODEL, [f"train.0.limit={count}"])
+        assert told in plan.told
+        assert not plan.trains
