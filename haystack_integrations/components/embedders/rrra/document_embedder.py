@@ -1,17 +1,14 @@
 from dataclasses import replace
 from typing import Any, Literal
 
-from haystack import Document, component, logging
+from haystack import Document, component
 from haystack.utils import ComponentDevice, Secret
 
-from haystack_integrations.common.rrra import LoadsModel, check_documents, check_positive
+from haystack_integrations.common.rrra import LoadsModel, check_documents, check_positive, unread_tokens
 from rrra_haystack.documents.metadata import CODES_KEY, UNREAD_KEY, text_to_embed
 from rrra_haystack.documents.sparse import sparse_documents
 from rrra_haystack.model.codes.kinds import KINDS
-from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL
-
-logger = logging.getLogger(__name__)
 
 
 @component
@@ -173,7 +170,7 @@ class RRRADocumentEmbedder(LoadsModel):
             show_progress_bar=self.progress_bar,
             contents=[document.content for document in documents],
         )
-        unread = _unread(model.encoder, texts, self.prefix)
+        unread = unread_tokens(model.encoder, texts, self.prefix)
         embedded = [
             replace(document, embedding=embedding or document.embedding, meta=_meta(document, code, unread.get(number)))
             for number, (document, embedding, code) in enumerate(
@@ -189,33 +186,3 @@ class RRRADocumentEmbedder(LoadsModel):
 def _meta(document: Document, code: str, unread: int | None) -> dict[str, Any]:
     kept = {key: value for key, value in (document.meta or {}).items() if key != UNREAD_KEY}
     return {**kept, CODES_KEY: code, **({UNREAD_KEY: unread} if unread else {})}
-
-
-def _may_exceed(text: str, room: int) -> bool:
-    """Whether a text may have more tokens than some, told without reading it."""
-    # Tokenizers take letters apart, and those of bytes make up to four tokens of one. They leave ASCII as it is, but
-    # some put a space before each word that is a token too.
-    return not text.isascii() or 2 * len(text) > room
-
-
-def _unread(encoder: Encoder, texts: list[str], prefix: str | None) -> dict[int, int]:
-    """By the texts' numbers, the tokens behind those that the encoder reads; one warning tells of all."""
-    room = encoder.room(prefix)
-    if room is None:
-        return {}
-    long = [number for number, text in enumerate(texts) if _may_exceed(text, room)]
-    if not long:
-        return {}
-    lengths = {number: len(ids) for number, ids in zip(long, encoder.token_ids([texts[i] for i in long]), strict=True)}
-    unread = {number: length - room for number, length in lengths.items() if length > room}
-    if unread:
-        logger.warning(
-            "{count} of {all} documents are longer than the {room} tokens that {encoder} reads: {share} of their "
-            "tokens are neither embedded nor coded. Split them with RRRADocumentSplitter before they are embedded.",
-            count=len(unread),
-            all=len(texts),
-            room=room,
-            encoder=encoder.name,
-            share=f"{sum(unread.values()) / sum(lengths[number] for number in unread):.0%}",
-        )
-    return unread

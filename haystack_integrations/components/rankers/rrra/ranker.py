@@ -5,7 +5,13 @@ from typing import Any
 from haystack import Document, component, logging
 from haystack.utils import ComponentDevice, Secret
 
-from haystack_integrations.common.rrra import LoadsModel, check_positive
+from haystack_integrations.common.rrra import (
+    LoadsModel,
+    check_documents,
+    check_positive,
+    check_threshold,
+    unread_tokens,
+)
 from rrra_haystack.documents.highlights import find_highlights
 from rrra_haystack.documents.metadata import CODES_KEY, HIGHLIGHTS_KEY, SCORES_KEY, text_to_embed
 from rrra_haystack.documents.token_places import EmbeddedText
@@ -129,10 +135,12 @@ class RRRAAdapterRanker(LoadsModel):
             The specific model version to use: a branch name, a tag name, or a commit id.
 
         :raises ValueError:
-            If `top_k` is not > 0, `fusion_weight` is negative, or `relevance_threshold` is not between 0 and 1.
+            If `top_k` is no whole number > 0, `fusion_weight` is negative, `score_threshold` is no finite number, or
+            `relevance_threshold` is not between 0 and 1.
         """
         check_positive(top_k)
-        _check_probability(relevance_threshold)
+        check_threshold(score_threshold)
+        check_threshold(relevance_threshold, "relevance_threshold", 0, 1)
         if fusion_weight is not None:
             check_fusion_weight(fusion_weight)
         LoadsModel.__init__(
@@ -162,6 +170,7 @@ class RRRAAdapterRanker(LoadsModel):
         self.highlights = highlights
         self._warned_of_missing_codes = False
         self._warned_of_changed_contents = False
+        self._warned_of_unread = False
 
     @component.output_types(documents=list[Document])
     def run(
@@ -205,17 +214,20 @@ class RRRAAdapterRanker(LoadsModel):
             - `documents`: The documents, from the most to the least relevant.
 
         :raises TypeError:
-            If `query` is not a string.
+            If `query` is not a string, or `documents` is not a list of Documents.
         :raises ValueError:
-            If `top_k` is not > 0, `fusion_weight` is negative, `relevance_threshold` is not between 0 and 1, or the
-            token codes of a document are damaged or were made by another model.
+            If `top_k` is no whole number > 0, `fusion_weight` is negative, `score_threshold` is no finite number,
+            `relevance_threshold` is not between 0 and 1, or the token codes of a document are damaged or were made by
+            another model.
         """
         if top_k is not None:
             check_positive(top_k)
-        _check_probability(relevance_threshold)
+        check_threshold(score_threshold)
+        check_threshold(relevance_threshold, "relevance_threshold", 0, 1)
         if not isinstance(query, str):
             msg = f"RRRAAdapterRanker expects a string as query, but got {type(query).__name__}."
             raise TypeError(msg)
+        check_documents(documents, "RRRAAdapterRanker")
         if not documents:
             return {"documents": []}
         model = self.loaded_model
@@ -308,6 +320,9 @@ class RRRAAdapterRanker(LoadsModel):
             text_to_embed(documents[i], self.meta_fields_to_embed, self.embedding_separator) + self.document_suffix
             for i in wanting
         ]
+        # Once, so that long texts are not read twice at every query.
+        if not self._warned_of_unread:
+            self._warned_of_unread = bool(unread_tokens(model.encoder, texts, self.document_prefix))
         kinds = {kind_of(code) for code in codes if isinstance(code, str)}
         kind = kinds.pop() if len(kinds) == 1 else None
         made = dict(zip(wanting, model.encode_documents(texts, code=kind, prompt=self.document_prefix)[1], strict=True))
@@ -325,9 +340,3 @@ def _deduplicated(documents: list[Document]) -> list[Document]:
 
 def _score(document: Document) -> float:
     return -inf if document.score is None else document.score
-
-
-def _check_probability(threshold: float | None) -> None:
-    if threshold is not None and not 0 <= threshold <= 1:
-        msg = f"relevance_threshold must be between 0 and 1, but got {threshold}"
-        raise ValueError(msg)

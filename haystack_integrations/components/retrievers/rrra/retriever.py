@@ -10,7 +10,7 @@ from haystack.document_stores.types.filter_policy import apply_filter_policy
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from qdrant_client.http import models
 
-from haystack_integrations.common.rrra import EmbeddedQuery, check_positive
+from haystack_integrations.common.rrra import EmbeddedQuery, check_positive, check_threshold
 from rrra_haystack.qdrant.checked_collection import CheckedCollection
 from rrra_haystack.qdrant.clients import is_embedded, place_of
 from rrra_haystack.qdrant.collections import check_filled
@@ -100,13 +100,13 @@ class RRRARetriever:
             as the payload has them.
 
         :raises ValueError:
-            If `document_store` is not a QdrantDocumentStore, `top_k` or `prefetch_limit` is not > 0, or
-            `search_params` are unknown to Qdrant.
+            If `document_store` is not a QdrantDocumentStore, `top_k`, `group_size` or `prefetch_limit` is no
+            whole number > 0, `score_threshold` is no finite number, or `search_params` are unknown to Qdrant.
         """
         if not isinstance(document_store, QdrantDocumentStore):
             msg = "document_store must be an instance of QdrantDocumentStore"
             raise ValueError(msg)
-        check_positive(top_k)
+        _check_numbers(top_k, group_size, score_threshold)
         check_positive(prefetch_limit, "prefetch_limit")
         check_search_params(search_params)
         self.document_store = document_store
@@ -245,9 +245,9 @@ class RRRARetriever:
             - `documents`: The retrieved documents.
 
         :raises ValueError:
-            If the collection does not exist, is empty, has another dimension than the embedding, or lacks the
-            multivector that was asked for; if a filter names a field without `meta.`; or if `filter_policy` is MERGE
-            and `filters` is a native Qdrant filter.
+            If a number is not as at the initialization; if the collection does not exist, is empty, has another
+            dimension than the embedding, or lacks the multivector that was asked for; if a filter names a field
+            without `meta.`; or if `filter_policy` is MERGE and `filters` is a native Qdrant filter.
         :raises OSError:
             If a Qdrant server is away (ConnectionError), too slow (TimeoutError) or refuses the key (PermissionError),
             after five tries.
@@ -299,7 +299,7 @@ class RRRARetriever:
     ) -> SearchRequest:
         """What is asked of Qdrant: values of the run, or of the initialization where there are none."""
         options = {name: getattr(self, name) if value is None else value for name, value in given.items()}
-        check_positive(options["top_k"])
+        _check_numbers(options["top_k"], options["group_size"], options["score_threshold"])
         native = isinstance(self.filters, models.Filter) or isinstance(filters, models.Filter)
         if self.filter_policy == FilterPolicy.MERGE and native:
             msg = (
@@ -339,3 +339,10 @@ class RRRARetriever:
         if not documents:
             check_filled(store, (await client.count(store.index, exact=False)).count)
         return {"documents": documents}
+
+
+def _check_numbers(top_k: int, group_size: int | None, score_threshold: float | None) -> None:
+    check_positive(top_k)
+    if group_size is not None:
+        check_positive(group_size, "group_size")
+    check_threshold(score_threshold)

@@ -1,0 +1,89 @@
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from haystack import Document
+from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
+from ranking import run
+
+from rrra_haystack import (
+    RRRAAdapterRanker,
+    RRRADocumentEmbedder,
+    RRRADocumentSplitter,
+    RRRARetriever,
+)
+
+NO_COUNTS = [2.5, 2.0, True, "3", float("nan"), None]
+NO_THRESHOLDS = [float("nan"), float("inf"), "0.5", True, [0.5]]
+
+
+def counted() -> list[tuple[str, Callable[..., object]]]:
+    store = QdrantDocumentStore(":memory:")
+    return [
+        ("top_k", RRRAAdapterRanker),
+        ("tokens_per_batch", RRRADocumentEmbedder),
+        ("split_length", RRRADocumentSplitter),
+        ("top_k", lambda **given: RRRARetriever(store, **given)),
+        ("prefetch_limit", lambda **given: RRRARetriever(store, **given)),
+        ("group_size", lambda **given: RRRARetriever(store, **given)),
+    ]
+
+
+@pytest.mark.parametrize(("name", "make"), counted())
+@pytest.mark.parametrize("wrong", NO_COUNTS)
+def test_a_number_of_things_is_a_whole_number(name: str, make: Callable[..., object], wrong: object) -> None:
+    if wrong is None and name == "group_size":
+        return
+    with pytest.raises(ValueError, match=re.escape(f"{name} must be a whole number > 0, but got {wrong!r}")):
+        make(**{name: wrong})
+
+
+@pytest.mark.parametrize("wrong", NO_COUNTS[:-1])
+def test_a_number_of_a_run_is_a_whole_number(
+    ranker: RRRAAdapterRanker, embedded: list[Document], store: QdrantDocumentStore, query: list[float], wrong: Any
+) -> None:
+    with pytest.raises(ValueError, match="top_k must be a whole number > 0"):
+        run(ranker, embedded, top_k=wrong)
+    for name in ("top_k", "group_size"):
+        with pytest.raises(ValueError, match=f"{name} must be a whole number > 0"):
+            RRRARetriever(store).run(query, **{name: wrong})
+
+
+@pytest.mark.parametrize("wrong", NO_THRESHOLDS)
+def test_a_threshold_can_be_compared_with(
+    ranker: RRRAAdapterRanker, embedded: list[Document], store: QdrantDocumentStore, query: list[float], wrong: Any
+) -> None:
+    """With one that is not a number every query found nothing, and nothing was said."""
+    message = re.escape(f"score_threshold must be a finite number or None, but got {wrong!r}")
+    with pytest.raises(ValueError, match=message):
+        RRRAAdapterRanker(score_threshold=wrong)
+    with pytest.raises(ValueError, match=message):
+        run(ranker, embedded, score_threshold=wrong)
+    with pytest.raises(ValueError, match=message):
+        RRRARetriever(store, score_threshold=wrong)
+    with pytest.raises(ValueError, match=message):
+        RRRARetriever(store).run(query, score_threshold=wrong)
+    with pytest.raises(ValueError, match="relevance_threshold must be between 0 and 1 or None"):
+        RRRAAdapterRanker(relevance_threshold=wrong)
+
+
+@pytest.mark.parametrize("wrong", ["a text", [{"content": "Tea"}], Document(content="Tea"), None])
+def test_a_ranker_takes_a_list_of_documents(ranker: RRRAAdapterRanker, wrong: Any) -> None:
+    with pytest.raises(TypeError, match="RRRAAdapterRanker expects a list of Documents as input, but"):
+        run(ranker, wrong)
+
+
+def test_long_documents_without_codes_are_cut_with_one_warning(
+    embedded: list[Document], caplog: pytest.LogCaptureFixture
+) -> None:
+    ranker = RRRAAdapterRanker()
+    run(ranker, [*embedded, Document(content="An inn.")])
+    assert "longer than" not in caplog.text
+    for _ in range(2):
+        run(ranker, [*embedded, Document(content="word " * 500)])
+    (told,) = [one.getMessage() for one in caplog.records if "longer than" in one.getMessage()]
+    assert told.startswith(
+        "1 of 1 documents are longer than the 254 tokens that sentence-transformers/all-MiniLM-L6-v2 reads"
+    )
+    assert "RRRADocumentSplitter" in told
