@@ -5,8 +5,9 @@ from typing import Protocol
 
 import numpy as np
 from torch import Tensor
+from torch.nn.functional import normalize
 
-from rrra_haystack.model.adapter.observation import ContextTokens
+from rrra_haystack.model.adapter.observation import ContextTokens, Observation
 
 
 @dataclass(frozen=True)
@@ -45,3 +46,19 @@ class CandidateEncodings(ContextTokens, Protocol):
     @property
     def word_counts(self) -> np.ndarray:
         """Words of each candidate, shape ``[n]``, int64."""
+
+
+def observation_of(query: QueryEncoding, candidates: CandidateEncodings) -> Observation:
+    """
+    What the adapter reads of a query and its candidates.
+
+    :param query: The encoded query.
+    :param candidates: The candidates.
+    """
+    return Observation(
+        query=query.embedding,
+        contexts=candidates.pooled,
+        query_tokens=normalize(query.states, dim=-1),
+        tokens=candidates,
+        query_states=None if query.hidden is None else normalize(query.hidden, dim=-1),
+    )

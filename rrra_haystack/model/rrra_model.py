@@ -1,7 +1,7 @@
 """RRRAModel: encoder, token codes and adapter as one thing that embeds documents and judges candidates."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -12,7 +12,7 @@ from sentence_transformers import MultiVectorEncoder
 from torch import Tensor, nn
 
 from rrra_haystack.model.adapter.adapter import RelationAwareAdapter
-from rrra_haystack.model.adapter.observation import Judgement, Observation
+from rrra_haystack.model.adapter.observation import Judgement
 from rrra_haystack.model.codes.batch import CodeBatch, eight_bits
 from rrra_haystack.model.codes.codec import TokenCodec
 from rrra_haystack.model.codes.content import content_checksum
@@ -21,7 +21,7 @@ from rrra_haystack.model.codes.mixed import unpack_any
 from rrra_haystack.model.config import RRRAConfig
 from rrra_haystack.model.detection import list_features
 from rrra_haystack.model.encoder import Encoder
-from rrra_haystack.model.encodings import CandidateEncodings, QueryEncoding
+from rrra_haystack.model.encodings import CandidateEncodings, QueryEncoding, observation_of
 from rrra_haystack.model.fingerprint import encoder_fingerprint, weights_fingerprint
 from rrra_haystack.model.loading import find_files, load_encoder, shared_copy, untrained_config
 from rrra_haystack.model.multi_vector import multi_vector_encoder, write_multi_vector
@@ -30,7 +30,7 @@ from rrra_haystack.model.query_cache import QueryCache
 from rrra_haystack.model.saving import found_again, load_weights, own_weights, short_card, upload, write_model
 from rrra_haystack.model.scoring import Scores, check_fusion_weight, fused_scores
 from rrra_haystack.model.threads import threads_for_list
-from rrra_haystack.model.words import NUMBERS, lexical_scores, query_word_codes, word_codes
+from rrra_haystack.model.words import DETECTION_FORM, NUMBERS, lexical_scores, query_word_codes, word_codes
 
 DEFAULT_MODEL = "rrra-minilm-l6"
 
@@ -38,6 +38,8 @@ DEFAULT_MODEL = "rrra-minilm-l6"
 class RRRAModel(nn.Module):
     """
     An encoder, its token codes and the adapter that judges candidates from them.
+
+    Its own weights are those of adapter and projection, on the CPU; the encoder's are in ``encoder.transformer``.
 
     ```python
     from rrra_haystack import RRRAModel
@@ -73,6 +75,11 @@ class RRRAModel(nn.Module):
         self.register_buffer("word_rarity", own_words)
         self._queries = QueryCache()
         self.refresh()
+
+    def _apply(self, *_: Any, **__: Any) -> Self:
+        # The encoder would stay as it is, and candidates are judged on the CPU in float32.
+        msg = "An RRRAModel is neither moved nor cast: load it anew with device= or model_kwargs={'dtype': ...}."
+        raise TypeError(msg)
 
     def refresh(self) -> None:
         """Derive anew what depends on the weights; to be called after they were changed."""
@@ -182,13 +189,10 @@ class RRRAModel(nn.Module):
         known: dict[str, Any] = {} if include_encoder else found_again(self.encoder, self.config, path)
         # Weights that run in another format are still those that were loaded.
         known["encoder_fingerprint"] = encoder_fingerprint(self.encoder) or self.config.encoder_fingerprint
-        write_model(
-            path,
-            self.config.model_copy(update=known),
-            own_weights(self, dtype),
-            encoder=self.encoder if include_encoder else None,
-            model_card=model_card or short_card(self.config, is_trained=not self._silent),
-        )
+        encoder = self.encoder if include_encoder else None
+        card = model_card or short_card(self.config, is_trained=not self._silent)
+        config = self.config.model_copy(update=known)
+        write_model(path, config, own_weights(self, dtype), encoder=encoder, model_card=card)
 
     def to_multi_vector(self) -> MultiVectorEncoder:
         """
@@ -242,13 +246,9 @@ class RRRAModel(nn.Module):
         embeddings = np.empty((len(texts), self.encoder.dimension), dtype=np.float32)
         codes = [""] * len(texts)
         batches = self.encoder.encode(
-            texts,
-            task="document",
-            prompt=prompt,
-            tokens_per_batch=tokens_per_batch,
-            normalize_embeddings=normalize_embeddings,
-            show_progress_bar=show_progress_bar,
-        )
+            texts, task="document", prompt=prompt, tokens_per_batch=tokens_per_batch,
+            normalize_embeddings=normalize_embeddings, show_progress_bar=show_progress_bar,
+        )  # fmt: skip
         for batch in batches:
             embeddings[batch.indices.numpy()] = batch.pooled.cpu().numpy()
             indices = batch.indices.tolist()
@@ -308,12 +308,8 @@ class RRRAModel(nn.Module):
 
         :param kind: Kind of the codes; the model's own if `None`.
         """
-        return TokenCodec(
-            kind=self.config.code if kind is None else kind,
-            token_dim=self.config.adapter.token_dim,
-            pooled_dim=self.config.adapter.pooled_dim,
-            fingerprint=self._fingerprint,
-        )
+        shape = self.config.adapter
+        return TokenCodec(kind or self.config.code, shape.token_dim, shape.pooled_dim, self._fingerprint)
 
     def read_codes(self, codes: Sequence[str], names: Sequence[str] | None = None) -> CodeBatch:
         """
@@ -366,23 +362,26 @@ class RRRAModel(nn.Module):
         """
         read = self.read_codes(candidates) if isinstance(candidates, Sequence) else candidates
         labelled = self.read_codes([positive])
-        words = torch.from_numpy(lexical_scores(labelled.words, read.words, read.word_counts))
+        words = torch.from_numpy(lexical_scores(labelled.words, read.words, read.word_counts, DETECTION_FORM))
         adapter = self._judge(query, read).adapter
         features = list_features(query.embedding, read.pooled, labelled.pooled[0], adapter, words)
         return self.config.detection.probability(features).numpy()
 
-    @property
-    def lexical_scores(self) -> Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
-        """:func:`~rrra_haystack.model.words.lexical_scores` with the form and the rarities of this model."""
-        table = None if self.word_rarity is None else self.word_rarity.numpy(force=True)
-        return lambda query, words, counts: lexical_scores(query, words, counts, self.config.lexical, table)
+    def lexical_scores(self, query: np.ndarray, words: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """
+        Which share of a query's words and pairs of words candidates have, counted in this model's form.
+
+        :param query: The query's words.
+        :param words: The candidates' words, one candidate after the other.
+        :param counts: Words of each candidate.
+        """
+        table = None if self.word_rarity is None else self.word_rarity.numpy()
+        return lexical_scores(query, words, counts, self.config.lexical, table)
 
     def _judge(self, query: QueryEncoding, candidates: CandidateEncodings) -> Judgement:
-        last = nn.functional.normalize(query.states, dim=-1)
-        hidden = None if query.hidden is None else nn.functional.normalize(query.hidden, dim=-1)
-        observation = Observation(
-            query=query.embedding, contexts=candidates.pooled, query_tokens=last, tokens=candidates, query_states=hidden
-        )
+        if not len(query.states):
+            return Judgement.of_no_query(len(candidates.pooled))
+        observation = observation_of(query, candidates)
         with threads_for_list(int(candidates.segments.lengths.sum())):
             return self.adapter.judge_by_match(observation) if self._silent else self.adapter(observation)
 

@@ -93,6 +93,8 @@ class LexicalForm(BaseModel):
 CHOSEN_FORM = LexicalForm(largest_share=0.1)
 # Of models that keep none.
 EARLIER_FORM = LexicalForm(pair_weight=1.0, length=0.0, language=None)
+# That the regression of detection was fitted with, whatever model judges.
+DETECTION_FORM = EARLIER_FORM
 
 
 def word_codes(text: str) -> np.ndarray:
@@ -154,11 +156,7 @@ def _code(word: str) -> int:
 
 
 def lexical_scores(
-    query: np.ndarray,
-    words: np.ndarray,
-    counts: np.ndarray,
-    form: LexicalForm = EARLIER_FORM,
-    table: np.ndarray | None = None,
+    query: np.ndarray, words: np.ndarray, counts: np.ndarray, form: LexicalForm, table: np.ndarray | None = None
 ) -> np.ndarray:
     """
     Which share of a query's terms each of n candidates has: of its words, and of its pairs of adjacent words.

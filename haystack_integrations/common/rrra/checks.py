@@ -1,5 +1,6 @@
 from math import inf, isfinite
 from numbers import Integral, Real
+from typing import Any
 
 from haystack import Document
 
@@ -23,7 +24,7 @@ def check_positive(value: object, name: str = "top_k") -> None:
         raise ValueError(msg)
 
 
-def check_threshold(value: object, name: str = "score_threshold", least: float = -inf, most: float = inf) -> None:
+def check_threshold(value: Any, name: str = "score_threshold", least: float = -inf, most: float = inf) -> None:
     """
     Refuse a threshold that no score could be compared with.
 

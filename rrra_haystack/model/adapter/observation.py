@@ -124,6 +124,18 @@ class Judgement:
     corrected: Tensor | None = None
     matching: Matching | None = None
 
+    @classmethod
+    def of_no_query(cls, count: int) -> "Judgement":
+        """
+        What is said of candidates where nothing is asked: they are all alike.
+
+        An empty text is nearest to another one, so that candidates without text would come first.
+
+        :param count: How many candidates there are.
+        """
+        zero = torch.zeros(count)
+        return cls(base=zero, qa=zero, ca=zero, adapter=zero, outcomes=torch.zeros(count, len(Outcome)))
+
     @property
     def relevance_logit(self) -> Tensor:
         """Log [P(TP) + P(FN)] - log [P(FP) + P(TN)], shape ``[n]``."""

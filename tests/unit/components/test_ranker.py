@@ -334,3 +334,13 @@ def test_a_query_without_words(ranker: RRRAAdapterRanker, embedded: list[Documen
     scores = [document.score for document in ranked]
     assert len(ranked) == 12
     assert scores == sorted(scores, reverse=True)
+
+
+@pytest.mark.parametrize("query", ["", "  ", "\u200b"])
+def test_an_empty_query_keeps_the_retrievers_order(
+    ranker: RRRAAdapterRanker, embedded: list[Document], query: str
+) -> None:
+    given = [*embedded[::-1], Document(id="none", content=None), Document(id="blank", content=" ")]
+    ranked = ranker.run(query=query, documents=given, top_k=14)["documents"]
+    assert [document.id for document in ranked] == [document.id for document in given]
+    assert {document.score for document in ranked} == {0.0}

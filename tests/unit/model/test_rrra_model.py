@@ -148,10 +148,24 @@ def test_no_candidates_no_scores(model: RRRAModel, speaks: bool) -> None:
         assert getattr(scores, part).shape == (0,)
 
 
-def test_a_query_without_words_keeps_the_encoders_order(model: RRRAModel, codes: list[str]) -> None:
-    scores = model.score(model.encode_query(""), codes)
-    assert not scores.adapter.any()
-    assert np.array_equal(scores.fused.argsort(), scores.base.argsort())
+@pytest.mark.parametrize("speaks", [False, True], ids=["untrained", "trained"])
+@pytest.mark.parametrize("query", ["", "  ", "\u200b"])
+def test_where_nothing_is_asked_all_candidates_are_alike(model: RRRAModel, query: str, speaks: bool) -> None:
+    """An empty text is nearest to another one: candidates without text came first."""
+    judge = trained(model) if speaks else model
+    _, codes = judge.encode_documents([*TEXTS, "", "..."])
+    scores = judge.score(judge.encode_query(query), codes)
+    for part in (scores.base, scores.adapter, scores.fused):
+        assert not part.any()
+    assert scores.relevance.max() < 0.05
+
+
+def test_a_loaded_model_is_neither_moved_nor_cast(model: RRRAModel, codes: list[str]) -> None:
+    before = fused(model, codes)
+    for change in (model.half, model.bfloat16, model.double, model.cuda, lambda: model.to("meta")):
+        with pytest.raises(TypeError, match="neither moved nor cast: load it anew with device= or model_kwargs="):
+            change()
+    assert np.array_equal(fused(model, codes), before)
 
 
 def test_weight_zero_ranks_as_the_encoder(model: RRRAModel, codes: list[str]) -> None:

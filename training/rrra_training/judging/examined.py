@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from rrra_haystack.model.detection import FEATURES, Detection, list_features
-from rrra_haystack.model.words import lexical_scores
+from rrra_haystack.model.words import DETECTION_FORM, lexical_scores
 from rrra_training.candidates.sets import CandidateSet
 from rrra_training.candidates.shared_labels import SharedLabels
 from rrra_training.judging.projecting import ProjectedStates
@@ -82,7 +82,7 @@ def features_of(lists: Examined, passages: ProjectedStates, shared: SharedLabels
                 torch.from_numpy(data.passages.pooled[rows]),
                 torch.from_numpy(np.array(data.passages.pooled[positive])),
                 torch.from_numpy(adapter[place, own]),
-                torch.from_numpy(lexical_scores(words, *passages.words(rows))),
+                torch.from_numpy(lexical_scores(words, *passages.words(rows), DETECTION_FORM)),
                 torch.from_numpy(shared.log_odds(np.full(len(rows), query), rows)),
             )
         )

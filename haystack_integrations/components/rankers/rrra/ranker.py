@@ -192,7 +192,8 @@ class RRRAAdapterRanker(LoadsModel):
         if a score is present.
 
         :param query:
-            The query.
+            The query. Where the encoder reads no token of it, as of an empty one, all documents score 0 and keep
+            their order.
         :param documents:
             The documents to be reranked.
         :param top_k:
