@@ -61,6 +61,7 @@ def draw(said: dict[str, Said], removed: dict[str, Said], path: Path) -> None:
             )  # fmt: skip
         axes.set(xlabel="score of the answer", title=title)
     panels[0].set_ylabel("share of right answers")
-    panels[0].legend(fontsize="small")
+    for system in panels[0].legend(fontsize="small").get_texts():
+        system.set_parse_math(False)
     with atomic_file(path) as work:
         figure.savefig(work, dpi=120)

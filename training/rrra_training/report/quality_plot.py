@@ -33,8 +33,10 @@ def draw_quality(every: Sequence[Mapping[str, Any]], path: Path) -> None:
     marks = plot_quality(panels, every)
     figure.set_size_inches(4.8 * len(every) + 2.6, max(4.2, _LEGEND_LINE * len(marks)))
     for panel, figures in zip(panels, every, strict=True):
-        panel.set_title(title_of(figures))
-    figure.legend(list(marks.values()), list(marks), loc="outside right center", fontsize="small")
+        panel.set_title(title_of(figures), parse_math=False)
+    legend = figure.legend(list(marks.values()), list(marks), loc="outside right center", fontsize="small")
+    for name in legend.get_texts():
+        name.set_parse_math(False)
     with atomic_file(path) as work:
         figure.savefig(work, dpi=140)
 
