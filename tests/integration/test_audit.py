@@ -326,6 +326,32 @@ def test_a_person_decides_by_keyboard(page: Path, planted: Path, tmp_path: Path)
 
 
 @needs_chromium
+@pytest.mark.parametrize(
+    ("spoilt", "remains"),
+    [
+        ("Storage.prototype.setItem = () => { throw new DOMException('full', 'QuotaExceededError'); }", True),
+        ("Object.defineProperty(window, 'localStorage', {value: null})", True),
+        ("Storage.prototype.getItem = () => '{'", False),
+        ("Storage.prototype.getItem = () => 'null'", False),
+        ("Storage.prototype.getItem = () => '[7]'", False),
+    ],
+)
+def test_decisions_go_on_where_nothing_is_stored(page: Path, spoilt: str, remains: bool) -> None:
+    """Each key decides the suspect that is shown."""
+    with chromium(1200, 900) as driver:
+        driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": spoilt})
+        driver.get(page.as_uri())
+        told = driver.find_element(By.ID, "kept")
+        assert _progress(driver) == "1 of 8"
+        _press(driver, "ra")
+        assert _progress(driver) == "3 of 8"
+        assert told.is_displayed() == remains
+        _press(driver, "u")
+        assert _progress(driver) == "2 of 8"
+        assert not [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
+
+
+@needs_chromium
 def test_two_tabs_of_one_audit_agree(page: Path) -> None:
     with chromium(1200, 900) as driver:
         driver.get(page.as_uri())
