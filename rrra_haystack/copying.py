@@ -34,11 +34,13 @@ class Copied:
     :param documents: Documents of the source.
     :param written: Those that were written.
     :param kept: Those that the target had already, with the same content, metadata and vectors.
+    :param further: Documents of the target that the source does not have, as those that were deleted there since.
     """
 
     documents: int
     written: int
     kept: int
+    further: int
 
 
 def open_target(store: str, index: str, engine: Engine | None = None) -> Any:
@@ -112,7 +114,7 @@ def copy(source: QdrantDocumentStore, target: QdrantDocumentStore, *, show_progr
         raise ValueError(msg)
     if isinstance(target, QdrantEdgeDocumentStore):
         optimize(target, show_progress=show_progress)
-    return Copied(total, written, total - written)
+    return Copied(total, written, kept=total - written, further=copied - total)
 
 
 def _ask(store: QdrantDocumentStore, client: QdrantClient, method: str, *given: Any, **options: Any) -> Any:

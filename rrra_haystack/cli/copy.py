@@ -41,3 +41,5 @@ def command(
         with atomic_file(places[1]) as work:
             shutil.copyfile(places[0], work)
     Console().print(f"{done.documents} documents: {done.written} were written, {done.kept} were there.")
+    if done.further:
+        Console().print(f"The target holds further documents that the source does not have: {done.further}.")

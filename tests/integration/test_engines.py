@@ -30,6 +30,11 @@ def test_the_folder_knows_its_engine(tmp_path: Path, monkeypatch: pytest.MonkeyP
     # What was known of the files came along.
     assert "1 unchanged" in run("index", "tea.md", "--store", "local")
     assert "Oolong" in run("ask", "What is half fermented?", "--store", "local")
+    assert "further" not in run("copy", ".rrra/store", "local")
+    # What only the copy has stays in it, and is told.
+    (tmp_path / "milk.md").write_text("Milk goes in first.")
+    run("index", "milk.md", "--store", "local")
+    assert "further documents that the source does not have: 1." in run("copy", ".rrra/store", "local")
 
 
 def test_a_copy_knows_all_of_the_files_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

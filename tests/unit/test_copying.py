@@ -155,6 +155,18 @@ def test_other_vectors_are_copied_again(filled: QdrantDocumentStore, tmp_path: P
     assert are_equal(points(filled), points(target))
 
 
+def test_what_the_source_has_no_longer_is_counted(tmp_path: Path) -> None:
+    source, target = local(tmp_path / "local"), edge(tmp_path / "edge")
+    source.write_documents(DOCUMENTS)
+    assert copy(source, target).further == 0
+    source.delete_documents(["3", "4"])
+    source.write_documents([Document(id="new", content="New")])
+    done = copy(source, target)
+    assert (done.documents, done.written, done.kept, done.further) == (29, 1, 28, 2)
+    assert target.count_documents() == 31
+    source.close()
+
+
 @pytest.mark.parametrize("datatype", [None, *models.Datatype])
 @pytest.mark.parametrize("distance", [models.Distance.COSINE, models.Distance.DOT])
 def test_what_an_engine_rounds_is_not_copied_again(
