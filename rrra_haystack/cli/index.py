@@ -1,5 +1,6 @@
 """``rrra index``: bring an index up to date with files."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,9 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from rrra_haystack.indexing.index import IndexReport
+
+# Of files that are passed over, so many are named of each kind.
+_NAMED = 3
 
 
 def command(
@@ -56,11 +60,9 @@ def _tell(report: "IndexReport") -> None:
     if not (report.added or report.changed or report.removed or report.unchanged or report.skipped or report.failed):
         Console().print("There is no file to index.")
     if report.passed_over:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in report.passed_over.items())
-        Console().print(
-            Text(f"{sum(report.passed_over.values())} files of kinds that the pipeline does not read: {kinds}."),
-            soft_wrap=True,
-        )
+        kinds = ", ".join(f"{len(names)} {kind} ({_some(names)})" for kind, names in report.passed_over.items())
+        total = sum(map(len, report.passed_over.values()))
+        Console().print(Text(f"{total} files of kinds that the pipeline does not read: {kinds}."), soft_wrap=True)
     if report.of_another_pipeline:
         Console().print(
             f"{report.of_another_pipeline} files were indexed by another pipeline; name them again to index them anew."
@@ -72,11 +74,23 @@ def _tell(report: "IndexReport") -> None:
     if report.guessed:
         told = ", ".join(f"{Path(path).name} ({encoding})" for path, encoding in sorted(report.guessed.items()))
         Console().print(
-            Text(f"The encoding of {len(report.guessed)} files was guessed from a few letters; name it with --encoding "
-                 f"if it is wrong: {told}."), soft_wrap=True,
-        )  # fmt: skip
+            Text(f"Encodings were guessed from a few letters; name one with --encoding if it is wrong: {told}."),
+            soft_wrap=True,
+        )
     for path, reason in report.skipped:
-        Console(stderr=True).print(Text.assemble(("Skipped", "yellow"), f" {path}: {reason}"))
+        _tell_of("Skipped", "yellow", path, reason)
     for path, reason in report.failed:
-        name = path.encode(errors="backslashreplace").decode()
-        Console(stderr=True).print(Text.assemble(("Failed", "red"), f" {name}: {reason}"), soft_wrap=True)
+        _tell_of("Failed", "red", path, reason)
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join([*map(_short, names[:_NAMED]), *(["..."] if len(names) > _NAMED else [])])
+
+
+def _tell_of(what: str, colour: str, path: str, reason: str) -> None:
+    Console(stderr=True).print(Text.assemble((what, colour), f" {_short(path)}: {reason}"), soft_wrap=True)
+
+
+def _short(path: str) -> str:
+    """A file, or a line of one, from the working directory on, in characters that can be written."""
+    return path.removeprefix(f"{Path.cwd()}{os.sep}").encode(errors="backslashreplace").decode()

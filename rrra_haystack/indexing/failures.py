@@ -16,6 +16,11 @@ _DAMAGED = frozenset(
     "PdfReadError PdfStreamError ParserError XMLSyntaxError".split()
 )
 _LONGEST = 200
+_SCANNED = frozenset({".pdf"})
+# Text may be hidden in a picture that they hold or are.
+_WITH_PICTURES = _SCANNED | frozenset(
+    ".docx .doc .odt .pptx .ppt .odp .xlsx .xls .ods .png .jpg .jpeg .tif .tiff .gif .bmp .webp".split()
+)
 
 
 class Failure(NamedTuple):
@@ -25,11 +30,13 @@ class Failure(NamedTuple):
     :param key: The unit.
     :param name: The file, or the line of it.
     :param reason: Why, as one sentence about it.
+    :param is_empty: Whether there is nothing in it to be indexed, which is nobody's fault.
     """
 
     key: str
     name: str
     reason: str
+    is_empty: bool = False
 
 
 def reason_of(error: BaseException) -> str:
@@ -49,11 +56,12 @@ def reason_of(error: BaseException) -> str:
     return said or name
 
 
-def reason_without_text(path: Path) -> str:
-    """Why nothing was found in a file that was read without an error."""
-    if path.suffix.lower() == ".pdf":
-        return "no text was found in it: it is probably scanned, and needs text recognition (OCR)"
-    return "no text was found in it"
+def without_text(key: str, path: Path) -> Failure:
+    """What is said of a file that was read without an error and gave no passage."""
+    suffix, reason = path.suffix.lower(), "no text was found in it"
+    if suffix in _SCANNED:
+        reason += ": it is probably scanned, and needs text recognition (OCR)"
+    return Failure(key, key, reason, is_empty=suffix not in _WITH_PICTURES)
 
 
 @contextmanager

@@ -61,9 +61,9 @@ def find_files(paths: Iterable[Path], takes: Callable[[list[Path]], set[Path]]) 
         elif path in taken:
             found.files.setdefault(path.resolve(), False)
         elif path in named:
-            found.skipped[str(path)] = f"the pipeline's router takes no file of the kind {kind_of(path)}"
+            found.skipped[shown(path)] = f"the pipeline's router takes no file of the kind {kind_of(path)}"
         else:
-            found.passed_over[str(path)] = kind_of(path)
+            found.passed_over[shown(path)] = kind_of(path)
     return found
 
 
@@ -91,8 +91,8 @@ def kind_of(path: Path) -> str:
 
 
 def shown(path: Path | str) -> str:
-    """The name of a file in characters that can be written anywhere, for it may be no UTF-8."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    """The whole name of a file, in characters that can be written anywhere, for it may be no UTF-8."""
+    return os.fsencode(os.path.abspath(path)).decode("utf-8", "backslashreplace")  # noqa: PTH100  (links stay)
 
 
 def _below(folder: Path, seen: set[Path], found: Found) -> Iterator[Path]:
@@ -129,7 +129,7 @@ def _is_sound(path: Path, found: Found) -> bool:
         found.failed[shown(path)] = "its name is not UTF-8: rename it"
     elif mimetypes.guess_type(path.name)[1]:
         # Compressed: the router would go by the name within.
-        found.passed_over[str(path)] = kind_of(path)
+        found.passed_over[shown(path)] = kind_of(path)
     else:
         return True
     return False

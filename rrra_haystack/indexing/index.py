@@ -36,7 +36,7 @@ class IndexReport:
     :param passages: Passages in the index.
     :param of_another_pipeline: Files that are in the index as that pipeline made them, for they were not named.
     :param skipped: Files that were named and are not read, or hold nothing, and why.
-    :param passed_over: Of files that the pipeline's router does not take, how many, by kind.
+    :param passed_over: Files that the pipeline's router does not take, by kind, the most frequent one first.
     :param failed: What could not be read, wholly or in some lines, and why; it counts as nothing else, and is tried
         again.
     :param unread: Passages that are longer than the encoder reads.
@@ -50,7 +50,7 @@ class IndexReport:
     passages: int = 0
     of_another_pipeline: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)
-    passed_over: dict[str, int] = field(default_factory=dict)
+    passed_over: dict[str, list[str]] = field(default_factory=dict)
     failed: list[tuple[str, str]] = field(default_factory=list)
     unread: int = 0
     guessed: dict[str, str] = field(default_factory=dict)
@@ -85,7 +85,8 @@ def index(
         gone = [key for key in manifest.known() - named if is_gone(file_of(key), units, found.folders)]
         stale = [unit for own in units.values() for unit in own if not manifest.holds(unit)]
         known = {file_of(key) for key in manifest.held}
-        report, failed = IndexReport(failed=list(found.failed.items())), dict[str, str]()
+        report = IndexReport(failed=list(found.failed.items()), skipped=list(found.skipped.items()))
+        not_read: set[Path] = set()
         former = stored.present(stale)
         try:
             stored.delete(gone)
@@ -97,7 +98,7 @@ def index(
                 task = progress.add_task("", total=sum(unit.size for unit in stale))
                 for number, done in encoded:
                     batch = batches[number]
-                    reasons = {failure.key: failure.reason for failure in done.failures}
+                    reasons = {failure.key: failure.reason for failure in done.failures if not failure.is_empty}
                     given = {key_of(document) for document in done.documents}
                     whole = [unit for unit in batch if unit.key not in reasons]
                     written = {unit.key for unit in whole} | (reasons.keys() & given)
@@ -105,8 +106,13 @@ def index(
                     for key, reason in reasons.items():
                         manifest.fail(key, reason, written=key in written)
                     manifest.complete(whole)
-                    failed |= reasons
-                    report.failed += [(failure.name, failure.reason) for failure in done.failures]
+                    # What holds nothing is no part of the index: it is read, and named, at the next run too.
+                    manifest.forget({failure.key for failure in done.failures if failure.is_empty})
+                    for one in done.failures:
+                        (report.skipped if one.is_empty else report.failed).append((one.name, one.reason))
+                        # Of a file that was in the index and holds nothing now, that is a change.
+                        if not (one.is_empty and file_of(one.key) in known):
+                            not_read.add(file_of(one.key))
                     report.guessed |= {
                         key_of(one): one.meta[GUESSED_KEY] for one in done.documents if GUESSED_KEY in one.meta
                     }
@@ -116,13 +122,12 @@ def index(
             manifest.write()
         # Also where nothing changed: a run before may have been killed before it came to this.
         stored.optimize(show_progress=show_progress and bool(stale))
-        not_read = {unit.path for unit in stale if unit.key in failed}
         others = {file_of(key) for key in manifest.of_another_pipeline()}
         _count(report, units, {unit.path for unit in stale}, {file_of(key) for key in gone}, known, not_read)
         report.of_another_pipeline = len(others - units.keys())
         report.passages = stored.count_passages()
-    report.skipped = list(found.skipped.items())
-    report.passed_over = dict(Counter(found.passed_over.values()).most_common())
+    for kind, _ in Counter(found.passed_over.values()).most_common():
+        report.passed_over[kind] = [name for name, own in found.passed_over.items() if own == kind]
     return report
 
 
@@ -152,14 +157,14 @@ def _count(
     stale: set[Path],
     lost: set[Path],
     known: set[Path],
-    failed: set[Path],
+    not_read: set[Path],
 ) -> None:
     """Count each file once, as what happened to it."""
     # A file of passages may have become shorter, and nothing else.
-    touched = (stale | (lost & units.keys())) - failed
+    touched = (stale | (lost & units.keys())) - not_read
     report.changed = len(touched & known)
     report.added = len(touched - known)
-    report.unchanged = len({file for file, own in units.items() if own} - touched - failed)
+    report.unchanged = len({file for file, own in units.items() if own} - touched - not_read)
     report.removed = len(lost - units.keys())
 
 

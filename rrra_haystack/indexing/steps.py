@@ -7,7 +7,7 @@ from typing import Any
 import networkx as nx
 from haystack import Document, Pipeline
 
-from rrra_haystack.indexing.failures import Failure, reason_of, reason_without_text, told_reasons
+from rrra_haystack.indexing.failures import Failure, reason_of, told_reasons, without_text
 from rrra_haystack.indexing.passages import read_passages
 from rrra_haystack.indexing.units import Unit, key_in
 
@@ -83,7 +83,7 @@ class Reading:
                 return [one for own, _ in read for one in own], [failure for _, own in read for failure in own]
         given = {key_of(document) for document in documents}
         return documents, [
-            Failure(unit.key, unit.key, reasons.get(unit.key) or reason_without_text(unit.path))
+            Failure(unit.key, unit.key, reasons[unit.key]) if unit.key in reasons else without_text(unit.key, unit.path)
             for unit in files
             if unit.key not in given
         ]

@@ -312,6 +312,25 @@ def test_what_fails_is_named_at_every_run_and_keeps_its_passages(workspace: Path
     assert "1 changed" in run("index", str(files))
 
 
+def test_a_page_without_text_is_no_failure(workspace: Path, files: Path) -> None:
+    """As of an application that a script fills; what the index had of it goes."""
+    page = files / "page.html"
+    page.write_text("<html><body><p>The ferry leaves at one.</p></body></html>")
+    assert "5 files added" in run("index", str(files))
+    page.write_text('<html><body><div id="root"></div><script src="app.js"></script></body></html>')
+    for said in (
+        "0 files added, 1 changed, 0 removed, 4 unchanged",
+        "0 files added, 0 changed, 0 removed, 4 unchanged",
+    ):
+        output = run("index", str(files))
+        assert said in output
+        assert "page.html: no text was found in it" in " ".join(output.split())
+        assert not any("ferry" in one["content"] for one in payloads())
+    page.write_text("<html><body><p>The ferry leaves at two.</p></body></html>")
+    assert "1 files added" in run("index", str(files))
+    assert any("ferry leaves at two" in one["content"] for one in payloads())
+
+
 @pytest.mark.parametrize("together", [True, False])
 def test_a_file_that_cannot_be_encoded_ends_nothing(
     workspace: Path, files: Path, together: bool, monkeypatch: pytest.MonkeyPatch

@@ -91,7 +91,12 @@ def files() -> dict[str, tuple[bytes, str]]:
         "binary.txt": bytes(range(256)) * 20,
         "broken.ipynb": b'{"cells": [',
         "broken.json": b"\xff\xfe\x00",
-        "empty.html": b"<html><body></body></html>",
+    }
+    textless = {
+        "shell.html": b'<html><head><title></title></head><body><div id="root"></div><script src="a.js"></script>',
+        "nothing.json": b"{}",
+        "no rows.csv": b",,\n,,\n",
+        "rules.txt": b"-----\n\n-----\n",
     }
     others = {"photo.png": b"\x89PNG", "archive.zip": zipped.getvalue(), "LICENSE": b"free", "old.doc": b"\xd0\xcf\x11"}
     return {
@@ -102,6 +107,7 @@ def files() -> dict[str, tuple[bytes, str]]:
         "nothing.txt": (b"", EMPTY),
         "mark alone.txt": (b"\xef\xbb\xbf", EMPTY),
         "blank.md": (b" \r\n", EMPTY),
+        **{name: (data, EMPTY) for name, data in textless.items()},
         ".hidden.txt": (b"Hidden.", HIDDEN),
     }
 
@@ -138,15 +144,19 @@ def test_every_file_is_accounted_for(folder: Path) -> None:
     for added, unchanged in ((expected[ADDED] + 1, 0), (0, expected[ADDED] + 1)):
         report = index([folder], read_pipeline(None, "indexing.yaml", None))
         assert (report.added, report.changed, report.removed, report.unchanged) == (added, 0, 0, unchanged)
-        assert {Path(name).name for name, _ in report.skipped} == {"nothing.txt", "blank.md", "mark alone.txt"}
+        assert {Path(name).name for name, _ in report.skipped} == {
+            name for name, (_, kind) in files().items() if kind == EMPTY
+        }
         guessed = {Path(name).name for name in report.guessed}
         assert guessed >= {"german-cp1252.txt"} if added else not guessed
         assert "german-utf-8.txt" not in guessed
         named = {name for name, (_, kind) in files().items() if kind == FAILED}
         failed = {Path(name).name: reason for name, reason in report.failed}
         assert failed.keys() == named | {"dangling.txt", "not-\\xff-utf8.txt"}
-        assert report.passed_over == {
-            ".png": 1, ".zip": 1, "without a suffix": 1, ".doc": 1, ".gz": 1, "no file": 1,
+        passed_over = {kind: [Path(name).name for name in names] for kind, names in report.passed_over.items()}
+        assert passed_over == {
+            ".png": ["photo.png"], ".zip": ["archive.zip"], "without a suffix": ["LICENSE"], ".doc": ["old.doc"],
+            ".gz": ["notes.txt.gz"], "no file": ["pipe.txt"],
         }  # fmt: skip
         assert failed["dangling.txt"] == "it is a link that leads nowhere"
         assert failed["not-\\xff-utf8.txt"] == "its name is not UTF-8: rename it"
@@ -158,7 +168,11 @@ def test_every_file_is_accounted_for(folder: Path) -> None:
     code, said = said_of(str(folder))
     assert code == 1
     assert "6 files of kinds that the pipeline does not read: 1 " in said
+    assert "1 without a suffix (odd/LICENSE)" in said
     assert said.count("Failed") == len(failed)
+    # All as seen from here, whether they were read or not.
+    assert said.count("Failed odd/") == len(failed)
+    assert said.count("Skipped odd/") == len(report.skipped)
     (elsewhere / "linked.txt").unlink()
     assert "1 removed" in said_of(str(folder))[1]
 

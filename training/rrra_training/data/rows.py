@@ -58,7 +58,7 @@ class Malformed:
     def tell(self) -> None:
         """Say how many rows were skipped, if any."""
         if self.rows:
-            logger.warning("%d malformed rows were skipped.", len(self.rows))
+            logger.warning("Malformed rows that were skipped: %d.", len(self.rows))
 
 
 class RowError(ValueError):

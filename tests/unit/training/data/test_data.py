@@ -184,7 +184,7 @@ def test_malformed_rows_are_skipped_and_counted_up_to_a_limit(tmp_path: Path, ki
     assert data.queries("train")
     assert data.malformed.rows[0].startswith(reason)
     list(data.passages())
-    assert f"{len(data.malformed.rows)} malformed rows were skipped" in caplog.text
+    assert f"Malformed rows that were skipped: {len(data.malformed.rows)}." in caplog.text
 
 
 def test_too_many_malformed_rows_name_the_limit(tmp_path: Path) -> None:
