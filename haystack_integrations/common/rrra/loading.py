@@ -53,6 +53,10 @@ class LoadsModel(Serializable):
         """
         self._model = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy loads, or rather finds, the model by itself: the locks of tokenizers cannot be copied.
+        return {**vars(self), "_model": None}
+
     @property
     def loaded_model(self) -> RRRAModel:
         """

@@ -1,5 +1,7 @@
+import pickle
 import re
 from collections.abc import Callable
+from copy import copy, deepcopy
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from rrra_haystack import (
     RRRAAdapterRanker,
     RRRADocumentEmbedder,
     RRRADocumentSplitter,
+    RRRAEmbedder,
     RRRARetriever,
 )
 
@@ -87,3 +90,15 @@ def test_long_documents_without_codes_are_cut_with_one_warning(
         "1 of 1 documents are longer than the 254 tokens that sentence-transformers/all-MiniLM-L6-v2 reads"
     )
     assert "RRRADocumentSplitter" in told
+
+
+@pytest.mark.parametrize("kind", [RRRAAdapterRanker, RRRADocumentEmbedder, RRRADocumentSplitter, RRRAEmbedder])
+@pytest.mark.parametrize("copied", [copy, deepcopy, lambda component: pickle.loads(pickle.dumps(component))])
+def test_a_copy_of_a_loaded_component_shares_its_model(
+    kind: Callable[[], Any], copied: Callable[[object], Any]
+) -> None:
+    component = kind()
+    component.warm_up()
+    other = copied(component)
+    assert other.to_dict() == component.to_dict()
+    assert other.loaded_model is component.loaded_model
