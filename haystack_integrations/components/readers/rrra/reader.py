@@ -106,7 +106,9 @@ class RRRAReader(Serializable):
             If `top_k`, `max_batch_size`, `answers_per_seq` or `calibration_factor` is not > 0, or `max_seq_length`
             leaves no room for a passage beside a question and `stride`.
         """
-        check_positive(calibration_factor, "calibration_factor")
+        if not calibration_factor > 0:
+            msg = f"calibration_factor must be > 0, but got {calibration_factor}"
+            raise ValueError(msg)
         self.model = model
         self.device = device
         self.token = token
