@@ -24,10 +24,40 @@ Question = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_QUESTION_CHARACTERS, strict=True)
 ]
 MAX_TOP_K = 1000
+# The embedded engine compares each passage with each condition, while no other request is answered.
+MAX_CONDITIONS = 100
+MAX_VALUES = 1000
+
+
+def check_size(filters: dict[str, Any]) -> dict[str, Any]:
+    """
+    Filters that keep a server busy for no longer than a search may.
+
+    :param filters: Haystack's filters, which need not be well formed.
+    :raises ValueError: If they hold too many conditions, or values of ``in`` and ``not in``.
+    """
+    waiting: list[Any] = [filters]
+    conditions = values = 0
+    while waiting and conditions <= MAX_CONDITIONS:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            inner, listed = one.get("conditions"), one.get("value")
+            waiting += inner if isinstance(inner, list) else []
+            conditions += 1
+            values += len(listed) if isinstance(listed, list) else 0
+    if conditions > MAX_CONDITIONS or values > MAX_VALUES:
+        msg = (
+            f"The filters have more than {MAX_CONDITIONS} conditions, or {MAX_VALUES:,} values. Ask for several values "
+            "of one field by the operator 'in', or in several requests."
+        )
+        raise ValueError(msg)
+    return filters
+
+
 # What Haystack tells of these is wider than what can be sent, or would fail only in the pipeline.
 _OPTIONAL_TYPES: dict[str, Any] = {
     "top_k": Annotated[int, Field(strict=True, gt=0, le=MAX_TOP_K)] | None,
-    "filters": Annotated[dict[str, Any], AfterValidator(check_filters)] | None,
+    "filters": Annotated[dict[str, Any], AfterValidator(check_size), AfterValidator(check_filters)] | None,
 }
 _NO_ANSWER = "I found no answer in the documents."
 

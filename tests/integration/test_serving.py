@@ -469,6 +469,15 @@ def test_filters_and_top_k(server: str, pipeline: str) -> None:
         refused = ask(**wrong)
         assert refused.status_code == 422, refused.text
         assert len(refused.content) < 1000
+    leaf = {"field": "meta.page", "operator": "==", "value": 1}
+    assert documents(
+        ask(filters={"field": "meta.split_id", "operator": "not in", "value": list(range(10**6, 10**6 + 1000))})
+    )
+    for many in ({**leaf, "operator": "in", "value": [1] * 1001}, {"operator": "OR", "conditions": [leaf] * 100}):
+        refused = ask(filters=many)
+        assert refused.status_code == 422
+        assert "more than 100 conditions, or 1,000 values" in refused.json()["detail"][0]["msg"]
+        assert len(refused.content) < 1000
     bracket, half = {"field": "meta.a[", "value": 1}, {"field": "meta.a", "value": "\ud800"}
     wrong = [{"filters": {"operator": "=="} | one} for one in (bracket, half, {**half, "operator": "\ud800"})]
     for body in (*wrong, {"\ud800": 1}, {"question": "\ud800"}):

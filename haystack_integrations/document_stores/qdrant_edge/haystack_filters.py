@@ -28,6 +28,8 @@ _EXACT = 2**53
 # Integers from here on are stored as floats, or found as such.
 _LARGEST = 2**63
 _MOST = sys.float_info.max
+# Of a tree of ranges.
+_BRANCHES = 8
 
 
 def qdrant_filter(filters: dict[str, Any] | models.Filter | None) -> models.Filter | None:
@@ -100,7 +102,7 @@ def _comparison(field: str, operator: str, value: Any) -> models.Condition:
     _check_path(field)
     if operator in _LIMITS:
         return _range(field, _LIMITS[operator], value)
-    equal = [_equal(field, one) for one in (value if operator in ("in", "not in") else [value])]
+    equal = _any_of(field, value) if operator in ("in", "not in") else [_equal(field, value)]
     if operator in ("!=", "not in"):
         return models.Filter(must_not=equal)
     return equal[0] if operator == "==" else models.Filter(should=equal or [_nothing()])
@@ -144,6 +146,32 @@ def _equal(field: str, value: Any) -> models.Condition:
         raise FilterError(_incomparable(field, value))
     # Neither a number that is too large for a float nor NaN is the value of any document.
     return _within(field, gte=float(value), lte=float(value)) if abs(value) <= _MOST else _nothing()
+
+
+def _any_of(field: str, values: list[Any]) -> list[models.Condition]:
+    """Conditions of which one holds where one of the values stands: few, since the engine reads a payload for each."""
+    found: list[models.Condition] = []
+    matched: dict[type, dict[Any, None]] = {}
+    numbers = set()
+    for one in (_equal(field, value) for value in values):
+        if isinstance(one, models.FieldCondition) and isinstance(one.range, models.Range):
+            numbers.add(one.range.gte)
+        elif isinstance(one, models.FieldCondition) and type(one.match.value) is not bool:
+            matched.setdefault(type(one.match.value), {})[one.match.value] = None
+        elif one not in found:
+            found.append(one)
+    found += [models.FieldCondition(key=field, match=models.MatchAny(any=list(one))) for one in matched.values()]
+    return [*found, _one_of(field, sorted(numbers))] if numbers else found
+
+
+def _one_of(field: str, numbers: list[float]) -> models.Condition:
+    """A tree of ranges over sorted numbers, in which a stored number meets few."""
+    if len(numbers) == 1:
+        return _within(field, gte=numbers[0], lte=numbers[0])
+    step = math.ceil(len(numbers) / _BRANCHES)
+    parts = [_one_of(field, numbers[begin : begin + step]) for begin in range(0, len(numbers), step)]
+    # Within 'must': what stands in 'should' of the same filter would be asked before the range.
+    return models.Filter(must=[_within(field, gte=numbers[0], lte=numbers[-1]), models.Filter(should=parts)])
 
 
 def _within(field: str, **limits: float) -> models.Condition:

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -240,6 +241,36 @@ def test_numbers_are_compared_as_numbers(tmp_path: Path) -> None:
     for limit in (10**400, float("inf")):
         assert store.filter_documents(leaf("n", ">", limit)) == []
         assert ids(store.filter_documents(leaf("n", "<", limit))) == sorted(set("0123456789") - {"3"})
+    store.close()
+
+
+def test_the_conditions_of_a_long_list_are_few(tmp_path: Path) -> None:
+    metas = [{"n": number} for number in (3, 3.0, 3.25, "3", True, 2**60, None, [1, 3], -7, 999.5)]
+    edge = QdrantEdgeDocumentStore(str(tmp_path), embedding_dim=3, progress_bar=False)
+    local = QdrantDocumentStore(":memory:", embedding_dim=3, progress_bar=False)
+    few, many = [3, 999.5], [*range(-6, 2000), 999.5, float("nan"), 2**54]
+    texts = [f"{number}" for number in range(2000)]
+    for store in (edge, local):
+        store.write_documents([Document(id=str(i), content="d", meta=meta) for i, meta in enumerate(metas)])
+        for values, expected in ((few, "0179"), (many, "0179"), (texts, "3"), (many + texts, "01379")):
+            assert "".join(ids(store.filter_documents(qdrant_filter(leaf("n", "in", values))))) == expected
+            others = ids(store.filter_documents(qdrant_filter(leaf("n", "not in", values))))
+            assert others == sorted(set("0123456789") - set(expected))
+    mixed = [*texts, True, 2**60, None, *[None] * 1000]
+    assert "".join(ids(edge.filter_documents(leaf("n", "in", mixed)))) == "3456"
+    assert len(qdrant_filter(leaf("n", "not in", [*mixed, *many])).must_not) == 6
+    edge.close()
+
+
+def test_a_long_list_of_numbers_is_asked_in_a_moment(tmp_path: Path) -> None:
+    store = QdrantEdgeDocumentStore(str(tmp_path), embedding_dim=3, progress_bar=False)
+    store.write_documents([Document(id=str(i), content="d" * 1000, meta={"n": i}) for i in range(500)])
+    begin = time.process_time()
+    for operator, expected in (("in", 250), ("not in", 250)):
+        values = [number * 2 + 0.0 for number in range(2000)]
+        assert len(store.filter_documents(leaf("n", operator, values))) == expected
+    # One condition a value took half a minute.
+    assert time.process_time() - begin < 3
     store.close()
 
 
