@@ -3,7 +3,10 @@
 import asyncio
 import ctypes
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +35,16 @@ class AskedPipeline(Pipeline):
 
 
 class WritingPipeline(AskedPipeline):
-    """A pipeline that asks nothing, as one that indexes files: it runs as ``rrra index`` does, in a thread."""
+    """
+    A pipeline that asks nothing, as one that indexes files: it runs as ``rrra index`` does, in a thread of its own.
+
+    What it is given meanwhile waits for that thread: those of the event loop are few, and the components of searches
+    want them.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._writing = ThreadPoolExecutor(1, thread_name_prefix="rrra-writing")
 
     async def run_async(
         self, data: dict[str, Any], include_outputs_from: set[str] | None = None, concurrency_limit: int = 4
@@ -46,7 +58,9 @@ class WritingPipeline(AskedPipeline):
         """
         del concurrency_limit
         await self.load_beside()
-        return await asyncio.to_thread(self._write, self._with_named_sources(data), include_outputs_from)
+        named = self._with_named_sources(data)
+        write = partial(copy_context().run, self._write, named, include_outputs_from)
+        return await asyncio.get_running_loop().run_in_executor(self._writing, write)
 
     def _write(self, data: dict[str, Any], include_outputs_from: set[str] | None) -> dict[str, Any]:
         try:
