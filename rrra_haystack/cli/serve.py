@@ -37,4 +37,4 @@ def command(
         from rrra_haystack.serving.application import served
     from rrra_haystack.resources import resource_directory
 
-    run_app(served(pipelines or resource_directory("pipelines"), allow_folder or ()), host=host, port=port)
+    run_app(served(pipelines or resource_directory("pipelines"), allow_folder or (), host), host=host, port=port)

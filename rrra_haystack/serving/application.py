@@ -28,6 +28,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from rrra_haystack.documents.decoding import without_surrogates
 from rrra_haystack.pipeline_files import share_stores
 from rrra_haystack.serving.files import add_route, takes_files
+from rrra_haystack.serving.origins import OwnPages
 from rrra_haystack.serving.pipeline import ServedPipeline
 from rrra_haystack.serving.turns import bound_requests, take_turns
 
@@ -36,12 +37,13 @@ MAX_UPLOAD_BYTES = 64 * MAX_BODY_BYTES
 _LONGEST_TOLD = 100
 
 
-def served(folder: Path, allowed: Iterable[Path] = ()) -> FastAPI:
+def served(folder: Path, allowed: Iterable[Path] = (), host: str | None = None) -> FastAPI:
     """
     The Hayhooks application with the pipelines of a folder.
 
     :param folder: Holds pipeline YAML files that declare ``inputs`` and ``outputs``.
     :param allowed: Folders below which clients may name files of the server to be indexed.
+    :param host: The address that it will listen on.
     :raises ValueError: If there is no such file, or one is not a pipeline.
     """
     files = sorted(folder.glob("*.y*ml"))
@@ -80,6 +82,7 @@ def served(folder: Path, allowed: Iterable[Path] = ()) -> FastAPI:
             uploading.add(f"/{name}/run")
     app.add_exception_handler(RequestValidationError, _without_input)
     app.add_middleware(BodyLimit, uploading=uploading)
+    app.add_middleware(OwnPages, host=host)
     return app
 
 

@@ -22,6 +22,7 @@ from rrra_haystack.serving.pipeline import ServedPipeline
 
 logger = logging.getLogger(__name__)
 _FORM = "multipart/form-data"
+_JSON = "application/json"
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -73,18 +74,21 @@ def add_route(app: FastAPI, name: str, wrapper: ServedPipeline, folders: Collect
 
     async def run(request: Request) -> JSONResponse:
         with TemporaryDirectory(prefix="rrra-upload-") as folder:
-            if request.headers.get("content-type", "").startswith(_FORM):
+            kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if kind == _FORM:
                 try:
                     names = await _uploaded(request, Path(folder))
                 except OSError as error:
                     if error.errno not in _FULL:
                         raise
                     raise HTTPException(507, "The disk that uploads are kept on is full.") from error
-            else:
+            elif kind == _JSON:
                 names = _named(await request.body(), folders)
+            else:
+                raise HTTPException(415, f"Send files as {_FORM}, or paths of the server as {_JSON}.")
             return JSONResponse({"result": await _index(wrapper, names)})
 
-    bodies: dict[str, type[BaseModel]] = {"application/json": NamedFiles, _FORM: UploadedFiles}
+    bodies: dict[str, type[BaseModel]] = {_JSON: NamedFiles, _FORM: UploadedFiles}
     content = {kind: {"schema": model.model_json_schema()} for kind, model in bodies.items()}
     app.add_api_route(
         f"/{name}/run", run, methods=["POST"], name=f"{name}_run", tags=["pipelines"],
