@@ -10,6 +10,7 @@ from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from qdrant_client import AsyncQdrantClient, QdrantClient
 
 from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
+from haystack_integrations.document_stores.qdrant_edge.explaining import HeldError
 from rrra_haystack.qdrant.document_store import (
     async_client_of,
     client_of,
@@ -55,6 +56,16 @@ def place_of(store: QdrantDocumentStore) -> str:
     return str(store.path or store.url or store.location or f"{store.host or 'localhost'}:{store.port}")
 
 
+def is_open_elsewhere(error: BaseException) -> bool:
+    """
+    Whether the folder of an embedded Qdrant is open in another store or process.
+
+    :param error: What a store raised.
+    """
+    # Local mode of Qdrant's client has no class of errors for it.
+    return isinstance(error, HeldError) or (isinstance(error, RuntimeError) and "already accessed" in str(error))
+
+
 def open_client(store: QdrantDocumentStore) -> QdrantClient:
     """
     The store's synchronous client, opened without the store's own initialization.
@@ -62,7 +73,7 @@ def open_client(store: QdrantDocumentStore) -> QdrantClient:
     That would create a missing collection and, with `recreate_index`, empty a full one.
 
     :param store: The document store.
-    :raises ValueError: If its folder is open elsewhere.
+    :raises HeldError: If its folder is open elsewhere.
     """
     held = client_of(store)
     if held is not None:
@@ -70,13 +81,13 @@ def open_client(store: QdrantDocumentStore) -> QdrantClient:
     try:
         return new_client(store)
     except RuntimeError as error:
-        if "already accessed" not in str(error):
+        if not is_open_elsewhere(error):
             raise
         msg = (
             f"The Qdrant folder {store.path} is open in another document store or process. Close that one "
             "first (document_store.close()), or run a Qdrant server and give its url."
         )
-        raise ValueError(msg) from error
+        raise HeldError(msg) from error
 
 
 @contextmanager
@@ -88,7 +99,7 @@ def checked_client(store: QdrantDocumentStore) -> Iterator[QdrantClient]:
     threads wait with their blocks over the same store.
 
     :param store: The document store.
-    :raises ValueError: If its folder is open elsewhere.
+    :raises HeldError: If its folder is open elsewhere.
     """
     with _CHECKING.setdefault(store, Lock()):
         was_open = client_of(store) is not None

@@ -11,6 +11,10 @@ from rrra_haystack.qdrant.clients import place_of
 MULTIVECTOR_NAME = "rrra_tokens"
 
 
+class NothingStoredError(ValueError):
+    """There is no such collection, or nothing in it."""
+
+
 @dataclass(frozen=True)
 class Vectors:
     """
@@ -48,7 +52,7 @@ async def look_async(store: QdrantDocumentStore, client: AsyncQdrantClient) -> V
     return vectors_of((await client.get_collection(store.index)).config.params)
 
 
-def missing(store: QdrantDocumentStore, found: models.CollectionsResponse | None = None) -> ValueError:
+def missing(store: QdrantDocumentStore, found: models.CollectionsResponse | None = None) -> NothingStoredError:
     """
     What to raise where a collection is missing.
 
@@ -57,7 +61,7 @@ def missing(store: QdrantDocumentStore, found: models.CollectionsResponse | None
     """
     names = sorted(one.name for one in found.collections) if found is not None else []
     told = f"It has: {', '.join(names)}." if names else "It has no collections at all."
-    return ValueError(
+    return NothingStoredError(
         f"The Qdrant database at {place_of(store)} has no collection '{store.index}'. {told} Correct `index` at the "
         "QdrantDocumentStore, or write documents first."
     )
@@ -69,14 +73,14 @@ def check_filled(store: QdrantDocumentStore, points: int) -> None:
 
     :param store: The document store.
     :param points: How many points the collection has.
-    :raises ValueError: If it has none.
+    :raises NothingStoredError: If it has none.
     """
     if points == 0:
         msg = (
             f"The collection '{store.index}' at {place_of(store)} is empty. Write documents with embeddings first, "
             "with RRRADocumentEmbedder and DocumentWriter."
         )
-        raise ValueError(msg)
+        raise NothingStoredError(msg)
 
 
 def vectors_of(params: models.CollectionParams) -> Vectors:

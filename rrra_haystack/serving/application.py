@@ -27,6 +27,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rrra_haystack.documents.decoding import without_surrogates
 from rrra_haystack.pipeline_files import share_stores
+from rrra_haystack.serving.faults import tell_of_held
 from rrra_haystack.serving.files import add_route, takes_files
 from rrra_haystack.serving.origins import OwnPages
 from rrra_haystack.serving.pipeline import ServedPipeline
@@ -64,6 +65,7 @@ def served(folder: Path, allowed: Iterable[Path] = (), host: str | None = None) 
     share_stores(pipelines)
     take_turns(pipelines)
     bound_requests(pipelines)
+    tell_of_held(pipelines)
     folders = [one.resolve() for one in allowed]
     uploading: set[str] = set()
     app = _bare_app()

@@ -15,9 +15,7 @@ from haystack.dataclasses import ByteStream
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import UploadFile
 
-from haystack_integrations.document_stores.qdrant_edge.shards import FullDiskError
 from rrra_haystack.errors import cause_of
-from rrra_haystack.qdrant.patience import is_transient
 from rrra_haystack.serving.pipeline import ServedPipeline
 
 logger = logging.getLogger(__name__)
@@ -149,24 +147,19 @@ async def _index(wrapper: ServedPipeline, names: dict[Path, str]) -> dict[str, A
     failed = {names[path]: "it is no file" for path in strange}
     try:
         told = await _run(wrapper, paths, names) if paths else {}
-    except Exception as error:  # whatever a converter raises belongs to a file
-        _check_store(error)
+    except HTTPException:
+        raise
+    except Exception:  # whatever a converter raises belongs to a file
         for path in paths:
             try:
                 told = _joined(told, await _run(wrapper, [path], names))
+            except HTTPException:
+                raise
             except Exception as own:
-                _check_store(own)
                 logger.warning("{file} cannot be indexed: {error}", file=names[path], error=own)
                 # The message may hold some of the file.
                 failed[names[path]] = type(cause_of(own)).__name__
     return {**told, "failed": failed} if failed else told
-
-
-def _check_store(error: Exception) -> None:
-    if is_transient(error):
-        raise HTTPException(503, "The document store is away or busy. Try again later.") from error
-    if isinstance(cause_of(error), FullDiskError):
-        raise HTTPException(507, "The disk of the document store is full.") from error
 
 
 async def _run(wrapper: ServedPipeline, paths: Sequence[Path], names: dict[Path, str]) -> dict[str, Any]:

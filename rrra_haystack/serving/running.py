@@ -12,6 +12,8 @@ from typing import Any
 
 from haystack import Pipeline
 
+from rrra_haystack.serving.faults import told_of_stores
+
 
 class AskedPipeline(Pipeline):
     """A pipeline whose models are loaded in a thread; Haystack would load them on the event loop."""
@@ -32,6 +34,20 @@ class AskedPipeline(Pipeline):
         """Make sure all components are warm, without loading models on the event loop."""
         await self.load_beside()
         await super().warm_up_async()
+
+    async def run_async(
+        self, data: dict[str, Any], include_outputs_from: set[str] | None = None, concurrency_limit: int = 4
+    ) -> dict[str, Any]:
+        """
+        Run, and tell faults of a document store as such.
+
+        :param data: What each component is given.
+        :param include_outputs_from: Components whose outputs are returned too.
+        :param concurrency_limit: How many components run at a time.
+        :raises HTTPException: 503 or 507, if a document store does not serve.
+        """
+        with told_of_stores(self):
+            return await super().run_async(data, include_outputs_from, concurrency_limit)
 
 
 class WritingPipeline(AskedPipeline):
@@ -55,12 +71,14 @@ class WritingPipeline(AskedPipeline):
         :param data: What each component is given.
         :param include_outputs_from: Components whose outputs are returned too.
         :param concurrency_limit: Not used: one component runs at a time.
+        :raises HTTPException: 503 or 507, if a document store does not serve.
         """
         del concurrency_limit
         await self.load_beside()
         named = self._with_named_sources(data)
         write = partial(copy_context().run, self._write, named, include_outputs_from)
-        return await asyncio.get_running_loop().run_in_executor(self._writing, write)
+        with told_of_stores(self):
+            return await asyncio.get_running_loop().run_in_executor(self._writing, write)
 
     def _write(self, data: dict[str, Any], include_outputs_from: set[str] | None) -> dict[str, Any]:
         try:
