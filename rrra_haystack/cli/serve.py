@@ -1,5 +1,6 @@
 """``rrra serve``: the pipelines of a folder over HTTP."""
 
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -37,4 +38,7 @@ def command(
         from rrra_haystack.serving.application import served
     from rrra_haystack.resources import resource_directory
 
+    # A terminal that is closed would end the process at once, and leave uploads behind.
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     run_app(served(pipelines or resource_directory("pipelines"), allow_folder or (), host), host=host, port=port)

@@ -51,8 +51,11 @@ def served(folder: Path, allowed: Iterable[Path] = (), host: str | None = None) 
     if not files:
         msg = f"There is no pipeline YAML in {folder}. 'rrra init {folder}' writes the bundled ones there."
         raise ValueError(msg)
-    wrappers = {}
+    wrappers: dict[str, ServedPipeline] = {}
     for file in files:
+        if file.stem in wrappers:
+            msg = f"{file} cannot be served beside {file.stem}.yaml, which has the same address. Rename one of them."
+            raise ValueError(msg)
         try:
             wrapper = ServedPipeline.from_file(file)
             wrapper.setup()

@@ -4,6 +4,8 @@ import json
 import os
 import random
 import re
+import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -44,6 +46,7 @@ from rrra_haystack.serving.application import served
 from rrra_haystack.serving.pipeline import ServedPipeline, as_text
 from rrra_haystack.serving.turns import take_turns
 
+PIPELINES = Path(__file__).parents[2] / "pipelines"
 QUESTION = "When was the Golden Gate Bridge opened?"
 
 # Its answers are what a component puts out whose output another component takes, under another name.
@@ -559,6 +562,19 @@ def test_the_start_is_measured(indexed: Path) -> None:
     assert figures["memory"]["own"] > 100 * 2**20
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no such signal")
+def test_a_terminal_that_is_closed_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    (tmp_path / "pipelines").mkdir()
+    shutil.copy(PIPELINES / "search.yaml", tmp_path / "pipelines")
+    with served_process.server(tmp_path, "rrra", "serve", "pipelines") as (address, process):
+        wait_for(address, process, 120)
+        assert list(tmp_path.glob("rrra-serve-*"))
+        process.send_signal(signal.SIGHUP)
+        process.wait(timeout=30)
+    assert not list(tmp_path.glob("rrra-serve-*"))
+
+
 def test_a_start_without_end(indexed: Path, tmp_path: Path) -> None:
     with pytest.raises(TimeoutError, match=r"The server did not answer in 0\.5 seconds"):
         start(indexed, indexed / "pipelines", QUESTION, patience=0.5)
@@ -601,6 +617,10 @@ def test_a_query_is_measured_with_words_or_without(
 
 def test_serving_a_folder_without_pipelines(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="There is no pipeline YAML in"):
+        served(tmp_path)
+    shutil.copy(PIPELINES / "search.yaml", tmp_path)
+    shutil.copy(tmp_path / "search.yaml", tmp_path / "search.yml")
+    with pytest.raises(ValueError, match=r"search\.yml cannot be served beside search\.yaml"):
         served(tmp_path)
     (tmp_path / "broken.yaml").write_text(json.dumps({"components": 5}))
     with pytest.raises(ValueError, match=r"broken\.yaml cannot be served"):
