@@ -14,14 +14,17 @@ from tempfile import TemporaryDirectory
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.encoders import jsonable_encoder
+from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
+from fastapi_openai_compat import create_models_router
 from hayhooks import create_app
 from hayhooks.server.routers import create_openai_router, deploy_router, draw_router, undeploy_router
 from hayhooks.server.utils.deploy_utils import commit_prepared_pipeline
 from hayhooks.server.utils.models import PreparedPipeline
 from hayhooks.settings import settings
+from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match, Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -36,6 +39,8 @@ from rrra_haystack.serving.turns import bound_requests, take_turns
 MAX_BODY_BYTES = 1024 * 1024
 MAX_UPLOAD_BYTES = 64 * MAX_BODY_BYTES
 _LONGEST_TOLD = 100
+# Files would be taken, and indexed by nobody; models are told that do not chat.
+_LEFT_OUT = (("POST", "/v1/files"), ("GET", "/v1/models"), ("GET", "/models"))
 
 
 def served(folder: Path, allowed: Iterable[Path] = (), host: str | None = None) -> FastAPI:
@@ -86,6 +91,7 @@ def served(folder: Path, allowed: Iterable[Path] = (), host: str | None = None) 
             add_route(app, name, wrapper, folders)
             uploading.add(f"/{name}/run")
     app.add_exception_handler(RequestValidationError, _without_input)
+    app.add_exception_handler(HTTPException, _sendable)
     app.add_middleware(BodyLimit, uploading=uploading)
     app.add_middleware(OwnPages, host=host)
     return app
@@ -101,11 +107,16 @@ def _bare_app() -> FastAPI:
     # Deploying loads Python that a client sends, undeploying deletes files, drawing sends the pipeline to a public
     # server.
     _remove(app, (deploy_router, undeploy_router, draw_router))
-    # Its files would be taken, and indexed by nobody.
-    openai = create_openai_router(app.state.pipeline_registry)
-    app.router.routes[:] = [one for one in app.router.routes if not _answers(one, "POST", "/v1/files")]
-    openai.routes[:] = [one for one in openai.routes if not _answers(one, "POST", "/v1/files")]
+    registry = app.state.pipeline_registry
+    openai = create_openai_router(registry)
+    for routes in (app.router.routes, openai.routes):
+        routes[:] = [one for one in routes if not any(_answers(one, *asked) for asked in _LEFT_OUT)]
     app.include_router(openai)
+
+    def chatting() -> list[str]:
+        return [name for name in registry.get_names() if getattr(registry.get(name), "chats", False)]
+
+    app.include_router(create_models_router(list_models=chatting, owned_by="hayhooks"))
     return app
 
 
@@ -160,7 +171,9 @@ class BodyLimit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 413 or 411."""
         headers = dict(scope.get("headers", ()))
-        most = MAX_UPLOAD_BYTES if scope.get("path") in self.uploading else MAX_BODY_BYTES
+        # A server behind a proxy may have a root path, which is part of the path.
+        path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
+        most = MAX_UPLOAD_BYTES if path in self.uploading else MAX_BODY_BYTES
         if scope["type"] == "http" and b"transfer-encoding" in headers:
             refusal = JSONResponse({"detail": "Send the request with a Content-Length."}, 411)
             await refusal(scope, receive, send)
@@ -171,6 +184,13 @@ class BodyLimit:
             await self.app(scope, receive, send)
 
 
+async def _sendable(request: Request, error: Exception) -> Response:
+    """FastAPI's answer, which may name what was asked: JSON may hold halves of surrogate pairs, which no answer can."""
+    assert isinstance(error, HTTPException)
+    error.detail = without_surrogates(error.detail)
+    return await http_exception_handler(request, error)
+
+
 async def _without_input(_: Request, error: Exception) -> JSONResponse:
     """FastAPI's answer without an echo of the input, which may be long."""
     assert isinstance(error, RequestValidationError)
@@ -178,5 +198,4 @@ async def _without_input(_: Request, error: Exception) -> JSONResponse:
     for detail in details:
         # A key that nobody knows is input, too.
         detail["loc"] = [one[:_LONGEST_TOLD] if isinstance(one, str) else one for one in detail["loc"]]
-    # JSON may hold halves of surrogate pairs, which no answer can.
     return JSONResponse({"detail": without_surrogates(jsonable_encoder(details))}, 422)

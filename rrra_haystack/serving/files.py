@@ -2,8 +2,10 @@
 
 import asyncio
 import errno
+import re
+import unicodedata
 from collections.abc import Collection, Sequence
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -101,9 +103,11 @@ async def _uploaded(request: Request, folder: Path) -> dict[Path, str]:
         for number, (field, part) in enumerate(form.multi_items()):
             if field != "files" or not isinstance(part, UploadFile):
                 raise HTTPException(422, "Send each file as a part 'files' with a file name, and nothing else.")
-            name = PurePosixPath(PureWindowsPath(part.filename or "").name).name
+            # Browsers of old send whole paths.
+            name = re.split(r"[/\\]", part.filename or "")[-1]
             path = folder / str(number) / name
             try:
+                _check_name(name)
                 path.parent.mkdir()
                 path.write_bytes(await part.read())
             except (OSError, ValueError) as error:
@@ -114,6 +118,12 @@ async def _uploaded(request: Request, folder: Path) -> dict[Path, str]:
     if not names:
         raise HTTPException(422, "Send at least one file, as a part 'files'.")
     return names
+
+
+def _check_name(name: str) -> None:
+    if any(unicodedata.category(one) == "Cc" for one in name):
+        msg = "The name has control characters."
+        raise ValueError(msg)
 
 
 def _named(body: bytes, folders: Collection[Path]) -> dict[Path, str]:
@@ -141,7 +151,7 @@ def _named(body: bytes, folders: Collection[Path]) -> dict[Path, str]:
 
 async def _index(wrapper: ServedPipeline, names: dict[Path, str]) -> dict[str, Any]:
     """Index files together, or each by itself if that fails, so that one does not keep the others out."""
-    strange = [path for path in names if path.exists() and not path.is_file()]
+    strange = [path for path in names if _is_no_file(path)]
     paths = [path for path in names if path not in strange]
     told: dict[str, Any] = {}
     failed = {names[path]: "it is no file" for path in strange}
@@ -160,6 +170,14 @@ async def _index(wrapper: ServedPipeline, names: dict[Path, str]) -> dict[str, A
                 # The message may hold some of the file.
                 failed[names[path]] = type(cause_of(own)).__name__
     return {**told, "failed": failed} if failed else told
+
+
+def _is_no_file(path: Path) -> bool:
+    try:
+        return path.exists() and not path.is_file()
+    except OSError:
+        # Its name is too long, for example.
+        return True
 
 
 async def _run(wrapper: ServedPipeline, paths: Sequence[Path], names: dict[Path, str]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """A pipeline of a YAML file as it is served: checked questions, and chat."""
 
+import unicodedata
 from collections.abc import AsyncGenerator
 from typing import Annotated, Any
 
@@ -20,8 +21,27 @@ from rrra_haystack.qdrant.searching import check_filters
 from rrra_haystack.serving.running import AskedPipeline, WritingPipeline
 
 MAX_QUESTION_CHARACTERS = 8192
+# Control characters, and those without a width.
+_UNSEEN = frozenset({"Cc", "Cf", "Cs"})
+
+
+def check_seen(question: str) -> str:
+    """
+    A question of which something can be seen.
+
+    :param question: The question.
+    :raises ValueError: If it is of spaces and of characters that nobody sees.
+    """
+    if all(one.isspace() or unicodedata.category(one) in _UNSEEN for one in question):
+        msg = "The question has no letter that could be seen."
+        raise ValueError(msg)
+    return question
+
+
 Question = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_QUESTION_CHARACTERS, strict=True)
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_QUESTION_CHARACTERS, strict=True),
+    AfterValidator(check_seen),
 ]
 MAX_TOP_K = 1000
 # The embedded engine compares each passage with each condition, while no other request is answered.
@@ -83,6 +103,11 @@ class ServedPipeline(YAMLPipelineWrapper):
         # Hayhooks looks whether a class has the method when it loads one from a file, and not here.
         self._is_run_chat_completion_async_implemented = True
 
+    @property
+    def chats(self) -> bool:
+        """Whether it takes one question and gives answers."""
+        return len(self._questions) == 1 and self._answers is not None
+
     def setup(self) -> None:
         """
         Load the pipeline.
@@ -116,12 +141,14 @@ class ServedPipeline(YAMLPipelineWrapper):
         :raises HTTPException: 400 if the pipeline takes no single question or gives no answers, 422 if the question is
             empty or too long.
         """
-        if len(self._questions) != 1 or self._answers is None:
+        if not self.chats or self._answers is None:
             raise HTTPException(400, f"The pipeline '{model}' does not chat: it must take a question and give answers.")
         try:
             question = TypeAdapter(Question).validate_python(_text_of(get_last_user_message(messages)))
         except ValidationError as error:
-            raise HTTPException(422, f"The last message of the user: {error.errors()[0]['msg']}.") from error
+            raise HTTPException(
+                422, f"The last message of the user: {error.errors()[0]['msg'].rstrip('.')}."
+            ) from error
         inputs: dict[str, dict[str, Any]] = {}
         for target in self._questions[0].targets:
             component, socket = target.split(".", 1)

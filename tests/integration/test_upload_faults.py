@@ -31,7 +31,7 @@ def test_a_full_disk_is_no_fault_of_the_file(web: TestClient, monkeypatch: pytes
     assert (told.status_code, told.json()) == (507, {"detail": "The disk that uploads are kept on is full."})
 
 
-@pytest.mark.parametrize("name", ["a" * 300, ".."])
+@pytest.mark.parametrize("name", ["a" * 300, "..", "C:\\x\\..", "a\x7f.txt"])
 def test_a_name_that_no_file_can_have(web: TestClient, name: str) -> None:
     told = web.post("/indexing/run", files={"files": (name, b"The Elbe")})
     assert told.status_code == 422
