@@ -37,7 +37,9 @@ class CheckedCollection:
     """
 
     def __init__(self) -> None:
-        self.seen_with: QdrantClient | AsyncQdrantClient | None = None
+        # A retriever may be asked by both ways in turn.
+        self.seen_with: QdrantClient | None = None
+        self.seen_with_async: AsyncQdrantClient | None = None
         self.vectors = Vectors()
         self._has_told = False
 
@@ -94,12 +96,12 @@ class CheckedCollection:
     async def _async_client(self, store: QdrantDocumentStore, request: SearchRequest) -> AsyncQdrantClient:
         async def check(client: AsyncQdrantClient) -> None:
             # Another task may have looked meanwhile.
-            if client is not self.seen_with:
+            if client is not self.seen_with_async:
                 self.vectors = await look_async(store, client)
 
         client = async_client_of(store)
-        if client is None or client is not self.seen_with:
-            client = self.seen_with = await checked_async_client(store, check)
+        if client is None or client is not self.seen_with_async:
+            client = self.seen_with_async = await checked_async_client(store, check)
         elif not self._fits(store, request):
             self.vectors = await look_async(store, client)
         self._check(store, request)
@@ -107,7 +109,7 @@ class CheckedCollection:
 
     def forget(self) -> None:
         """Look again at the next search."""
-        self.seen_with = None
+        self.seen_with = self.seen_with_async = None
 
     def _seen(self, store: QdrantDocumentStore, request: SearchRequest, vectors: Vectors) -> Vectors:
         self.vectors = vectors

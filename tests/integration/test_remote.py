@@ -108,6 +108,23 @@ def test_lasting_faults_are_told(server: Server, key: Secret, embedded: list[Doc
     assert len(server.requests) == 1
 
 
+async def test_both_ways_of_asking_look_at_a_collection_once(
+    server: Server, key: Secret, embedded: list[Document]
+) -> None:
+    store = _store(server, key)
+    store.write_documents(embedded)
+    retriever = RRRARetriever(store)
+    embedding = RRRAEmbedder().run(QUESTION)["embedding"]
+    for _ in range(2):
+        server.requests.clear()
+        for _ in range(3):
+            found = retriever.run(query_embedding=embedding)["documents"]
+            assert _ids((await retriever.run_async(query_embedding=embedding))["documents"]) == _ids(found)
+    assert server.requests == ["POST /collections/rrra/points/query"] * 6
+    await retriever.close_async()
+    store.close()
+
+
 async def test_a_collection_of_a_server_that_was_made_anew(
     server: Server, key: Secret, embedded: list[Document]
 ) -> None:
@@ -184,7 +201,7 @@ def test_many_first_searches_share_one_client(server: Server, key: Secret, embed
         searches = [retrievers[number % 2].run_async(query_embedding=embedding) for number in range(6)]
         for found in await asyncio.gather(*searches):
             assert len(found["documents"]) == len(embedded)
-        assert all(one._collection.seen_with is store._async_client for one in retrievers)
+        assert all(one._collection.seen_with_async is store._async_client for one in retrievers)
         await store.close_async()
 
     # A lock of one event loop is none for the next.
