@@ -154,10 +154,11 @@ def _any_of(field: str, values: list[Any]) -> list[models.Condition]:
     matched: dict[type, dict[Any, None]] = {}
     numbers = set()
     for one in (_equal(field, value) for value in values):
-        if isinstance(one, models.FieldCondition) and isinstance(one.range, models.Range):
-            numbers.add(one.range.gte)
-        elif isinstance(one, models.FieldCondition) and type(one.match.value) is not bool:
-            matched.setdefault(type(one.match.value), {})[one.match.value] = None
+        match, limits = (one.match, one.range) if isinstance(one, models.FieldCondition) else (None, None)
+        if isinstance(limits, models.Range) and limits.gte is not None:
+            numbers.add(limits.gte)
+        elif isinstance(match, models.MatchValue) and not isinstance(match.value, bool):
+            matched.setdefault(type(match.value), {})[match.value] = None
         elif one not in found:
             found.append(one)
     found += [models.FieldCondition(key=field, match=models.MatchAny(any=list(one))) for one in matched.values()]
