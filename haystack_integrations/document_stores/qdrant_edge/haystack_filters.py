@@ -29,7 +29,7 @@ _EXACT = 2**53
 _LARGEST = 2**63
 _MOST = sys.float_info.max
 # Of a tree of ranges.
-_BRANCHES = 8
+_BRANCHES = 4
 
 
 def qdrant_filter(filters: dict[str, Any] | models.Filter | None) -> models.Filter | None:
