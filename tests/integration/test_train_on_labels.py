@@ -86,6 +86,30 @@ def test_many_labels_are_held_out_for_good_and_an_interrupted_run_goes_on(
     told = train(facts, run, *options, "--resume")
     assert told.exit_code == 0
     assert "Kept: trained" in told.output
+    # What is finished is not taken for what other labels would give.
+    with (facts / "qrels" / "train.tsv").open("a") as labels:
+        labels.write("q1\tp3\t1\n")
+    assert "begun with other data" in str(train(facts, run, *options, "--resume").exception)
+
+
+def test_a_run_goes_on_with_its_own_data_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, run = write_facts(tmp_path / "facts", train=90), tmp_path / "run"
+    save = Checkpoints.save
+
+    def interrupted(checkpoints: Checkpoints, *given: Any) -> None:
+        save(checkpoints, *given)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoints, "save", interrupted)
+    assert train(data, run, *FEW).exit_code
+    monkeypatch.setattr(Checkpoints, "save", save)
+    labels = data / "qrels" / "train.tsv"
+    header, *rows = labels.read_text().splitlines(keepends=True)
+    labels.write_text("".join([header, *reversed(rows)]))
+    queries = data / "queries.jsonl"
+    queries.write_text("".join(reversed(queries.read_text().splitlines(keepends=True))))
+    refused = train(data, run, *FEW, "--resume")
+    assert "begun with other data: queries, labels or passages of facts" in str(refused.exception)
 
 
 def test_few_pairs_fit_weights_alone_and_nothing_worse_is_kept(tmp_path: Path) -> None:

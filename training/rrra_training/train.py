@@ -51,8 +51,8 @@ def train(
     :param show_progress: Show progress and the time left.
     :returns: The model directory, or that of the encoder if phase 1 was all that was asked for, or trained a
         late-interaction model. With `encoder_alone` there is no model in it.
-    :raises ValueError: If the recipe has no dev queries or no such phase, an earlier phase is missing, or several
-        processes run phase 3.
+    :raises ValueError: If the recipe has no dev queries or no such phase, an earlier phase is missing, the run was
+        begun with another recipe or other data, or several processes run phase 3.
     """
     _check_phase(recipe, phase, Path(output))
     process = processes()
@@ -63,8 +63,9 @@ def train(
         )
         raise ValueError(msg)
     if process.is_main_process:
-        check_inputs(recipe, Path(output))
-        RunDirectory.create(output, recipe.to_yaml(), resume=resume or phase not in {None, _DUAL_ENCODER}).close()
+        data = check_inputs(recipe, Path(output))
+        goes_on = resume or phase not in {None, _DUAL_ENCODER}
+        RunDirectory.create(output, recipe.to_yaml(), data=data, resume=goes_on).close()
     process.wait_for_everyone()
     run = RunDirectory(output)
     kept = Path(cache) if cache is not None else run.path / "cache"
@@ -167,13 +168,14 @@ def previews(recipe: Recipe) -> Iterator[Group]:
     examine_splits(train_splits, dev_splits, recipe.seed)
 
 
-def check_inputs(recipe: Recipe, output: Path, *, needs_dev: bool = True) -> None:
+def check_inputs(recipe: Recipe, output: Path, *, needs_dev: bool = True) -> dict[str, str]:
     """
     See that the data and the models that a recipe names are there and fit, before hours are spent on it.
 
     :param recipe: The recipe.
     :param output: The run directory; what it has taken over already is not looked at.
     :param needs_dev: Whether dev queries must be named; whoever holds training queries out needs none.
+    :returns: Digests of the data, by which a run that goes on knows them.
     :raises FileNotFoundError: If a file, the encoder or the model to start with is missing.
     :raises ValueError: If there are no dev queries, a split is missing or has no query with a relevant passage, a
         teacher's file cannot be read, the encoder is none that can be observed, the recipe's phases do not train it or
@@ -194,9 +196,10 @@ def check_inputs(recipe: Recipe, output: Path, *, needs_dev: bool = True) -> Non
         raise ValueError(msg)
     if recipe.joint is not None:
         freeze_lowest(encoder.transformer, recipe.joint.frozen_layers)
-    examine_splits(train_splits, dev_splits, recipe.seed)
+    digests = examine_splits(train_splits, dev_splits, recipe.seed)
     if not is_late and RunDirectory(output).done(ADAPTER_PHASE) is None:
         check_start(recipe, encoder)
+    return digests
 
 
 def _check_evidence(recipe: Recipe) -> None:

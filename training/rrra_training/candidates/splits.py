@@ -1,6 +1,8 @@
 """Queries that a recipe names."""
 
+import json
 from collections.abc import Iterable, Sequence
+from hashlib import sha256
 from operator import not_
 from pathlib import Path
 
@@ -67,13 +69,14 @@ def check_splits(splits: Iterable[SplitConfig]) -> None:
             raise FileNotFoundError(msg)
 
 
-def examine_splits(train: Sequence[SplitConfig], dev: Sequence[SplitConfig], seed: int) -> None:
+def examine_splits(train: Sequence[SplitConfig], dev: Sequence[SplitConfig], seed: int) -> dict[str, str]:
     """
     Tell what is odd in the labels and corpora of splits, and what dev queries share with training queries.
 
     :param train: Queries to learn from.
     :param dev: Queries to choose by.
     :param seed: Seed of the draws of queries.
+    :returns: Name of the queries -> digest of all that is read of them and of their corpus.
     :raises ValueError: If no query of a split has a relevant passage in the corpus.
     """
     splits = (*train, *dev)
@@ -88,3 +91,11 @@ def examine_splits(train: Sequence[SplitConfig], dev: Sequence[SplitConfig], see
     for learned in range(len(train)):
         for chosen in range(len(train), len(splits)):
             tell(leaks(labels[learned], labels[chosen], corpora[learned], corpora[chosen]))
+    digests: dict[str, str] = {}
+    for one, corpus in zip(labels, corpora, strict=True):
+        # Several draws of one split have the same name.
+        digest = sha256(f"{digests.get(one.name)} {corpus.whole}".encode())
+        for query in one.queries:
+            digest.update(json.dumps([query.id, query.text, query.answers, one.qrels.get(query.id)]).encode())
+        digests[one.name] = digest.hexdigest()
+    return digests

@@ -80,8 +80,8 @@ def train_on_labels(
         msg = "Without a recipe one process trains. Launch one, or write a recipe as --show prints it."
         raise ValueError(msg)
     recipe = plan.recipe
-    check_inputs(recipe, output, needs_dev=False)
-    run = RunDirectory.create(output, recipe.to_yaml(), resume=resume)
+    data = check_inputs(recipe, output, needs_dev=False)
+    run = RunDirectory.create(output, recipe.to_yaml(), data=data, resume=resume)
     target = run.path / MODEL
     if run.done(CHOSEN) is not None and target.is_dir():
         return target

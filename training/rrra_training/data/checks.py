@@ -5,7 +5,7 @@ from array import array
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 
 import numpy as np
 
@@ -55,6 +55,7 @@ class Corpus:
     :param empty: Passages without text.
     :param digests: Digests of all texts, with title and without, sorted, uint64.
     :param known: Digest of title and text of the passages that labels name, by identifier.
+    :param whole: Digest of all passages letter by letter, in their order.
     """
 
     passages: int
@@ -64,6 +65,7 @@ class Corpus:
     empty: int
     digests: np.ndarray
     known: Mapping[str, int]
+    whole: str
 
     @classmethod
     def read(cls, passages: Iterable[Passage], named: Collection[str]) -> "Corpus":
@@ -75,9 +77,10 @@ class Corpus:
         """
         ids, texts, bodies = array("Q"), array("Q"), array("Q")
         known: dict[str, int] = {}
-        empty = 0
+        empty, whole = 0, sha256()
         for passage in passages:
             text = digest_of(passage.title_and_text)
+            whole.update(f"{passage.id}\0{passage.title_and_text}\0".encode())
             ids.append(digest_of(passage.id))
             texts.append(text)
             bodies.append(digest_of(passage.text))
@@ -95,6 +98,7 @@ class Corpus:
             empty=empty,
             digests=np.union1d(distinct, np.frombuffer(bodies, dtype=np.uint64)),
             known=known,
+            whole=whole.hexdigest(),
         )
 
     def remarks(self, name: str) -> list[str]:

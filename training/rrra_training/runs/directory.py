@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import platform
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from itertools import zip_longest
 from pathlib import Path
@@ -16,7 +17,7 @@ from rrra_training.runs.curves import curves_figure
 from rrra_training.runs.metrics import Metrics
 
 logger = logging.getLogger(__name__)
-_RECIPE, _VERSIONS, _CURVES = "recipe.yaml", "versions.json", "curves.png"
+_RECIPE, _DATA, _VERSIONS, _CURVES = "recipe.yaml", "data.json", "versions.json", "curves.png"
 _PACKAGES = ("torch", "transformers", "sentence-transformers", "faiss-cpu", "faiss-gpu", "numpy")
 
 
@@ -24,7 +25,7 @@ class RunDirectory:
     """
     The directory of one training run.
 
-    ``recipe.yaml``, ``versions.json``, ``metrics.jsonl``, ``tensorboard/<phase>/``, ``curves.png``,
+    ``recipe.yaml``, ``data.json``, ``versions.json``, ``metrics.jsonl``, ``tensorboard/<phase>/``, ``curves.png``,
     ``checkpoints/<phase>/step-N/`` and ``phases/<phase>.json``. Nothing in it is pickled by this class. Where several
     processes train together, only one of them may write.
 
@@ -37,15 +38,19 @@ class RunDirectory:
         self.checkpoints = Checkpoints(self.path / "checkpoints")
 
     @classmethod
-    def create(cls, path: str | Path, recipe_text: str, *, resume: bool = False) -> Self:
+    def create(
+        cls, path: str | Path, recipe_text: str, *, data: Mapping[str, str] | None = None, resume: bool = False
+    ) -> Self:
         """
         Begin a run, or go on with one.
 
         :param path: Where the run is kept.
         :param recipe_text: The recipe with every default spelt out.
+        :param data: Name -> digest of the data that it is carried out on, as
+            :func:`~rrra_training.candidates.splits.examine_splits` returns them; not compared if `None`.
         :param resume: Go on with the run that stands there, if one does.
         :raises FileExistsError: If the directory is not empty and `resume` is not set.
-        :raises ValueError: If what is to be resumed is no run, or one with another recipe.
+        :raises ValueError: If what is to be resumed is no run, or one with another recipe or other data.
         """
         run = cls(path)
         recipe = run.path / _RECIPE
@@ -60,6 +65,8 @@ class RunDirectory:
             run.metrics.drop_unfinished_line()
         else:
             atomic_write(recipe, recipe_text)
+        if data is not None:
+            _check_same_data(run.path / _DATA, data)
         run._record_versions()
         return run
 
@@ -124,6 +131,18 @@ def _check_same_recipe(path: Path, text: str) -> None:
                 f"would be {now!r}. Resume with the same recipe, or choose another directory."
             )
             raise ValueError(msg)
+
+
+def _check_same_data(path: Path, data: Mapping[str, str]) -> None:
+    """See that a run goes on with the data that it was begun with, which are noted when it begins."""
+    then = read_json(path, "Choose another directory.") if path.exists() else data
+    if changed := [name for name, digest in data.items() if then.get(name) != digest]:
+        msg = (
+            f"{path.parent} was begun with other data: queries, labels or passages of {', '.join(changed)} are not "
+            "what they were. Resume with the same data, or choose another directory."
+        )
+        raise ValueError(msg)
+    atomic_write(path, json.dumps(dict(data), indent=2) + "\n")
 
 
 def _versions() -> dict[str, Any]:

@@ -67,6 +67,17 @@ def test_another_recipe_is_not_resumed(run: RunDirectory, text: str, message: st
     assert (run.path / "recipe.yaml").read_text() == RECIPE
 
 
+def test_other_data_are_not_resumed(tmp_path: Path) -> None:
+    data = {"facts train": "1", "facts dev": "2"}
+    # A run of an earlier version has not noted its data.
+    RunDirectory.create(tmp_path / "run", RECIPE).close()
+    for _ in range(2):
+        RunDirectory.create(tmp_path / "run", RECIPE, data=data, resume=True).close()
+    with pytest.raises(ValueError, match=r"begun with other data: queries, labels or passages of facts dev are not"):
+        RunDirectory.create(tmp_path / "run", RECIPE, data=data | {"facts dev": "3"}, resume=True)
+    RunDirectory.create(tmp_path / "run", RECIPE, data=data, resume=True).close()
+
+
 def test_versions_are_written_once_and_a_change_is_told(run: RunDirectory, caplog: pytest.LogCaptureFixture) -> None:
     path = run.path / "versions.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"torch": "0.1"}))
