@@ -14,7 +14,7 @@ from rrra_haystack.model.scoring import Calibration
 from rrra_haystack.model.words import document_share, rarity_bytes
 from rrra_training.adapting.choosing import LEAST_QUESTIONS, Tried, Weights, kept, try_weights
 from rrra_training.adapting.corpus import read_passages
-from rrra_training.adapting.lists import Lists, Searched
+from rrra_training.adapting.lists import CORPUS, FORMER_CORPUS, Lists, Searched
 from rrra_training.adapting.questions import ask
 from rrra_training.adapting.writing import Writer
 from rrra_training.corpora.building import encoded_passages
@@ -153,11 +153,16 @@ def with_weights(model: RRRAModel, weights: Weights, table: np.ndarray) -> RRRAM
     :param weights: The weights.
     :param table: How rare words are in the corpus (:func:`rarity_bytes`), which is kept where the weights say so.
     """
-    form = model.config.lexical.model_copy(update={"language": weights.language})
+    language = CORPUS if weights.language == FORMER_CORPUS else weights.language
+    form = model.config.lexical.model_copy(update={"language": language})
     update = {"fusion_weight": weights.fusion, "lexical_weight": weights.lexical, "lexical": form}
     made = RRRAModel(model.encoder, model.config.model_copy(update=update))
-    own = {"word_rarity": torch.from_numpy(table)} if weights.language == "corpus" else {}
-    made.load_state_dict({name: one for name, one in model.state_dict().items() if name != "word_rarity"} | own)
+    state = dict(model.state_dict())
+    if weights.language != FORMER_CORPUS:
+        state.pop("word_rarity", None)
+    if weights.language == CORPUS:
+        state["word_rarity"] = torch.from_numpy(table)
+    made.load_state_dict(state)
     made.refresh()
     return made
 

@@ -9,8 +9,7 @@ import torch
 
 from rrra_haystack.model.config import RRRAConfig
 from rrra_haystack.model.scoring import reranking_score
-from rrra_haystack.model.words import Language
-from rrra_training.adapting.lists import Lists
+from rrra_training.adapting.lists import CORPUS, Lists, language_of
 from rrra_training.measures.ranking import ndcg
 from rrra_training.measures.significance import LEVEL, paired_interval, randomisation_test
 
@@ -18,7 +17,6 @@ from rrra_training.measures.significance import LEVEL, paired_interval, randomis
 # switch the adapter off nor to let it stand alone, and words may count for more by the frequencies of the corpus.
 FUSION_WEIGHTS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
 LEXICAL_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.2, 1.6)
-_CORPUS: Language = "corpus"
 # Points of nDCG@10: questions that are made of passages are not those of people.
 _MARGIN = 1.0
 # Fewer questions tell nothing.
@@ -32,17 +30,18 @@ class Weights:
 
     :param fusion: The exponent lambda.
     :param lexical: How much the words in common add.
-    :param language: By which language words are rare, or ``corpus``; `None` for none.
+    :param language: By which language words are rare, or ``corpus``, or ``former corpus`` for the one that the model
+        was adapted to before; `None` for none.
     """
 
     fusion: float
     lexical: float
-    language: Language | None
+    language: str | None
 
     @classmethod
     def of(cls, config: RRRAConfig) -> "Weights":
         """Those of a model."""
-        return cls(config.fusion_weight, config.lexical_weight, config.lexical.language)
+        return cls(config.fusion_weight, config.lexical_weight, language_of(config))
 
     def adapter(self, lists: Lists) -> np.ndarray:
         """Adapter scores to which the words have added, shape ``[Q, k]``."""
@@ -111,7 +110,7 @@ def try_weights(lists: Mapping[str, Lists], former: Weights, *, seed: int) -> li
     :param former: The weights that the model has.
     :param seed: Seed of the intervals.
     """
-    languages = dict.fromkeys([former.language, _CORPUS])
+    languages = dict.fromkeys([former.language, CORPUS])
     # Of equals the first is taken, which is the former.
     choices = [former, *(Weights(*one) for one in product(FUSION_WEIGHTS, LEXICAL_WEIGHTS, languages))]
     tried = []

@@ -9,14 +9,18 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from rrra_haystack.model.config import RRRAConfig
 from rrra_haystack.model.rrra_model import RRRAModel
-from rrra_haystack.model.words import Language, lexical_scores, word_codes
+from rrra_haystack.model.words import lexical_scores, word_codes
 from rrra_training.adapting.questions import Question
 from rrra_training.corpora.store import StateStore
 from rrra_training.data import Query
 from rrra_training.evaluation.rerankers.interface import EncodedQuery
 from rrra_training.evaluation.stages import encode_queries
 
+# By which frequencies words are rare, beside a language or none: those of the corpus, or those of the corpus that the
+# model was adapted to before.
+CORPUS, FORMER_CORPUS = "corpus", "former corpus"
 _TOP_K = 100
 _FIRST = 10
 
@@ -28,13 +32,13 @@ class Lists:
 
     :param base: Encoder scores.
     :param adapter: Adapter scores, to which no words have added.
-    :param words: Lexical scores by language: the one that the model started with, and ``corpus``.
+    :param words: Lexical scores by language: the one that the model started with (:func:`language_of`), and ``corpus``.
     :param right: Whether it is the passage that the question was made of, bool; none is where it was not found.
     """
 
     base: np.ndarray
     adapter: np.ndarray
-    words: dict[Language | None, np.ndarray]
+    words: dict[str | None, np.ndarray]
     right: np.ndarray
 
     @property
@@ -60,6 +64,12 @@ class Lists:
         """
         words = {language: own[questions] for language, own in self.words.items()}
         return Lists(self.base[questions], self.adapter[questions], words, self.right[questions])
+
+
+def language_of(config: RRRAConfig) -> str | None:
+    """By which language words are rare to a model, told apart from the corpus at hand."""
+    language = config.lexical.language
+    return FORMER_CORPUS if language == CORPUS else language
 
 
 class Searched:
@@ -97,8 +107,7 @@ class Searched:
         progress.close()
         columns = [np.stack(column) for column in zip(*rows, strict=True)]
         base, adapter, former, corpus, right = columns
-        language = self._model.config.lexical.language
-        return Lists(base, adapter, {language: former, "corpus": corpus}, right)
+        return Lists(base, adapter, {language_of(self._model.config): former, CORPUS: corpus}, right)
 
     def _encoded(self, texts: Sequence[str]) -> list[tuple[Tensor, str]]:
         """Embedding, of length 1, and token code of each text."""
@@ -138,7 +147,7 @@ class Searched:
         batch = self._model.read_codes(codes)
         scores = self._model.score(prepared, batch)
         former = self._model.lexical_scores(prepared.words, batch.words, batch.word_counts)
-        form = self._model.config.lexical.model_copy(update={"language": "corpus"})
+        form = self._model.config.lexical.model_copy(update={"language": CORPUS})
         corpus = lexical_scores(prepared.words, batch.words, batch.word_counts, form, self._table)
         adapter = scores.adapter - self._model.config.lexical_weight * former
         return scores.base, adapter, former, corpus, right

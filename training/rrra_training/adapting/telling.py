@@ -8,6 +8,7 @@ from rich.table import Table
 
 from rrra_training.adapting.adapt import Adapted
 from rrra_training.adapting.choosing import Judged, Weights
+from rrra_training.adapting.lists import CORPUS, FORMER_CORPUS
 
 
 def render(found: Adapted) -> Table:
@@ -56,6 +57,10 @@ def _interval(one: Judged) -> str:
 
 
 def _named(weights: Weights) -> str:
-    rare = {"corpus": "words rare by your documents", None: "words rare by the candidates"}
+    rare = {
+        CORPUS: "words rare by your documents",
+        FORMER_CORPUS: "words rare by the documents that it was adapted to before",
+        None: "words rare by the candidates",
+    }
     by = rare.get(weights.language, f"words rare by {weights.language}")
     return f"fusion weight {weights.fusion:g}, lexical weight {weights.lexical:g}, {by}"

@@ -9,13 +9,14 @@ import torch
 from chat_server import ChatServer, chatting
 from encoders import reading, write_encoder
 from facts import write_facts
-from rrra_training.adapting.adapt import adapt
+from rrra_training.adapting.adapt import adapt, with_weights
 from rrra_training.adapting.choosing import Weights, kept, reached, try_weights
 from rrra_training.adapting.corpus import read_passages
-from rrra_training.adapting.lists import Lists
+from rrra_training.adapting.lists import Lists, Searched
 from rrra_training.adapting.questions import Question, ask
 from rrra_training.adapting.writing import Writer
 from rrra_training.compression.texts import read_texts
+from rrra_training.corpora.building import encoded_passages
 from rrra_training.data import BeirDataset, Passage
 from rrra_training.measures.ranking import per_query
 from rrra_training.studies import adapted
@@ -23,6 +24,7 @@ from typer.testing import CliRunner
 
 from rrra_haystack import RRRAModel
 from rrra_haystack.cli import app
+from rrra_haystack.model.words import document_share, rarity_bytes
 from rrra_haystack.named_store import open_store
 
 SYLLABLES = [consonant + vowel for consonant in "bdfgklmnprst" for vowel in "aeiou"]
@@ -198,6 +200,26 @@ def test_a_table_of_words_is_kept_with_the_weights_in_any_format(encoder: str, t
     both = [one.score(one.encode_query("hot moon"), codes).fused for one in (model, read)]
     assert np.allclose(*both, atol=1e-3)
     assert not np.allclose(both[0], loaded.score(loaded.encode_query("hot moon"), codes).fused, atol=1e-3)
+
+
+def test_an_adapted_model_is_measured_by_its_own_table(wordless: str, texts: Path, tmp_path: Path) -> None:
+    table = np.random.default_rng(0).integers(0, 255, 1 << 16, dtype=np.uint8)
+    before = with_weights(RRRAModel.load(wordless), Weights(1.5, 0.5, "corpus"), table)
+    corpus = read_passages(str(texts), "rrra", before.encoder)
+    own = ask(corpus, np.random.default_rng(0), 20)["words"]
+    former = Weights.of(before.config)
+    store = encoded_passages("texts", corpus, before.encoder, tmp_path)
+    truth, other = (
+        Searched(before, store, rarity).lists("words", own, show_progress=False)
+        for rarity in (table, rarity_bytes(document_share(one.text for one in corpus)))
+    )
+    assert np.array_equal(former.fused(other), former.fused(truth))
+    assert not np.allclose(Weights(1.5, 0.5, "corpus").fused(other), former.fused(other))
+    # What it has is kept or replaced, as the weights say.
+    for language, kept_table in (("former corpus", table), ("corpus", table[::-1].copy())):
+        made = with_weights(before, Weights(2.0, 0.3, language), table[::-1].copy())
+        assert made.config.lexical.language == "corpus"
+        assert np.array_equal(made.word_rarity.numpy(), kept_table)
 
 
 @pytest.mark.parametrize("labels", ["qrels", "default", "data"])
