@@ -15,7 +15,7 @@ from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_training.choosing.deciding import decide
 from rrra_training.choosing.fitted import Choice, calibrate, choose
 from rrra_training.choosing.held_out import HeldOut, held_out, parts_of
-from rrra_training.choosing.plan import Plan
+from rrra_training.choosing.plan import REFITTED, TRAINED, UNTRAINED, Plan
 from rrra_training.choosing.report import figures_of, model_card, remark
 from rrra_training.choosing.sharing import Shared
 from rrra_training.choosing.training import Judge, Trainings
@@ -31,7 +31,6 @@ from rrra_training.train import check_inputs
 
 logger = logging.getLogger(__name__)
 CHOSEN = "chosen"
-REFITTED, TRAINED, UNTRAINED = "refitted", "trained", "untrained"
 
 
 @dataclass(frozen=True)

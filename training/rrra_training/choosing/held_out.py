@@ -158,9 +158,19 @@ def _dealt(group: np.ndarray, folds: int, generator: np.random.Generator) -> np.
     return part[place]
 
 
+def asked_of(data: CandidateSet, held: np.ndarray) -> np.ndarray:
+    """
+    Rows of the queries of a set that are held out. Those in other words are held out with them, and judge nothing.
+
+    :param data: The set.
+    :param held: Whether each of its queries is held out, shape ``[Q]``, bool.
+    """
+    return np.flatnonzero(held[: data.asked])
+
+
 def held_out(sets: Sequence[CandidateSet], shared: Shared, parts: Sequence[np.ndarray]) -> HeldOut:
     """The queries of sets that are held out; parameters as for and from :func:`parts_of`."""
-    chosen = [np.flatnonzero(part >= 0) for part in parts]
+    chosen = [asked_of(data, part >= 0) for data, part in zip(sets, parts, strict=True)]
     pairs = [(data, int(query)) for data, own in zip(sets, chosen, strict=True) for query in own]
     groups = np.split(shared.gathered(), np.cumsum([len(data) for data in sets])[:-1])
     return HeldOut(
@@ -170,13 +180,15 @@ def held_out(sets: Sequence[CandidateSet], shared: Shared, parts: Sequence[np.nd
         left_out=[data.mined.left_out[query] for data, query in pairs],
         texts=[data.queries.text(query) for data, query in pairs],
         fold=np.concatenate([part[own] for part, own in zip(parts, chosen, strict=True)]),
-        shared=_shared(shared, np.concatenate(parts)),
+        shared=_shared(
+            shared, np.concatenate(parts), np.concatenate([np.arange(len(one)) < one.asked for one in sets])
+        ),
     )
 
 
-def _shared(shared: Shared, part: np.ndarray) -> int:
+def _shared(shared: Shared, part: np.ndarray, asked: np.ndarray) -> int:
     """How many held-out queries share something with queries that are learned from while they are held out."""
-    held, learned = part != _LEARNED, part == _LEARNED
+    held, learned = asked & (part != _LEARNED), part == _LEARNED
     if learned.any():
         return int(shared.between(held, learned).sum())
-    return sum(int(shared.between(part == one, part != one).sum()) for one in np.unique(part))
+    return sum(int(shared.between(held & (part == one), part != one).sum()) for one in np.unique(part))

@@ -18,6 +18,9 @@ from rrra_training.data.rows import known_split
 from rrra_training.recipe.recipe import Recipe
 from rrra_training.recipe.yaml_files import validated
 
+# What the figures call models that are made of the one to begin with.
+REFITTED, TRAINED, UNTRAINED = "refitted", "trained", "untrained"
+_OTHERS = frozenset({"bm25", "encoder", REFITTED, TRAINED, UNTRAINED})
 _NO_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 # Fewer labelled queries than these are too few for a training that another training could confirm.
 _HUNDREDS = 100
@@ -63,8 +66,12 @@ def plan_of(data: DataConfig, split: str | None, start: str, overrides: Sequence
     :param start: The model to begin with.
     :param overrides: Changes to the recipe, as ``key=value``.
     :raises FileNotFoundError: If data or model are missing.
-    :raises ValueError: If there is no such split, or none to learn from, or a change would do nothing.
+    :raises ValueError: If there is no such split, or none to learn from, or a change would do nothing, or the model is
+        called as the figures call another.
     """
+    if start in _OTHERS:
+        msg = f"The figures call another system '{start}'. Name the model to begin with by its path: --start ./{start}."
+        raise ValueError(msg)
     opened = open_dataset(data)
     splits = [split] if split is not None else _learnable(opened)
     model = RRRAModel.load(start)
@@ -82,7 +89,7 @@ def plan_of(data: DataConfig, split: str | None, start: str, overrides: Sequence
         recipe |= {"start": start, "adapter": {"code": model.config.code, "parts": parts, "token_dim": shape.token_dim}}
         trained, steps = f"the adapter of {start} is trained on", "start_steps"
     asked = validated(deepcopy(recipe), overrides, Recipe, opened.name)
-    count = sum(_labelled(one, asked.seed) for one in asked.train)
+    count = _labelled(asked.train, asked.seed)
     trains, takes_turns = count >= _HUNDREDS, count < _THOUSANDS
     if count < LEAST_QUERIES:
         told = f"{count} labelled {'query is' if count == 1 else 'queries are'} too few to fit anything to: "
@@ -115,9 +122,14 @@ def _learnable(data: RetrievalData) -> list[str]:
     return found
 
 
-def _labelled(config: SplitConfig, seed: int) -> int:
-    """How many queries of a split, of those that are drawn, have a relevant passage."""
-    data = open_dataset(config.data)
-    known_split(data.name, config.split, data.splits())
-    labelled = Labelled.read(data, config.split, limit=config.limit, seed=seed)
-    return sum(bool(labelled.relevant(query)) for query in labelled.queries)
+def _labelled(splits: Sequence[SplitConfig], seed: int) -> int:
+    """How many queries of splits of one corpus, of those that are drawn, have a relevant passage there."""
+    relevant: list[list[str]] = []
+    for one in splits:
+        data = open_dataset(one.data)
+        known_split(data.name, one.split, data.splits())
+        labelled = Labelled.read(data, one.split, limit=one.limit, seed=seed)
+        relevant += [labelled.relevant(query) for query in labelled.queries]
+    named = {passage for own in relevant for passage in own}
+    there = {one.id for one in open_dataset(splits[0].data).passages() if one.id in named}
+    return sum(not there.isdisjoint(own) for own in relevant)

@@ -16,7 +16,7 @@ from rrra_haystack.model.adapter.adapter import RelationAwareAdapter
 from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_training.candidates.sets import CandidateSet
 from rrra_training.choosing.fitted import Choice, choose
-from rrra_training.choosing.held_out import HeldOut
+from rrra_training.choosing.held_out import HeldOut, asked_of
 from rrra_training.choosing.plan import Plan
 from rrra_training.judging.projecting import ProjectedStates, projected
 from rrra_training.judging.verdicts import Verdicts, judge
@@ -67,7 +67,7 @@ class Judge:
         passages = self._projected(projection)
         found = []
         for data, own in zip(self._sets, self._parts, strict=True):
-            queries = np.flatnonzero(own >= 0 if part is None else own == part)
+            queries = asked_of(data, own >= 0 if part is None else own == part)
             found.append(
                 judge(
                     adapter, projection, data, passages, like.config.code, queries=queries,

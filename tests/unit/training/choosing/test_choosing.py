@@ -175,6 +175,25 @@ def test_queries_that_are_not_drawn_do_not_count(write: Callable[..., Path]) -> 
     assert not plan_of(data, None, MODEL, ["train.0.limit=15", "train.1.limit=15"]).trains
 
 
+def test_queries_whose_passages_the_corpus_lacks_do_not_count(write: Callable[..., Path]) -> None:
+    folder = write(train=90)
+    for split in ("train", "dev"):
+        labels = folder / "qrels" / f"{split}.tsv"
+        header, *rows = labels.read_text().splitlines(keepends=True)
+        lost = [row.replace("\tp", "\tlost-") for row in rows[3:]]
+        labels.write_text("".join([header, *rows[:3], *lost]))
+    plan = plan_of(recognised(folder), None, MODEL)
+    assert not plan.trains
+    assert "6 labelled queries, which are too few to train on" in plan.told
+
+
+def test_a_model_is_not_called_what_the_figures_call_another(write: Callable[..., Path]) -> None:
+    data = recognised(write(train=60))
+    for name in ("trained", "encoder"):
+        with pytest.raises(ValueError, match=rf"by its path: --start \./{name}\."):
+            plan_of(data, None, name)
+
+
 def test_queries_of_another_collection_are_refused(write: Callable[..., Path], tmp_path: Path) -> None:
     other = write_facts(tmp_path / "others")
     with pytest.raises(ValueError, match=r"train\.1\.data names another collection"):

@@ -87,6 +87,25 @@ def test_a_question_that_is_asked_twice_is_held_out_twice_or_not_at_all(data: Ca
         assert checked([once, again], takes_turns=takes_turns, seed=seed)[1].shared == 0
 
 
+@pytest.mark.parametrize("takes_turns", [True, False])
+def test_queries_in_other_words_are_held_out_and_judge_nothing(
+    folder: Path, model: RRRAModel, tmp_path: Path, takes_turns: bool
+) -> None:
+    split = {"data": {"format": "beir", "path": folder}, "split": "train", "styles": {"claims": 1, "keywords": 1}}
+    config = SplitConfig.model_validate(split)
+    data = prepare(config, model.encoder, tmp_path, mining=MiningConfig(), evidence=EvidenceConfig())
+    assert data.restyled
+    parts = parts_of([data], Shared.of([data]), plan(takes_turns=takes_turns))
+    queries = held_out([data], Shared.of([data]), parts)
+    assert len(queries) == (parts[0][: data.asked] >= 0).sum() == len(queries.rows) == len(queries.fold)
+    asked = {data.queries.text(row) for row in range(data.asked)}
+    assert asked.issuperset(queries.texts)
+    assert queries.shared == 0
+    # Of a question that is held out, what was made of it is not learned from.
+    held = {name for name, part in zip(data.queries.ids, parts[0], strict=True) if part >= 0}
+    assert {name for name in data.queries.ids if name.partition("#")[0] in held} == held
+
+
 def test_parts_are_about_as_large_as_what_hangs_together_allows(data: CandidateSet) -> None:
     hub = len(data) * 2 // 5
     part, queries = checked([labelled(data, [[max(query, hub)] for query in range(len(data))])], takes_turns=True)
