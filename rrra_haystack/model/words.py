@@ -20,20 +20,20 @@ _WORD = re.compile(r"(?![A-Za-z]?[a-z]\b)\w+")
 # and without its tone; longer ones are written with and without them.
 _ACCENTS = "\u0300-\u036f"
 # Vowels and tones of Indic and South-East Asian scripts, and the voicing of Japanese: without them a word is another.
-_MARKS = "".join(
+MARKS = "".join(
     chr(place) for place in (*range(0x900, 0x1AB0), 0x3099, 0x309A) if unicodedata.category(chr(place)) in {"Mn", "Mc"}
 )
 # The letters of scripts without spaces between words: Thai, Lao, Burmese, Khmer, Japanese and Chinese.
-_UNSPACED = (
+UNSPACED = (
     "\u0e01-\u0e30\u0e32\u0e33\u0e40-\u0e46\u0e81-\u0eb0\u0eb2\u0eb3\u0ebd-\u0ec6\u0edc-\u0edf"
     "\u1000-\u102a\u103f\u1050-\u1055\u1780-\u17b3"
     "\u3005-\u3007\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff"
     "\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
 )
-_LETTER = re.compile(rf".[{_ACCENTS}{_MARKS}]*")
+_LETTER = re.compile(rf".[{_ACCENTS}{MARKS}]*")
 _WORD_OR_RUN = re.compile(
-    rf"(?P<run>(?:[{_UNSPACED}][{_MARKS}]*)+)"
-    rf"|(?![A-Za-z]?[a-z](?:[{_UNSPACED}]|(?![\w{_ACCENTS}{_MARKS}])))(?:[^\W{_UNSPACED}][{_ACCENTS}{_MARKS}]*)+"
+    rf"(?P<run>(?:[{UNSPACED}][{MARKS}]*)+)"
+    rf"|(?![A-Za-z]?[a-z](?:[{UNSPACED}]|(?![\w{_ACCENTS}{MARKS}])))(?:[^\W{UNSPACED}][{_ACCENTS}{MARKS}]*)+"
 )
 _ACCENT = re.compile(f"[{_ACCENTS}]+")
 _DIGIT = re.compile(r"\d")
@@ -45,7 +45,7 @@ _SHORT = 2
 _OTHER = re.compile(r"[^\x00-\x7f]")
 # Marks that may be left out, as the vowels of Arabic, and characters without a width such as the soft hyphen.
 _INVISIBLE = frozenset({"Mn", "Mc", "Me", "Cf"})
-_SEEN = re.compile(f"[{_ACCENTS}{_MARKS}]")
+_SEEN = re.compile(f"[{_ACCENTS}{MARKS}]")
 # A text that has every word says nothing, and a record should stay small.
 _MOST = 1024
 # Of BM25, as in Anserini.

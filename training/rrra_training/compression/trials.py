@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rrra_haystack.documents.cutting import sentences
+from rrra_training.corpora.parts import LEAST_SENTENCES, OwnSentences, sentences_of
 from rrra_training.data import BeirDataset, Passage, Query
 from rrra_training.data.rows import known_split
 from rrra_training.data.writing import write_beir
@@ -14,10 +14,6 @@ from rrra_training.data.writing import write_beir
 SPLIT = "test"
 _QUERIES = 300
 _PASSAGES = 1500
-# A sentence of fewer words says too little to be found by.
-_LEAST_WORDS = 5
-_LEAST_SENTENCES = 2
-_LONGEST_SENTENCE = 400
 
 
 @dataclass(frozen=True)
@@ -75,13 +71,14 @@ def pseudo_trial(texts: Sequence[str], generator: np.random.Generator) -> Trial:
     :param generator: Draws passages and sentences.
     :raises ValueError: If no passage has a sentence to spare.
     """
-    order = _drawn(generator, len(texts), len(texts))
+    order, own = _drawn(generator, len(texts), len(texts)), OwnSentences(texts)
     queries: list[Query] = []
     passages: list[Passage] = []
     others: list[str] = []
     for number in order:
         name = str(number)
-        taken = _without_a_sentence(texts[number], generator) if len(queries) < min(_QUERIES, len(texts) // 2) else None
+        is_wanted = len(queries) < min(_QUERIES, len(texts) // 2)
+        taken = _without_a_sentence(texts[number], generator, own) if is_wanted else None
         if taken is not None:
             sentence, rest = taken
             queries.append(Query(name, sentence))
@@ -91,18 +88,21 @@ def pseudo_trial(texts: Sequence[str], generator: np.random.Generator) -> Trial:
             if len(passages) < _PASSAGES:
                 passages.append(Passage(name, "", texts[number]))
     if not queries:
-        msg = "No passage has two sentences, one of which could ask for the other. Give a folder with questions."
+        msg = (
+            "No passage has two sentences, one of which could ask for the other and stands nowhere else. Give a folder "
+            "with questions."
+        )
         raise ValueError(msg)
     return Trial(queries, passages, {query.id: {query.id: 1} for query in queries}, others)
 
 
-def _without_a_sentence(text: str, generator: np.random.Generator) -> tuple[str, str] | None:
-    """A sentence of a text, and the text without it; `None` if it has no two or only short ones."""
-    spans = sentences(text, _LONGEST_SENTENCE)
-    long = [span for span in spans if len(text[slice(*span)].split()) >= _LEAST_WORDS]
-    if len(spans) < _LEAST_SENTENCES or not long:
+def _without_a_sentence(text: str, generator: np.random.Generator, own: OwnSentences) -> tuple[str, str] | None:
+    """A sentence of a text, and the text without it; `None` if it has no two or none that can ask for it."""
+    spans = sentences_of(text)
+    able = [span for span in spans if own.ask(text[slice(*span)])]
+    if len(spans) < LEAST_SENTENCES or not able:
         return None
-    begin, end = long[int(generator.integers(len(long)))]
+    begin, end = able[int(generator.integers(len(able)))]
     return text[begin:end].strip(), f"{text[:begin]}{text[end:]}".strip()
 
 

@@ -19,6 +19,7 @@ from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.pretrained import MINILM
 from rrra_training.adapting.questions import Question, ask
 from rrra_training.compression.texts import cut_into_passages
+from rrra_training.corpora.parts import count_words
 from rrra_training.data import Passage, Query
 from rrra_training.data.writing import write_beir
 from rrra_training.runs.commands import run_command
@@ -82,7 +83,7 @@ def _passages(file: Path, first: int, encoder: Encoder) -> Iterator[Passage]:
         heading = section.meta.get(HEADINGS_KEY, "").rsplit(" > ", 1)[-1]
         title = f"{section.meta.get(TITLE_KEY, '')} {heading}".strip()
         for text in cut_into_passages(section.text, encoder):
-            if len(text.split()) >= _LEAST_WORDS:
+            if count_words(text) >= _LEAST_WORDS:
                 yield Passage(str(number), title, text)
                 number, title = number + 1, ""
 

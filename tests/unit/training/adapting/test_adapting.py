@@ -85,6 +85,41 @@ def test_each_kind_of_question_asks_for_a_passage_of_its_own() -> None:
         assert set(one.text.split()) <= set(passages[one.row].text.replace(".", "").split())
 
 
+def chinese(count: int) -> list[str]:
+    """Texts of nine sentences each, without a space."""
+    generator = np.random.default_rng(0)
+    letters = [chr(0x4E00 + place) for place in range(80)]
+    return ["".join("".join(generator.choice(letters, 18)) + "\u3002" for _ in range(9)) for _ in range(count)]
+
+
+def test_questions_are_made_of_scripts_without_spaces() -> None:
+    passages = [Passage(str(number), "", text) for number, text in enumerate(chinese(60))]
+    asked = ask(passages, np.random.default_rng(0), 15)
+    assert [len(own) for own in asked.values()] == [15, 15, 15]
+    # Half the words of a sentence, each of two letters that stand side by side.
+    for one in asked["words"]:
+        words = one.text.split()
+        assert len(words) == 4
+        assert all(len(word) == 2 and word in passages[one.row].text for word in words)
+    both = ask(passages, np.random.default_rng(0), 15, queries=["\u4e00\u4e01\u4e02\u4e03"])
+    assert {len(one.text.split()) for one in both["words"]} == {2}
+
+
+def test_what_several_passages_say_asks_for_none() -> None:
+    footer, body = "Read the terms of use before you call our office.", invented(60)
+    texts = [f"{text} {footer}" for text in body]
+    asked = ask([Passage(str(n), "", text) for n, text in enumerate(texts)], np.random.default_rng(0), 15)
+    assert not any(footer in one.text for one in asked["sentences"])
+    assert not any(set(one.text.split()) <= set(footer.split()) for one in asked["words"])
+    twice = [Passage(str(n), "", text) for n, text in enumerate([*body, *body])]
+    assert not any(ask(twice, np.random.default_rng(0), 15).values())
+    # Nor is anything asked twice.
+    one_word = ask(
+        [Passage(str(n), "", text) for n, text in enumerate(body)], np.random.default_rng(0), 60, queries=["tea"]
+    )
+    assert len({one.text for one in one_word["words"]}) == len(one_word["words"])
+
+
 def lists(words_help: bool, *, queries: int = 40) -> Lists:
     """Candidates of which the encoder knows nothing, and the words everything or the opposite."""
     generator = np.random.default_rng(1)

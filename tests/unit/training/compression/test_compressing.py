@@ -64,6 +64,8 @@ def test_a_sentence_asks_for_the_passage_that_it_was_taken_from() -> None:
         assert query.text in texts[int(query.id)]
         assert query.text not in passages[query.id]
     assert len(trial.others) == 21
+    # What all of them say asks for none.
+    assert not any("bridge" in query.text for query in trial.queries)
     with pytest.raises(ValueError, match="No passage has two sentences"):
         pseudo_trial(["Short."] * 30, np.random.default_rng(0))
 

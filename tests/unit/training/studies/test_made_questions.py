@@ -21,7 +21,9 @@ def pages(tmp_path: Path) -> Path:
     folder = tmp_path / "pages"
     folder.mkdir()
     for number in range(12):
-        text = " ".join(SENTENCES[number % 6 :] + SENTENCES[: number % 6])
+        # What several pages say asks for none of them.
+        own = [f"{sentence[:-1]}, as boat {number} does." for sentence in SENTENCES]
+        text = " ".join(own[number % 6 :] + own[: number % 6])
         body = f"<h1>Boat {number}</h1><h2>Crossing\u00b6</h2><p>{text}</p>"
         page = f"<html><title>Boat {number}</title><body>{body}</body></html>"
         (folder / f"{number}.html").write_text(page, encoding="utf-8")
