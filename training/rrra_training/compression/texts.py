@@ -1,6 +1,8 @@
 """The passages of a user's own documents."""
 
 import json
+import logging
+from collections import Counter
 from pathlib import Path
 
 from rrra_haystack.documents.cutting import cut
@@ -9,6 +11,7 @@ from rrra_haystack.model.encoder import Encoder
 from rrra_training.data import BeirDataset
 from rrra_training.data.beir import is_collection
 
+logger = logging.getLogger(__name__)
 SUFFIXES = (".jsonl", ".md", ".txt")
 # As the splitter of the bundled pipelines has it, in tokens.
 _LENGTH = 180
@@ -19,23 +22,22 @@ def read_texts(path: Path, encoder: Encoder) -> list[str]:
     Read passages.
 
     :param path: A file or a folder: of passages that are cut already, one a line of a ``.jsonl`` with its ``text``; or
-        of texts, ``.txt`` and ``.md``, which are cut into passages of some 180 tokens. Of a folder in the BEIR layout
-        the corpus is read.
+        of texts, ``.txt`` and ``.md``, which are cut into passages of some 180 tokens. What else a folder holds is
+        counted and told, but for what is hidden. Of a folder in the BEIR layout the corpus is read.
     :param encoder: The encoder that says what a token is.
     :raises FileNotFoundError: If there is none.
     :raises ValueError: If a line has no text.
     """
     if is_collection(path):
         return [text for one in BeirDataset(path, judged=False).passages() if (text := one.title_and_text)]
-    files = sorted(one for one in path.rglob("*") if one.suffix in SUFFIXES) if path.is_dir() else [path]
-    files = [one for one in files if one.is_file()]
+    files = _files_below(path) if path.is_dir() else [path] if path.is_file() else []
     if not files:
         msg = f"There are no texts at {path}: no {', '.join(SUFFIXES)}."
         raise FileNotFoundError(msg)
     texts: list[str] = []
     for file in files:
         content = _text_of(file)
-        texts += _lines(file, content) if file.suffix == ".jsonl" else cut_into_passages(content, encoder)
+        texts += _lines(file, content) if _is_of_lines(file) else cut_into_passages(content, encoder)
     return [text for text in texts if text.strip()]
 
 
@@ -48,7 +50,26 @@ def read_lines(path: Path) -> list[str]:
     :raises ValueError: If it is no text, or a line of a ``.jsonl`` has no text.
     """
     content = _text_of(path)
-    return _lines(path, content) if path.suffix == ".jsonl" else content.splitlines()
+    return _lines(path, content) if _is_of_lines(path) else content.splitlines()
+
+
+def _files_below(folder: Path) -> list[Path]:
+    files, others = [], Counter[str]()
+    for one in sorted(folder.rglob("*")):
+        if not one.is_file() or any(part.startswith(".") for part in one.relative_to(folder).parts):
+            continue
+        if (suffix := one.suffix.lower()) in SUFFIXES:
+            files.append(one)
+        else:
+            others[suffix or "without a suffix"] += 1
+    if others:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in others.most_common())
+        logger.warning("Files in %s are left out, for only %s are read: %s.", folder, ", ".join(SUFFIXES), kinds)
+    return files
+
+
+def _is_of_lines(file: Path) -> bool:
+    return file.suffix.lower() == ".jsonl"
 
 
 def _text_of(file: Path) -> str:

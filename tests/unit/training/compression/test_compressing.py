@@ -70,16 +70,23 @@ def test_a_sentence_asks_for_the_passage_that_it_was_taken_from() -> None:
         pseudo_trial(["Short."] * 30, np.random.default_rng(0))
 
 
-def test_texts_are_read_from_files_of_every_kind(encoder: str, tmp_path: Path) -> None:
+def test_texts_are_read_from_files_of_every_kind(
+    encoder: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "deep").mkdir()
-    (tmp_path / "deep" / "long.md").write_text("One sentence of some words stands here. " * 40)
+    (tmp_path / "deep" / "long.MD").write_text("One sentence of some words stands here. " * 40)
     (tmp_path / "lines.jsonl").write_text(
         "".join(json.dumps({"_id": str(n), "text": f"Tea {n}."}) + "\n" for n in "ab")
     )
     (tmp_path / "empty.txt").write_text(" \n")
+    (tmp_path / ".git").mkdir()
+    for name in ("a.pdf", "deep/b.PDF", "LICENSE", ".git/HEAD", ".git/hidden.md"):
+        (tmp_path / name).write_text("Hidden.")
     read = RRRAModel.load(encoder).encoder
     texts = read_texts(tmp_path, read)
     assert texts[-2:] == ["Tea a.", "Tea b."]
+    assert "Hidden." not in texts
+    assert "are left out, for only .jsonl, .md, .txt are read: 2 .pdf, 1 without a suffix." in caplog.text
     assert len(texts) > 4
     assert max(map(len, read.token_ids(texts))) <= 64
     (tmp_path / "lines.jsonl").write_text("{}\n")
