@@ -5,7 +5,7 @@ import io
 import json
 import re
 from collections.abc import Iterable, Sequence
-from itertools import islice, zip_longest
+from itertools import chain, islice, zip_longest
 from typing import Any
 
 _TAB = "\t"
@@ -18,7 +18,7 @@ _SAMPLE = 1 << 14
 _QUOTES = re.compile("[\"'][^\"']*")
 _MOST_QUOTES = 400
 # As Excel is told it, in a first line.
-_DELIMITER_TOLD = re.compile(r"sep=(.)\n")
+_DELIMITER_TOLD = re.compile(r"sep=(.)\r?\n")
 _LONGEST_NAME = 100
 _ESCAPED_QUOTE = re.compile(r'\\(["\\])')
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)")
@@ -74,6 +74,21 @@ def text_of_csv(text: str, delimiter: str | None = None) -> str:
         # What is no table is text all the same.
         return text
     return text_of_table(rows)
+
+
+def header_delimiter(lines: Iterable[str]) -> tuple[str, int]:
+    """
+    What separates the values of a table whose header names the columns.
+
+    :param lines: The lines of the table, of which the first ones are taken.
+    :returns: The separator, and how many lines stand before the header to tell it: 1 or 0.
+    """
+    lines = iter(lines)
+    first = next(lines, "")
+    if found := _DELIMITER_TOLD.match(first):
+        return found[1], 1
+    header = next((line for line in chain((first,), lines) if line.strip()), "")
+    return max(_DELIMITERS, key=header.count), 0
 
 
 def text_of_json(text: str) -> str:

@@ -11,7 +11,8 @@ from rrra_training.candidates.evidence import EvidenceConfig
 from rrra_training.candidates.mining import MiningConfig
 from rrra_training.candidates.preparing import prepare
 from rrra_training.candidates.splits import SplitConfig
-from rrra_training.data import BeirData, checks
+from rrra_training.data import BeirData
+from rrra_training.data.rows import tell_once
 from rrra_training.evaluation.evaluate import evaluate
 from rrra_training.evaluation.splits import check_split
 from rrra_training.phases.workshop import Workshop
@@ -35,7 +36,7 @@ QUERIES = {"p1": ("What makes dough rise?", "p2"), "p3": ("How is green tea stee
 
 @pytest.fixture(autouse=True)
 def nothing_told_yet() -> None:
-    checks._tell_once.cache_clear()
+    tell_once.cache_clear()
 
 
 @pytest.fixture

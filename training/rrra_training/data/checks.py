@@ -1,19 +1,15 @@
 """What a reader of figures should know of labels and corpus, counted before anything is encoded."""
 
-import logging
 from array import array
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from hashlib import blake2b, sha256
 
 import numpy as np
 
 from rrra_training.data.interface import Passage, Query, RetrievalData
 from rrra_training.data.qrels import Qrels
-from rrra_training.data.rows import drawn
-
-logger = logging.getLogger(__name__)
+from rrra_training.data.rows import drawn, tell_once
 
 
 def examine(data: RetrievalData, splits: Sequence["Labelled"], passages: Iterable[Passage] | None = None) -> "Corpus":
@@ -33,14 +29,9 @@ def examine(data: RetrievalData, splits: Sequence["Labelled"], passages: Iterabl
 
 
 def tell(remarks: Iterable[str]) -> None:
-    """Log each remark, once a process: what looks at data more than once need not say it again."""
+    """Log each remark, once a process."""
     for remark in remarks:
-        _tell_once(remark)
-
-
-@cache
-def _tell_once(remark: str) -> None:
-    logger.warning(remark)
+        tell_once(remark)
 
 
 @dataclass(frozen=True)

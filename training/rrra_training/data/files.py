@@ -7,6 +7,7 @@ import json
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, TextIO, cast
 
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rrra_haystack.documents.decoding import marked_encoding
+from rrra_haystack.documents.records import header_delimiter
 from rrra_training.data.rows import Malformed
 
 _CHUNK = 1 << 16
@@ -86,7 +88,8 @@ def _first_line_that(holds: Callable[[bytes], bool], path: Path) -> int:
 def records(path: Path, malformed: Malformed) -> Iterator[tuple[int, dict[str, Any]]]:
     """
     Rows with names, and their line (or row) numbers from 1: of JSON lines, a JSON array, CSV, TSV with a header, or
-    Parquet, as the name of the file says; all but Parquet may be gzipped.
+    Parquet, as the name of the file says; all but Parquet may be gzipped. What separates the values of CSV, the header
+    tells, or a first line ``sep=;``.
 
     :param path: The file.
     :param malformed: What is told of rows that cannot be read.
@@ -97,7 +100,9 @@ def records(path: Path, malformed: Malformed) -> Iterator[tuple[int, dict[str, A
         case ".parquet":
             yield from _of_parquet(path)
         case ".csv":
-            yield from _of_table(path, malformed, ",")
+            with open_text(path) as lines:
+                delimiter, before = header_delimiter(lines)
+            yield from _of_table(path, malformed, delimiter, before)
         case ".tsv":
             yield from _of_table(path, malformed, "\t")
         case ".json":
@@ -192,24 +197,26 @@ def tab_separated(
             yield number, cells
 
 
-def _of_table(path: Path, malformed: Malformed, delimiter: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Rows below a header; a cell may go over several lines."""
+def _of_table(
+    path: Path, malformed: Malformed, delimiter: str, before: int = 0
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Rows below a header, before which some lines are left out; a cell may go over several lines."""
     csv.field_size_limit(_LONGEST_CELL)
     with open_text(path) as lines:
-        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+        reader = csv.reader(islice(lines, before, None), delimiter=delimiter, strict=True)
         header: list[str] = []
-        first = 1
+        first = 1 + before
         while True:
             try:
                 cells = next(reader, None)
             except csv.Error as error:
                 malformed.report(path, first, _told(error))
                 # What follows the line of the error is another row.
-                first = reader.line_num + 1
+                first = before + reader.line_num + 1
                 continue
             if cells is None:
                 return
-            number, first = first, reader.line_num + 1
+            number, first = first, before + reader.line_num + 1
             if not any(cell.strip() for cell in cells):
                 continue
             if not header:

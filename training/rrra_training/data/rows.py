@@ -3,7 +3,9 @@
 import hashlib
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +15,13 @@ from rrra_training.data.interface import Query
 logger = logging.getLogger(__name__)
 
 _WARNINGS = 5
+
+
+@cache
+def tell_once(remark: str) -> None:
+    """Log a remark, once a process: what looks at data more than once need not say it again."""
+    logger.warning(remark)
+
 
 Row = TypeVar("Row")
 
@@ -27,6 +36,7 @@ class Malformed:
     def __init__(self, limit: int | None = None) -> None:
         self.limit = limit
         self.rows: list[str] = []
+        self._counts: Counter[Path] = Counter()
 
     def report(self, path: Path, line: int, reason: str) -> None:
         """
@@ -41,24 +51,26 @@ class Malformed:
         if row in self.rows:
             return
         self.rows.append(row)
+        self._counts[path] += 1
         if len(self.rows) > (self.limit or 0):
             told = (
                 f" These are {len(self.rows)} malformed rows, more than max_malformed={self.limit}."
                 if self.limit
                 else ""
             )
-            remedy = (
-                "Mend the row." if self.limit is None else "Mend the row, or skip malformed rows with max_malformed."
-            )
+            remedy = "Mend the row."
+            if self.limit is not None:
+                key = f"--set train.0.data.max_malformed={self.limit + 10}"
+                remedy = f"Mend the row, or skip malformed rows with max_malformed, a key of the data, as {key}."
             msg = f"{row}.{told} {remedy}"
             raise ValueError(msg)
         if len(self.rows) <= _WARNINGS:
-            logger.warning("Skipped %s.", row)
+            tell_once(f"Skipped {row}.")
 
     def tell(self) -> None:
-        """Say how many rows were skipped, if any."""
-        if self.rows:
-            logger.warning("Malformed rows that were skipped: %d.", len(self.rows))
+        """Say how many rows of each file were skipped, if any."""
+        for path, count in self._counts.items():
+            tell_once(f"{path}: {count} malformed {'row was' if count == 1 else 'rows were'} skipped.")
 
 
 class RowError(ValueError):

@@ -46,7 +46,9 @@ def validated(data: dict[str, Any], overrides: Sequence[str], model: type[Loaded
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        msg = f"{name}: {'; '.join(_explain(one, model) for one in error.errors()[:3])}"
+        # What holds a wrong part is told of by the part alone.
+        found = [one for one in error.errors() if not any(_is_within(other, one) for other in error.errors())]
+        msg = f"{name}: {'; '.join(_explain(one, model) for one in found[:3])}"
         raise ValueError(msg) from None
 
 
@@ -73,6 +75,12 @@ def _override(data: dict[str, Any], override: str) -> None:
     except (ValueError, IndexError, AttributeError, TypeError, yaml.YAMLError):
         msg = f"--set {override!r}: the recipe has no place {key!r}."
         raise ValueError(msg) from None
+
+
+def _is_within(inner: Any, outer: Any) -> bool:
+    """Whether an error is of a part of what another one is of."""
+    place = outer["loc"]
+    return len(inner["loc"]) > len(place) and inner["loc"][: len(place)] == place
 
 
 def _explain(error: Any, model: type[BaseModel]) -> str:

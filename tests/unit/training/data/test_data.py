@@ -1,5 +1,6 @@
 import gzip
 import json
+import shutil
 import tracemalloc
 from pathlib import Path
 
@@ -174,7 +175,9 @@ def test_a_malformed_row_is_told_with_file_and_line(tmp_path: Path, kind: str) -
 
 def test_advice_names_what_a_recipe_can_set(tmp_path: Path) -> None:
     data, _ = malformed(tmp_path, "beir", max_malformed=0)
-    with pytest.raises(ValueError, match=r"Mend the row, or skip malformed rows with max_malformed\.$"):
+    with pytest.raises(
+        ValueError, match=r"max_malformed, a key of the data, as --set train\.0\.data\.max_malformed=10\.$"
+    ):
         data.queries("train")
 
 
@@ -184,7 +187,16 @@ def test_malformed_rows_are_skipped_and_counted_up_to_a_limit(tmp_path: Path, ki
     assert data.queries("train")
     assert data.malformed.rows[0].startswith(reason)
     list(data.passages())
-    assert f"Malformed rows that were skipped: {len(data.malformed.rows)}." in caplog.text
+    count, path = len(data.malformed.rows), reason.partition(", line")[0]
+    assert f"{path}: {count} malformed {'row was' if count == 1 else 'rows were'} skipped." in caplog.text
+    # Who opens the data again is not told again.
+    told = len(caplog.records)
+    shutil.rmtree(tmp_path)
+    tmp_path.mkdir()
+    again, _ = malformed(tmp_path, kind, max_malformed=2)
+    again.queries("train")
+    list(again.passages())
+    assert len(caplog.records) == told
 
 
 def test_too_many_malformed_rows_name_the_limit(tmp_path: Path) -> None:

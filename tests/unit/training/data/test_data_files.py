@@ -58,6 +58,23 @@ def test_an_encoding_mark_changes_nothing(folder: Path, encoding: str) -> None:
     assert data.qrels("test") == JUDGED
 
 
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ("question;positive;id\r\nwhat, then;{0};1\r\nbad;row\r\n", 3),
+        ("sep=;\r\nquestion;positive, or what answers;positive\r\nwhat, then;other, text;{0}\r\n\r\nbad;row\r\n", 5),
+        ('sep=,\nquestion,positive\n"what, then",{0}\nbad\n', 4),
+        ("\nquestion\tpositive\nwhat, then\t{0}\nbad\n", 4),
+        ("question|positive\nwhat, then|{0}\nbad\n", 3),
+    ],
+)
+def test_the_header_of_a_csv_tells_what_separates_its_values(tmp_path: Path, content: str, line: int) -> None:
+    data = columns(tmp_path, "excel.csv", content.format(WOOL))
+    data.malformed.limit = 1
+    assert [(query, positives) for query, positives, _ in read(data)] == [("what, then", [WOOL])]
+    assert f"line {line}: " in data.malformed.rows[0]
+
+
 def test_a_mark_before_the_header_of_a_csv(tmp_path: Path) -> None:
     data = columns(tmp_path, "excel.csv", f"\ufeffquestion,source,positive\nwhat keeps fish,http://x.org,{FISH}\n")
     assert read(data) == [("what keeps fish", [FISH], [])]

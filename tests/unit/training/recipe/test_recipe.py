@@ -46,6 +46,8 @@ def test_what_is_wrong_is_told_with_its_place(recipe: Path, wrong: str, nearest:
     with pytest.raises(ValueError, match=r"recipe\.yaml") as caught:
         load_recipe(recipe, [wrong])
     assert nearest in str(caught.value)
+    # Nor is what holds it told to be wrong.
+    assert "at least 1 item" not in str(caught.value)
 
 
 def test_changes_reach_into_lists_and_make_what_is_missing(recipe: Path) -> None:
