@@ -30,6 +30,7 @@ def fit(with_adapter: Read, alone: Read, none_share: float) -> AnswerCalibration
     :param with_adapter: What the reader said of reranked passages.
     :param alone: What it said of passages that were not.
     :param none_share: Share of questions that are taken to have no answer in the corpus.
+    :raises ValueError: If there are too few answers, or all are right, or wrong.
     """
     right, none = _regressions(with_adapter, none_share)
     right_alone, none_alone = _regressions(alone, none_share)
@@ -38,7 +39,15 @@ def fit(with_adapter: Read, alone: Read, none_share: float) -> AnswerCalibration
 
 def _regressions(found: Read, none_share: float) -> tuple[AnswerRegression, AnswerRegression]:
     """Whether an answer is right where there is one, and whether there is none."""
+    gone = [np.array([_features(one) for one in own]) for own in found.gone if own]
     there = [(np.array([_features(one) for one in own]), own) for own in found.there if own]
+    if not there or not gone:
+        msg = (
+            f"The reader answers {len(there)} of {len(found.there)} questions, and {len(gone)} of the "
+            f"{len(found.gone)} that are asked again without their passage; a fit needs some of both. Ask more "
+            "questions (--limit), or those of another --split."
+        )
+        raise ValueError(msg)
     every = np.concatenate([rows for rows, _ in there])
     right = np.array([one.f1 >= RIGHT_F1 for _, own in there for one in own])
     slopes = _logistic(every, right)[1:]
@@ -47,7 +56,6 @@ def _regressions(found: Read, none_share: float) -> tuple[AnswerRegression, Answ
     told = np.array([rows[i] for (rows, _), i in zip(there, best, strict=True)])
     truth = np.array([own[i].f1 >= RIGHT_F1 for (_, own), i in zip(there, best, strict=True)])
     bias, scale = _logistic((told @ slopes)[:, None], truth)
-    gone = [np.array([_features(one) for one in own]) for own in found.gone if own]
     lost = np.array([rows[np.argmax(rows @ slopes)] for rows in gone])
     odds = none_share / (1 - none_share) * len(told) / len(lost)
     none = _logistic(
@@ -67,5 +75,12 @@ def _regression(values: Sequence[float]) -> AnswerRegression:
 
 def _logistic(features: np.ndarray, truth: np.ndarray, weights: np.ndarray | None = None) -> list[float]:
     """Logistic regression, the intercept first."""
+    if truth.all() or not truth.any():
+        told = "right" if truth.any() else "wrong"
+        msg = (
+            f"All {len(truth)} answers that a fit is to tell apart are {told}. Ask more questions (--limit), or those "
+            "of another --split."
+        )
+        raise ValueError(msg)
     fitted = LogisticRegression(C=1e6, max_iter=3000).fit(features, truth, sample_weight=weights)
     return [float(fitted.intercept_[0]), *map(float, fitted.coef_[0])]

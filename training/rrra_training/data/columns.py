@@ -243,6 +243,5 @@ def _passages(row: Mapping[str, Any], columns: tuple[str, ...]) -> tuple[Passage
                 key = next((key for key in ("docid", "_id", "id") if one.get(key) not in (None, "")), None)
                 found.append(Passage(identifier_of(one, key) if key else stable_id(title, text), title, text))
             elif one is not None:
-                texts = texts_of({column: [one]}, column)
-                found += [Passage(stable_id(text), "", text) for text in texts if text.strip()]
+                found += [Passage(stable_id(text), "", text) for text in texts_of({column: [one]}, column)]
     return tuple(found)

@@ -134,7 +134,7 @@ def identifier_of(row: Mapping[str, Any], *keys: str) -> str:
 
 def texts_of(row: Mapping[str, Any], key: str) -> tuple[str, ...]:
     """
-    The texts under a key of a row: a list of texts, one text, or none.
+    The texts under a key of a row: a list of texts, one text, or none; blank ones are left out.
 
     :raises RowError: If it is anything else.
     """
@@ -149,7 +149,7 @@ def texts_of(row: Mapping[str, Any], key: str) -> tuple[str, ...]:
     if wrong := [one for one in value if not isinstance(one, str)]:
         msg = f"'{key}' holds {_kind_of(wrong[0])}, not texts alone"
         raise RowError(msg)
-    return tuple(map(without_surrogates, value))
+    return tuple(without_surrogates(one) for one in value if one.strip())
 
 
 def _kind_of(value: Any) -> str:

@@ -71,7 +71,8 @@ class SquadDataset:
                     self.impossible += 1
                     continue
                 try:
-                    answers = tuple(dict.fromkeys(text_of(answer, "text") for answer in question["answers"]))
+                    said = (text_of(answer, "text") for answer in question["answers"])
+                    answers = tuple(dict.fromkeys(text for text in said if text.strip()))
                     query = Query(identifier_of(question, "id"), text_of(question, "question").strip(), answers)
                 except (RowError, KeyError, TypeError, AttributeError) as error:
                     self.malformed.report(path, number, f"question number {number}: {_lacking(error)}")

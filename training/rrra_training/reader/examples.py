@@ -12,6 +12,8 @@ from torch import Tensor
 from rrra_training.data import BeirDataset, Passage, Query
 
 _NEAREST = 8
+# Of a question, as `RRRAReader` reads it.
+_QUESTION_TOKENS = 64
 
 
 class ReaderRecipe(BaseModel):
@@ -80,7 +82,8 @@ def span_examples(dataset: BeirDataset, recipe: ReaderRecipe) -> list[dict[str, 
     Questions with their passage, the answer's place in it, and for a share of them a distractor.
 
     The set gives answer strings and no offsets; the first occurrence is taken. A distractor is a passage of the same
-    article that holds none of the answers, one of the eight nearest in length, so that little of a batch is padding.
+    article that holds none of the answers, one of the eight nearest in length, so that little of a batch is padding;
+    passages without a title are of no article.
 
     :returns: One dict a question: ``question``, ``passages`` (the right one first), ``start`` and ``end`` (characters),
         ``length`` (characters of the longest passage, for batches of like length).
@@ -104,7 +107,7 @@ def span_examples(dataset: BeirDataset, recipe: ReaderRecipe) -> list[dict[str, 
         if rng.random() < recipe.distractor_share:
             siblings = [
                 passages[passage_id].text
-                for passage_id in articles[right.title]
+                for passage_id in (articles[right.title] if right.title else ())
                 if passage_id not in qrels[query.id]
                 and not any(answer.lower() in passages[passage_id].text.lower() for answer in query.answers)
             ]
@@ -132,7 +135,7 @@ class SpanCollator:
     def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Tensor]:
         """Make a batch of the examples."""
         encoded = self.tokenizer(
-            [example["question"] for example in examples for _ in example["passages"]],
+            [self._cut(example["question"]) for example in examples for _ in example["passages"]],
             [text for example in examples for text in example["passages"]],
             truncation="only_second",
             max_length=self.max_length,
@@ -162,3 +165,11 @@ class SpanCollator:
             "starts": torch.tensor(starts, dtype=torch.int64),
             "ends": torch.tensor(ends, dtype=torch.int64),
         }
+
+    def _cut(self, question: str) -> str:
+        """As much of a question as is read; some of the passage has to have room beside it."""
+        read = self.tokenizer(
+            question, add_special_tokens=False, truncation=True, max_length=min(_QUESTION_TOKENS, self.max_length // 2),
+            return_offsets_mapping=True,
+        )["offset_mapping"]  # fmt: skip
+        return question[: read[-1][1]] if read else question

@@ -9,6 +9,7 @@ that the scores of spans from different passages can be compared, as they are wh
 
 import json
 import shutil
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,8 @@ def train_reader(recipe: ReaderRecipe, data: Path, output: Path) -> Path:
     if output.is_dir() and any(output.iterdir()) and not (output / _CONFIG).is_file():
         msg = f"{output} holds something else than a reader, which would be lost. Choose another folder for the reader."
         raise FileExistsError(msg)
-    work = _work_folder(output, recipe, data)
+    examples = span_examples(BeirDataset(data), recipe)
+    work = _work_folder(output, recipe, examples)
     torch.manual_seed(recipe.seed)
     base = str(resolve_encoder(recipe.base_model))
     tokenizer = AutoTokenizer.from_pretrained(base)
@@ -66,14 +68,13 @@ def train_reader(recipe: ReaderRecipe, data: Path, output: Path) -> Path:
     lora = LoraConfig(
         r=recipe.rank,
         lora_alpha=recipe.lora_alpha,
-        target_modules=["query", "key", "value", "dense"],
+        target_modules=_linear_layers(model.base_model),
         modules_to_save=["qa_outputs"],
     )
     model = get_peft_model(model, lora)
     for weight in model.parameters():
         if not weight.requires_grad:  # What does not learn needs no float32, nor its casts in each step.
             weight.data = weight.data.bfloat16()
-    examples = span_examples(BeirDataset(data), recipe)
     arguments = TrainingArguments(
         output_dir=str(work),
         num_train_epochs=recipe.epochs,
@@ -107,11 +108,18 @@ def train_reader(recipe: ReaderRecipe, data: Path, output: Path) -> Path:
     return output
 
 
-def _work_folder(output: Path, recipe: ReaderRecipe, data: Path) -> Path:
+def _linear_layers(network: nn.Module) -> list[str]:
+    """How a network calls its linear layers, of one and of the next as ``dense``; each kind has names of its own."""
+    layers = (name for name, module in network.named_modules() if isinstance(module, nn.Linear))
+    return sorted({name.rpartition(".")[2] for name in layers})
+
+
+def _work_folder(output: Path, recipe: ReaderRecipe, examples: list[dict[str, Any]]) -> Path:
     """Where checkpoints go."""
     work = output.with_name(output.name + ".checkpoints")
     begun = work / _RECIPE
-    asked = json.dumps({"recipe": recipe.model_dump(mode="json"), "data": str(data.resolve())}, indent=2)
+    digest = sha256(json.dumps(examples).encode()).hexdigest()
+    asked = json.dumps({"recipe": recipe.model_dump(mode="json"), "examples": digest}, indent=2)
     is_this = begun.is_file() and begun.read_text(encoding="utf-8") == asked
     if work.is_dir() and any(work.iterdir()) and not is_this:
         msg = f"{work} holds a training with another recipe or other data. Remove it, or choose another --output."

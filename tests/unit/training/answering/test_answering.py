@@ -72,6 +72,19 @@ def test_what_is_nowhere_is_known_by_its_scores() -> None:
     assert Said.of(found.there, calibration).refused.mean() < 0.1
 
 
+def test_answers_that_nothing_can_be_fitted_to_are_told() -> None:
+    some = spans(np.random.default_rng(0), 10, False)
+    sure = [[replace(one, f1=1.0) for one in own] for own in some]
+    for found, reason in (
+        (Read([[], []], some), r"answers 0 of 2 questions, and 10 of the 10 that are asked again"),
+        (Read(some, [[]]), r"answers 10 of 10 questions, and 0 of the 1 that are asked again.*\(--limit\)"),
+        (Read(sure, some), r"All 50 answers that a fit is to tell apart are right\."),
+        (Read([[replace(one, f1=0.0) for one in own] for own in some], some), r"are wrong\. Ask more questions"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            fit(found, found, none_share=0.1)
+
+
 def test_the_report_of_known_answers(tmp_path: Path) -> None:
     law, never = AnswerRegression(bias=0, span=1, relevance=1), AnswerRegression(bias=0, span=-1)
     calibration = AnswerCalibration(right=law, none=never, right_alone=law, none_alone=never)

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,11 @@ from haystack import Document
 from rrra_training.data import BeirDataset, Passage, Query
 from rrra_training.reader.attention import matmul_attention
 from rrra_training.reader.examples import ReaderRecipe, SpanCollator, span_examples, with_right_passage
-from rrra_training.reader.training import shared_log_normaliser
+from rrra_training.reader.training import _linear_layers, shared_log_normaliser
 from rrra_training.reader.training import train_reader as train
 from safetensors.torch import load_file
 from torch import nn
-from transformers import AutoTokenizer
+from transformers import AutoModelForQuestionAnswering, AutoTokenizer, BertConfig, MPNetConfig
 
 from rrra_haystack import RRRAReader
 from rrra_haystack.pretrained import resolve_encoder
@@ -86,8 +87,13 @@ def test_an_interrupted_training_goes_on_and_never_with_another_recipe_or_other_
     begun = r"reader\.checkpoints holds a training with another recipe or other data\. Remove it"
     with pytest.raises(ValueError, match=begun):
         train(RECIPE.model_copy(update={"rank": 8}), data, output)
+    queries = data / "queries.jsonl"
+    before = queries.read_text()
+    # Under the same path, too.
+    queries.write_text(before.replace("Who founded", "Whoever founded"))
     with pytest.raises(ValueError, match=begun):
-        train(RECIPE, tmp_path, output)
+        train(RECIPE, data, output)
+    queries.write_text(before)
     saved = []
 
     def noted(trainer: transformers.Trainer, *args: object, **kwargs: object) -> None:
@@ -155,6 +161,41 @@ def test_answers_beyond_the_length_are_left_out(data: Path) -> None:
     cut = SpanCollator(tokenizer, 320)([far])
     assert [cut[name].dtype for name in ("rows", "starts", "ends")] == [torch.int64] * 3
     assert [len(cut[name]) for name in ("rows", "starts", "ends")] == [0] * 3
+
+
+def test_rows_that_may_well_occur_do_not_end_a_training(data: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(data, tmp_path / "odd"))
+    rows = [json.loads(line) for line in (folder / "queries.jsonl").read_text().splitlines()]
+    for row in rows:
+        row["answers"] = ["", " ", *row["answers"]]
+        row["text"] = "word " * 400 + row["text"]
+    (folder / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert all(len(query.answers) == 1 for query in BeirDataset(folder).queries("train"))
+    examples = span_examples(BeirDataset(folder), RECIPE)
+    tokenizer = AutoTokenizer.from_pretrained(resolve_encoder(RECIPE.base_model))
+    for length, read in ((320, 64), (40, 20)):
+        batch = SpanCollator(tokenizer, length)(examples[:4])
+        # The question ends with the first separator.
+        ends = (batch["input_ids"] == tokenizer.sep_token_id).int().argmax(dim=1)
+        assert ends.tolist() == [read + 1] * len(ends)
+    assert len(SpanCollator(tokenizer, 320)(examples[:4])["rows"]) == 4
+
+
+def test_passages_without_a_title_are_of_no_article(data: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(data, tmp_path / "untitled"))
+    rows = [json.loads(line) for line in (folder / "corpus.jsonl").read_text().splitlines()]
+    (folder / "corpus.jsonl").write_text("".join(json.dumps(row | {"title": ""}) + "\n" for row in rows))
+    examples = span_examples(BeirDataset(folder), RECIPE)
+    assert {len(example["passages"]) for example in examples} == {1}
+
+
+def test_all_linear_layers_learn_whatever_an_encoder_calls_them() -> None:
+    small = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    found = [
+        _linear_layers(AutoModelForQuestionAnswering.from_config(kind(**small)).base_model)
+        for kind in (BertConfig, MPNetConfig)
+    ]
+    assert found == [["dense", "key", "query", "value"], ["dense", "k", "o", "q", "v"]]
 
 
 @pytest.mark.parametrize("masked", [False, True])
