@@ -57,6 +57,12 @@ def test_a_cross_encoder_learns_and_is_not_trained_twice(workplace: Path) -> Non
     time = (made / "config.json").stat().st_mtime_ns
     assert train_cross_encoder(recipe, workplace / "out" / "cross-encoder", workplace / "cache") == made
     assert (made / "config.json").stat().st_mtime_ns == time
+    labels = workplace / "facts" / "qrels" / "train.tsv"
+    before = labels.read_text()
+    labels.write_text(before.replace("\tp1\t", "\tp2\t"))
+    with pytest.raises(ValueError, match="was begun with other data: queries, labels or passages of facts train"):
+        train_cross_encoder(recipe, workplace / "out" / "cross-encoder", workplace / "cache")
+    labels.write_text(before)
 
 
 def test_all_peers_stand_in_one_table(workplace: Path) -> None:

@@ -345,6 +345,11 @@ def test_figures_of_encoders_are_not_taken_for_those_of_adapters(
     assert low <= told["mean"] <= high
     assert f"{100 * told['mean']:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})" in first.output
     assert not (output / "top-0" / "model").exists()
+    labels = workplace / "facts" / "qrels" / "dev.tsv"
+    before = labels.read_text()
+    labels.write_text("".join(before.splitlines(keepends=True)[:-1]))
+    assert "was begun with other data: queries, labels or passages of facts dev" in str(compared().exception)
+    labels.write_text(before)
     plan |= {"encoder_alone": False, "against": None}
     refused = compared()
     assert "was finished with encoder_alone: true. Choose another --output" in str(refused.exception)

@@ -96,16 +96,17 @@ def train_once(
     :param cache: Where encoded corpora are kept.
     :param encoder_alone: As for :func:`train`.
     :param show_progress: Show progress and the time left.
-    :raises ValueError: If the run directory was made with another recipe, or for the encoder alone.
+    :raises ValueError: If the run directory was made with another recipe or other data, or for the encoder alone.
     """
-    # Resuming compares the recipes, of a finished run too.
-    RunDirectory.create(output, recipe.to_yaml(), resume=output.exists()).close()
     done = output / "finished.json"
     told = {"encoder_alone": encoder_alone}
     if not done.exists():
         train(recipe, output, resume=True, cache=cache, encoder_alone=encoder_alone, show_progress=show_progress)
         atomic_write(done, json.dumps(told) + "\n")
-    elif json.loads(done.read_text(encoding="utf-8")) != told:
+        return
+    # Resuming compares recipes and data, of a finished run too.
+    RunDirectory.create(output, recipe.to_yaml(), data=check_inputs(recipe, output), resume=True).close()
+    if json.loads(done.read_text(encoding="utf-8")) != told:
         msg = f"{output} was finished with encoder_alone: {str(not encoder_alone).lower()}. Choose another --output."
         raise ValueError(msg)
 

@@ -26,7 +26,7 @@ from rrra_training.candidates.evidence import EvidenceConfig
 from rrra_training.candidates.lists import ListConfig, draw_lists
 from rrra_training.candidates.mining import MiningConfig
 from rrra_training.candidates.preparing import prepare
-from rrra_training.candidates.splits import SplitConfig, check_names
+from rrra_training.candidates.splits import SplitConfig, check_names, examine_splits
 from rrra_training.phases.dropout import set_dropout
 from rrra_training.recipe.bundled import find_recipe
 from rrra_training.recipe.recipe import rooted
@@ -97,9 +97,10 @@ def train_cross_encoder(recipe: CrossEncoderRecipe, output: Path, cache: Path, *
     :param cache: Where encoded corpora are kept.
     :param show_progress: Show progress and the time left.
     :returns: The model directory, which ``CrossEncoder(path)`` opens.
-    :raises ValueError: If the run directory was made with another recipe.
+    :raises ValueError: If the run directory was made with another recipe or other data.
     """
-    RunDirectory.create(output, recipe.to_yaml(), resume=output.exists()).close()
+    data = examine_splits([rooted(split, recipe.data_root) for split in recipe.train], (), recipe.seed)
+    RunDirectory.create(output, recipe.to_yaml(), data=data, resume=output.exists()).close()
     target = output / MODEL
     if target.is_dir():
         return target
