@@ -92,10 +92,10 @@ def examine_splits(train: Sequence[SplitConfig], dev: Sequence[SplitConfig], see
         for chosen in range(len(train), len(splits)):
             tell(leaks(labels[learned], labels[chosen], corpora[learned], corpora[chosen]))
     digests: dict[str, str] = {}
-    for one, corpus in zip(labels, corpora, strict=True):
+    for own, corpus in zip(labels, corpora, strict=True):
         # Several draws of one split have the same name.
-        digest = sha256(f"{digests.get(one.name)} {corpus.whole}".encode())
-        for query in one.queries:
-            digest.update(json.dumps([query.id, query.text, query.answers, one.qrels.get(query.id)]).encode())
-        digests[one.name] = digest.hexdigest()
+        digest = sha256(f"{digests.get(own.name)} {corpus.whole}".encode())
+        for query in own.queries:
+            digest.update(json.dumps([query.id, query.text, query.answers, own.qrels.get(query.id)]).encode())
+        digests[own.name] = digest.hexdigest()
     return digests
