@@ -184,7 +184,7 @@ def _batches(units: list[Unit]) -> Iterator[list[Unit]]:
 def _encoded(pipeline: dict[str, Any], batches: Sequence[Sequence[Unit]]) -> Generator[tuple[int, Batch]]:
     """Read and encode batches in this process."""
     read, encode = Reading(pipeline), Encoding(pipeline)
-    with closing(encode):
+    with closing(read), closing(encode):
         for number, batch in enumerate(batches):
             yield number, encode(read(batch))
 

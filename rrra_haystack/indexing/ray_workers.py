@@ -6,6 +6,7 @@ import os
 import socket
 import warnings
 from collections.abc import Callable, Generator, Sequence
+from functools import lru_cache
 from typing import Any
 
 from haystack import Document
@@ -47,7 +48,7 @@ def encoded_by_ray(
         encoded = (
             ray.data.from_items(rows, override_num_blocks=len(rows))
             # Without an end to retries, a text that kills its worker would be tried for ever.
-            .map(_read, fn_args=(pipeline,), max_retries=_RETRIES)
+            .map(_read, fn_args=(json.dumps(pipeline),), max_retries=_RETRIES)
             .map(_Encoder, fn_constructor_args=(pipeline,), num_gpus=gpu, max_task_retries=_RETRIES)
         )
         for row in encoded.iter_rows():
@@ -103,7 +104,13 @@ def _connect(ray: Any, address: str) -> None:
         raise ConnectionError(msg) from None
 
 
-def _read(row: dict[str, Any], pipeline: dict[str, Any]) -> dict[str, Any]:
+@lru_cache(maxsize=1)
+def _reading(pipeline: str) -> Reading:
+    """One for all batches that a process reads, since its splitter holds an encoder."""
+    return Reading(json.loads(pipeline))
+
+
+def _read(row: dict[str, Any], pipeline: str) -> dict[str, Any]:
     units = [Unit.of_row(unit) for unit in row["units"]]
 
     def read() -> Batch:
@@ -111,7 +118,7 @@ def _read(row: dict[str, Any], pipeline: dict[str, Any]) -> dict[str, Any]:
             if not path.exists():
                 msg = f"{socket.gethostname()} has no {path}. All nodes must see the files at the same path."
                 raise FileNotFoundError(msg)
-        return Reading(pipeline)(units)
+        return _reading(pipeline)(units)
 
     return {"number": row["number"], **_attempt(read)}
 

@@ -52,7 +52,6 @@ class Reading:
 
         :param units: What is read.
         """
-        self._pipeline.warm_up()
         batch = Batch()
         for unit in units:
             if unit.line:
@@ -60,11 +59,15 @@ class Reading:
                 batch.documents += passages
                 batch.failures += failures
         long = {one.id for one in batch.documents if len((one.content or "").split()) > _LONGEST_PASSAGE}
+        files = [unit for unit in units if not unit.line]
+        if long or files:
+            # The splitter loads the encoder, which lines never need. What keeps it from it is no fault of a unit.
+            self._pipeline.warm_up()
         if long:
             splitter: Any = self._pipeline.get_component("splitter")
             split = splitter.run(documents=[one for one in batch.documents if one.id in long])["documents"]
             batch.documents = [one for one in batch.documents if one.id not in long] + split
-        if files := [unit for unit in units if not unit.line]:
+        if files:
             documents, failures = self._read(files)
             batch.documents += documents
             batch.failures += failures
@@ -94,7 +97,7 @@ class Reading:
         return output.get("splitter", {}).get("documents", [])
 
     def close(self) -> None:
-        """Release what the components hold."""
+        """Release what the components hold, the splitter's encoder among it."""
         self._pipeline.close()
 
 
