@@ -2,6 +2,10 @@
 
 import ast
 import inspect
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from statistics import median
 
@@ -115,6 +119,46 @@ def test_functions_take_few_parameters() -> None:
                     wide[f"{module.rpartition('.')[2]}.{node.name}"] = f"{module}.{node.name} takes {count} parameters"
     check([said for name, said in wide.items() if name not in WIDE])
     check([f"{name} is named here for nothing" for name in WIDE - wide.keys()])
+
+
+# What an import may need beside the core, by the rooms and modules that have it.
+EXTRAS = {
+    TRAINING: "reader train",
+    f"{CORE}.reader": "reader",
+    f"{CORE}.serving": "serve",
+    f"{CORE}.cli.serve": "serve",
+    f"{CORE}.indexing.ray_workers": "ray",
+    f"{CORE}.documents.slides": "files",
+    f"{CORE}.documents.word_files": "files",
+    f"{CORE}.documents.workbooks": "files",
+    "haystack_integrations.components.readers": "reader",
+}
+
+
+def normalised(name: str) -> str:
+    """The name of a distribution as installers compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_imports_are_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    listed = {"": project["dependencies"], **project["optional-dependencies"]}
+    declared = {
+        extra: {normalised(re.match(r"[\w.-]+", one)[0]) for one in own}  # type: ignore[index]
+        for extra, own in listed.items()
+    }
+    providers = packages_distributions()
+    offences = set()
+    for module, name in IMPORTS:
+        top, *below = name.split(".")
+        if module_of(name) or top in sys.stdlib_module_names:
+            continue
+        # Many distributions share this one, each named after its part.
+        parts = [f"{part}-haystack" for part in below] if top == "haystack_integrations" else providers.get(top, [top])
+        extras = " ".join(own for part, own in EXTRAS.items() if f"{module}.".startswith(f"{part}."))
+        if not {normalised(one) for one in parts} & set().union(*(declared[one] for one in ["", *extras.split()])):
+            offences.add(f"{module} imports {top}, which neither the core nor {extras or 'an extra'} declares")
+    check(sorted(offences))
 
 
 def is_private(name: object) -> bool:
