@@ -12,17 +12,20 @@ _K1, _B = 0.9, 0.4
 _AVERAGE_LENGTH = 150.0
 
 
-def sparse_documents(encoder: Encoder, texts: Sequence[str]) -> list[SparseEmbedding]:
+def sparse_document(token_ids: Sequence[int]) -> SparseEmbedding:
     """
     BM25's part of a document (Robertson and Zaragoza, 2009): ``f (k1 + 1) / (f + k1 (1 - b + b l / average))``.
 
     The other part, the inverse document frequency, is Qdrant's: create the store with ``sparse_idf=True``. The
     dimensions are token ids, so a document and a query must be read by the same encoder.
 
-    :param encoder: Its tokenizer reads the texts; what the encoder truncates counts too.
-    :param texts: The documents' texts.
+    :param token_ids: The document's tokens, as :meth:`Encoder.token_ids` gives them; what the encoder truncates counts
+        too.
     """
-    return [_document(ids) for ids in encoder.token_ids(texts)]
+    counts = Counter(token_ids)
+    saturation = _K1 * (1 - _B + _B * len(token_ids) / _AVERAGE_LENGTH)
+    values = [count * (_K1 + 1) / (count + saturation) for count in counts.values()]
+    return SparseEmbedding(indices=list(counts), values=values)
 
 
 def sparse_query(encoder: Encoder, text: str) -> SparseEmbedding:
@@ -35,10 +38,3 @@ def sparse_query(encoder: Encoder, text: str) -> SparseEmbedding:
     (ids,) = encoder.token_ids([text])
     counts = Counter(ids)
     return SparseEmbedding(indices=list(counts), values=[float(count) for count in counts.values()])
-
-
-def _document(ids: list[int]) -> SparseEmbedding:
-    counts = Counter(ids)
-    saturation = _K1 * (1 - _B + _B * len(ids) / _AVERAGE_LENGTH)
-    values = [count * (_K1 + 1) / (count + saturation) for count in counts.values()]
-    return SparseEmbedding(indices=list(counts), values=values)

@@ -12,7 +12,9 @@ def _may_exceed(text: str, room: int) -> bool:
     return not text.isascii() or 2 * len(text) > room
 
 
-def unread_tokens(encoder: Encoder, texts: list[str], prefix: str | None) -> dict[int, int]:
+def unread_tokens(
+    encoder: Encoder, texts: list[str], prefix: str | None, read: list[list[int]] | None = None
+) -> dict[int, int]:
     """
     How much of texts an encoder does not read; one warning tells of all.
 
@@ -22,6 +24,8 @@ def unread_tokens(encoder: Encoder, texts: list[str], prefix: str | None) -> dic
         The texts.
     :param prefix:
         What is put before each; the encoder's own document prompt if `None`.
+    :param read:
+        The tokens of all texts, where they are known.
     :returns:
         By the numbers of the texts that are too long, the tokens behind those that are read.
     """
@@ -31,7 +35,8 @@ def unread_tokens(encoder: Encoder, texts: list[str], prefix: str | None) -> dic
     long = [number for number, text in enumerate(texts) if _may_exceed(text, room)]
     if not long:
         return {}
-    lengths = {number: len(ids) for number, ids in zip(long, encoder.token_ids([texts[i] for i in long]), strict=True)}
+    own = encoder.token_ids([texts[i] for i in long]) if read is None else [read[i] for i in long]
+    lengths = {number: len(ids) for number, ids in zip(long, own, strict=True)}
     unread = {number: length - room for number, length in lengths.items() if length > room}
     if unread:
         logger.warning(

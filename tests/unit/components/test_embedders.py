@@ -1,4 +1,5 @@
 import json
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from haystack.utils import ComponentDevice, Secret
 
 from haystack_integrations.common.rrra import EmbeddedQuery
 from rrra_haystack import RRRADocumentEmbedder, RRRAEmbedder, RRRAModel
+from rrra_haystack.model.encoder import Encoder
 
 TOKEN = {"type": "env_var", "env_vars": ["HF_API_TOKEN", "HF_TOKEN"], "strict": False}
 TEXT_TYPE = "haystack_integrations.components.embedders.rrra.text_embedder.RRRAEmbedder"
@@ -344,8 +346,11 @@ def test_components_share_one_model(model: RRRAModel) -> None:
     assert query._model is document._model is model
 
 
-def test_what_is_not_read_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
-    embedder = RRRADocumentEmbedder("all-MiniLM-L6-v2", meta_fields_to_embed=["title"], progress_bar=False)
+@pytest.mark.parametrize("sparse", [False, True])
+def test_what_is_not_read_is_told_once(caplog: pytest.LogCaptureFixture, sparse: bool) -> None:
+    embedder = RRRADocumentEmbedder(
+        "all-MiniLM-L6-v2", meta_fields_to_embed=["title"], progress_bar=False, sparse=sparse
+    )
     long = [Document(content="word " * count, meta={"title": "A title"}) for count in (600, 500)]
     found = embedder.run([Document(content="Tea"), *long, Document(content="word " * 254)])["documents"]
     assert [one.meta.get("rrra_unread") for one in found] == [None, 600 + 2 - 254, 500 + 2 - 254, None]
@@ -370,3 +375,17 @@ def test_what_is_not_read_is_told_of_letters_of_several_tokens(
     told = of_bytes.run([Document(content=text) for text in texts])["documents"]
     assert [one.meta.get("rrra_unread") for one in told] == [None, None, 80 - 64, None, None]
     assert len([record for record in caplog.records if "longer" in record.getMessage()]) == 2
+
+
+def test_texts_are_read_once_for_their_words_and_their_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    token_ids = Encoder.token_ids
+
+    def recorded(encoder: Encoder, texts: Sequence[str]) -> list[list[int]]:
+        read.extend(texts)
+        return token_ids(encoder, texts)
+
+    monkeypatch.setattr(Encoder, "token_ids", recorded)
+    texts = ["Tea", "word " * 300]
+    RRRADocumentEmbedder("all-MiniLM-L6-v2", sparse=True, progress_bar=False).run([Document(content=t) for t in texts])
+    assert read == texts

@@ -6,7 +6,7 @@ from haystack.utils import ComponentDevice, Secret
 
 from haystack_integrations.common.rrra import LoadsModel, check_documents, check_positive, unread_tokens
 from rrra_haystack.documents.metadata import CODES_KEY, UNREAD_KEY, text_to_embed
-from rrra_haystack.documents.sparse import sparse_documents
+from rrra_haystack.documents.sparse import sparse_document
 from rrra_haystack.model.codes.kinds import KINDS
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL
 
@@ -170,15 +170,16 @@ class RRRADocumentEmbedder(LoadsModel):
             show_progress_bar=self.progress_bar,
             contents=[document.content for document in documents],
         )
-        unread = unread_tokens(model.encoder, texts, self.prefix)
+        read = model.encoder.token_ids(texts) if self.sparse else None
+        unread = unread_tokens(model.encoder, texts, self.prefix, read)
         embedded = [
             replace(document, embedding=embedding or document.embedding, meta=_meta(document, code, unread.get(number)))
             for number, (document, embedding, code) in enumerate(
                 zip(documents, embeddings.tolist(), codes, strict=True)
             )
         ]
-        if self.sparse:
-            words = sparse_documents(model.encoder, texts)
+        if read is not None:
+            words = map(sparse_document, read)
             embedded = [replace(one, sparse_embedding=own) for one, own in zip(embedded, words, strict=True)]
         return {"documents": embedded}
 
