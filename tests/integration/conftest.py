@@ -49,6 +49,12 @@ def files(tmp_path: Path) -> Path:
     return write_files(tmp_path / "files")
 
 
+@pytest.fixture(scope="module")
+def files_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, once for the tests of a module, which leave them as they are."""
+    return write_files(tmp_path_factory.mktemp("once") / "files")
+
+
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty project folder with a copy of the pipelines, as the current folder."""

@@ -31,18 +31,23 @@ from rrra_haystack.pipeline_files import read_pipeline
 ray = pytest.importorskip("ray")
 
 PASSAGES = 96
+LINES = 12
 TOPICS = ("rivers", "bread", "moons", "bridges", "tea", "treaties")
 
 
 @pytest.fixture(scope="module")
 def local_ray() -> Iterator[None]:
     """A Ray that tests share: to start one takes longer than what they do with it."""
-    ray_indexing._connect(ray_indexing._ray(), "local")
+    with pytest.MonkeyPatch.context() as patch:
+        # However many cores there are: each worker has to import all that it needs.
+        patch.setenv("RAY_OVERRIDE_RESOURCES", '{"CPU": 2}')
+        ray_indexing._connect(ray_indexing._ray(), "local")
+    assert ray.cluster_resources()["CPU"] == 2
     yield
     ray.shutdown()
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
     """As Ray's workers have: with another number, sums are rounded otherwise."""
     threads = torch.get_num_threads()
@@ -51,15 +56,17 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(autouse=True)
-def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(indexing, "_BATCH_BYTES", 1)
-    monkeypatch.setattr(units, "_LINES", 4)
+@pytest.fixture(scope="module", autouse=True)
+def small_batches() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(indexing, "_BATCH_BYTES", 1)
+        patch.setattr(units, "_LINES", LINES)
+        yield
 
 
-@pytest.fixture
-def corpus(tmp_path: Path) -> Path:
-    path = tmp_path / "corpus.jsonl"
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("corpus") / "corpus.jsonl"
     topics = [TOPICS[number % len(TOPICS)] for number in range(PASSAGES)]
     rows = [
         {"_id": f"p{n}", "title": topic, "text": f"Passage {n} is about {topic}. " * (3 + 5 * n % 20), "metadata": {}}
@@ -91,6 +98,16 @@ def _held(store: Path) -> dict:
     return held
 
 
+@pytest.fixture(scope="module")
+def plain(
+    corpus: Path, files_once: Path, tmp_path_factory: pytest.TempPathFactory, one_thread: None, small_batches: None
+) -> dict:
+    """What an index holds that this process filled from corpus and files."""
+    store = tmp_path_factory.mktemp("plain") / "store"
+    _indexed([corpus, files_once], store, None)
+    return _held(store)
+
+
 def _workers() -> set[int]:
     children = psutil.Process().children(recursive=True)
     found = set()
@@ -103,10 +120,11 @@ def _workers() -> set[int]:
 
 
 @pytest.mark.usefixtures("local_ray")
-def test_killed_workers_lose_and_repeat_nothing(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with corpus.open("a") as file:
-        file.write('{"_id": "p96"}\n')
-    _indexed([corpus], tmp_path / "plain", None)
+def test_killed_workers_lose_and_repeat_nothing(
+    corpus: Path, plain: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flawed = tmp_path / "flawed.jsonl"
+    flawed.write_text("\n" * LINES + '{"_id": "p96"}\n')
     killed: set[int] = set()
     later: set[int] = set()
     replace = StoredUnits.replace
@@ -121,15 +139,15 @@ def test_killed_workers_lose_and_repeat_nothing(corpus: Path, tmp_path: Path, mo
         replace(*arguments)
 
     monkeypatch.setattr(StoredUnits, "replace", killing)
-    report = _indexed([corpus], tmp_path / "ray", "local")
+    report = _indexed([corpus, flawed], tmp_path / "ray", "local")
     assert killed
     assert later - killed
     held = _held(tmp_path / "ray")
     assert sorted(payload["id"] for payload, _ in held.values()) == sorted(f"p{n}" for n in range(PASSAGES))
     assert report.passages == PASSAGES
-    assert held == _held(tmp_path / "plain")
+    assert held == {name: own for name, own in plain.items() if "part" in own[0]["meta"]}
     ((name, reason),) = report.failed
-    assert name == f"{corpus}, line 97"
+    assert name == f"{flawed}, line {LINES + 1}"
     assert reason.startswith("expected a JSON object with '_id'")
 
 
@@ -152,7 +170,7 @@ def test_reading_that_kills_its_worker_ends_the_command(
 ) -> None:
     tries = tmp_path / "tries"
 
-    def dying(row: dict, pipeline: dict) -> dict:
+    def dying(row: dict, pipeline: str) -> dict:
         with tries.open("a") as file:
             file.write(".")
         os._exit(1)
@@ -205,25 +223,23 @@ def _listens(port: int) -> bool:
 
 
 def test_a_cluster_fills_the_index_that_a_single_process_fills(
-    corpus: Path, files: Path, head: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    corpus: Path, files_once: Path, plain: dict, head: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    _indexed([corpus, files], tmp_path / "plain", None)
-    held = _held(tmp_path / "plain")
     with qdrant_server() as server:
         # By the address of its head, and into a server; the other tests use a local Ray and a folder.
-        command = ["index", str(corpus), str(files), "--store", server.url, "--ray", head]
+        command = ["index", str(corpus), str(files_once), "--store", server.url, "--ray", head]
         said = CliRunner().invoke(app, command, catch_exceptions=False).output
-        expected = f"5 files added, 0 changed, 0 removed, 0 unchanged. The index holds {len(held)} passages"
+        expected = f"5 files added, 0 changed, 0 removed, 0 unchanged. The index holds {len(plain)} passages"
         assert expected in " ".join(said.split())
         filled = _points(server.client)
-        assert {name: payload for name, (payload, _) in filled.items()} == {name: held[name][0] for name in held}
+        assert {name: payload for name, (payload, _) in filled.items()} == {name: plain[name][0] for name in plain}
         for name, (_, vector) in filled.items():
             # On its way through a server, a vector is rounded once more.
-            assert vector == pytest.approx(held[name][1], abs=1e-6)
+            assert vector == pytest.approx(plain[name][1], abs=1e-6)
         again = CliRunner().invoke(app, command, catch_exceptions=False).output
         assert "0 files added, 0 changed, 0 removed, 5 unchanged" in again
     assert not ray.is_initialized()
-    meta = next(payload["meta"] for payload, _ in held.values() if payload["id"] == "p7")
+    meta = next(payload["meta"] for payload, _ in plain.values() if payload["id"] == "p43")
     assert meta.pop("rrra_codes")
-    assert meta == {"title": "bread", "source": str(corpus), "part": f"{corpus}#5"}
+    assert meta == {"title": "bread", "source": str(corpus), "part": f"{corpus}#37"}
