@@ -1,7 +1,7 @@
 """``rrra audit``: examine the labels of retrieval data."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -10,6 +10,9 @@ from rich.markup import escape
 from rrra_haystack.cli.extras import extra
 from rrra_haystack.cli.options import IgnoreIdentical
 from rrra_haystack.files import check_writable, working_folder
+
+if TYPE_CHECKING:
+    from rrra_training.audit.decisions import Corrected
 
 
 def command(
@@ -58,12 +61,11 @@ def command(
     [bold]--format[/] a file for another trainer.
     """
     with extra("train", "rrra audit"):
-        from rrra_training.audit.decisions import corrected, write_split
+        from rrra_training.audit.decisions import corrected
         from rrra_training.audit.examining import audit
-        from rrra_training.audit.exporting import export
         from rrra_training.audit.page import render, write_audit
         from rrra_training.data.beir import split_of
-        from rrra_training.formats import check_output, details_of
+        from rrra_training.formats import check_output
     from rrra_haystack.model.rrra_model import DEFAULT_MODEL
 
     console = Console()
@@ -75,21 +77,18 @@ def command(
         msg = f"Directory '{output}' is a file."
         raise typer.BadParameter(msg, param_hint="'--output'")
     if apply is not None:
-        made, unreachable = corrected(folder, apply, split=own_split), 0
-        if format_ is None:
-            path = write_split(made, name=name, force=force)
-            where = f"The labels are in [bold]{escape(str(path))}[/]. Use them as [bold]split: {escape(path.stem)}[/]."
-        else:
-            unreachable = export(made, output, format_, negatives=7 if negatives is None else negatives, seed=seed)
-            details = escape(str(details_of(output, format_)))
-            where = f"The labels are in [bold]{escape(str(output))}[/], what was decided in [bold]{details}[/]."
+        made = corrected(folder, apply, split=own_split)
+        told = (
+            _split_written(made, name, force=force)
+            if format_ is None
+            else _exported(made, output, format_, 7 if negatives is None else negatives, seed)
+        )
         console.print(
             f"{made.added} labels added, {made.removed} removed, {made.irrelevant} passages now judged irrelevant; "
             f"{made.left_out} queries left out because no positive is left."
         )
-        if unreachable:
-            console.print(f"{unreachable} further queries left out because none of their positives is in the corpus.")
-        console.print(where, soft_wrap=True)
+        for sentence in told:
+            console.print(sentence, soft_wrap=True)
         return
     check_writable(output / "audit.html")
     with working_folder(cache) as kept:
@@ -100,6 +99,26 @@ def command(
     write_audit(found, output)
     console.print(render(found))
     console.print(f"Decide in a browser: [bold]{escape(str(output / 'audit.html'))}[/]", soft_wrap=True)
+
+
+def _split_written(made: "Corrected", name: str | None, *, force: bool) -> list[str]:
+    """Write corrected labels as a split of their data; what is told of it."""
+    from rrra_training.audit.decisions import write_split
+
+    path = write_split(made, name=name, force=force)
+    return [f"The labels are in [bold]{escape(str(path))}[/]. Use them as [bold]split: {escape(path.stem)}[/]."]
+
+
+def _exported(made: "Corrected", output: Path, format_: str, negatives: int, seed: int) -> list[str]:
+    """Write corrected labels for another trainer; what is told of it."""
+    from rrra_training.audit.exporting import export
+    from rrra_training.formats import details_of
+
+    unreachable = export(made, output, format_, negatives=negatives, seed=seed)
+    left_out = f"{unreachable} further queries left out because none of their positives is in the corpus."
+    details = escape(str(details_of(output, format_)))
+    where = f"The labels are in [bold]{escape(str(output))}[/], what was decided in [bold]{details}[/]."
+    return [left_out, where] if unreachable else [where]
 
 
 def _check_options(
