@@ -1,5 +1,7 @@
 """Opens the store that a command names."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,20 @@ def open_store(store: str, index: str) -> DocumentStore:
             raise FileNotFoundError(msg)
         return store_of_folder(store, index, engine)
     return _store_from_yaml(path)
+
+
+@contextmanager
+def closed_after(store: Any) -> Iterator[Any]:
+    """
+    A document store for a time; not all of them can be closed.
+
+    :param store: The store.
+    """
+    try:
+        yield store
+    finally:
+        if hasattr(store, "close"):
+            store.close()
 
 
 def named_place(store: str) -> str:

@@ -1,7 +1,7 @@
 """``rrra copy``: copy a collection from one Qdrant into another."""
 
 import shutil
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -24,17 +24,14 @@ def command(
     from rrra_haystack.copying import copy, open_target
     from rrra_haystack.files import atomic_file
     from rrra_haystack.indexing.manifest import manifest_path
-    from rrra_haystack.named_store import open_store
+    from rrra_haystack.named_store import closed_after, open_store
     from rrra_haystack.qdrant.engines import checked
 
-    read: Any = open_store(source, index)
-    written = open_target(target, index, checked(engine))
-    try:
+    with (
+        closed_after(open_store(source, index)) as read,
+        closed_after(open_target(target, index, checked(engine))) as written,
+    ):
         done = copy(read, written, show_progress=True)
-    finally:
-        for one in (read, written):
-            if hasattr(one, "close"):
-                one.close()
     # With it, `rrra index` knows what the copy holds.
     places = [manifest_path({"index": one.index, "path": one.path, "url": one.url}) for one in (read, written)]
     if places[0].exists() and not places[1].exists():

@@ -40,19 +40,15 @@ def command(
     from rrra_haystack.enriching.adding_codes import enrich
     from rrra_haystack.model.codes.kinds import kind_named
     from rrra_haystack.model.rrra_model import DEFAULT_MODEL
-    from rrra_haystack.named_store import open_store
+    from rrra_haystack.named_store import closed_after, open_store
 
     kind = None if code is None else kind_named(code)
-    opened = open_store(store, index)
-    try:
+    with closed_after(open_store(store, index)) as opened:
         done = enrich(
             opened, model=model or DEFAULT_MODEL, code=kind, meta_fields_to_embed=meta_field or (),
             batch_size=batch_size, without_embeddings=without_embeddings, content_field=content_field,
             show_progress=True,
         )  # fmt: skip
-    finally:
-        if hasattr(opened, "close"):
-            opened.close()
     Console().print(
         f"{done.documents} documents: {done.written} were given codes"
         + (f" ({done.changed} of them in place of codes of another content)" if done.changed else "")

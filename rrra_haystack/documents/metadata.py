@@ -30,12 +30,10 @@ class HasContent(Protocol):
     meta: dict[str, Any]
 
 
-class HasSource(Protocol):
+class HasSource(HasContent, Protocol):
     """What is read of a document to say where it comes from."""
 
     id: str
-    content: str | None
-    meta: dict[str, Any]
 
 
 def text_to_embed(document: HasContent, meta_fields_to_embed: Iterable[str], embedding_separator: str) -> str:

@@ -6,7 +6,7 @@ from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 
 from rrra_haystack.enriching.access import Access, AnyStoreAccess, QdrantAccess
 from rrra_haystack.model.encoder import Encoder
-from rrra_haystack.named_store import open_store
+from rrra_haystack.named_store import closed_after, open_store
 from rrra_haystack.qdrant.engines import engine_of
 from rrra_haystack.qdrant.payloads import CONTENT_FIELD
 from rrra_training.compression.texts import read_lines, read_texts
@@ -53,8 +53,7 @@ def read_queries(path: Path) -> list[str]:
 
 
 def _stored_texts(store: str, index: str) -> list[str]:
-    opened = open_store(store, index)
-    try:
+    with closed_after(open_store(store, index)) as opened:
         access: Access = (
             QdrantAccess(opened, CONTENT_FIELD)
             if isinstance(opened, QdrantDocumentStore)
@@ -62,6 +61,3 @@ def _stored_texts(store: str, index: str) -> list[str]:
         )
         contents = (one.content or "" for page in access.pages(_PAGE) for one in page)
         return [content for content in contents if content.strip()]
-    finally:
-        if hasattr(opened, "close"):
-            opened.close()

@@ -43,7 +43,18 @@ def per_query(qrels: Qrels, run: Run, measures: Mapping[str, Measure] = MEASURES
     :param measures: What is measured, by name.
     :returns: Measure name -> one value a query, in the order of `qrels`, fractions between 0 and 1.
     """
-    return _calculated(qrels, run, measures)
+    order = {query_id: i for i, query_id in enumerate(qrels)}
+    values = {name: np.zeros(len(order)) for name in measures}
+    names = {measure: name for name, measure in measures.items()}
+    # A grade below 0 means as much as 0, and a query of such grades alone would crash the library.
+    plain_qrels = {
+        query_id: {passage: max(grade, 0) for passage, grade in judged.items()} for query_id, judged in qrels.items()
+    }
+    # Nor may a query be there for which nothing was found: it counts as 0.
+    plain_run = {query_id: _by_rank(scores) for query_id, scores in run.items() if scores}
+    for metric in ir_measures.iter_calc(list(measures.values()), plain_qrels, plain_run):
+        values[names[metric.measure]][order[metric.query_id]] = metric.value
+    return values
 
 
 def ideal_gains(grades: Iterable[Iterable[int]]) -> np.ndarray:
@@ -69,22 +80,7 @@ def ndcg(grades: np.ndarray, ideal: np.ndarray, scores: np.ndarray) -> np.ndarra
 
 def judged_share(qrels: Qrels, run: Run) -> float:
     """Mean share of the top 10 that somebody judged, relevant or not."""
-    return float(_calculated(qrels, run, {"judged": Judged @ 10})["judged"].mean())
-
-
-def _calculated(qrels: Qrels, run: Run, measures: Mapping[str, Measure]) -> dict[str, np.ndarray]:
-    order = {query_id: i for i, query_id in enumerate(qrels)}
-    values = {name: np.zeros(len(order)) for name in measures}
-    names = {measure: name for name, measure in measures.items()}
-    # A grade below 0 means as much as 0, and a query of such grades alone would crash the library.
-    plain_qrels = {
-        query_id: {passage: max(grade, 0) for passage, grade in judged.items()} for query_id, judged in qrels.items()
-    }
-    # Nor may a query be there for which nothing was found: it counts as 0.
-    plain_run = {query_id: _by_rank(scores) for query_id, scores in run.items() if scores}
-    for metric in ir_measures.iter_calc(list(measures.values()), plain_qrels, plain_run):
-        values[names[metric.measure]][order[metric.query_id]] = metric.value
-    return values
+    return float(per_query(qrels, run, {"judged": Judged @ 10})["judged"].mean())
 
 
 def _by_rank(scores: Mapping[str, float]) -> dict[str, float]:
