@@ -23,6 +23,7 @@ from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from milvus_haystack import MilvusDocumentStore
 from milvus_haystack.milvus_embedding_retriever import MilvusEmbeddingRetriever
 from qdrant_client import models
+from ranking import assert_same, ranking
 from typer.testing import CliRunner
 
 from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
@@ -89,23 +90,13 @@ def _retrieved(retriever: Any, **arguments: Any) -> list[Document]:
     return retriever.run(query_embedding=embedding, **arguments)["documents"]
 
 
-def _ranking(documents: list[Document]) -> list[tuple[str, float]]:
-    ranked = RRRAAdapterRanker(top_k=100).run(query=QUESTION, documents=documents)["documents"]
-    return [(document.id, document.score) for document in ranked]
-
-
-def _assert_same(one: list[tuple[str, float]], other: list[tuple[str, float]], tolerance: float) -> None:
-    assert [key for key, _ in one] == [key for key, _ in other]
-    assert [score for _, score in one] == pytest.approx([score for _, score in other], abs=tolerance)
-
-
 @pytest.mark.parametrize("kind", STORES)
 def test_the_ranking_is_the_same_in_every_store(opened: Callable, embedded: list[Document], kind: str) -> None:
     store, retriever = opened(kind)
     store.write_documents(embedded)
     found = _retrieved(retriever)
     assert {one.id for one in found} == {one.id for one in embedded}
-    _assert_same(_ranking(found), _ranking(embedded), tolerance=1e-6)
+    assert_same(ranking(found, QUESTION), ranking(embedded, QUESTION), tolerance=1e-6)
 
 
 @pytest.mark.parametrize("kind", STORES)
@@ -116,18 +107,18 @@ def test_filter_update_delete(opened: Callable, embedded: list[Document], kind: 
     filters = {"field": "meta.half", "operator": "==", "value": "1"}
     found = _retrieved(retriever, filters=filters)
     assert {one.id for one in found} == {one.id for one in marked[1::2]}
-    _assert_same(_ranking(found), _ranking(marked[1::2]), tolerance=1e-6)
+    assert_same(ranking(found, QUESTION), ranking(marked[1::2], QUESTION), tolerance=1e-6)
 
     # The first passage takes the text, embedding and codes of the second.
     updated = replace(marked[0], content=marked[1].content, embedding=marked[1].embedding, meta=marked[1].meta)
     store.write_documents([updated], policy=DuplicatePolicy.OVERWRITE)
     assert store.count_documents() == len(marked)
-    scores = dict(_ranking(_retrieved(retriever)))
+    scores = dict(ranking(_retrieved(retriever), QUESTION))
     assert scores[marked[0].id] == pytest.approx(scores[marked[1].id], abs=1e-6)
 
     store.delete_documents([marked[1].id])
     assert store.count_documents() == len(marked) - 1
-    assert marked[1].id not in dict(_ranking(_retrieved(retriever)))
+    assert marked[1].id not in dict(ranking(_retrieved(retriever), QUESTION))
 
 
 def _embeddings(documents: list[Document]) -> dict[str, np.ndarray]:
@@ -143,7 +134,7 @@ def test_codes_are_added_in_place(opened: Callable, embedded: list[Document], ki
     found = _retrieved(retriever)
     assert all("rrra_codes" in one.meta and one.meta["topic"] == "x" for one in found)
     # Another batch is padded differently, and bfloat16 rounds differently.
-    _assert_same(_ranking(found), _ranking(embedded), tolerance=0.01)
+    assert_same(ranking(found, QUESTION), ranking(embedded, QUESTION), tolerance=0.01)
     again = enrich(store, batch_size=3)
     assert (again.written, again.kept) == (0, len(embedded))
     before, after = _embeddings(embedded), _embeddings(store.filter_documents())

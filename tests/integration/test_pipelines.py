@@ -20,6 +20,7 @@ from rrra_haystack.qdrant.engines import Engine
 QUESTION = "When was the Golden Gate Bridge opened?"
 QA_INPUT = {"embedder": {"text": QUESTION}, "ranker": {"query": QUESTION}, "reader": {"query": QUESTION}}
 SEARCH_INPUT = {"embedder": {"text": QUESTION}, "ranker": {"query": QUESTION}}
+RAG_INPUT = {**SEARCH_INPUT, "prompt_builder": {"question": QUESTION}, "answer_builder": {"query": QUESTION}}
 
 
 def test_indexing_reads_every_kind_of_file(indexed: Path) -> None:
@@ -133,13 +134,7 @@ def test_rag_answers_with_the_documents_used(
     monkeypatch.setenv("OPENAI_API_KEY", "unused")
     edit("rag.yaml", "generator", api_base_url=chat_server)
     pipeline = load("rag.yaml")
-    inputs = {
-        "embedder": {"text": QUESTION},
-        "ranker": {"query": QUESTION},
-        "prompt_builder": {"question": QUESTION},
-        "answer_builder": {"query": QUESTION},
-    }
-    output = asyncio.run(pipeline.run_async(inputs)) if asynchronous else pipeline.run(inputs)
+    output = asyncio.run(pipeline.run_async(RAG_INPUT)) if asynchronous else pipeline.run(RAG_INPUT)
     pipeline.close()
     (answer,) = output["answer_builder"]["answers"]
     assert "1937" in answer.data
@@ -164,13 +159,7 @@ def test_rag_with_sentences_gives_the_generator_no_more(
     for name, own in yaml.safe_load(text).items():
         edit("rag.yaml", name, **own["init_parameters"])
     pipeline = load("rag.yaml")
-    inputs = {
-        "embedder": {"text": QUESTION},
-        "ranker": {"query": QUESTION},
-        "prompt_builder": {"question": QUESTION},
-        "answer_builder": {"query": QUESTION},
-    }
-    output = pipeline.run(inputs, include_outputs_from={"ranker"})
+    output = pipeline.run(RAG_INPUT, include_outputs_from={"ranker"})
     pipeline.close()
     assert "1937" in output["answer_builder"]["answers"][0].data
     first = output["ranker"]["documents"][0]

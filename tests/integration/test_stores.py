@@ -7,20 +7,11 @@ from haystack import Document
 from haystack.components.retrievers.in_memory import InMemoryBM25Retriever, InMemoryEmbeddingRetriever
 from haystack.document_stores.in_memory import InMemoryDocumentStore
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
+from ranking import assert_same, ranking
 
 from rrra_haystack import RRRAAdapterRanker, RRRAEmbedder, RRRARetriever
 
 QUESTIONS = ["Where does the Danube rise?", "Why does bread rise?", "Which moon is the largest?"]
-
-
-def ranking(documents: list[Document], question: str) -> list[tuple[str, float]]:
-    ranked = RRRAAdapterRanker(top_k=100).run(query=question, documents=documents)["documents"]
-    return [(document.id, document.score) for document in ranked]
-
-
-def assert_same(one: list[tuple[str, float]], other: list[tuple[str, float]], tolerance: float = 1e-6) -> None:
-    assert [key for key, _ in one] == [key for key, _ in other]
-    assert [score for _, score in one] == pytest.approx([score for _, score in other], abs=tolerance)
 
 
 @pytest.mark.parametrize("question", QUESTIONS)

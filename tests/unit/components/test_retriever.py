@@ -152,7 +152,9 @@ def test_retrieved_embeddings_are_those_of_the_documents(
     store: QdrantDocumentStore, query: list[float], embedded: list[Document]
 ) -> None:
     by_id = {document.id: document for document in embedded}
-    for document in RRRARetriever(store).run(query_embedding=query, return_embedding=True)["documents"]:
+    found = RRRARetriever(store).run(query_embedding=query, return_embedding=True)["documents"]
+    assert {document.id for document in found} == by_id.keys()
+    for document in found:
         assert document.embedding == pytest.approx(by_id[document.id].embedding, abs=0.01)
         assert document.meta == by_id[document.id].meta
 
