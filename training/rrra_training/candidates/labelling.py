@@ -4,9 +4,10 @@ import csv
 import math
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -21,7 +22,16 @@ _WORD = re.compile(r"\w+")
 _UNJUDGED = -(2**31)
 
 
-def label(  # noqa: C901  (one source after the other reads best as one)
+class _Said(NamedTuple):
+    """What a source says of the candidates at some places of a query's list."""
+
+    places: np.ndarray
+    relevance: np.ndarray | float
+    confidence: float
+    source: Source
+
+
+def label(
     rows: np.ndarray,
     evidence: Sequence[QueryEvidence],
     passages: StateStore,
@@ -42,14 +52,6 @@ def label(  # noqa: C901  (one source after the other reads best as one)
     """
     target = np.full(rows.shape, config.prior, dtype=np.float32)
     source = np.zeros(rows.shape, dtype=np.uint8)
-
-    def mark(
-        at: tuple[np.ndarray | int, np.ndarray], relevance: np.ndarray | float, confidence: float, of: Source
-    ) -> None:
-        free = source[at] == Source.NONE
-        target[at] = np.where(free, confidence * relevance + (1 - confidence) * config.prior, target[at])
-        source[at] = np.where(free, of, source[at])
-
     words = lru_cache(maxsize=200_000)(lambda row: normalised_words(passages.text(row)))
     progress = tqdm(total=len(rows), desc="Labelling", unit="query", disable=not show_progress)
     for begin in range(0, len(rows), _QUERIES_AT_ONCE):
@@ -57,34 +59,63 @@ def label(  # noqa: C901  (one source after the other reads best as one)
         similar = _similarity_to_positives(rows, evidence, passages, numbers) if _uses_duplicates(config) else None
         for number in numbers:
             own, known = rows[number], evidence[number]
-            if config.qrels and known.judged:
-                grades = np.asarray([known.judged.get(int(row), _UNJUDGED) for row in own])
-                judged = np.flatnonzero(grades != _UNJUDGED)
-                mark((number, judged), (grades[judged] > 0).astype(np.float32), config.qrels, Source.QRELS)
+            said = [*_by_judgments(own, known, config)]
             if similar is not None:
-                positives = [row for row, grade in known.judged.items() if grade > 0]
-                for place in np.flatnonzero(similar[number - begin] >= config.near_duplicate_cosine):
-                    overlap = max(_overlap(words(int(own[place])), words(row)) for row in positives)
-                    if overlap == 1.0 and config.duplicates:
-                        mark((number, np.asarray([place])), 1.0, config.duplicates, Source.DUPLICATE)
-                    elif overlap >= config.near_duplicate_overlap and config.near_duplicates:
-                        mark((number, np.asarray([place])), 1.0, config.near_duplicates, Source.NEAR_DUPLICATE)
-            if teacher is not None and config.teacher_confidence:
-                said = np.asarray([teacher.get((number, int(row)), math.nan) for row in own])
-                scored = np.flatnonzero(~np.isnan(said))
-                mark((number, scored), said[scored], config.teacher_confidence, Source.TEACHER)
-            if config.answers and known.answers:
-                wanted = [f" {answer} " for text in known.answers if (answer := normalised_words(text).strip())]
-                found = [
-                    place for place, row in enumerate(own) if row >= 0 and any(w in words(int(row)) for w in wanted)
-                ]
-                mark((number, np.asarray(found, dtype=np.int64)), 1.0, config.answers, Source.ANSWER)
-            if config.named_negatives and known.named_negatives:
-                named = np.flatnonzero(np.isin(own, known.named_negatives))
-                mark((number, named), 0.0, config.named_negatives, Source.NAMED_NEGATIVE)
+                said += _by_duplicates(own, known, config, similar[number - begin], words)
+            if teacher is not None:
+                said += _by_teacher(own, config, teacher, number)
+            said += [*_by_answers(own, known, config, words), *_by_names(own, known, config)]
+            for places, relevance, confidence, of in said:
+                at = number, places
+                free = source[at] == Source.NONE
+                target[at] = np.where(free, confidence * relevance + (1 - confidence) * config.prior, target[at])
+                source[at] = np.where(free, of, source[at])
         progress.update(len(numbers))
     progress.close()
     return Labels(target, source, config.prior)
+
+
+def _by_judgments(own: np.ndarray, known: QueryEvidence, config: EvidenceConfig) -> Iterator[_Said]:
+    if config.qrels and known.judged:
+        grades = np.asarray([known.judged.get(int(row), _UNJUDGED) for row in own])
+        judged = np.flatnonzero(grades != _UNJUDGED)
+        yield _Said(judged, (grades[judged] > 0).astype(np.float32), config.qrels, Source.QRELS)
+
+
+def _by_duplicates(
+    own: np.ndarray, known: QueryEvidence, config: EvidenceConfig, similar: np.ndarray, words: Callable[[int], str]
+) -> Iterator[_Said]:
+    positives = [row for row, grade in known.judged.items() if grade > 0]
+    for place in np.flatnonzero(similar >= config.near_duplicate_cosine):
+        overlap = max(_overlap(words(int(own[place])), words(row)) for row in positives)
+        if overlap == 1.0 and config.duplicates:
+            yield _Said(np.asarray([place]), 1.0, config.duplicates, Source.DUPLICATE)
+        elif overlap >= config.near_duplicate_overlap and config.near_duplicates:
+            yield _Said(np.asarray([place]), 1.0, config.near_duplicates, Source.NEAR_DUPLICATE)
+
+
+def _by_teacher(
+    own: np.ndarray, config: EvidenceConfig, teacher: Mapping[tuple[int, int], float], number: int
+) -> Iterator[_Said]:
+    if config.teacher_confidence:
+        said = np.asarray([teacher.get((number, int(row)), math.nan) for row in own])
+        scored = np.flatnonzero(~np.isnan(said))
+        yield _Said(scored, said[scored], config.teacher_confidence, Source.TEACHER)
+
+
+def _by_answers(
+    own: np.ndarray, known: QueryEvidence, config: EvidenceConfig, words: Callable[[int], str]
+) -> Iterator[_Said]:
+    if config.answers and known.answers:
+        wanted = [f" {answer} " for text in known.answers if (answer := normalised_words(text).strip())]
+        found = [place for place, row in enumerate(own) if row >= 0 and any(w in words(int(row)) for w in wanted)]
+        yield _Said(np.asarray(found, dtype=np.int64), 1.0, config.answers, Source.ANSWER)
+
+
+def _by_names(own: np.ndarray, known: QueryEvidence, config: EvidenceConfig) -> Iterator[_Said]:
+    if config.named_negatives and known.named_negatives:
+        named = np.flatnonzero(np.isin(own, known.named_negatives))
+        yield _Said(named, 0.0, config.named_negatives, Source.NAMED_NEGATIVE)
 
 
 def normalised_words(text: str) -> str:

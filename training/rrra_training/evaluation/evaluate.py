@@ -134,14 +134,7 @@ def evaluate(
     judged = {query.id: qrels[query.id] for query in queries}
     if only_judged:
         check_condensable(dataset, split, judged)
-    loaded = model if isinstance(model, RRRAModel) else RRRAModel.load(model)
-    if "hybrid" in systems and not loaded.encoder.embeds:
-        msg = (
-            f"{loaded.encoder.name} is a late-interaction model and retrieves nothing itself, so BM25 alone retrieves "
-            "for it: leave the system 'hybrid' out, or name a model that retrieves (--model), and this one beside it "
-            "as a system, NAME=MODEL."
-        )
-        raise ValueError(msg)
+    loaded = _loaded(model, systems)
     collection = Collection(dataset.name, checked.passages, queries, judged, ignore_identical)
     forms = _forms(loaded, systems, codes)
     failure: Exception | None = None
@@ -177,6 +170,18 @@ def evaluate(
     if failure is not None:
         raise UnfinishedEvaluationError(measured, failure) from failure
     return measured
+
+
+def _loaded(model: str | RRRAModel, systems: Sequence[str]) -> RRRAModel:
+    loaded = model if isinstance(model, RRRAModel) else RRRAModel.load(model)
+    if "hybrid" in systems and not loaded.encoder.embeds:
+        msg = (
+            f"{loaded.encoder.name} is a late-interaction model and retrieves nothing itself, so BM25 alone retrieves "
+            "for it: leave the system 'hybrid' out, or name a model that retrieves (--model), and this one beside it "
+            "as a system, NAME=MODEL."
+        )
+        raise ValueError(msg)
+    return loaded
 
 
 def _measure(bench: Bench, model: RRRAModel, forms: Sequence[Form], systems: Sequence[str]) -> None:

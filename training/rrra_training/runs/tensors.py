@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def above(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -15,6 +15,24 @@ def above(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def below(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """What :func:`above` put under a prefix."""
     return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+
+
+def learning_tensors(learner: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """What learns and its optimiser, under the prefixes ``model/`` and ``optimiser/``."""
+    return above("model/", learner.state_dict()) | above("optimiser/", optimiser_tensors(optimiser))
+
+
+def load_learning_tensors(learner: nn.Module, optimiser: torch.optim.Optimizer, state: Mapping[str, Tensor]) -> None:
+    """
+    Go on from what :func:`learning_tensors` told.
+
+    :param learner: What learns.
+    :param optimiser: Its optimiser.
+    :param state: The tensors; those under other prefixes are left alone.
+    :raises ValueError: As :func:`load_optimiser_tensors`.
+    """
+    learner.load_state_dict(below("model/", state))
+    load_optimiser_tensors(optimiser, below("optimiser/", state))
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -21,7 +21,7 @@ from rrra_training.phases.adapter.losses import AdapterLoss
 from rrra_training.phases.workshop import Workshop
 from rrra_training.recipe.settings import AdapterTraining
 from rrra_training.runs.processes import processes
-from rrra_training.runs.tensors import above, below, load_optimiser_tensors, optimiser_tensors
+from rrra_training.runs.tensors import below, learning_tensors, load_learning_tensors
 
 Look = Callable[[int, AdapterLearner], bool]
 
@@ -65,8 +65,7 @@ def train_adapter(  # noqa: C901  (the loop reads best from top to bottom)
         orders = token_match_orders(learner, sets, workshop.cache, show_progress=workshop.show_progress)
     optimiser = torch.optim.AdamW(_groups(learner, config), betas=(0.9, 0.98))
     if checkpoint is not None:
-        learner.load_state_dict(below("model/", checkpoint.state))
-        load_optimiser_tensors(optimiser, below("optimiser/", checkpoint.state))
+        load_learning_tensors(learner, optimiser, checkpoint.state)
     if process.is_main_process:
         run.metrics.rewind(phase, begin)
     loss = AdapterLoss(config, recipe.evidence.prior, outcome_weights(sets, config, recipe.seed))
@@ -98,8 +97,7 @@ def train_adapter(  # noqa: C901  (the loop reads best from top to bottom)
             # Before the checkpoint: what is not kept yet is looked at again after an interruption.
             is_enough = look is not None and look(step, learner.eval())
             learner.train()
-            state = above("model/", learner.state_dict()) | above("optimiser/", optimiser_tensors(optimiser))
-            run.checkpoints.save(phase, step, state, {})
+            run.checkpoints.save(phase, step, learning_tensors(learner, optimiser), {})
             if is_enough:
                 break
     if process.is_main_process:

@@ -31,7 +31,7 @@ from rrra_training.phases.joint.drawing import draw_negatives
 from rrra_training.phases.joint.gradients import add_gradients
 from rrra_training.phases.workshop import Workshop
 from rrra_training.recipe.settings import JointTraining
-from rrra_training.runs.tensors import above, below, load_optimiser_tensors, optimiser_tensors
+from rrra_training.runs.tensors import above, below, learning_tensors, load_learning_tensors
 
 
 def train_joint(workshop: Workshop, source: str) -> None:
@@ -98,8 +98,7 @@ def _train_round(
         if (checkpoint := run.checkpoints.latest(phase)) is not None:
             begin = checkpoint.step
             encoder.transformer.load_state_dict(below("encoder/", checkpoint.state))
-            learner.load_state_dict(below("model/", checkpoint.state))
-            load_optimiser_tensors(optimiser, below("optimiser/", checkpoint.state))
+            load_learning_tensors(learner, optimiser, checkpoint.state)
         run.metrics.rewind(phase, begin)
         progress = tqdm(
             range(begin, config.steps), initial=begin, total=config.steps, desc=f"Joint round {number}", unit="step",
@@ -121,9 +120,8 @@ def _train_round(
             run.metrics.log(phase, step + 1, **values)
             progress.set_postfix(loss=f"{values['loss']:.3f}", refresh=False)
             if (step + 1) % config.save_steps == 0 or step + 1 == config.steps:
-                state = above("encoder/", encoder.transformer.state_dict()) | above("model/", learner.state_dict())
-                state |= above("optimiser/", optimiser_tensors(optimiser))
-                run.checkpoints.save(phase, step + 1, state, {})
+                state = above("encoder/", encoder.transformer.state_dict())
+                run.checkpoints.save(phase, step + 1, state | learning_tensors(learner, optimiser), {})
     finished = run.path / f"encoder-{number}"
     if not finished.is_dir():
         with atomic_directory(finished) as work:
