@@ -11,6 +11,7 @@ _CGROUPS = Path("/sys/fs/cgroup")
 _OWN_CGROUPS = Path("/proc/self/cgroup")
 # Of mallopt(3) of glibc.
 _M_ARENA_MAX = -8
+_ARENAS = 2
 
 
 def thread_settings(given: Mapping[str, str], quota: float | None) -> dict[str, str]:
@@ -36,14 +37,13 @@ def thread_settings(given: Mapping[str, str], quota: float | None) -> dict[str, 
     return {name: value for name, value in settings.items() if name not in given}
 
 
-def bound_arenas(given: Mapping[str, str], most: int = 2) -> None:
+def bound_arenas(given: Mapping[str, str]) -> None:
     """
     Let all threads allocate from a few arenas, where glibc allocates.
 
     It gives each of a server's thirty one of its own, which keeps what its thread frees: memory grows under load.
 
     :param given: The environment; if it says how many (``MALLOC_ARENA_MAX``, or ``GLIBC_TUNABLES``), that stays.
-    :param most: How many arenas.
     """
     if (
         sys.platform == "linux"
@@ -52,7 +52,7 @@ def bound_arenas(given: Mapping[str, str], most: int = 2) -> None:
     ):
         # Other C libraries have no such function.
         with suppress(AttributeError):
-            ctypes.CDLL(None).mallopt(_M_ARENA_MAX, most)
+            ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS)
 
 
 def _usable_cores() -> int:

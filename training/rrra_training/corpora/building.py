@@ -21,6 +21,8 @@ from rrra_training.data import Passage
 
 # Texts that are encoded and written together: what an interruption costs at most.
 _SHARD = 4096
+# Padding included.
+_TOKENS_PER_BATCH = 4096
 
 
 def encoded_passages(
@@ -59,7 +61,6 @@ def build_store(
     *,
     task: Task,
     total: int | None = None,
-    tokens_per_batch: int = 4096,
     show_progress: bool = False,
 ) -> StateStore:
     """
@@ -73,7 +74,6 @@ def build_store(
     :param encoder: The encoder.
     :param task: Whether they are queries or documents.
     :param total: Their number, for the progress bar.
-    :param tokens_per_batch: Upper bound on the tokens of a forward pass, padding included.
     :param show_progress: Show progress and the time left.
     """
     folder = Path(path)
@@ -102,7 +102,7 @@ def build_store(
             meta, known = _cut_to(meta, known, number), known[:number]
         # Until the last shard is written, nobody may take the files for what they were before.
         atomic_write(folder / META, json.dumps(meta | {"complete": False}))
-        meta = _write_shard(folder, meta, shard, encoder, task, tokens_per_batch, progress)
+        meta = _write_shard(folder, meta, shard, encoder, task, progress)
         known = [*known, digest]
         number += 1
         meta |= {"digest": digest, "digests": known, "complete": False}
@@ -116,12 +116,12 @@ def build_store(
 
 def _write_shard(
     folder: Path, meta: dict[str, Any], shard: list[tuple[str, str]], encoder: Encoder, task: Task,
-    tokens_per_batch: int, progress: tqdm,
+    progress: tqdm,
 ) -> dict[str, Any]:  # fmt: skip
     """Append a shard; whatever an interrupted run wrote behind the last complete one is overwritten."""
     pooled = np.empty((len(shard), encoder.dimension), dtype=np.float32)
     states: list[Tensor] = [torch.empty(0)] * len(shard)
-    for batch in encoder.encode([text for _, text in shard], task=task, tokens_per_batch=tokens_per_batch):
+    for batch in encoder.encode([text for _, text in shard], task=task, tokens_per_batch=_TOKENS_PER_BATCH):
         pooled[batch.indices.numpy()] = nn.functional.normalize(batch.pooled, dim=-1).cpu().numpy()
         own = _half(batch.states).cpu().split(batch.lengths.tolist())
         for index, tokens in zip(batch.indices.tolist(), own, strict=True):

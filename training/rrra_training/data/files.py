@@ -5,7 +5,7 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -115,8 +115,8 @@ def records(path: Path, malformed: Malformed) -> Iterator[tuple[int, dict[str, A
             yield from json_lines(path, malformed)
 
 
-def json_lines(path: Path, malformed: Malformed, required: Sequence[str] = ()) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Objects of a JSON lines file with their line numbers; a required key may not be missing."""
+def json_lines(path: Path, malformed: Malformed) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Objects of a JSON lines file with their line numbers."""
     with open_text(path) as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
@@ -126,12 +126,10 @@ def json_lines(path: Path, malformed: Malformed, required: Sequence[str] = ()) -
             except json.JSONDecodeError as error:
                 malformed.report(path, number, f"not valid JSON ({error.msg}, column {error.colno})")
                 continue
-            missing = [key for key in required if not isinstance(row, dict) or key not in row]
-            if missing or not isinstance(row, dict):
-                reason = f"the key '{missing[0]}' is missing" if missing else "not a JSON object"
-                malformed.report(path, number, reason)
-                continue
-            yield number, row
+            if isinstance(row, dict):
+                yield number, row
+            else:
+                malformed.report(path, number, "not a JSON object")
 
 
 def json_array(path: Path, malformed: Malformed) -> Iterator[tuple[int, Any]]:

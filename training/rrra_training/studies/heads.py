@@ -11,6 +11,8 @@ from rrra_training.candidates.sets import CandidateSet, relevance_of
 from rrra_training.phases.adapter.losses import listwise_loss
 
 _LISTS_AT_ONCE = 64
+# Of Adam, at first; it falls linearly.
+_LEARNING_RATE = 1e-3
 
 
 def logistic_head(train: Sequence[CandidateSet], dev: Sequence[CandidateSet]) -> dict[str, np.ndarray]:
@@ -74,7 +76,6 @@ def bilinear_head(
     lists: ListConfig,
     *,
     steps: int = 2000,
-    learning_rate: float = 1e-3,
     seed: int = 0,
 ) -> dict[str, np.ndarray]:
     """
@@ -84,7 +85,6 @@ def bilinear_head(
     :param dev: What to score.
     :param lists: How training lists are put together.
     :param steps: Batches of 64 queries.
-    :param learning_rate: Of Adam, falling linearly.
     :param seed: Seed of the draws.
     :returns: Scores of the mined candidates of each dev set, shape ``[Q, k]``; -inf where there are fewer than k.
     """
@@ -92,7 +92,7 @@ def bilinear_head(
     layer = nn.Linear(dimension, dimension, bias=False)
     nn.init.zeros_(layer.weight)
     log_scale = nn.Parameter(torch.tensor(20.0).log())
-    optimiser = torch.optim.Adam([*layer.parameters(), log_scale], lr=learning_rate)
+    optimiser = torch.optim.Adam([*layer.parameters(), log_scale], lr=_LEARNING_RATE)
     for step in range(steps):
         generator = np.random.default_rng([seed, step])
         data = train[draw_set(train, generator)]
@@ -102,7 +102,7 @@ def bilinear_head(
         contexts = torch.from_numpy(data.passages.pooled[drawn.rows])
         scores = torch.einsum("bd,bnd->bn", nn.functional.normalize(query + layer(query), dim=-1), contexts)
         loss = listwise_loss(scores * log_scale.exp(), torch.from_numpy(drawn.target))
-        optimiser.param_groups[0]["lr"] = learning_rate * (1 - step / steps)
+        optimiser.param_groups[0]["lr"] = _LEARNING_RATE * (1 - step / steps)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
