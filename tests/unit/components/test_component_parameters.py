@@ -71,6 +71,14 @@ def test_a_threshold_can_be_compared_with(
         RRRAAdapterRanker(relevance_threshold=wrong)
 
 
+@pytest.mark.parametrize("kind", [RRRAAdapterRanker, RRRADocumentEmbedder, RRRADocumentSplitter])
+def test_one_name_is_no_list_of_names(kind: Callable[..., Any]) -> None:
+    """Its letters were looked up, and nothing was embedded."""
+    message = re.escape("meta_fields_to_embed must be a list of names, as ['title'], but got the text 'title'")
+    with pytest.raises(ValueError, match=message):
+        kind(meta_fields_to_embed="title")
+
+
 @pytest.mark.parametrize("wrong", ["a text", [{"content": "Tea"}], Document(content="Tea"), None])
 def test_a_ranker_takes_a_list_of_documents(ranker: RRRAAdapterRanker, wrong: Any) -> None:
     with pytest.raises(TypeError, match="RRRAAdapterRanker expects a list of Documents as input, but"):

@@ -4,7 +4,7 @@ from typing import Any, Literal
 from haystack import Document, component
 from haystack.utils import ComponentDevice, Secret
 
-from haystack_integrations.common.rrra import LoadsModel, check_documents, check_positive, unread_tokens
+from haystack_integrations.common.rrra import LoadsModel, check_documents, check_names, check_positive, unread_tokens
 from rrra_haystack.documents.metadata import CODES_KEY, UNREAD_KEY, text_to_embed
 from rrra_haystack.documents.sparse import sparse_document
 from rrra_haystack.model.codes.kinds import KINDS
@@ -108,7 +108,7 @@ class RRRADocumentEmbedder(LoadsModel):
             The specific model version to use: a branch name, a tag name, or a commit id.
 
         :raises ValueError:
-            If `tokens_per_batch` is not > 0, or `code` is unknown.
+            If `tokens_per_batch` is not > 0, `code` is unknown, or `meta_fields_to_embed` is a text.
         """
         check_positive(tokens_per_batch, "tokens_per_batch")
         if code not in (None, *KINDS):
@@ -132,6 +132,7 @@ class RRRADocumentEmbedder(LoadsModel):
         self.tokens_per_batch = tokens_per_batch
         self.progress_bar = progress_bar
         self.normalize_embeddings = normalize_embeddings
+        check_names(meta_fields_to_embed)
         self.meta_fields_to_embed = meta_fields_to_embed or []
         self.embedding_separator = embedding_separator
         self.code = code

@@ -5,7 +5,7 @@ from typing import Any
 from haystack import Document, component
 from haystack.utils import ComponentDevice, Secret
 
-from haystack_integrations.common.rrra import LoadsModel, check_documents, check_positive
+from haystack_integrations.common.rrra import LoadsModel, check_documents, check_names, check_positive
 from rrra_haystack.documents.cutting import cut, has_word
 from rrra_haystack.documents.metadata import text_to_embed
 from rrra_haystack.model.encoder import Encoder
@@ -97,7 +97,7 @@ class RRRADocumentSplitter(LoadsModel):
             The specific model version to use: a branch name, a tag name, or a commit id.
 
         :raises ValueError:
-            If `split_length` is not > 0.
+            If `split_length` is not > 0, or `meta_fields_to_embed` is a text.
         """
         check_positive(split_length, "split_length")
         LoadsModel.__init__(
@@ -116,6 +116,7 @@ class RRRADocumentSplitter(LoadsModel):
         self.split_length = split_length
         self.prefix = prefix
         self.suffix = suffix
+        check_names(meta_fields_to_embed)
         self.meta_fields_to_embed = meta_fields_to_embed or []
         self.embedding_separator = embedding_separator
 

@@ -8,6 +8,7 @@ from haystack.utils import ComponentDevice, Secret
 from haystack_integrations.common.rrra import (
     LoadsModel,
     check_documents,
+    check_names,
     check_positive,
     check_threshold,
     unread_tokens,
@@ -135,8 +136,8 @@ class RRRAAdapterRanker(LoadsModel):
             The specific model version to use: a branch name, a tag name, or a commit id.
 
         :raises ValueError:
-            If `top_k` is no whole number > 0, `fusion_weight` is negative, `score_threshold` is no finite number, or
-            `relevance_threshold` is not between 0 and 1.
+            If `top_k` is no whole number > 0, `fusion_weight` is negative, `score_threshold` is no finite number,
+            `relevance_threshold` is not between 0 and 1, or `meta_fields_to_embed` is a text.
         """
         check_positive(top_k)
         check_threshold(score_threshold)
@@ -162,6 +163,7 @@ class RRRAAdapterRanker(LoadsModel):
         self.query_suffix = query_suffix
         self.document_prefix = document_prefix
         self.document_suffix = document_suffix
+        check_names(meta_fields_to_embed)
         self.meta_fields_to_embed = meta_fields_to_embed or []
         self.embedding_separator = embedding_separator
         self.scale_score = scale_score
