@@ -36,6 +36,19 @@ class HasSource(HasContent, Protocol):
     id: str
 
 
+def check_fields(meta_fields_to_embed: Iterable[str] | None) -> None:
+    """
+    Refuse one name in the place of a list of names, of which the letters would be looked up.
+
+    :param meta_fields_to_embed: Names of metadata fields.
+    :raises ValueError: If they are a text.
+    """
+    if isinstance(meta_fields_to_embed, str):
+        name = repr(meta_fields_to_embed)
+        msg = f"meta_fields_to_embed must be a list of names, as [{name}], but got the text {name}"
+        raise ValueError(msg)
+
+
 def text_to_embed(document: HasContent, meta_fields_to_embed: Iterable[str], embedding_separator: str) -> str:
     """
     The text of a document that is embedded: metadata fields and content, joined.

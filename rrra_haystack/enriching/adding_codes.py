@@ -9,7 +9,7 @@ from haystack.document_stores.types import DocumentStore
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from tqdm.auto import tqdm
 
-from rrra_haystack.documents.metadata import CODES_KEY, text_to_embed
+from rrra_haystack.documents.metadata import CODES_KEY, check_fields, text_to_embed
 from rrra_haystack.enriching.access import Access, AnyStoreAccess, QdrantAccess
 from rrra_haystack.model.codes.content import checksum_in, of_other_contents
 from rrra_haystack.model.codes.flaws import flaw
@@ -68,9 +68,10 @@ def enrich(
         the field ``meta`` of the payload, and an RRRARetriever with the same ``content_field`` finds them.
     :param show_progress: Show progress and the time left.
     :raises ValueError: If the store gives documents without embeddings, which writing back would lose, a point has
-        something else than an object in the field ``meta``, which the codes would replace, or what was written cannot
-        be read again.
+        something else than an object in the field ``meta``, which the codes would replace, `meta_fields_to_embed` is a
+        text, or what was written cannot be read again.
     """
+    check_fields(meta_fields_to_embed)
     loaded = model if isinstance(model, RRRAModel) else RRRAModel.load(model)
     access: Access
     if isinstance(store, QdrantDocumentStore):

@@ -42,28 +42,38 @@ class PackedLinear(nn.Linear):
     """
 
     _packed: Any = None
-    _packed_of: tuple[int, int] | None = None
+    _packed_of: tuple[tuple[Tensor, int, int], ...] = ()
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (as its base calls it)
         """``input @ weight.T + bias``."""
-        is_short = _READS_QUESTION.get() and 0 < input.numel() <= _MOST_ROWS * self.in_features
-        if is_short and input.dtype == self.weight.dtype == torch.float32 and input.is_cpu and self._is_packed():
+        # What a compiler follows has no question in sight.
+        if not torch.compiler.is_compiling() and _READS_QUESTION.get() and self._suits(input) and self._is_packed():
             return torch.ops.quantized.linear_dynamic_fp16(input, self._packed)
         return super().forward(input)
 
+    def _suits(self, rows: Tensor) -> bool:
+        is_exact = rows.dtype == self.weight.dtype == torch.float32 and rows.is_cpu
+        return is_exact and 0 < rows.numel() <= _MOST_ROWS * self.in_features
+
     def forget(self) -> None:
         """Pack the weights anew before they are used again; for changes of which PyTorch does not know."""
-        self._packed = self._packed_of = None
+        self._packed, self._packed_of = None, ()
 
     def _is_packed(self) -> bool:
         """Pack the weights if they were not, or have changed since; not if float16 cannot hold them."""
-        weight = self.weight
-        # Weights that were made in inference mode count no changes.
-        now = (weight.data_ptr(), 0 if weight.is_inference() else weight._version)  # noqa: SLF001  (no other name)
-        if now != self._packed_of:
+        weight, bias = self.weight, self.bias
+        # Parameters that were made in inference mode count no changes.
+        now = tuple(
+            (one, one.data_ptr(), 0 if one.is_inference() else one._version)  # noqa: SLF001  (no other name)
+            for one in (weight, bias)
+            if one is not None
+        )
+        before = self._packed_of
+        # The parameters themselves are compared too: another one may lie where the former was.
+        if len(now) != len(before) or any(a is not b or s != t for (a, *s), (b, *t) in zip(now, before, strict=True)):
             # False where a number is not one, too.
             fits = torch.backends.quantized.engine in _ENGINES and bool((weight.abs() < _LARGEST).all())
-            self._packed = torch.ops.quantized.linear_prepack_fp16(weight, self.bias) if fits else None
+            self._packed = torch.ops.quantized.linear_prepack_fp16(weight, bias) if fits else None
             self._packed_of = now
         return self._packed is not None
 
@@ -73,7 +83,7 @@ class PackedLinear(nn.Linear):
 
 def pack_linear_layers(network: nn.Module) -> None:
     """
-    Let the linear layers of a network read short texts by packed weights, where PyTorch can on this processor.
+    Let the linear layers of a network in float32 read questions by packed weights, where this processor can.
 
     :param network: The network; its parameters and their names stay.
     """
@@ -81,7 +91,7 @@ def pack_linear_layers(network: nn.Module) -> None:
         return
     for module in network.modules():
         # What inherits from a linear layer has a product of its own.
-        if type(module) is nn.Linear:
+        if type(module) is nn.Linear and module.weight.is_cpu and module.weight.dtype == torch.float32:
             module.__class__ = PackedLinear
 
 

@@ -1,7 +1,7 @@
 """RRRAModel: encoder, token codes and adapter as one thing that embeds documents and judges candidates."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -76,10 +76,12 @@ class RRRAModel(nn.Module):
         self._queries = QueryCache()
         self.refresh()
 
-    def _apply(self, *_: Any, **__: Any) -> Self:
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         # The encoder would stay as it is, and candidates are judged on the CPU in float32.
-        msg = "An RRRAModel is neither moved nor cast: load it anew with device= or model_kwargs={'dtype': ...}."
-        raise TypeError(msg)
+        if any((to := fn(one.new_empty(0))).dtype != one.dtype or to.device != one.device for one in self.parameters()):
+            msg = "An RRRAModel is neither moved nor cast: load it anew with device= or model_kwargs={'dtype': ...}."
+            raise TypeError(msg)
+        return super()._apply(fn, recurse)
 
     def refresh(self) -> None:
         """Derive anew what depends on the weights; to be called after they were changed."""
@@ -393,7 +395,5 @@ class RRRAModel(nn.Module):
         :param states: Shape ``[T, hidden]``.
         :returns: Shape ``[T, h]``, float32.
         """
-        states = states.float()
-        if self.projection is None:
-            return states
-        return nn.functional.linear(states, self.projection.weight.to(states.device))
+        states, layer = states.float(), self.projection
+        return states if layer is None else nn.functional.linear(states, layer.weight.to(states.device))

@@ -323,3 +323,11 @@ def test_a_field_that_the_codes_would_replace(
             assert one.payload.pop("meta").keys() == {"rrra_codes"} | (before.get("meta") or {}).keys()
             assert one.payload == {key: value for key, value in before.items() if key != "meta"}
     store.close()
+
+
+def test_one_name_is_no_list_of_names_of_metadata() -> None:
+    """Its letters were looked up, and the codes were those of the content alone."""
+    store = InMemoryDocumentStore()
+    store.write_documents([Document(content="Tea is brewed.", meta={"title": "Tea"})])
+    with pytest.raises(ValueError, match=r"meta_fields_to_embed must be a list of names, as \['title'\]"):
+        enrich(store, meta_fields_to_embed="title", without_embeddings=True)

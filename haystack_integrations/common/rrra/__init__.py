@@ -1,4 +1,4 @@
-from haystack_integrations.common.rrra.checks import check_documents, check_names, check_positive, check_threshold
+from haystack_integrations.common.rrra.checks import check_documents, check_positive, check_threshold
 from haystack_integrations.common.rrra.embedded_query import EmbeddedQuery
 from haystack_integrations.common.rrra.loading import LoadsModel
 from haystack_integrations.common.rrra.serialization import Serializable
@@ -9,7 +9,6 @@ __all__ = [
     "LoadsModel",
     "Serializable",
     "check_documents",
-    "check_names",
     "check_positive",
     "check_threshold",
     "unread_tokens",

@@ -46,22 +46,6 @@ def check_threshold(value: Any, name: str = "score_threshold", least: float = -i
         raise ValueError(msg)
 
 
-def check_names(names: object, name: str = "meta_fields_to_embed") -> None:
-    """
-    Refuse one name in the place of a list of names, of which the letters would be looked up.
-
-    :param names:
-        The names; `None` if there are none.
-    :param name:
-        The parameter that they were given as.
-    :raises ValueError:
-        If they are a text.
-    """
-    if isinstance(names, str):
-        msg = f"{name} must be a list of names, as [{names!r}], but got the text {names!r}"
-        raise ValueError(msg)
-
-
 def check_documents(documents: object, component: str, otherwise: str = "") -> None:
     """
     Refuse what is no list of Documents.

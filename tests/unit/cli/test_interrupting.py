@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,15 @@ PROGRAM = [sys.executable, "-m", "rrra_haystack"]
 ENVIRONMENT = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'training'}", "PYTHONIOENCODING": "utf-8"}
 
 
+@pytest.fixture
+def _heeds_interruptions() -> Iterator[None]:
+    """A shell lets what it runs in the background ignore Ctrl-C, tests and what they start too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_heeds_interruptions")
 def test_a_command_says_how_it_goes_on(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("The Danube rises in the Black Forest.")
     with socket.create_server(("127.0.0.1", 0)) as server:

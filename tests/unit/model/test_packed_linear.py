@@ -111,6 +111,15 @@ def test_weights_that_were_changed_unseen_are_packed_anew_when_told(layer: Packe
     torch.testing.assert_close(packed(layer, rows), plain(layer, rows), atol=2e-3, rtol=0)
 
 
+@pytest.mark.parametrize("name", ["weight", "bias"])
+def test_another_parameter_in_the_place_of_one_is_seen(layer: PackedLinear, rows: Tensor, name: str) -> None:
+    # Another one may lie where the former was.
+    for _ in range(10):
+        packed(layer, rows)
+        setattr(layer, name, nn.Parameter(torch.randn(getattr(layer, name).shape)))
+        torch.testing.assert_close(packed(layer, rows), plain(layer, rows), atol=2e-2, rtol=0)
+
+
 def test_a_model_that_is_refreshed_packs_its_encoder_anew() -> None:
     model = RRRAModel.load(device="cpu")
     before = model.encode_query(QUESTION).states
@@ -162,6 +171,21 @@ def test_another_engine_of_products_is_respected(
 ) -> None:
     monkeypatch.setattr(torch.backends.quantized, "engine", "onednn")
     assert torch.equal(packed(layer, rows), plain(layer, rows))
+
+
+def test_a_network_that_is_compiled_is_one_graph(layer: PackedLinear, rows: Tensor) -> None:
+    compiled = torch.compile(nn.Sequential(layer), backend="eager", fullgraph=True)
+    with torch.inference_mode(), packed_products(is_question=True):
+        assert torch.equal(compiled(rows), plain(layer, rows))
+
+
+def test_what_never_runs_in_float32_on_the_processor_stays() -> None:
+    for network in (
+        nn.Sequential(nn.Linear(4, 4, dtype=torch.bfloat16)),
+        nn.Sequential(nn.Linear(4, 4, device="meta")),
+    ):
+        pack_linear_layers(network)
+        assert type(network[0]) is nn.Linear
 
 
 def test_what_inherits_from_a_linear_layer_stays() -> None:

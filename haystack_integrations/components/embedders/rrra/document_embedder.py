@@ -4,8 +4,8 @@ from typing import Any, Literal
 from haystack import Document, component
 from haystack.utils import ComponentDevice, Secret
 
-from haystack_integrations.common.rrra import LoadsModel, check_documents, check_names, check_positive, unread_tokens
-from rrra_haystack.documents.metadata import CODES_KEY, UNREAD_KEY, text_to_embed
+from haystack_integrations.common.rrra import LoadsModel, check_documents, check_positive, unread_tokens
+from rrra_haystack.documents.metadata import CODES_KEY, UNREAD_KEY, check_fields, text_to_embed
 from rrra_haystack.documents.sparse import sparse_document
 from rrra_haystack.model.codes.kinds import KINDS
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL
@@ -132,7 +132,7 @@ class RRRADocumentEmbedder(LoadsModel):
         self.tokens_per_batch = tokens_per_batch
         self.progress_bar = progress_bar
         self.normalize_embeddings = normalize_embeddings
-        check_names(meta_fields_to_embed)
+        check_fields(meta_fields_to_embed)
         self.meta_fields_to_embed = meta_fields_to_embed or []
         self.embedding_separator = embedding_separator
         self.code = code

@@ -5,9 +5,9 @@ from typing import Any
 from haystack import Document, component
 from haystack.utils import ComponentDevice, Secret
 
-from haystack_integrations.common.rrra import LoadsModel, check_documents, check_names, check_positive
+from haystack_integrations.common.rrra import LoadsModel, check_documents, check_positive
 from rrra_haystack.documents.cutting import cut, has_word
-from rrra_haystack.documents.metadata import text_to_embed
+from rrra_haystack.documents.metadata import check_fields, text_to_embed
 from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL
 
@@ -116,7 +116,7 @@ class RRRADocumentSplitter(LoadsModel):
         self.split_length = split_length
         self.prefix = prefix
         self.suffix = suffix
-        check_names(meta_fields_to_embed)
+        check_fields(meta_fields_to_embed)
         self.meta_fields_to_embed = meta_fields_to_embed or []
         self.embedding_separator = embedding_separator
 

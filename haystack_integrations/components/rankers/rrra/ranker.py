@@ -8,13 +8,12 @@ from haystack.utils import ComponentDevice, Secret
 from haystack_integrations.common.rrra import (
     LoadsModel,
     check_documents,
-    check_names,
     check_positive,
     check_threshold,
     unread_tokens,
 )
 from rrra_haystack.documents.highlights import find_highlights
-from rrra_haystack.documents.metadata import CODES_KEY, HIGHLIGHTS_KEY, SCORES_KEY, text_to_embed
+from rrra_haystack.documents.metadata import CODES_KEY, HIGHLIGHTS_KEY, SCORES_KEY, check_fields, text_to_embed
 from rrra_haystack.documents.token_places import EmbeddedText
 from rrra_haystack.model.codes.batch import CodeBatch
 from rrra_haystack.model.codes.content import of_other_contents
@@ -163,7 +162,7 @@ class RRRAAdapterRanker(LoadsModel):
         self.query_suffix = query_suffix
         self.document_prefix = document_prefix
         self.document_suffix = document_suffix
-        check_names(meta_fields_to_embed)
+        check_fields(meta_fields_to_embed)
         self.meta_fields_to_embed = meta_fields_to_embed or []
         self.embedding_separator = embedding_separator
         self.scale_score = scale_score
