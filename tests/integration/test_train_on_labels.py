@@ -112,9 +112,20 @@ def test_a_run_goes_on_with_its_own_data_alone(tmp_path: Path, monkeypatch: pyte
     assert "begun with other data: queries, labels or passages of facts" in str(refused.exception)
 
 
-def test_few_pairs_fit_weights_alone_and_nothing_worse_is_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        (("Who founded the town",), "10 queries are too few to choose by"),
+        (("Who founded the town", "By whom was it founded, the town"), "20 queries, of which 10 differ in what they"),
+    ],
+)
+def test_few_pairs_fit_nothing_and_nothing_worse_is_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, asked: tuple[str, ...], reason: str
+) -> None:
+    caplog.set_level("INFO")
     rows = [
-        {"question": f"Who founded the town {name}?", "positive": f"{name} was founded in 1300 by Otto Pihl."}
+        {"question": f"{words} {name}?", "positive": f"{name} was founded in 1300 by Otto Pihl."}
+        for words in asked
         for name in ("Arlow", "Bexley", "Corvan", "Dunmere", "Elstow", "Farrow", "Hexby", "Ilmere", "Jarrow", "Kestle")
     ]
     (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -122,9 +133,11 @@ def test_few_pairs_fit_weights_alone_and_nothing_worse_is_kept(tmp_path: Path) -
     assert result.exit_code == 0, result.output
     figures = json.loads((tmp_path / "run" / "chosen.json").read_text())
     assert figures["kept"] == MODEL
-    assert "10 queries are too few to choose by" in figures["because"]
+    assert reason in figures["because"]
+    assert "Nothing is fitted to the labels." in caplog.text
+    assert "are fitted to" not in caplog.text
     card = (tmp_path / "run" / "model" / "README.md").read_text()
-    assert "Nothing is fitted to the labels. Kept: rrra-minilm-l6, because 10 queries are too few" in card
+    assert f"Nothing is fitted to the labels. Kept: rrra-minilm-l6, because {reason}" in card
     assert "fitted to" not in card.replace("Nothing is fitted to the labels.", "")
     assert "trained" not in figures["systems"]
     made, begun = (RRRAModel.load(model).config for model in (tmp_path / "run" / "model", MODEL))

@@ -16,7 +16,7 @@ from rrra_training.choosing.deciding import decide
 from rrra_training.choosing.fitted import Choice, calibrate, choose
 from rrra_training.choosing.held_out import HeldOut, held_out, parts_of
 from rrra_training.choosing.plan import REFITTED, TRAINED, UNTRAINED, Plan
-from rrra_training.choosing.report import figures_of, model_card, remark
+from rrra_training.choosing.report import done, figures_of, model_card, remark
 from rrra_training.choosing.sharing import Shared
 from rrra_training.choosing.training import Judge, Trainings
 from rrra_training.corpora.store import StateStore
@@ -84,7 +84,6 @@ def train_on_labels(
     target = run.path / MODEL
     if run.done(CHOSEN) is not None and target.is_dir():
         return target
-    logger.info("%s", plan.told)
     kept = cache if cache is not None else run.path / "cache"
     kept.mkdir(parents=True, exist_ok=True)
     workshop = Workshop(recipe, run, kept, show_progress)
@@ -93,6 +92,7 @@ def train_on_labels(
     shared = Shared.of(sets)
     parts = parts_of(sets, shared, plan)
     queries = held_out(sets, shared, parts)
+    logger.info("%s", done(plan, queries))
     if told := remark(queries.shared, len(queries)):
         logger.warning("%s", told)
     trainings = Trainings(plan, workshop, begun, sets, parts, queries)

@@ -7,7 +7,7 @@ import numpy as np
 
 from rrra_training.measures.significance import is_better
 
-# Fewer held-out queries than these choose nothing, nor do more about fewer passages.
+# Fewer held-out queries than these choose nothing, nor do more that are fewer different ones.
 LEAST_QUERIES = 20
 
 
@@ -35,13 +35,13 @@ def decide(
     :param values: Name of a model -> the measure of each query, shape ``[Q]``.
     :param start: The model that was begun with.
     :param others: The others, from simple to elaborate.
-    :param groups: Which queries depend on each other, shape ``[Q]``.
+    :param groups: Which queries say the same, shape ``[Q]``.
     :param seed: Seed of what is drawn.
     """
     queries, count = len(groups), len(np.unique(groups))
     if count < LEAST_QUERIES:
-        about = f" about {count} different passages" if count < queries else ""
-        return Decision(start, f"{queries} queries{about} are too few to choose by; {LEAST_QUERIES} are the least.")
+        different = f", of which {count} differ in what they ask for," if count < queries else ""
+        return Decision(start, f"{queries} queries{different} are too few to choose by; {LEAST_QUERIES} are the least.")
     kept = start
     for other in others:
         if is_better(values[other], values[kept], seed=seed, groups=groups):

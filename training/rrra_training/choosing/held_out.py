@@ -32,7 +32,7 @@ class HeldOut:
     :param judged: Row -> grade of the relevant passages of each.
     :param texts: Their texts.
     :param fold: In which part each falls, shape ``[Q]``.
-    :param group: Which of them depend on each other, as those that ask for one passage do, shape ``[Q]``.
+    :param group: Which of them say the same, as those that ask for one passage do, shape ``[Q]``.
     :param left_out: Rows of passages that are no candidates, of each.
     :param shared: How many of them share a relevant passage or the question with queries that are learned from.
     """
@@ -172,17 +172,16 @@ def held_out(sets: Sequence[CandidateSet], shared: Shared, parts: Sequence[np.nd
     """The queries of sets that are held out; parameters as for and from :func:`parts_of`."""
     chosen = [asked_of(data, part >= 0) for data, part in zip(sets, parts, strict=True)]
     pairs = [(data, int(query)) for data, own in zip(sets, chosen, strict=True) for query in own]
-    groups = np.split(shared.gathered(), np.cumsum([len(data) for data in sets])[:-1])
+    asked = np.concatenate([np.arange(len(data)) < data.asked for data in sets])
+    part = np.concatenate(parts)
     return HeldOut(
         rows=np.concatenate([np.asarray(data.mined.rows)[own] for data, own in zip(sets, chosen, strict=True)]),
         judged=[data.positives.judged(query) for data, query in pairs],
-        group=np.concatenate([group[own] for group, own in zip(groups, chosen, strict=True)]),
+        group=shared.alike(np.flatnonzero(asked & (part != _LEARNED))),
         left_out=[data.mined.left_out[query] for data, query in pairs],
         texts=[data.queries.text(query) for data, query in pairs],
-        fold=np.concatenate([part[own] for part, own in zip(parts, chosen, strict=True)]),
-        shared=_shared(
-            shared, np.concatenate(parts), np.concatenate([np.arange(len(one)) < one.asked for one in sets])
-        ),
+        fold=part[asked & (part != _LEARNED)],
+        shared=_shared(shared, part, asked),
     )
 
 

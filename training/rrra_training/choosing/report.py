@@ -34,11 +34,14 @@ def figures_of(
     systems = {}
     for name, own in measured.items():
         over = own[_MEASURE] - floor
-        low, high = paired_interval(own[_MEASURE], floor, seed=seed, groups=queries.group)
+        # Of a few queries an interval says less than it seems to.
+        low, high = (
+            paired_interval(own[_MEASURE], floor, seed=seed, groups=queries.group) if queries.chooses else (None, None)
+        )
         systems[name] = mean(own) | {"over_start": {"mean": float(over.mean()), "low": low, "high": high}}
     return {
         "name": plan.recipe.name,
-        "told": plan.told if queries.chooses else "Nothing is fitted to the labels.",
+        "told": done(plan, queries),
         "queries": len(queries),
         "parts": len(np.unique(queries.fold)),
         "shared": queries.shared,
@@ -47,6 +50,11 @@ def figures_of(
         "because": decision.because,
         "systems": systems,
     }
+
+
+def done(plan: Plan, queries: HeldOut) -> str:
+    """What is done with the labels, as a sentence or two; parameters as for :func:`figures_of`."""
+    return plan.told if queries.chooses else "Nothing is fitted to the labels."
 
 
 def remark(shared: int, count: int) -> str:
@@ -113,6 +121,6 @@ def _rows(figures: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     rows = []
     for name, own in figures["systems"].items():
         mean, low, high = (own["over_start"][key] for key in ("mean", "low", "high"))
-        over = "" if name == figures["start"] else told(mean, (low, high))
-        rows.append((name, f"{100 * own[_MEASURE]:.1f}", over))
+        over = f"{100 * mean:+.1f}" if low is None else told(mean, (low, high))
+        rows.append((name, f"{100 * own[_MEASURE]:.1f}", "" if name == figures["start"] else over))
     return rows

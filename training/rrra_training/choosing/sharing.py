@@ -1,5 +1,6 @@
 """What labelled queries share: relevant passages, and the question itself."""
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,12 +20,17 @@ class Shared:
 
     :param query: Numbers of queries, one set after the other, shape ``[n]``.
     :param has: Numbers of the passage or the question that each of these has, shape ``[n]``.
-    :param queries: How many queries there are.
+    :param asks: Number of the question of each query, shape ``[Q]``.
     """
 
     query: np.ndarray
     has: np.ndarray
-    queries: int
+    asks: np.ndarray
+
+    @property
+    def queries(self) -> int:
+        """How many queries there are."""
+        return len(self.asks)
 
     @classmethod
     def of(cls, sets: Sequence[CandidateSet]) -> "Shared":
@@ -32,17 +38,17 @@ class Shared:
         numbers: dict[tuple[bool, int], int] = {}
         query: list[int] = []
         has: list[int] = []
-        count = 0
+        asks: list[int] = []
         for data in sets:
             labelled = np.unique(data.positives.rows).tolist()
             passages = {row: digest_of(data.passages.text(row)) for row in labelled}
             for one in range(len(data)):
-                own = {(True, passages[row]) for row in data.positives.of(one).tolist()}
-                own.add((False, digest_of(data.queries.text(one))))
+                question = (False, digest_of(data.queries.text(one)))
+                own = {question} | {(True, passages[row]) for row in data.positives.of(one).tolist()}
                 has += [numbers.setdefault(key, len(numbers)) for key in sorted(own)]
-                query += [count] * len(own)
-                count += 1
-        return cls(np.asarray(query), np.asarray(has), count)
+                query += [len(asks)] * len(own)
+                asks.append(numbers[question])
+        return cls(np.asarray(query), np.asarray(has), np.asarray(asks))
 
     def groups(self, most: int) -> np.ndarray:
         """
@@ -71,14 +77,32 @@ class Shared:
                     size[here] += size[there]
         return np.asarray([root_of(query) for query in range(self.queries)])
 
-    def gathered(self) -> np.ndarray:
+    def alike(self, some: np.ndarray) -> np.ndarray:
         """
-        Which queries depend on each other: each goes with what most others have too, of all that it has; shape ``[Q]``.
+        The group of each of some queries, shape ``[n]``: a query is of the group of an earlier one whose question it
+        asks, or with which it has half or more of their relevant passages in common.
 
-        Other than of :meth:`groups`, there are many also where all hang together by way of others.
+        Other than of :meth:`groups`, a passage that many share, as an overview is, makes no group of queries that each
+        have passages of their own.
+
+        :param some: Numbers of the queries, shape ``[n]``.
         """
-        order = np.lexsort((self.has, -np.bincount(self.has)[self.has], self.query))
-        return self.has[order][np.unique(self.query[order], return_index=True)[1]]
+        begins = np.searchsorted(self.query, np.arange(self.queries + 1))
+        first: dict[int, list[int]] = defaultdict(list)
+        group = []
+        for query in some.tolist():
+            own = self.has[begins[query] : begins[query + 1]].tolist()
+            for other, common in Counter(other for one in own for other in first[one]).items():
+                # Both have a question beside their passages.
+                passages = len(own) + int(begins[other + 1] - begins[other]) - 2
+                if self.asks[other] == self.asks[query] or 3 * common >= passages:
+                    group.append(other)
+                    break
+            else:
+                group.append(query)
+                for one in own:
+                    first[one].append(query)
+        return np.asarray(group)
 
     def between(self, some: np.ndarray, others: np.ndarray) -> np.ndarray:
         """

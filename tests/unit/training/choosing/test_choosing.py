@@ -11,7 +11,7 @@ from rrra_training.choosing.deciding import decide
 from rrra_training.choosing.fitted import Choice, calibrate, choose
 from rrra_training.choosing.held_out import HeldOut
 from rrra_training.choosing.plan import plan_of
-from rrra_training.choosing.report import figures_of, model_card, table
+from rrra_training.choosing.report import done, figures_of, model_card, table
 from rrra_training.data.recognising import recognised
 from rrra_training.judging.fitting import fused
 from rrra_training.judging.verdicts import Verdicts
@@ -101,8 +101,26 @@ def test_what_is_kept_is_never_worse_and_no_more_elaborate_than_it_has_to_be() -
     few = {name: own[:19] for name, own in values.items()}
     assert decide(few, "start", ["better"], groups=each[:19], seed=0).because.startswith("19 queries are too few")
     often = decide(values, "start", ["better"], groups=each % 19, seed=0)
-    assert often.because == "200 queries about 19 different passages are too few to choose by; 20 are the least."
+    assert often.because == (
+        "200 queries, of which 19 differ in what they ask for, are too few to choose by; 20 are the least."
+    )
     assert decide(values, "start", ["better"], groups=each % 20, seed=0).kept == "better"
+
+
+def test_no_interval_is_told_of_queries_that_are_too_few_to_choose_by(
+    queries: HeldOut, write: Callable[..., Path]
+) -> None:
+    plan = plan_of(recognised(write(train=60)), None, MODEL)
+    noise = np.random.default_rng(3).random((2, *queries.rows.shape))
+    measured = {name: queries.measured(scores) for name, scores in zip((MODEL, "encoder"), noise, strict=True)}
+    values = {name: own["nDCG@10"] for name, own in measured.items()}
+    for groups, chooses in ((np.arange(60), True), (np.arange(60) % 19, False)):
+        asked = replace(queries, group=groups)
+        figures = figures_of(plan, asked, measured, MODEL, decide(values, MODEL, [], groups=groups, seed=0))
+        row = next(line for line in model_card(plan.recipe, figures).splitlines() if line.startswith("| encoder"))
+        assert [" to " in row, done(plan, asked) == plan.told] == [chooses, chooses]
+        assert f"{100 * (values['encoder'] - values[MODEL]).mean():+.1f}" in row
+        assert (figures["systems"]["encoder"]["over_start"]["low"] is not None) == chooses
 
 
 def test_a_few_gains_are_no_proof() -> None:

@@ -198,10 +198,21 @@ def test_queries_depend_on_each_other_where_they_ask_for_one_passage(data: Candi
     chain = Shared.of([labelled(data, [[query, query + 1] for query in range(count)])])
     assert len(set(chain.groups(count).tolist())) == 1
     many = held_out([data], chain, parts)
-    assert count / 2 <= len(set(many.group.tolist())) <= count
+    assert len(set(many.group.tolist())) == count
     assert many.chooses
 
 
-def test_the_group_of_a_query_is_what_most_have_too() -> None:
-    shared = Shared(np.asarray([0, 0, 1, 1, 2, 2, 3, 3]), np.asarray([0, 5, 1, 5, 2, 6, 3, 0]), 4)
-    assert shared.gathered().tolist() == [0, 5, 2, 0]
+def test_a_passage_that_all_share_makes_no_group_of_queries_with_passages_of_their_own(data: CandidateSet) -> None:
+    overview = len(data) - 1
+    shared = Shared.of([labelled(data, [[query, overview] for query in range(overview)] + [[0, 1, overview]])])
+    queries = held_out([data], shared, [np.zeros(len(data), dtype=int)])
+    assert queries.group.tolist() == [*range(overview), 0]
+    assert queries.chooses
+
+
+def test_queries_say_the_same_that_share_the_question_or_half_of_their_passages() -> None:
+    owned = [(90, 1, 2, 3), (91, 2, 3, 4), (92, 3, 4, 5), (93, 7), (93, 8, 9), (94, 8, 9), (95, 8)]
+    query = np.repeat(np.arange(len(owned)), [len(own) for own in owned])
+    shared = Shared(query, np.concatenate(owned), np.asarray([own[0] for own in owned]))
+    assert shared.alike(np.arange(7)).tolist() == [0, 0, 2, 3, 3, 5, 5]
+    assert shared.alike(np.asarray([1, 2, 6])).tolist() == [1, 1, 6]
