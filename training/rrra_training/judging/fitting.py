@@ -20,6 +20,9 @@ from rrra_training.measures.ranking import MEASURES, ideal_gains, ndcg, per_quer
 FUSION_WEIGHTS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 8.0, 12.0, 20.0)
 # 0 stands for no words.
 LEXICAL_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.2)
+# Log-odds for a feature that is one of its deviations higher: a former slope that says more, twenty to one, is not
+# believed. Those of rrra-minilm-l6 say about one at most on parts of Cranfield and TIME.
+_STEEPEST = 3.0
 _UNTRAINED: Calibration = RRRAConfig.model_fields["calibration"].default
 
 
@@ -146,7 +149,8 @@ def fit_calibration(features: Tensor, relevant: Tensor, weights: Tensor, former:
     Where scores part relevant candidates from others without a fault, as in small collections, slopes without bound
     fit best, which call whatever is found first relevant. So a slope is taken to be normally distributed about the
     former one: with a deviation of one in the log-odds, for a feature that is one of its own deviations higher. That
-    is worth no more than a few labels, and is nothing beside thousands.
+    is worth no more than a few labels, and is nothing beside thousands. A former slope without bound would be worth
+    any number of them, so it counts as three such deviations at most.
 
     :param features: Of :func:`calibration_features`, shape ``[c, 3]``.
     :param relevant: Whether each is relevant, shape ``[c]``.
@@ -157,7 +161,7 @@ def fit_calibration(features: Tensor, relevant: Tensor, weights: Tensor, former:
     raw = torch.tensor([1.0, 1.0, 0.0], dtype=torch.float64, requires_grad=True)
     intercept = torch.zeros((), dtype=torch.float64, requires_grad=True)
     scale = x.std(dim=0).clamp_min(1e-3)
-    known = scale * scale.new_tensor([former.slope, former.gap_slope, former.outcome_slope])
+    known = (scale * scale.new_tensor([former.slope, former.gap_slope, former.outcome_slope])).clamp_max(_STEEPEST)
     optimiser = torch.optim.LBFGS([raw, intercept], max_iter=200, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:

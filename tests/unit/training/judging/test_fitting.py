@@ -43,6 +43,31 @@ def judged(name: str, queries: int, base_gain: float, adapter_gain: float) -> tu
     return data, Verdicts(base, adapter, nothing, nothing)
 
 
+@pytest.mark.parametrize("former", [0.1, 5, 30, 300])
+def test_what_a_calibration_stays_near_is_worth_a_few_labels_however_wrong_it_is(former: float) -> None:
+    generator = np.random.default_rng(0)
+
+    def lists(queries: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Lists whose best candidate is the right one in two of three."""
+        relevant = np.zeros((queries, 100), dtype=np.float32)
+        relevant[:, 0] = 1
+        scores = generator.normal(size=relevant.shape) + 3 * relevant
+        gaps = scores - scores.max(axis=1, keepdims=True)
+        features = np.stack([scores, gaps, generator.normal(size=relevant.shape)], axis=2).astype(np.float32)
+        return torch.from_numpy(features), torch.from_numpy(relevant)
+
+    features, relevant = lists(30)
+    fitted = fit_calibration(
+        features.flatten(0, 1), relevant.flatten(), torch.full((relevant.numel(),), 1 / relevant.numel()),
+        Calibration(slope=former, gap_slope=former, intercept=-3 * former, outcome_slope=0.1),
+    )  # fmt: skip
+    features, relevant = lists(1000)
+    scores, gaps, logits = features.unbind(dim=2)
+    first = gaps == 0
+    told = float(fitted.probability(scores, logits)[first].mean())
+    assert told == pytest.approx(float(relevant[first].mean()), abs=0.12)
+
+
 def test_a_small_set_does_not_take_the_others_below_their_encoder() -> None:
     small, helped = judged("small", 25, 0.02, 0.2)
     large, harmed = judged("large", 2000, 0.5, -0.1)
