@@ -96,9 +96,9 @@ def report(said: dict[str, Said], removed: dict[str, Said], seed: int) -> dict[s
     return figures
 
 
-def later_answers(spans: Spans, calibration: AnswerCalibration) -> dict[str, float]:
+def later_answers(spans: Spans, calibration: AnswerCalibration) -> dict[str, float | None]:
     """
-    How far the second and third answers are right, and their probabilities say so.
+    How far the second and third answers are right, and their probabilities say so; `None` where there are none.
 
     :param spans: What was found, one list a question.
     :param calibration: Orders them.
@@ -110,9 +110,9 @@ def later_answers(spans: Spans, calibration: AnswerCalibration) -> dict[str, flo
         rows += [(probability[place], own[place].f1 >= RIGHT_F1) for place in order]
     told, right = np.array(rows, dtype=float).reshape(-1, 2).T
     return {
-        "score of second and third answers": float(told.mean()),
-        "right of second and third answers": float(right.mean()),
-        "ECE of second and third answers": expected_calibration_error(told, right),
+        "score of second and third answers": float(told.mean()) if rows else None,
+        "right of second and third answers": float(right.mean()) if rows else None,
+        "ECE of second and third answers": expected_calibration_error(told, right) if rows else None,
     }
 
 

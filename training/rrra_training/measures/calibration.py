@@ -25,6 +25,8 @@ def equal_bins(probability: np.ndarray, count: int) -> list[np.ndarray]:
     :param probability: Shape ``[n]``.
     :param count: How many bins; fewer where there are fewer than so many, or many are equal.
     """
+    if not len(probability):
+        return []
     order = np.argsort(probability, kind="stable")
     ranked = probability[order]
     borders = np.searchsorted(ranked, ranked[np.arange(1, count) * len(ranked) // count])

@@ -141,6 +141,19 @@ def test_second_and_third_answers_are_measured() -> None:
     assert figures["ECE of second and third answers"] == pytest.approx((1 - second + third) / 2)
 
 
+def test_where_there_is_one_answer_at_most_nothing_is_said_of_later_ones() -> None:
+    law = AnswerRegression(bias=0, span=1)
+    calibration = AnswerCalibration(right=law, none=law, right_alone=law, none_alone=law)
+    one = [Span("x", 1.0, 0.5, 1.0, True, 1)]
+    said = {name: Said.of([one, one], calibration) for name in ("without the adapter", "with the adapter")}
+    figures = report(said, said, seed=0)
+    later = later_answers([one, []], calibration)
+    assert list(later.values()) == [None] * 3
+    for name in said:
+        figures["systems"][name] |= later
+    assert render(figures).row_count == 15
+
+
 def test_answers_with_and_without_the_adapter_and_the_passage(store: Path) -> None:
     with opened_twice(str(store), passages_read()) as (adapted, bare):
         (with_adapter,), (alone,) = read(adapted, [QUESTION]), read(bare, [QUESTION])

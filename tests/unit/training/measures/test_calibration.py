@@ -29,3 +29,4 @@ def test_bins_are_of_equally_many_where_all_differ() -> None:
     probability = np.random.default_rng(0).random(153)
     assert {len(one) for one in equal_bins(probability, 15)} == {10, 11}
     assert len(equal_bins(probability[:4], 15)) == 4
+    assert equal_bins(probability[:0], 15) == []
