@@ -5,7 +5,7 @@ import io
 import json
 import re
 from collections.abc import Iterable, Sequence
-from itertools import chain, islice, zip_longest
+from itertools import islice, zip_longest
 from typing import Any
 
 _TAB = "\t"
@@ -18,7 +18,9 @@ _SAMPLE = 1 << 14
 _QUOTES = re.compile("[\"'][^\"']*")
 _MOST_QUOTES = 400
 # As Excel is told it, in a first line.
-_DELIMITER_TOLD = re.compile(r"sep=(.)\r?\n")
+_DELIMITER_TOLD = re.compile(r"\s*sep=(.)\r?\n")
+# A name in a header may be quoted and go on in the next lines.
+_HEADER_LINES = 20
 _LONGEST_NAME = 100
 _ESCAPED_QUOTE = re.compile(r'\\(["\\])')
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)")
@@ -81,14 +83,13 @@ def header_delimiter(lines: Iterable[str]) -> tuple[str, int]:
     What separates the values of a table whose header names the columns.
 
     :param lines: The lines of the table, of which the first ones are taken.
-    :returns: The separator, and how many lines stand before the header to tell it: 1 or 0.
+    :returns: The separator, and how many lines there are up to the one that tells it; 0 if none does.
     """
-    lines = iter(lines)
-    first = next(lines, "")
-    if found := _DELIMITER_TOLD.match(first):
-        return found[1], 1
-    header = next((line for line in chain((first,), lines) if line.strip()), "")
-    return max(_DELIMITERS, key=header.count), 0
+    filled = ((number, line) for number, line in enumerate(lines) if line.strip())
+    begin = list(islice(filled, _HEADER_LINES))
+    if begin and (found := _DELIMITER_TOLD.match(begin[0][1])):
+        return found[1], begin[0][0] + 1
+    return max(_DELIMITERS, key=lambda one: _names_by(one, [line for _, line in begin])), 0
 
 
 def text_of_json(text: str) -> str:
@@ -126,6 +127,18 @@ def text_of_notebook(text: str) -> str:
         msg = "it is not a notebook of format 4"
         raise ValueError(msg) from error
     return "\n\n".join(sources)
+
+
+def _names_by(delimiter: str, lines: Sequence[str]) -> tuple[bool, int]:
+    """How well a delimiter parts a header: whether into two plain names or more, else into how many names."""
+    try:
+        header = next(csv.reader(lines, delimiter=delimiter, strict=True), [])
+    except csv.Error:
+        return False, 0
+    names = [name for name in header if name.strip()]
+    # A list in one of the names has its own separators, however many.
+    is_plain = sum(not any(mark in name for mark in _DELIMITERS) for name in names) > 1
+    return is_plain, 0 if is_plain else len(names)
 
 
 def _are_names(row: Sequence[str]) -> bool:

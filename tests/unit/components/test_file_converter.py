@@ -68,6 +68,7 @@ def read(name: str, data: bytes | str) -> str:
         ("a.json", '{"cut off', ""),
         ("a.json", r'["\ud83d alone"]', "\ufffd alone"),
         ("a.csv", "sep=;\nname;price\nFerry;5\n", "name: Ferry; price: 5"),
+        ("blank.csv", "\r\nsep=;\nname, all;price\nFerry;5\n", "name, all: Ferry; price: 5"),
         ("a.md", ">" * 500 + " quoted", ">" * 500 + " quoted"),
         ("a.md", "\n".join("  " * at + f"- x{at}" for at in range(12)), "\n".join(f"x{at}" for at in range(12))),
     ],

@@ -66,6 +66,10 @@ def test_an_encoding_mark_changes_nothing(folder: Path, encoding: str) -> None:
         ('sep=,\nquestion,positive\n"what, then",{0}\nbad\n', 4),
         ("\nquestion\tpositive\nwhat, then\t{0}\nbad\n", 4),
         ("question|positive\nwhat, then|{0}\nbad\n", 3),
+        ('question,positive,"tags (a; b; c; d)"\n"what, then",{0},x\nbad\n', 3),
+        ('question;positive;"tags,\n\na, b, c"\nwhat, then;{0};x\nbad\n', 5),
+        ('question,positive,tags|a|b|c\n"what, then",{0},x\nbad\n', 3),
+        ("\r\n\nsep=;\nquestion;positive\nwhat, then;{0}\nbad\n", 6),
     ],
 )
 def test_the_header_of_a_csv_tells_what_separates_its_values(tmp_path: Path, content: str, line: int) -> None:
