@@ -25,3 +25,18 @@ def test_a_sentence_asks_if_it_stands_once_and_says_enough() -> None:
     assert own.ask("Tea of this cup is very hot. ")
     assert not own.ask("Wool is what keeps all warm.")
     assert not own.ask("So.")
+
+
+def test_sentences_of_overlapping_passages_ask_and_what_all_say_does_not(caplog: pytest.LogCaptureFixture) -> None:
+    footer = "All of this is told without warranty. "
+    told = [f"Of place {number} the books say enough here. " for number in range(100)]
+    own = OwnSentences(["".join(told[begin : begin + 4]) + footer for begin in range(0, 98, 2)])
+    assert sum(map(own.ask, told)) == 100
+    assert not own.ask(footer)
+    assert "up to 2 times" in caplog.text
+    caplog.clear()
+    assert not OwnSentences([footer] * 100).ask(footer)
+    alone = OwnSentences([one + footer for one in told])
+    assert sum(map(alone.ask, told)) == 100
+    assert not OwnSentences([]).ask(footer)
+    assert not caplog.text
