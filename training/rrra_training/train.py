@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from hashlib import file_digest
 from pathlib import Path
 
 from rich.console import Group
@@ -104,8 +105,12 @@ def train_once(
         train(recipe, output, resume=True, cache=cache, encoder_alone=encoder_alone, show_progress=show_progress)
         atomic_write(done, json.dumps(told) + "\n")
         return
-    # Resuming compares recipes and data, of a finished run too.
-    RunDirectory.create(output, recipe.to_yaml(), data=check_inputs(recipe, output), resume=True).close()
+    # Resuming compares recipes and data, of a finished run too, whose data may have gone to an archive.
+    try:
+        data = _digests(recipe)
+    except FileNotFoundError:
+        data = None
+    RunDirectory.create(output, recipe.to_yaml(), data=data, resume=True).close()
     if json.loads(done.read_text(encoding="utf-8")) != told:
         msg = f"{output} was finished with encoder_alone: {str(not encoder_alone).lower()}. Choose another --output."
         raise ValueError(msg)
@@ -197,9 +202,18 @@ def check_inputs(recipe: Recipe, output: Path, *, needs_dev: bool = True) -> dic
         raise ValueError(msg)
     if recipe.joint is not None:
         freeze_lowest(encoder.transformer, recipe.joint.frozen_layers)
-    digests = examine_splits(train_splits, dev_splits, recipe.seed)
+    digests = _digests(recipe)
     if not is_late and RunDirectory(output).done(ADAPTER_PHASE) is None:
         check_start(recipe, encoder)
+    return digests
+
+
+def _digests(recipe: Recipe) -> dict[str, str]:
+    """What a recipe's data are, with a teacher's file."""
+    digests = examine_splits(*recipe.rooted_splits, recipe.seed)
+    if (teacher := recipe.rooted_evidence.teacher) is not None:
+        with teacher.open("rb") as file:
+            digests["the scores of evidence.teacher"] = file_digest(file, "sha256").hexdigest()
     return digests
 
 

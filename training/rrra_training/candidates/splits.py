@@ -76,26 +76,32 @@ def examine_splits(train: Sequence[SplitConfig], dev: Sequence[SplitConfig], see
     :param train: Queries to learn from.
     :param dev: Queries to choose by.
     :param seed: Seed of the draws of queries.
-    :returns: Name of the queries -> digest of all that is read of them and of their corpus.
+    :returns: What was read, as ``queries, labels or passages of squad train`` -> digest of it, whatever the order of
+        labels.
     :raises ValueError: If no query of a split has a relevant passage in the corpus.
     """
     splits = (*train, *dev)
-    labels = [Labelled.read(open_dataset(one.data), one.split, limit=one.limit, seed=seed) for one in splits]
+    opened = [open_dataset(one.data) for one in splits]
+    labels = [
+        Labelled.read(data, one.split, limit=one.limit, seed=seed) for data, one in zip(opened, splits, strict=True)
+    ]
     # Splits of the same data share their corpus, which is read once.
     corpora: list[Corpus] = []
     for place, one in enumerate(splits):
         same = [other for other, config in enumerate(splits) if config.data == one.data]
         corpora.append(
-            corpora[same[0]] if same[0] < place else examine(open_dataset(one.data), [labels[other] for other in same])
+            corpora[same[0]] if same[0] < place else examine(opened[place], [labels[other] for other in same])
         )
     for learned in range(len(train)):
         for chosen in range(len(train), len(splits)):
             tell(leaks(labels[learned], labels[chosen], corpora[learned], corpora[chosen]))
     digests: dict[str, str] = {}
-    for own, corpus in zip(labels, corpora, strict=True):
+    for data, one, own, corpus in zip(opened, splits, labels, corpora, strict=True):
+        name, negatives = f"queries, labels or passages of {own.name}", data.negatives(one.split)
         # Several draws of one split have the same name.
-        digest = sha256(f"{digests.get(own.name)} {corpus.whole}".encode())
+        digest = sha256(f"{digests.get(name)} {corpus.whole}".encode())
         for query in own.queries:
-            digest.update(json.dumps([query.id, query.text, query.answers, own.qrels.get(query.id)]).encode())
-        digests[own.name] = digest.hexdigest()
+            judged = sorted(own.qrels.get(query.id, {}).items()), sorted(negatives.get(query.id, ()))
+            digest.update(json.dumps([query.id, query.text, query.answers, judged]).encode())
+        digests[name] = digest.hexdigest()
     return digests

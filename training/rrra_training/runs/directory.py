@@ -46,7 +46,7 @@ class RunDirectory:
 
         :param path: Where the run is kept.
         :param recipe_text: The recipe with every default spelt out.
-        :param data: Name -> digest of the data that it is carried out on, as
+        :param data: What it is carried out on -> digest of it, as
             :func:`~rrra_training.candidates.splits.examine_splits` returns them; not compared if `None`.
         :param resume: Go on with the run that stands there, if one does.
         :raises FileExistsError: If the directory is not empty and `resume` is not set.
@@ -136,10 +136,11 @@ def _check_same_recipe(path: Path, text: str) -> None:
 def _check_same_data(path: Path, data: Mapping[str, str]) -> None:
     """See that a run goes on with the data that it was begun with, which are noted when it begins."""
     then = read_json(path, "Choose another directory.") if path.exists() else data
-    if changed := [name for name, digest in data.items() if then.get(name) != digest]:
+    # What an earlier version did not note is taken as it is.
+    if changed := [name for name, digest in data.items() if then.get(name, digest) != digest]:
         msg = (
-            f"{path.parent} was begun with other data: queries, labels or passages of {', '.join(changed)} are not "
-            "what they were. Resume with the same data, or choose another directory."
+            f"{path.parent} was begun with other data: {' and '.join(changed)} are not what they were. Resume with the "
+            "same data, or choose another directory."
         )
         raise ValueError(msg)
     atomic_write(path, json.dumps(dict(data), indent=2) + "\n")

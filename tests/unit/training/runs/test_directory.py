@@ -68,14 +68,22 @@ def test_another_recipe_is_not_resumed(run: RunDirectory, text: str, message: st
 
 
 def test_other_data_are_not_resumed(tmp_path: Path) -> None:
-    data = {"facts train": "1", "facts dev": "2"}
+    train, dev = (f"queries, labels or passages of facts {split}" for split in ("train", "dev"))
+    data = {train: "1", dev: "2"}
     # A run of an earlier version has not noted its data.
     RunDirectory.create(tmp_path / "run", RECIPE).close()
     for _ in range(2):
         RunDirectory.create(tmp_path / "run", RECIPE, data=data, resume=True).close()
     with pytest.raises(ValueError, match=r"begun with other data: queries, labels or passages of facts dev are not"):
-        RunDirectory.create(tmp_path / "run", RECIPE, data=data | {"facts dev": "3"}, resume=True)
+        RunDirectory.create(tmp_path / "run", RECIPE, data=data | {dev: "3"}, resume=True)
+    with pytest.raises(ValueError, match="of facts train and queries, labels or passages of facts dev are not what"):
+        RunDirectory.create(tmp_path / "run", RECIPE, data={train: "2", dev: "3"}, resume=True)
     RunDirectory.create(tmp_path / "run", RECIPE, data=data, resume=True).close()
+    # Nor has one of an earlier version noted all that is compared now.
+    more = data | {"the scores of evidence.teacher": "4"}
+    RunDirectory.create(tmp_path / "run", RECIPE, data=more, resume=True).close()
+    with pytest.raises(ValueError, match=r"begun with other data: the scores of evidence\.teacher are not"):
+        RunDirectory.create(tmp_path / "run", RECIPE, data=more | {"the scores of evidence.teacher": "5"}, resume=True)
 
 
 def test_versions_are_written_once_and_a_change_is_told(run: RunDirectory, caplog: pytest.LogCaptureFixture) -> None:
