@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AutoModelForQuestionAnswering, AutoTokenizer, TrainingArguments
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from rrra_haystack.files import atomic_directory, atomic_write
+from rrra_haystack.files import atomic_directory, atomic_write, read_json
 from rrra_haystack.model.encoder_files import check_tokenizer
 from rrra_haystack.pretrained import resolve_encoder
 from rrra_training.data import BeirDataset
@@ -119,13 +119,15 @@ def _work_folder(output: Path, recipe: ReaderRecipe, examples: list[dict[str, An
     work = output.with_name(output.name + ".checkpoints")
     begun = work / _RECIPE
     digest = sha256(json.dumps(examples).encode()).hexdigest()
-    asked = json.dumps({"recipe": recipe.model_dump(mode="json"), "examples": digest}, indent=2)
-    is_this = begun.is_file() and begun.read_text(encoding="utf-8") == asked
+    asked = {"recipe": recipe.model_dump(mode="json"), "examples": digest}
+    then = read_json(begun, f"Remove {work}, or choose another --output.") if begun.is_file() else {}
+    # An earlier version noted no examples: they are taken as they are.
+    is_this = all(then.get(key, digest) == value for key, value in asked.items())
     if work.is_dir() and any(work.iterdir()) and not is_this:
         msg = f"{work} holds a training with another recipe or other data. Remove it, or choose another --output."
         raise ValueError(msg)
     work.mkdir(parents=True, exist_ok=True)
-    atomic_write(begun, asked)
+    atomic_write(begun, json.dumps(asked, indent=2))
     return work
 
 

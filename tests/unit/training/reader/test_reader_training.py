@@ -94,6 +94,12 @@ def test_an_interrupted_training_goes_on_and_never_with_another_recipe_or_other_
     with pytest.raises(ValueError, match=begun):
         train(RECIPE, data, output)
     queries.write_text(before)
+    # As an earlier version noted it.
+    noted_at = tmp_path / "reader.checkpoints" / "recipe.json"
+    assert json.loads(noted_at.read_text()).keys() == {"recipe", "examples"}
+    noted_at.write_text(json.dumps({"recipe": RECIPE.model_dump(mode="json"), "data": str(data)}))
+    with pytest.raises(ValueError, match=begun):
+        train(RECIPE.model_copy(update={"rank": 8}), data, output)
     saved = []
 
     def noted(trainer: transformers.Trainer, *args: object, **kwargs: object) -> None:
