@@ -8,6 +8,7 @@ from haystack import Pipeline, logging
 from haystack.core.errors import PipelineRuntimeError
 
 from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
+from haystack_integrations.document_stores.qdrant_edge.explaining import UnopenedError
 from haystack_integrations.document_stores.qdrant_edge.shards import FullDiskError
 from rrra_haystack.errors import cause_of
 from rrra_haystack.pipeline_files import stores_of
@@ -48,7 +49,7 @@ def _answer(pipeline: Pipeline, error: Exception) -> HTTPException | None:
     at_store = isinstance(error, PipelineRuntimeError) and error.component_name in _names_of_users(pipeline)
     if is_transient(error) or (at_store and isinstance(cause, ConnectionError | TimeoutError)):
         return HTTPException(503, "The document store is away or busy. Try again later.")
-    if at_store and isinstance(cause, OSError):
+    if at_store and isinstance(cause, OSError | UnopenedError):
         return HTTPException(503, "The document store is missing, or cannot be read or written to.")
     return None
 
@@ -70,7 +71,10 @@ def tell_of_held(pipelines: Iterable[Pipeline]) -> None:
             try:
                 if client.collection_exists(store.index):
                     client.get_collection(store.index)
-            except (ValueError, OSError) as error:
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            # One store keeps no other from being served, and a panic of the engine is no Exception.
+            except BaseException as error:
                 logger.warning("Requests will fail until this is mended: {error}", error=error)
             finally:
                 client.close()

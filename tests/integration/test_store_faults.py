@@ -93,6 +93,21 @@ def test_a_store_that_is_held_is_told_at_the_start(indexed: Path, caplog: pytest
     assert "is open in another process" in told
 
 
+def test_a_damaged_store_keeps_nothing_else_from_being_served(indexed: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for file in indexed.glob(".rrra/store/rrra/segments/*/vector_storage-text-sparse/deleted/status.dat"):
+        file.write_bytes(b"")
+    with caplog.at_level(logging.WARNING):
+        app = served(indexed / "pipelines")
+    (told,) = [one.getMessage() for one in caplog.records if "Requests will fail" in one.getMessage()]
+    assert "Bring the folder back from a copy" in told
+    with TestClient(app) as web:
+        assert web.get("/status").status_code == 200
+        answer = web.post("/search/run", json={"question": "What makes bread rise?"})
+    assert (answer.status_code, "cannot be read" in answer.json()["detail"]) == (503, True)
+    close()
+    registry.clear()
+
+
 def test_a_folder_of_local_mode_that_is_open_elsewhere(tmp_path: Path) -> None:
     holding, store = (QdrantDocumentStore(path=str(tmp_path / "store"), embedding_dim=3) for _ in range(2))
     assert holding.count_documents() == 0

@@ -7,7 +7,11 @@ _HELD = "WouldBlock"
 _NOT_WRITABLE = ("Permission denied", "PermissionDenied", "Read-only", "ReadOnlyFilesystem")
 
 
-class HeldError(ValueError):
+class UnopenedError(ValueError):
+    """The engine cannot open a collection."""
+
+
+class HeldError(UnopenedError):
     """Another process has a collection open."""
 
 
@@ -42,5 +46,9 @@ def explained(path: Path, name: str, told: str) -> Exception:
             f"The Qdrant folder {path} was filled by a newer version of Qdrant Edge. Upgrade it: pip install "
             "--upgrade qdrant-edge-py"
         )
-        return ValueError(msg)
-    return ValueError(f"Qdrant Edge cannot open the collection '{name}' in {path}: {told}")
+        return UnopenedError(msg)
+    msg = (
+        f"Qdrant Edge cannot open the collection '{name}' in {path} ({told}). Bring the folder back from a copy, or "
+        "index into a new one."
+    )
+    return UnopenedError(msg)

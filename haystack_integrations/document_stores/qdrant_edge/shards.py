@@ -241,7 +241,9 @@ class Shards:
         while True:
             try:
                 return qdrant_edge.EdgeShard.load(str(self._path / name))
-            except Exception as error:
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:  # The engine panics over damaged files, which is no Exception.
                 if not is_held(str(error)) or time.monotonic() > end:
                     raise explained(self._path, name, str(error)) from error
             time.sleep(0.05)
