@@ -20,11 +20,12 @@ OWN = "http://localhost:1416"
 OTHER = "https://example.org"
 
 
-def asked(host: str | None, base: str, origin: str | None) -> httpx.Response:
+def asked(host: str | None, base: str, origin: str | None, **headers: str) -> httpx.Response:
     app = FastAPI()
     app.add_api_route("/search/run", lambda: "found", methods=["POST"])
     app.add_middleware(OwnPages, host=host)
-    return TestClient(app, base_url=base).post("/search/run", headers={} if origin is None else {"Origin": origin})
+    headers |= {} if origin is None else {"Origin": origin}
+    return TestClient(app, base_url=base).post("/search/run", headers=headers)
 
 
 @pytest.fixture
@@ -46,7 +47,13 @@ def no_origins(monkeypatch: pytest.MonkeyPatch) -> None:
         ("localhost", OWN, OWN),
         ("127.0.0.1", "http://127.0.0.1:1416", "http://127.0.0.1:1416"),
         ("::1", "http://[::1]:1416", None),
+        ("localhost", "http://0.0.0.0:1416", "http://0.0.0.0:1416"),
+        ("localhost", "http://[::]:1416", None),
+        ("localhost", "http://rag.localhost:1416", "http://rag.localhost:1416"),
+        ("localhost", "http://localhost.:1416", "http://localhost.:1416"),
+        ("localhost", "http://127.0.0.1:1416", OWN),
         ("0.0.0.0", "http://rag.lan", None),
+        ("0.0.0.0", "https://rag.example.com", "https://rag.example.com:443"),
         ("0.0.0.0", "http://rag.lan", "https://rag.lan"),
         (None, "http://testserver", None),
     ],
@@ -60,6 +67,12 @@ def test_its_own_pages_and_programs_are_answered(host: str, base: str, origin: s
     [
         ("localhost", OWN, OTHER, "Web pages of other origins"),
         ("localhost", OWN, "http://localhost:3000", "Web pages of other origins"),
+        ("localhost", OWN, "http://127.0.0.1", "Web pages of other origins"),
+        ("localhost", OWN, "http://localhost.example.org:1416", "Web pages of other origins"),
+        ("0.0.0.0", "http://rag.lan", "http://localhost", "Web pages of other origins"),
+        ("0.0.0.0", "http://rag.lan", "http://rag.lan:443", "Web pages of other origins"),
+        ("localhost", "http://localhost.example.org:1416", None, "answers to 'localhost' alone"),
+        ("0.0.0.0", OWN, "http://[", "Web pages of other origins"),
         ("0.0.0.0", OWN, "null", "Web pages of other origins"),
         ("localhost", "http://example.org:1416", "http://example.org:1416", "answers to 'localhost' alone"),
         ("127.0.0.1", "http://example.org:1416", None, "answers to 'localhost' alone"),
@@ -79,6 +92,33 @@ def test_those_that_the_operator_names_are(monkeypatch: pytest.MonkeyPatch) -> N
     # A proxy may pass its own name.
     assert asked("localhost", OTHER, OTHER).status_code == 200
     assert asked("localhost", OWN, "https://example.com").status_code == 403
+
+
+@pytest.mark.parametrize(("host", "names"), [("0.0.0.0", []), ("localhost", ["https://rag.example.com"])])
+def test_a_proxy_may_pass_the_port_that_browsers_leave_out(
+    monkeypatch: pytest.MonkeyPatch, host: str, names: list[str]
+) -> None:
+    monkeypatch.setattr(settings, "cors_allow_origins", names)
+    headers = {"Host": "rag.example.com:443", "Origin": "https://rag.example.com"}
+    assert asked(host, OWN, None, **headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("base", "origin", "value"),
+    [
+        ("http://host.docker.internal:1416", None, "http://host.docker.internal:1416"),
+        (OWN, OTHER, OTHER),
+        (OWN, "https://a'$(id)", "https://rag.example.com"),
+        (OWN, "null", "https://rag.example.com"),
+    ],
+)
+def test_the_value_to_set_is_told_and_helps(
+    monkeypatch: pytest.MonkeyPatch, base: str, origin: str | None, value: str
+) -> None:
+    told = f"""HAYHOOKS_CORS_ALLOW_ORIGINS='["{value}"]'"""
+    assert told in asked("localhost", base, origin).json()["detail"]
+    monkeypatch.setattr(settings, "cors_allow_origins", [value])
+    assert asked("localhost", base, origin).status_code == (200 if value in (base, origin) else 403)
 
 
 @pytest.mark.usefixtures("hayhooks")
