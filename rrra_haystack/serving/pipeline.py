@@ -46,6 +46,8 @@ Question = Annotated[
 MAX_TOP_K = 1000
 # The embedded engine compares each passage with each condition, while no other request is answered.
 MAX_CONDITIONS = 100
+# What joins them: as many that are negated one by one, and more.
+MAX_JOINS = 2 * MAX_CONDITIONS
 MAX_VALUES = 1000
 
 
@@ -54,21 +56,22 @@ def check_size(filters: dict[str, Any]) -> dict[str, Any]:
     Filters that keep a server busy for no longer than a search may.
 
     :param filters: Haystack's filters, which need not be well formed.
-    :raises ValueError: If they hold too many conditions, or values of ``in`` and ``not in``.
+    :raises ValueError: If they hold too many conditions, what joins them, or values of ``in`` and ``not in``.
     """
     waiting: list[Any] = [filters]
-    conditions = values = 0
-    while waiting and conditions <= MAX_CONDITIONS:
+    conditions = joins = values = 0
+    while waiting and conditions <= MAX_CONDITIONS and joins <= MAX_JOINS:
         one = waiting.pop()
         if isinstance(one, dict):
             inner, listed = one.get("conditions"), one.get("value")
             waiting += inner if isinstance(inner, list) else []
-            conditions += 1
+            joins += "conditions" in one
+            conditions += "conditions" not in one
             values += len(listed) if isinstance(listed, list) else 0
-    if conditions > MAX_CONDITIONS or values > MAX_VALUES:
+    if conditions > MAX_CONDITIONS or joins > MAX_JOINS or values > MAX_VALUES:
         msg = (
-            f"The filters have more than {MAX_CONDITIONS} conditions, or {MAX_VALUES:,} values. Ask for several values "
-            "of one field by the operator 'in', or in several requests."
+            f"The filters have more than {MAX_CONDITIONS} conditions, {MAX_JOINS} of AND, OR and NOT, or "
+            f"{MAX_VALUES:,} values. Ask for several values of one field by the operator 'in', or in several requests."
         )
         raise ValueError(msg)
     return filters

@@ -476,10 +476,18 @@ def test_filters_and_top_k(server: str, pipeline: str) -> None:
     assert documents(
         ask(filters={"field": "meta.split_id", "operator": "not in", "value": list(range(10**6, 10**6 + 1000))})
     )
-    for many in ({**leaf, "operator": "in", "value": [1] * 1001}, {"operator": "OR", "conditions": [leaf] * 100}):
+    negated = {"operator": "NOT", "conditions": [leaf]}
+    for joined in (leaf, negated):
+        assert ask(filters={"operator": "OR", "conditions": [joined] * 100}).status_code == 200
+    nested = leaf
+    for _ in range(201):
+        nested = {"operator": "AND", "conditions": [nested]}
+    assert ask(filters=nested["conditions"][0]).status_code == 200
+    joined = {"operator": "OR", "conditions": [leaf] * 101}
+    for many in ({**leaf, "operator": "in", "value": [1] * 1001}, joined, nested):
         refused = ask(filters=many)
         assert refused.status_code == 422
-        assert "more than 100 conditions, or 1,000 values" in refused.json()["detail"][0]["msg"]
+        assert "more than 100 conditions, 200 of AND, OR and NOT, or 1,000 values" in refused.json()["detail"][0]["msg"]
         assert len(refused.content) < 1000
     bracket, half = {"field": "meta.a[", "value": 1}, {"field": "meta.a", "value": "\ud800"}
     wrong = [{"filters": {"operator": "=="} | one} for one in (bracket, half, {**half, "operator": "\ud800"})]
