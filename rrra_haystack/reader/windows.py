@@ -1,5 +1,6 @@
 """Windows over a passage that a reader takes one by one: how much of a passage they hold, and how far they go on."""
 
+from numbers import Integral
 from typing import Any
 
 from torch import nn
@@ -23,10 +24,10 @@ def check_windows(max_seq_length: int, stride: int) -> None:
 
     :param max_seq_length: Tokens of a window, with the question.
     :param stride: Tokens of the passage that a window has in common with the one before it.
-    :raises ValueError: If `stride` is negative, or a window leaves no room for it and some tokens more.
+    :raises ValueError: If `stride` is no whole number >= 0, or a window leaves no room for it and some tokens more.
     """
-    if stride < 0:
-        msg = f"stride must be >= 0, but got {stride}"
+    if isinstance(stride, bool) or not isinstance(stride, Integral) or stride < 0:
+        msg = f"stride must be a whole number >= 0, but got {stride!r}"
         raise ValueError(msg)
     if room_of(max_seq_length) < stride + _LEAST_STEP:
         least = max_seq_length - room_of(max_seq_length) + _LEAST_STEP

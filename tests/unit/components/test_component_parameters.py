@@ -14,6 +14,7 @@ from rrra_haystack import (
     RRRADocumentEmbedder,
     RRRADocumentSplitter,
     RRRAEmbedder,
+    RRRAReader,
     RRRARetriever,
 )
 
@@ -27,6 +28,9 @@ def counted() -> list[tuple[str, Callable[..., object]]]:
         ("top_k", RRRAAdapterRanker),
         ("tokens_per_batch", RRRADocumentEmbedder),
         ("split_length", RRRADocumentSplitter),
+        ("max_seq_length", RRRAReader),
+        ("max_batch_size", RRRAReader),
+        ("answers_per_seq", RRRAReader),
         ("top_k", lambda **given: RRRARetriever(store, **given)),
         ("prefetch_limit", lambda **given: RRRARetriever(store, **given)),
         ("group_size", lambda **given: RRRARetriever(store, **given)),
@@ -36,7 +40,7 @@ def counted() -> list[tuple[str, Callable[..., object]]]:
 @pytest.mark.parametrize(("name", "make"), counted())
 @pytest.mark.parametrize("wrong", NO_COUNTS)
 def test_a_number_of_things_is_a_whole_number(name: str, make: Callable[..., object], wrong: object) -> None:
-    if wrong is None and name == "group_size":
+    if wrong is None and name in {"group_size", "max_batch_size", "answers_per_seq"}:
         return
     with pytest.raises(ValueError, match=re.escape(f"{name} must be a whole number > 0, but got {wrong!r}")):
         make(**{name: wrong})
@@ -67,6 +71,12 @@ def test_a_threshold_can_be_compared_with(
         RRRARetriever(store, score_threshold=wrong)
     with pytest.raises(ValueError, match=message):
         RRRARetriever(store).run(query, score_threshold=wrong)
+    with pytest.raises(ValueError, match=message):
+        RRRAReader(score_threshold=wrong)
+    with pytest.raises(ValueError, match=message):
+        RRRAReader().run("What?", [], score_threshold=wrong)
+    with pytest.raises(ValueError, match="overlap_threshold must be a finite number or None"):
+        RRRAReader(overlap_threshold=wrong)
     with pytest.raises(ValueError, match="relevance_threshold must be between 0 and 1 or None"):
         RRRAAdapterRanker(relevance_threshold=wrong)
 

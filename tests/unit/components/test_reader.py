@@ -351,7 +351,7 @@ def test_run_time_zeros_override() -> None:
         ({"max_seq_length": 190}, r"must be >= stride \+ 84, .* got max_seq_length=190 and stride=128"),
         ({"max_seq_length": 211}, r"must be >= stride \+ 84"),
         ({"max_seq_length": 128}, r"must be >= stride \+ 84"),
-        ({"stride": -1}, "stride must be >= 0"),
+        *(({"stride": wrong}, "stride must be a whole number >= 0") for wrong in (-1, 64.0, "64", True)),
         ({"answers_per_seq": 0}, "answers_per_seq must be > 0"),
         ({"max_batch_size": 0}, "max_batch_size must be > 0"),
     ],
@@ -362,6 +362,14 @@ def test_windows_that_do_not_go_on_are_refused(given: dict[str, int], told: str)
         RRRAReader(**given)
     with pytest.raises(ValueError, match=told):
         RRRAReader().run("What?", [Document(content="This.")], **given)
+
+
+@pytest.mark.parametrize("wrong", [0, -1, float("nan"), float("inf"), "x", None])
+def test_a_calibration_factor_is_a_number(wrong: object) -> None:
+    with pytest.raises(ValueError, match=f"calibration_factor must be a number > 0, but got {wrong!r}"):
+        RRRAReader(calibration_factor=wrong)
+    with pytest.raises(ValueError, match="stride must be a whole number >= 0, but got None"):
+        RRRAReader(stride=None)
 
 
 @bundled_only

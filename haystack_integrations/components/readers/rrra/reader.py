@@ -2,12 +2,13 @@ import math
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from haystack import Document, ExtractedAnswer, component
 from haystack.utils import ComponentDevice, Secret
 
-from haystack_integrations.common.rrra import Serializable, check_documents, check_positive
+from haystack_integrations.common.rrra import Serializable, check_documents, check_positive, check_threshold
 from rrra_haystack.documents.metadata import SCORES_KEY, scores_of
 from rrra_haystack.model.encoder_files import check_tokenizer
 from rrra_haystack.model.surrogates import whole_characters
@@ -103,11 +104,12 @@ class RRRAReader(Serializable):
             Additional keyword arguments passed to `AutoModelForQuestionAnswering.from_pretrained`.
 
         :raises ValueError:
-            If `top_k`, `max_batch_size`, `answers_per_seq` or `calibration_factor` is not > 0, or `max_seq_length`
+            If `top_k`, `max_batch_size`, `answers_per_seq` or `calibration_factor` is no number > 0, a threshold is
+            no number, `stride` is no whole number >= 0, or `max_seq_length`
             leaves no room for a passage beside a question and `stride`.
         """
-        if not calibration_factor > 0:
-            msg = f"calibration_factor must be > 0, but got {calibration_factor}"
+        if not (isinstance(calibration_factor, Real) and 0 < calibration_factor < math.inf):
+            msg = f"calibration_factor must be a number > 0, but got {calibration_factor!r}"
             raise ValueError(msg)
         self.model = model
         self.device = device
@@ -292,10 +294,13 @@ class RRRAReader(Serializable):
 
 
 def _check_options(options: Mapping[str, Any]) -> None:
-    """Refuse numbers of things that are none, and windows that hold no passage beside a question."""
+    """Refuse numbers of things and thresholds that are none, and windows that never go on over a passage."""
     for name in ("top_k", "max_batch_size", "answers_per_seq"):
         if options[name] is not None:
             check_positive(options[name], name)
+    for name in ("score_threshold", "overlap_threshold"):
+        check_threshold(options[name], name)
+    check_positive(options["max_seq_length"], "max_seq_length")
     check_windows(options["max_seq_length"], options["stride"])
 
 
