@@ -6,7 +6,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +58,10 @@ class WritingPipeline(AskedPipeline):
     want them.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._writing = ThreadPoolExecutor(1, thread_name_prefix="rrra-writing")
+    @cached_property
+    def _writing(self) -> ThreadPoolExecutor:
+        # Made at the first use: a pipeline that has not run can be copied.
+        return ThreadPoolExecutor(1, thread_name_prefix="rrra-writing")
 
     async def run_async(
         self, data: dict[str, Any], include_outputs_from: set[str] | None = None, concurrency_limit: int = 4

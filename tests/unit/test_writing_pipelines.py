@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from copy import deepcopy
 
 from haystack import component
 
@@ -30,6 +31,13 @@ class Search:
     @component.output_types(found=str)
     def run(self, question: str) -> dict:
         return {"found": question}
+
+
+def test_a_pipeline_that_writes_can_be_copied() -> None:
+    pipeline = WritingPipeline()
+    pipeline.add_component("search", Search())
+    copied = deepcopy(pipeline)
+    assert asyncio.run(copied.run_async({"search": {"question": "What?"}})) == {"search": {"found": "What?"}}
 
 
 def test_a_question_does_not_wait_for_many_uploads() -> None:

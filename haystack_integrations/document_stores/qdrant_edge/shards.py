@@ -42,7 +42,7 @@ class Shards:
     """
 
     def __init__(self, path: str) -> None:
-        self._path = Path(path)
+        self.path = Path(path)
         self._open: dict[str, tuple[qdrant_edge.EdgeShard, tuple[int, int]]] = {}
         self._turn = RLock()
         # Held through a write of many batches; searches go on between them.
@@ -50,7 +50,7 @@ class Shards:
 
     def names(self) -> list[str]:
         """The collections that there are."""
-        return collections_in(self._path)
+        return collections_in(self.path)
 
     def config(self, name: str) -> dict[str, Any]:
         """
@@ -59,7 +59,7 @@ class Shards:
         :param name: The collection.
         :raises ValueError: If it is damaged.
         """
-        path = self._path / name / CONFIG
+        path = self.path / name / CONFIG
         try:
             data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
@@ -117,12 +117,12 @@ class Shards:
             self._check_new(name)
             is_there = name in self.names()
             if is_there and not anew:
-                msg = f"Collection {name} already exists in {self._path}."
+                msg = f"Collection {name} already exists in {self.path}."
                 raise ValueError(msg)
-            sweep(self._path, name)
+            sweep(self.path, name)
             anew_free = _LEAST_FREE_ANEW + len(updates) * _LEAST_FREE_FOR_INDEX
             self._check_room(anew_free if is_there else _LEAST_FREE)
-            made = place_to_make(self._path, name)
+            made = place_to_make(self.path, name)
             try:
                 made.mkdir(parents=True)
                 shard = qdrant_edge.EdgeShard.create(str(made), config)
@@ -132,9 +132,9 @@ class Shards:
                 if is_there:
                     self._replace(name, made)
                 else:
-                    made.rename(self._path / name)
+                    made.rename(self.path / name)
             except OSError as error:
-                msg = f"The folder {self._path} cannot be written to ({error.strerror})."
+                msg = f"The folder {self.path} cannot be written to ({error.strerror})."
                 raise PermissionError(msg) from error
             finally:
                 shutil.rmtree(made, ignore_errors=True)
@@ -161,9 +161,9 @@ class Shards:
         with self._turn:
             # Opened first: what is wrong with the folder is told here.
             with self.shard(name):
-                self._check_room(_LEAST_FREE + bytes_of(self._path / name))
+                self._check_room(_LEAST_FREE + bytes_of(self.path / name))
             self._close(name)
-            optimize(self._path / name)
+            optimize(self.path / name)
 
     def close(self) -> None:
         """Write everything to disk, and let others open the folder. It is opened again when it is asked again."""
@@ -179,30 +179,30 @@ class Shards:
         self._open = {}
 
     def _check_room(self, wanted: int) -> None:
-        place = next(one for one in (self._path, *self._path.absolute().parents) if one.exists())
+        place = next(one for one in (self.path, *self.path.absolute().parents) if one.exists())
         free = shutil.disk_usage(place).free
         if free < wanted:
             msg = (
-                f"The disk of the Qdrant folder {self._path} is nearly full: {free >> 20} MB are free, and Qdrant Edge "
+                f"The disk of the Qdrant folder {self.path} is nearly full: {free >> 20} MB are free, and Qdrant Edge "
                 f"wants {wanted >> 20} MB to write."
             )
             raise FullDiskError(msg)
 
     def _check_new(self, name: str) -> None:
-        if is_local_folder(self._path):
+        if is_local_folder(self.path):
             msg = (
-                f"The folder {self._path} was filled by the local mode of Qdrant's client. Open it with "
-                f"QdrantDocumentStore(path=...), or copy it into another folder: rrra copy {self._path} NEW_FOLDER."
+                f"The folder {self.path} was filled by the local mode of Qdrant's client. Open it with "
+                f"QdrantDocumentStore(path=...), or copy it into another folder: rrra copy {self.path} NEW_FOLDER."
             )
             raise ValueError(msg)
         if not name or name.startswith(".") or not _REFUSED.isdisjoint(name):
             msg = (
-                f"The collection {name!r} cannot be made in {self._path}: a name must not be empty, begin with a dot "
+                f"The collection {name!r} cannot be made in {self.path}: a name must not be empty, begin with a dot "
                 'or hold any of < > : " / \\ | ? *. Choose another `index`.'
             )
             raise ValueError(msg)
-        if (self._path / name).exists() and name not in self.names():
-            msg = f"{self._path / name} holds something else than a collection. Choose another `index`."
+        if (self.path / name).exists() and name not in self.names():
+            msg = f"{self.path / name} holds something else than a collection. Choose another `index`."
             raise ValueError(msg)
 
     def _replace(self, name: str, made: Path | None) -> None:
@@ -216,7 +216,7 @@ class Shards:
             # What cannot be opened can be deleted.
             pass
         self._close(name)
-        replace(self._path, name, made)
+        replace(self.path, name, made)
 
     def _close(self, name: str) -> None:
         if name in self._open:
@@ -226,7 +226,7 @@ class Shards:
     def _identity(self, name: str) -> tuple[int, int]:
         """Tells a collection's folder from another in its place, since the engine holds this part of it open."""
         try:
-            told = (self._path / name / _HELD_OPEN).stat()
+            told = (self.path / name / _HELD_OPEN).stat()
         except FileNotFoundError:
             return 0, 0
         return told.st_dev, told.st_ino
@@ -234,16 +234,16 @@ class Shards:
     def _load(self, name: str) -> qdrant_edge.EdgeShard:
         # The engine would leave traces of its attempt in a folder that is none of its own.
         if name not in self.names():
-            msg = f"Collection {name} not found in {self._path}."
+            msg = f"Collection {name} not found in {self.path}."
             raise ValueError(msg)
-        sweep(self._path, name)
+        sweep(self.path, name)
         end = time.monotonic() + _ENDING
         while True:
             try:
-                return qdrant_edge.EdgeShard.load(str(self._path / name))
+                return qdrant_edge.EdgeShard.load(str(self.path / name))
             except (KeyboardInterrupt, SystemExit):
                 raise
             except BaseException as error:  # The engine panics over damaged files, which is no Exception.
                 if not is_held(str(error)) or time.monotonic() > end:
-                    raise explained(self._path, name, str(error)) from error
+                    raise explained(self.path, name, str(error)) from error
             time.sleep(0.05)

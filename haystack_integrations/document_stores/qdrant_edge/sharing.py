@@ -1,6 +1,8 @@
 """The folders that this process has, each opened once for all its document stores."""
 
+import copyreg
 import os
+from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 from weakref import WeakValueDictionary
@@ -23,6 +25,14 @@ def shards_in(path: str) -> Shards:
         if shards is None:
             shards = _SHARED[place] = Shards(str(place))
         return shards
+
+
+def _copied(shards: Shards) -> tuple[Callable[[str], Shards], tuple[str]]:
+    return shards_in, (str(shards.path),)
+
+
+# A store that is copied, with a pipeline, or sent to another process uses what is open there.
+copyreg.pickle(Shards, _copied)
 
 
 def _leave_to_parent() -> None:

@@ -5,7 +5,7 @@ from copy import copy, deepcopy
 from typing import Any
 
 import pytest
-from haystack import Document
+from haystack import Document, Pipeline
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from ranking import run
 
@@ -120,3 +120,17 @@ def test_a_copy_of_a_loaded_component_shares_its_model(
     other = copied(component)
     assert other.to_dict() == component.to_dict()
     assert other.loaded_model is component.loaded_model
+
+
+@pytest.mark.parametrize("copied", [copy, deepcopy, lambda component: pickle.loads(pickle.dumps(component))])
+def test_a_copy_of_a_reader_loads_its_model_itself(copied: Callable[[object], Any]) -> None:
+    documents = [Document(content="The Golden Gate Bridge was opened in 1937.")]
+    reader = RRRAReader(top_k=1, no_answer=False)
+    pipeline = Pipeline()
+    pipeline.add_component("reader", copied(reader))
+    reader.warm_up()
+    for other in (copied(reader), copied(pipeline).get_component("reader")):
+        assert other.to_dict() == reader.to_dict()
+        (answer,) = other.run("When was it opened?", documents)["answers"]
+        assert answer.data == "1937"
+        assert other._lock is not reader._lock

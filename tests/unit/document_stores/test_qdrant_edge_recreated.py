@@ -2,10 +2,13 @@
 
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -254,6 +257,18 @@ def test_a_second_process_empties_nothing(tmp_path: Path) -> None:
     command = [sys.executable, "-c", RECREATE, str(tmp_path / "edge")]
     assert "is open in another process" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert store.count_documents() == 3
+
+
+@pytest.mark.parametrize("copied", [deepcopy, lambda store: pickle.loads(pickle.dumps(store))])
+def test_a_copy_uses_the_open_folder_and_empties_nothing(tmp_path: Path, copied: Callable) -> None:
+    store = edge(tmp_path, recreate_index=True)
+    untouched = copied(edge(tmp_path))
+    store.write_documents(documents(3))
+    other = copied(store)
+    assert (other.count_documents(), untouched.count_documents()) == (3, 3)
+    other.write_documents([Document(id="another", content="text", embedding=[3.0, 4.0, 5.0])])
+    assert store.count_documents() == 4
+    store.close()
 
 
 def test_a_collection_that_cannot_be_opened_can_be_deleted(tmp_path: Path) -> None:

@@ -130,6 +130,13 @@ class RRRAReader(Serializable):
         # One thread at a time loads the model, and one uses it: fast tokenizers cannot be used by two at once.
         self._lock = threading.Lock()
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy loads the model by itself: neither a lock nor a tokenizer that another thread uses can be copied.
+        return {**vars(self), "_reader": None, "_calibration": None, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _lock=threading.Lock())
+
     def warm_up(self) -> None:
         """
         Loads the model.
