@@ -13,27 +13,27 @@ _SPECIAL_TOKENS = 4
 _LEAST_STEP = 16
 
 
-def room_of(max_seq_length: int) -> int:
-    """How many tokens of a passage a window holds beside a question, at least."""
-    return max_seq_length - QUESTION_TOKENS - _SPECIAL_TOKENS
+def room_of(max_seq_length: int, question: int) -> int:
+    """How many tokens of a passage a window holds beside those of a question, at least."""
+    return max_seq_length - question - _SPECIAL_TOKENS
 
 
-def check_windows(max_seq_length: int, stride: int) -> None:
+def check_windows(max_seq_length: int, stride: int, question: int = 0) -> None:
     """
     Refuse windows that do not go on over a long passage.
 
     :param max_seq_length: Tokens of a window, with the question.
     :param stride: Tokens of the passage that a window has in common with the one before it.
+    :param question: Tokens of the question, as far as it is read; 0 before there is one.
     :raises ValueError: If `stride` is no whole number >= 0, or a window leaves no room for it and some tokens more.
     """
     if isinstance(stride, bool) or not isinstance(stride, Integral) or stride < 0:
         msg = f"stride must be a whole number >= 0, but got {stride!r}"
         raise ValueError(msg)
-    if room_of(max_seq_length) < stride + _LEAST_STEP:
-        least = max_seq_length - room_of(max_seq_length) + _LEAST_STEP
+    if room_of(max_seq_length, question) < stride + _LEAST_STEP:
         msg = (
-            f"max_seq_length must be >= stride + {least}, for a question and new tokens of the passage, but got "
-            f"max_seq_length={max_seq_length} and stride={stride}"
+            f"max_seq_length must be >= stride + {question + _SPECIAL_TOKENS + _LEAST_STEP}, for a question of "
+            f"{question} tokens and new ones of a text, but got max_seq_length={max_seq_length} and stride={stride}"
         )
         raise ValueError(msg)
 

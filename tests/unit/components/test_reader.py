@@ -348,9 +348,8 @@ def test_run_time_zeros_override() -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"max_seq_length": 190}, r"must be >= stride \+ 84, .* got max_seq_length=190 and stride=128"),
-        ({"max_seq_length": 211}, r"must be >= stride \+ 84"),
-        ({"max_seq_length": 128}, r"must be >= stride \+ 84"),
+        ({"max_seq_length": 147}, r"must be >= stride \+ 20, .* got max_seq_length=147 and stride=128"),
+        ({"max_seq_length": 128}, r"must be >= stride \+ 20"),
         *(({"stride": wrong}, "stride must be a whole number >= 0") for wrong in (-1, 64.0, "64", True)),
         ({"answers_per_seq": 0}, "answers_per_seq must be > 0"),
         ({"max_batch_size": 0}, "max_batch_size must be > 0"),
@@ -370,6 +369,18 @@ def test_a_calibration_factor_is_a_number(wrong: object) -> None:
         RRRAReader(calibration_factor=wrong)
     with pytest.raises(ValueError, match="stride must be a whole number >= 0, but got None"):
         RRRAReader(stride=None)
+
+
+@bundled_only
+def test_a_short_question_leaves_room_for_the_passage() -> None:
+    question = "When was the Golden Gate Bridge opened?"
+    long = Document(content=" ".join([*TEXTS[4:7] * 10, "The Golden Gate Bridge was opened in 1937."]))
+    for length, stride in ((128, 64), (212, 128), (93, 64)):
+        reader = RRRAReader(top_k=1, no_answer=False, max_seq_length=length, stride=stride)
+        (answer,) = reader.run(question, [long])["answers"]
+        assert answer.data == "1937"
+    with pytest.raises(ValueError, match=r"must be >= stride \+ 84, for a question of 64 tokens"):
+        reader.run(question + " please" * 80, [long])
 
 
 @bundled_only

@@ -84,8 +84,8 @@ class RRRAReader(Serializable):
         :param score_threshold:
             Returns only answers with the probability score above this threshold.
         :param max_seq_length:
-            Maximum number of tokens. If a sequence exceeds it, the sequence is split. At least 84 more than `stride`:
-            a question of 64 tokens, the special ones, and 16 by which a sequence goes on.
+            Maximum number of tokens. If a sequence exceeds it, the sequence is split. At least 20 more than `stride`
+            and the question: special tokens, and 16 by which a sequence goes on. 84 more do for every question.
         :param stride:
             Number of tokens that overlap when sequence is split because it exceeds max_seq_length.
         :param max_batch_size:
@@ -105,8 +105,7 @@ class RRRAReader(Serializable):
 
         :raises ValueError:
             If `top_k`, `max_batch_size`, `answers_per_seq` or `calibration_factor` is no number > 0, a threshold is
-            no number, `stride` is no whole number >= 0, or `max_seq_length`
-            leaves no room for a passage beside a question and `stride`.
+            no number, `stride` is no whole number >= 0, or `max_seq_length` leaves no room for new tokens beside it.
         """
         if not (isinstance(calibration_factor, Real) and 0 < calibration_factor < math.inf):
             msg = f"calibration_factor must be a number > 0, but got {calibration_factor!r}"
@@ -238,7 +237,8 @@ class RRRAReader(Serializable):
         :raises TypeError:
             If the query is not a string or the documents are not a list of Documents.
         :raises ValueError:
-            As at initialization, or if `max_seq_length` is more than the model reads.
+            As at initialization, or if `max_seq_length` leaves no room beside this question, or is more than the model
+            reads.
         """
         if not isinstance(query, str):
             msg = f"RRRAReader expects a string as query, but got {type(query).__name__}."
@@ -282,8 +282,12 @@ class RRRAReader(Serializable):
         with self._lock:
             reader = self._loaded()
             check_positions(options["max_seq_length"], reader.model)
+            question = _beginning(whole_characters(query), reader.tokenizer)
+            asked = len(reader.tokenizer(question, add_special_tokens=False)["input_ids"])
+            check_windows(options["max_seq_length"], options["stride"], asked)
+            room = room_of(options["max_seq_length"], asked)
             wanted = _ANSWERS if options["answers_per_seq"] is None else options["answers_per_seq"]
-            seen = _seen_tokens(read, reader.tokenizer, min(math.isqrt(wanted) + 1, room_of(options["max_seq_length"])))
+            seen = _seen_tokens(read, reader.tokenizer, min(math.isqrt(wanted) + 1, room))
             if not any(seen):
                 return [], None
             # As attributes, since the delegate takes a 0 for none where its `run` is given one.
@@ -292,7 +296,7 @@ class RRRAReader(Serializable):
             # The delegate fails where it is to find more spans than its longest row has pairs of tokens.
             reader.answers_per_seq = min(wanted, max(seen) ** 2)
             answers = reader.run(
-                query=_beginning(whole_characters(query), reader.tokenizer),
+                query=question,
                 # It fails, too, where it sees no token of one, as of zero-width spaces alone.
                 documents=[document for document, tokens in zip(read, seen, strict=True) if tokens],
             )["answers"]
