@@ -107,9 +107,7 @@ class RRRAReader(Serializable):
             If `top_k`, `max_batch_size`, `answers_per_seq` or `calibration_factor` is no number > 0, a threshold is
             no number, `stride` is no whole number >= 0, or `max_seq_length` leaves no room for new tokens beside it.
         """
-        if not (isinstance(calibration_factor, Real) and 0 < calibration_factor < math.inf):
-            msg = f"calibration_factor must be a number > 0, but got {calibration_factor!r}"
-            raise ValueError(msg)
+        _check_factor(calibration_factor)
         self.model = model
         self.device = device
         self.token = token
@@ -302,6 +300,13 @@ class RRRAReader(Serializable):
             )["answers"]
             factor, calibration = reader.calibration_factor, self._calibration
         return [_told(replace(one, query=query), originals[id(one.document)], factor) for one in answers], calibration
+
+
+def _check_factor(factor: Any) -> None:
+    is_number = isinstance(factor, Real)
+    if not (is_number and 0 < factor < math.inf):
+        msg = f"calibration_factor must be a number > 0, but got {factor!r}"
+        raise ValueError(msg)
 
 
 def _check_options(options: Mapping[str, Any]) -> None:
