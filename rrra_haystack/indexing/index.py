@@ -1,7 +1,6 @@
 """Bring a Qdrant index up to date with files, so that a kill at any moment costs a few seconds of work."""
 
-from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -126,8 +125,7 @@ def index(
         _count(report, units, {unit.path for unit in stale}, {file_of(key) for key in gone}, known, not_read)
         report.of_another_pipeline = len(others - units.keys())
         report.passages = stored.count_passages()
-    for kind, _ in Counter(found.passed_over.values()).most_common():
-        report.passed_over[kind] = [name for name, own in found.passed_over.items() if own == kind]
+    report.passed_over = _by_kind(found.passed_over)
     return report
 
 
@@ -149,6 +147,14 @@ def _store_parameters(pipeline: dict[str, Any]) -> dict[str, Any]:
         )
         raise ValueError(msg)
     return stores[0]
+
+
+def _by_kind(kinds: Mapping[str, str]) -> dict[str, list[str]]:
+    """Names of files by their kind, the most frequent kind first."""
+    names: dict[str, list[str]] = {}
+    for name, kind in kinds.items():
+        names.setdefault(kind, []).append(name)
+    return dict(sorted(names.items(), key=lambda own: -len(own[1])))
 
 
 def _count(

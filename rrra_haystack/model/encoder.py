@@ -124,7 +124,7 @@ class Encoder:
         formats = {weight.dtype for weight in self.transformer.parameters()}
         self._is_float16 = torch.float16 in formats and formats <= FORMATS
         self._is_rounded = self._is_float16 or self.dtype != loaded_dtype
-        self._loaded_samples = weight_samples(self.transformer)
+        self._loaded_samples = weight_samples(self.transformer) if self._is_rounded else {}
         # Pooling in bfloat16 would cost precision that the pooled embedding is stored with.
         for network in set(self._networks.values()):
             network.register_forward_hook(_upcast_token_embeddings)

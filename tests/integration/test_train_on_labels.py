@@ -1,4 +1,6 @@
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,20 @@ def test_labels_are_all_it_takes(facts: Path, monkeypatch: pytest.MonkeyPatch) -
     assert f"| {MODEL} |" in (run / "model" / "README.md").read_text()
 
 
+@contextmanager
+def interrupted_when_it_saves() -> Iterator[None]:
+    """A training is interrupted once its first checkpoint is written."""
+    save = Checkpoints.save
+
+    def interrupted(checkpoints: Checkpoints, *given: Any) -> None:
+        save(checkpoints, *given)
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Checkpoints, "save", interrupted)
+        yield
+
+
 def test_many_labels_are_held_out_for_good_and_an_interrupted_run_goes_on(
     facts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -63,16 +79,9 @@ def test_many_labels_are_held_out_for_good_and_an_interrupted_run_goes_on(
     monkeypatch.setattr(plan, "_THOUSANDS", 100)
     # 22 are held out, about fewer passages.
     monkeypatch.setattr(held_out, "LEAST_QUERIES", 10)
-    save = Checkpoints.save
-
-    def interrupted(checkpoints: Checkpoints, *given: Any) -> None:
-        save(checkpoints, *given)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Checkpoints, "save", interrupted)
-    assert train(facts, run, *options).exit_code
+    with interrupted_when_it_saves():
+        assert train(facts, run, *options).exit_code
     assert not (run / "model").exists()
-    monkeypatch.setattr(Checkpoints, "save", save)
     assert isinstance(train(facts, run, *options).exception, FileExistsError)
     resumed = train(facts, run, *options, "--resume")
     assert resumed.exit_code == 0, resumed.output
@@ -92,17 +101,10 @@ def test_many_labels_are_held_out_for_good_and_an_interrupted_run_goes_on(
     assert "begun with other data" in str(train(facts, run, *options, "--resume").exception)
 
 
-def test_a_run_goes_on_with_its_own_data_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_goes_on_with_its_own_data_alone(tmp_path: Path) -> None:
     data, run = write_facts(tmp_path / "facts", train=90), tmp_path / "run"
-    save = Checkpoints.save
-
-    def interrupted(checkpoints: Checkpoints, *given: Any) -> None:
-        save(checkpoints, *given)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Checkpoints, "save", interrupted)
-    assert train(data, run, *FEW).exit_code
-    monkeypatch.setattr(Checkpoints, "save", save)
+    with interrupted_when_it_saves():
+        assert train(data, run, *FEW).exit_code
     labels = data / "qrels" / "train.tsv"
     header, *rows = labels.read_text().splitlines(keepends=True)
     labels.write_text("".join([header, *reversed(rows)]))

@@ -110,6 +110,7 @@ class RRRADocumentEmbedder(LoadsModel):
         :raises ValueError:
             If `tokens_per_batch` is not > 0, `code` is unknown, or `meta_fields_to_embed` is a text.
         """
+        check_fields(meta_fields_to_embed)
         check_positive(tokens_per_batch, "tokens_per_batch")
         if code not in (None, *KINDS):
             msg = f"code must be {', '.join(map(repr, sorted(KINDS)))} or None, but got {code!r}"
@@ -132,7 +133,6 @@ class RRRADocumentEmbedder(LoadsModel):
         self.tokens_per_batch = tokens_per_batch
         self.progress_bar = progress_bar
         self.normalize_embeddings = normalize_embeddings
-        check_fields(meta_fields_to_embed)
         self.meta_fields_to_embed = meta_fields_to_embed or []
         self.embedding_separator = embedding_separator
         self.code = code

@@ -99,6 +99,7 @@ class RRRADocumentSplitter(LoadsModel):
         :raises ValueError:
             If `split_length` is not > 0, or `meta_fields_to_embed` is a text.
         """
+        check_fields(meta_fields_to_embed)
         check_positive(split_length, "split_length")
         LoadsModel.__init__(
             self,
@@ -116,7 +117,6 @@ class RRRADocumentSplitter(LoadsModel):
         self.split_length = split_length
         self.prefix = prefix
         self.suffix = suffix
-        check_fields(meta_fields_to_embed)
         self.meta_fields_to_embed = meta_fields_to_embed or []
         self.embedding_separator = embedding_separator
 

@@ -138,6 +138,7 @@ class RRRAAdapterRanker(LoadsModel):
             If `top_k` is no whole number > 0, `fusion_weight` is negative, `score_threshold` is no finite number,
             `relevance_threshold` is not between 0 and 1, or `meta_fields_to_embed` is a text.
         """
+        check_fields(meta_fields_to_embed)
         check_positive(top_k)
         check_threshold(score_threshold)
         check_threshold(relevance_threshold, "relevance_threshold", 0, 1)
@@ -162,7 +163,6 @@ class RRRAAdapterRanker(LoadsModel):
         self.query_suffix = query_suffix
         self.document_prefix = document_prefix
         self.document_suffix = document_suffix
-        check_fields(meta_fields_to_embed)
         self.meta_fields_to_embed = meta_fields_to_embed or []
         self.embedding_separator = embedding_separator
         self.scale_score = scale_score
