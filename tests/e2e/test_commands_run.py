@@ -126,7 +126,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         audited = json.loads((folder / "audit" / "audit.json").read_text())
         decided = {name: audited[name] for name in ("dataset", "split", "digest")} | {"decisions": []}
-        (folder / "decisions.json").write_text(json.dumps(decided))
+        (folder / "decisions-train-50-1f3a9c2b.json").write_text(json.dumps(decided))
     return folder
 
 

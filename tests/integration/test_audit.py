@@ -316,8 +316,8 @@ def test_a_person_decides_by_keyboard(page: Path, planted: Path, tmp_path: Path)
         assert _progress(driver) == "8 of 8 decided"
         assert "2 labels to correct, 4 confirmed, 2 skipped" in driver.find_element(By.TAG_NAME, "main").text
         _press(driver, "d")
-        saved = tmp_path / "decisions.json"
-        WebDriverWait(driver, 30).until(lambda _: saved.exists())
+        WebDriverWait(driver, 30).until(lambda _: [*tmp_path.glob("*.json")])
+        (saved,) = tmp_path.glob("decisions-train-8-*.json")
         errors = [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
         assert not errors
     made = _apply(planted, saved, name="by-keyboard")
