@@ -314,7 +314,7 @@ def test_a_person_decides_by_keyboard(page: Path, planted: Path, tmp_path: Path)
         driver.find_element(By.ID, "accept").click()
         _press(driver, "rrr")
         assert _progress(driver) == "8 of 8 decided"
-        assert "2 labels to correct, 4 confirmed, 2 skipped" in driver.find_element(By.TAG_NAME, "main").text
+        assert "2 to correct, 4 confirmed, 2 skipped" in driver.find_element(By.TAG_NAME, "main").text
         _press(driver, "d")
         WebDriverWait(driver, 30).until(lambda _: [*tmp_path.glob("*.json")])
         (saved,) = tmp_path.glob("decisions-train-8-*.json")

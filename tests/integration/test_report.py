@@ -66,6 +66,16 @@ def test_a_text_is_cut_around_what_matched() -> None:
     assert cut("", [], 1.0) == [("", 0, False)]
 
 
+@pytest.mark.parametrize("text", ["长城全长八千八百多公里。" * 200, "a9f3" * 600, "Selmouth. " + "漢" * 3000, "x" * 21])
+def test_what_has_no_spaces_is_cut_too(text: str) -> None:
+    at = len(text) - 15
+    pieces = cut(text, [MatchedWord(at, at + 3, 1.0)], 1.0)
+    shown = "".join(piece.text for piece in pieces).strip("… ")
+    assert len(shown) <= 600
+    assert shown in text
+    assert [piece.text for piece in pieces if piece.strength] == [text[at : at + 3]]
+
+
 def test_the_sentence_that_matched_best_is_told_beside_the_words() -> None:
     pieces = cut("One two. Three four. Five.", [MatchedWord(9, 14, 1.0), MatchedWord(21, 25, 0.2)], 1.0, (9, 20))
     assert pieces == [
@@ -113,11 +123,11 @@ def test_the_page_holds_figures_plots_and_queries(measured: Evaluation, tmp_path
             for measure in COMPARED
         ]
         for cells in ([text for pair in compared for text in pair], query_costs(measured.figures, system)):
-            row = "".join(f"<td>{cell}</td>" for cell in (system, *cells))
+            row = "".join(f"<td>{cell}</td>" for cell in (f"<bdi>{system}</bdi>", *cells))
             assert text.count(f"<tr>{row}</tr>") == 1
     assert text.count('<svg role="img"') == 3
     gained = measured.per_query["rrra"]["nDCG@10"] - measured.per_query["encoder"]["nDCG@10"]
-    assert f"{(gained > 0).sum()} queries won" in text
+    assert f"Queries: {(gained > 0).sum()} won" in text
     best = measured.queries[int(np.argmax(gained))]
     assert best.text in text
     assert '<mark class="s' in text
@@ -133,7 +143,7 @@ def test_the_page_holds_figures_plots_and_queries(measured: Evaluation, tmp_path
     assert page.read_text().count("<section>") == 2
     ids = re.findall(r'id="([^"]+)"', page.read_text())
     assert len(ids) == len(set(ids))
-    (row,) = re.findall(r"<tr><td>rrra</td>.*gain.*</tr>", page.read_text())
+    (row,) = re.findall(r"<tr><td><bdi>rrra</bdi></td>.*gain.*</tr>", page.read_text())
     gain, _ = difference(measured.figures, "rrra", "nDCG@10")
     judged = f"{100 * measured.figures['judged@10']['rrra']:.1f}"
     assert row.count(f'<span class="gain">{gain}</span> <span class="soft">{judged}</span>') == 2
@@ -145,7 +155,7 @@ def test_a_system_that_was_left_out_of_a_collection_has_empty_cells(measured: Ev
         del held["bm25"]
     page = tmp_path / "report.html"
     write_report([measured, replace(measured, figures=figures)], page)
-    (row,) = re.findall(r"<tr><td>bm25</td>.*gain.*</tr>", page.read_text())
+    (row,) = re.findall(r"<tr><td><bdi>bm25</bdi></td>.*gain.*</tr>", page.read_text())
     assert row.endswith('<td><span class="gain"></span> <span class="soft"></span></td></tr>')
 
 
@@ -155,6 +165,75 @@ def test_the_name_of_a_folder_is_no_markup(measured: Evaluation, tmp_path: Path)
     text = page.read_text()
     assert "<img" not in text
     assert set(re.findall(r"url\(#(.*?)\)", text)) <= set(re.findall(r'id="([\w-]+)"', text))
+
+
+@pytest.fixture(scope="module")
+def long_names(measured: Evaluation, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report with a system and a collection whose names are long, of a question in Hebrew."""
+    name = "distilled-from-mpnet-over-all-collections-seed-3-step-20000-of-the-best"
+    figures = json.loads(json.dumps(measured.figures).replace('"bm25"', f'"{name}"'))
+    figures["dataset"] = "towns_and_their_founders" * 3
+    queries = [replace(query, text=f"מתי נוסדה {query.text[-12:]}?") for query in measured.queries]
+    page = tmp_path_factory.mktemp("long") / "report.html"
+    write_report([replace(measured, figures=figures, queries=queries), measured], page)
+    return page
+
+
+@needs_chromium
+def test_figures_are_seen_beside_long_names(long_names: Path) -> None:
+    with chromium(375, 800) as driver:
+        driver.get(long_names.as_uri())
+        room = driver.execute_script(
+            "return [...document.querySelectorAll('.box')].map((box) => box.getBoundingClientRect().right"
+            " - Math.max(...[...box.querySelectorAll('td:first-child')].map((td) => td.getBoundingClientRect().right)))"
+        )
+        assert min(room) > 130
+        # What is short stands in one line, and no column is as wide as its heading's longest name.
+        assert driver.execute_script(
+            "return [...document.querySelectorAll('td bdi')].every((name) => name.clientHeight < 30"
+            " || name.textContent.length > 20)"
+        )
+        assert (
+            driver.execute_script(
+                "return Math.max(...[...document.querySelectorAll('th')].map((th) => th.offsetWidth))"
+            )
+            < 250
+        )
+
+
+@needs_chromium
+def test_a_print_holds_all_columns(long_names: Path) -> None:
+    with chromium(1000, 700) as driver:
+        driver.get(long_names.as_uri())
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+        assert driver.execute_script(
+            "return [...document.querySelectorAll('.box')].every((box) => box.scrollWidth <= box.clientWidth)"
+        )
+        assert driver.execute_script("return getComputedStyle(document.querySelector('.box')).overflowX") == "visible"
+
+
+@needs_chromium
+def test_no_text_of_a_plot_is_cut(long_names: Path) -> None:
+    with chromium(1200, 800) as driver:
+        driver.get(long_names.as_uri())
+        cut_off = driver.execute_script(
+            "return [...document.querySelectorAll('.plots svg')].flatMap((svg) => {"
+            " const all = svg.getBoundingClientRect();"
+            " return [...svg.querySelectorAll('text')].filter((text) => { const own = text.getBoundingClientRect();"
+            "  return own.left < all.left || own.right > all.right || own.bottom > all.bottom; })"
+            "  .map((text) => text.textContent); })"
+        )
+        assert not cut_off
+
+
+@needs_chromium
+def test_questions_and_passages_know_their_direction(long_names: Path) -> None:
+    with chromium(1200, 800) as driver:
+        driver.get(long_names.as_uri())
+        of = "return [...document.querySelectorAll('{}')].map((one) => getComputedStyle(one).direction)"
+        asked = driver.execute_script(of.format(".change h4"))
+        assert asked.count("rtl") > 0
+        assert set(driver.execute_script(of.format(".change li > div[dir]"))) == {"ltr"}
 
 
 @needs_chromium

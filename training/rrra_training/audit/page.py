@@ -4,7 +4,6 @@ import json
 from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
-from textwrap import shorten
 
 import jinja2
 from rich.console import Group
@@ -48,9 +47,15 @@ def render(found: Audit) -> Group:
         table.add_column("passage")
         for one in own[:_SHOWN]:
             text = f"{one.title} {one.text}"
-            table.add_row(f"{one.probability:.2f}", Text(shorten(one.question, 80)), Text(shorten(text, 100)))
+            table.add_row(f"{one.probability:.2f}", Text(_shortened(one.question, 80)), Text(_shortened(text, 100)))
         tables += [table, Text(found.meaning[kind], style="dim")]
     tables.append(
         Text(f"{found.doubtful} of {found.labels} labels are more probably wrong than right, as far as this can tell.")
     )
     return Group(*tables)
+
+
+def _shortened(text: str, letters: int) -> str:
+    """The beginning of a text, whether or not there are spaces in it."""
+    text = " ".join(text.split())
+    return text if len(text) <= letters else f"{text[: letters - 1]}…"

@@ -17,7 +17,8 @@ from rrra_training.evaluation.systems import baseline_of
 from rrra_training.report.alignment import MatchedWord, align
 
 _GAINS, _LOSSES, _TOP = 5, 3, 3
-_WORDS = 80
+# Where words are not parted by spaces, a piece of one counts as a word; all together are about as long as 80 words are.
+_WORDS, _LETTERS, _LONGEST_WORD = 80, 600, 20
 # Below this share of the strongest word a match says nothing to a reader.
 _LEAST_STRENGTH = 0.15
 
@@ -116,24 +117,24 @@ def _sentences(model: RRRAModel, query: Query, texts: Sequence[str]) -> list[tup
 
 def cut(text: str, spans: Sequence[MatchedWord], strongest: float, sentence: tuple[int, int] = (0, 0)) -> list[Piece]:
     """
-    The 80 words of a text that hold the most of what matched, in pieces.
+    The 80 words of a text, or 600 letters, that hold the most of what matched, in pieces.
 
     :param text: The text.
     :param spans: Its words that matched, in order.
     :param strongest: Weight of the strongest match of all texts.
     :param sentence: Where the sentence that matched best begins and ends.
     """
-    words = [(one.start(), one.end()) for one in re.finditer(r"\S+", text)]
+    words = [(one.start(), one.end()) for one in re.finditer(rf"\S{{1,{_LONGEST_WORD}}}", text)]
     if not words:
         return [Piece(text)]
-    starts = np.asarray([start for start, _ in words])
+    starts, ends = np.asarray(words).T
     held = np.zeros(len(words))
     for span in spans:
         held[np.searchsorted(starts, span.start, side="right") - 1] += span.weight
     sums = np.asarray([0.0, *accumulate(held)])
-    count = min(_WORDS, len(words))
-    first = int((sums[count:] - sums[: len(sums) - count]).argmax())
-    begin, end = words[first][0], words[first + count - 1][1]
+    behind = np.minimum(np.arange(len(words)) + _WORDS, np.searchsorted(ends, starts + _LETTERS, side="right"))
+    first = int((sums[behind] - sums[:-1]).argmax())
+    begin, end = words[first][0], words[behind[first] - 1][1]
     # The last of what begins at a place counts: a word within the sentence, and the text behind it.
     strengths = {begin: 0}
     for span in spans:

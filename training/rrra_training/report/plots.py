@@ -11,9 +11,10 @@ from markupsafe import escape
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from rrra_training.evaluation.systems import baseline_of
-from rrra_training.report.quality_plot import plot_quality
+from rrra_training.report.quality_plot import count_lines, in_lines, plot_quality
 
 # Colours that stand for others: the page's theme says which.
 _INK, _SOFT, _LINE, _PAPER = "#010203", "#020304", "#030405", "#040506"
@@ -33,8 +34,9 @@ _STYLE: Any = {
     "text.parse_math": False,
 }  # fmt: skip
 _SIZE = (6.2, 3.9)
-# Letters of a name of which three stand side by side in a legend, and inches that a line of it adds to the height.
-_SHORT_NAME, _LEGEND_LINE = 16, 0.22
+# Letters of names that stand side by side in a legend, by how many do, and inches that a line of it adds to the height.
+_LETTERS, _LEGEND_LINE = {3: 16, 2: 26, 1: 60}, 0.22
+_LETTERS_OF_AXIS = 40
 # More steps than a screen tells apart would make the page large.
 _STEPS = 1000
 
@@ -44,10 +46,12 @@ def quality_plot(figures: Mapping[str, Any]) -> Figure:
     with mpl.rc_context(_STYLE):
         figure, axes = _figure()
         marks = plot_quality([axes], [figures])
-        columns = 3 if max(map(len, marks)) <= _SHORT_NAME else 2
-        figure.set_figheight(_SIZE[1] + _LEGEND_LINE * -(-len(marks) // columns))
+        longest = max(map(len, marks))
+        columns = next((number for number, letters in _LETTERS.items() if longest <= letters), 1)
+        names = [in_lines(name, _LETTERS[columns]) for name in marks]
+        figure.set_figheight(_SIZE[1] + _LEGEND_LINE * -(-count_lines(names) // columns))
         axes.set_title("Quality against time")
-        figure.legend(list(marks.values()), list(marks), loc="outside lower center", ncols=columns, fontsize=10)
+        figure.legend(list(marks.values()), names, loc="outside lower center", ncols=columns, fontsize=10)
     return figure
 
 
@@ -85,13 +89,15 @@ def wins_plot(per_query: Mapping[str, Mapping[str, np.ndarray]], main: str) -> F
         # The largest of a step, and the line about it, show a query that alone was won or lost among many.
         gains = np.maximum.reduceat(difference, edges[:-1]).clip(min=0)
         losses = np.minimum.reduceat(difference, edges[:-1]).clip(max=0)
-        axes.stairs(100 * gains, edges - 0.5, fill=True, color=_GOOD)
-        axes.stairs(100 * losses, edges - 0.5, fill=True, color=_BAD)
+        axes.stairs(100 * gains, edges + 0.5, fill=True, color=_GOOD)
+        axes.stairs(100 * losses, edges + 0.5, fill=True, color=_BAD)
         axes.axhline(0, color=_SOFT, linewidth=1)
+        axes.set_xlim(0.5, len(difference) + 0.5)
         axes.set_ylim(-105, 105)
-        axes.set_title(f"{won:,} queries won, {len(difference) - won - lost:,} equal, {lost:,} lost")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_title(f"Queries: {won:,} won, {len(difference) - won - lost:,} equal, {lost:,} lost")
         axes.set_xlabel("queries, by what changed")
-        axes.set_ylabel(f"nDCG@10 of {main} over {first}")
+        axes.set_ylabel(in_lines(f"nDCG@10 of {main} over {first}", _LETTERS_OF_AXIS))
     return figure
 
 
