@@ -18,6 +18,12 @@ COPIES = "repository"
 _LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)#]+)(?=[)#])")
 
 
+def on_config(config: Any) -> Any:
+    """Leave out the script of another server that searches pages opened from a folder: a site fetches nothing."""
+    config.extra["polyfills"] = []
+    return config
+
+
 def on_files(files: Files, *, config: Any) -> Files:
     """Add the pages from above, and the files that any page links to outside the folder of the pages."""
     for name, source in PAGES.items():

@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from browser import chromium, needs_chromium
 from haystack import Document, ExtractedAnswer
 from rich.console import Console
 
@@ -69,6 +70,20 @@ def test_the_page_marks_the_answer_alone(tmp_path: Path) -> None:
     assert page.count("<mark>") == page.count("Since 1320 it takes <mark>32</mark> bytes.") + 1 == 3
     said = SimpleNamespace(data="32")
     assert write_page([replace(one, answers=[said])], tmp_path / "page.html").read_text().count("<mark>") == 1
+
+
+@needs_chromium
+def test_the_page_sets_each_text_in_its_direction(tmp_path: Path) -> None:
+    hebrew = Document(id="a", content="מגדל דוד נמצא בירושלים (2024).", meta={"source": "מגדל.txt"})
+    english = Document(id="b", content="It was built in 1310.", meta={"source": "tower.txt"})
+    ranked = [Reranked(english, 1, 2), Reranked(hebrew, 2, 1)]
+    page = write_page([Asked("היכן מגדל דוד?", [], ranked, 5.0, [hebrew, english])], tmp_path / "page.html")
+    with chromium(1200, 800) as driver:
+        driver.get(page.as_uri())
+        directions = driver.execute_script(
+            "return [...document.querySelectorAll('h2, article p')].map((one) => getComputedStyle(one).direction)"
+        )
+        assert directions == ["rtl", "rtl", "ltr", "ltr", "rtl"]
 
 
 @pytest.mark.parametrize(
