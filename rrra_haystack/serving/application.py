@@ -32,6 +32,7 @@ from rrra_haystack.documents.decoding import without_surrogates
 from rrra_haystack.pipeline_files import share_stores
 from rrra_haystack.serving.faults import tell_of_held
 from rrra_haystack.serving.files import add_route, takes_files
+from rrra_haystack.serving.listing import add_listing
 from rrra_haystack.serving.origins import OwnPages
 from rrra_haystack.serving.pipeline import ServedPipeline
 from rrra_haystack.serving.turns import bound_requests, take_turns
@@ -39,8 +40,9 @@ from rrra_haystack.serving.turns import bound_requests, take_turns
 MAX_BODY_BYTES = 1024 * 1024
 MAX_UPLOAD_BYTES = 64 * MAX_BODY_BYTES
 _LONGEST_TOLD = 100
-# Files would be taken, and indexed by nobody; models are told that do not chat.
-_LEFT_OUT = (("POST", "/v1/files"), ("GET", "/v1/models"), ("GET", "/models"))
+# Files would be taken, and indexed by nobody; models are told that do not chat; pages load scripts of another server.
+_PAGES = ("/docs", "/docs/oauth2-redirect", "/redoc")
+_LEFT_OUT = (("POST", "/v1/files"), ("GET", "/v1/models"), ("GET", "/models"), *(("GET", page) for page in _PAGES))
 
 
 def served(folder: Path, allowed: Iterable[Path] = (), host: str | None = None) -> FastAPI:
@@ -103,6 +105,8 @@ def _bare_app() -> FastAPI:
     if "cors_allow_origins" not in settings.model_fields_set:
         settings.cors_allow_origins = []
     app = create_app()
+    # Hayhooks sets the pages up again with each pipeline.
+    app.docs_url = app.redoc_url = None
     app.add_middleware(EmptyFolder)
     # Deploying loads Python that a client sends, undeploying deletes files, drawing sends the pipeline to a public
     # server.
@@ -117,6 +121,7 @@ def _bare_app() -> FastAPI:
         return [name for name in registry.get_names() if getattr(registry.get(name), "chats", False)]
 
     app.include_router(create_models_router(list_models=chatting, owned_by="hayhooks"))
+    add_listing(app)
     return app
 
 
