@@ -36,7 +36,7 @@ def test_a_further_model_with_an_encoder_of_its_own_keeps_it(tmp_path: Path, mod
 
 
 def test_further_models_are_compared_with_ours_set_by_set() -> None:
-    systems = ("encoder", "BM25's order", "bm25", "rrra", "hybrid")
+    systems = ("encoder", "BM25's order", "bm25", "rrra", "hybrid", "RRF")
     values = {name: np.full(5, 0.5) for name in systems}
     better = Measured("a dev", values | {"mine": np.full(5, 0.52)})
     worse = Measured("b dev", values | {"mine": np.full(5, 0.49)})
@@ -48,6 +48,13 @@ def test_further_models_are_compared_with_ours_set_by_set() -> None:
         "| mean of the sets | | | +0.5 |",
     ]
     assert "| set | queries | rrra |" not in tables([better, worse], seed=0)
+
+
+def test_what_reranks_the_candidates_of_both_is_compared_with_ranks_joined() -> None:
+    levels = {"encoder": 0.4, "BM25's order": 0.45, "bm25": 0.3, "rrra": 0.5, "hybrid": 0.6, "RRF": 0.55}
+    text = tables([Measured("a test", {name: np.full(5, level) for name, level in levels.items()})], seed=0)
+    assert "| a test | BM25's order | +5.0 (+5.0 to +5.0) |" in text
+    assert "| a test | RRF | +5.0 (+5.0 to +5.0) |" in text
 
 
 def test_a_model_that_retrieves_nothing_is_told_at_once(tmp_path: Path) -> None:
