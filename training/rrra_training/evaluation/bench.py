@@ -17,7 +17,7 @@ from rrra_training.evaluation.collection import Collection
 from rrra_training.evaluation.figures import Runs
 from rrra_training.evaluation.rerankers.from_codes import CodeReranker
 from rrra_training.evaluation.rerankers.from_states import MaxSimReranker, StateReranker
-from rrra_training.evaluation.rerankers.interface import Form, Reranker, TokenReranker
+from rrra_training.evaluation.rerankers.interface import EncodedQuery, Form, Ranked, Reranker, TokenReranker
 from rrra_training.evaluation.rerankers.of_haystack import HaystackReranker
 from rrra_training.evaluation.stages import (
     Bm25Stage,
@@ -60,6 +60,7 @@ class Bench:
         # The retrieval of the model's own encoder, whose candidates late-interaction models rerank, or else BM25's.
         self._first: EncoderStage | None = None
         self.runs: Runs = {}
+        # One time a query each, in the order of the queries.
         self.times: dict[str, list[float]] = {}
         # What a query of each system consists of, by the names of the times; without what was not timed by itself.
         self.stages: dict[str, list[str]] = {}
@@ -142,15 +143,15 @@ class Bench:
         has_probabilities = reranker.name == RRRA_SYSTEM and isinstance(reranker, CodeReranker)
         sampled = self._sample() if has_probabilities else set()
         for number, query in enumerate(self._progress(stage.queries, f"Reranking: {reranker.name}")):
-            prepared = reranker.prepare(query)
             base, rows = self._collection.candidates_of(query.query, *stage.retrieve(query))
             if not len(rows):
                 # BM25 finds nothing where no word is shared.
+                self._note(time_key(reranker.name), 0.0)
                 for name in (reranker.name, form.match if form else None):
                     if name is not None:
                         self._keep(name, query.query, rows, base)
                 continue
-            ranked, elapsed = _timed(partial(reranker.rank, prepared, rows, base))
+            (prepared, ranked), elapsed = _timed(partial(_reranked, reranker, query, rows, base))
             self._note(time_key(reranker.name), elapsed)
             self._keep(reranker.name, query.query, rows, ranked.scores)
             if form is not None and form.match is not None and ranked.match is not None:
@@ -163,13 +164,12 @@ class Bench:
         lexical = self._lexical
         self.stages["hybrid"] = [_RETRIEVAL, "bm25 candidates", "hybrid"]
         for query in self._progress(stage.queries, "Reranking: hybrid"):
-            prepared = reranker.prepare(query)
             _, rows = self._collection.candidates_of(query.query, *stage.retrieve(query))
             (scores, found), elapsed = _timed(partial(lexical.retrieve, query.query.text))
             self._note("bm25 candidates", elapsed)
             _, found = self._collection.candidates_of(query.query, scores, found)
             union = np.concatenate([rows, np.setdiff1d(found, rows)])
-            ranked, elapsed = _timed(partial(reranker.rank, prepared, union, np.zeros(len(union))))
+            (_, ranked), elapsed = _timed(partial(_reranked, reranker, query, union, np.zeros(len(union))))
             self._note("hybrid", elapsed)
             self._keep("hybrid", query.query, union, ranked.scores)
 
@@ -223,6 +223,12 @@ class Bench:
 
     def _progress(self, items: Sequence[Any], text: str) -> Iterable[Any]:
         return tqdm(items, desc=text, unit="query", disable=not self._show_progress)
+
+
+def _reranked(reranker: Reranker, query: EncodedQuery, rows: np.ndarray, base: np.ndarray) -> tuple[Any, Ranked]:
+    """The query as the reranker reads it, and what it says of the candidates: an application waits for both."""
+    prepared = reranker.prepare(query)
+    return prepared, reranker.rank(prepared, rows, base)
 
 
 def _timed(call: Callable[[], Any]) -> tuple[Any, float]:

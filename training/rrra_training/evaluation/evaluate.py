@@ -15,7 +15,7 @@ from rrra_training.data import Passage, Query
 from rrra_training.data.rows import drawn
 from rrra_training.evaluation.bench import Bench
 from rrra_training.evaluation.collection import Collection
-from rrra_training.evaluation.figures import Runs, answers_found, summary
+from rrra_training.evaluation.figures import Runs, answers_found, milliseconds, summary
 from rrra_training.evaluation.rerankers.interface import Form
 from rrra_training.evaluation.splits import check_condensable, check_split
 from rrra_training.evaluation.systems import (
@@ -33,7 +33,6 @@ from rrra_training.evaluation.systems import (
 from rrra_training.measures.ranking import condensed, judged_share, mean, per_query
 
 DEFAULT_SYSTEMS = ("match", RRRA_SYSTEM)
-_PERCENTILES = (50, 95)
 
 
 @dataclass(frozen=True)
@@ -237,9 +236,7 @@ def _further_figures(bench: Bench, collection: Collection, *, only_judged: bool)
         figures["condensed"] = {name: mean(per_query(judged, condensed(judged, run))) for name, run in runs.items()}
     if answers := answers_found(runs, collection):
         figures["answers"] = answers
-    figures["latency_ms"] = {
-        name: {f"p{p}": float(np.percentile(times, p)) for p in _PERCENTILES} for name, times in bench.times.items()
-    }
+    figures |= milliseconds(bench.times, bench.stages)
     return figures | {"stages": bench.stages, "bytes_per_document": bench.sizes}
 
 

@@ -16,6 +16,7 @@ from rrra_training.measures.significance import paired_interval, randomisation_t
 Runs = dict[str, dict[str, dict[str, float]]]
 # The measures whose differences are tested.
 COMPARED = ("R@1", "nDCG@10")
+_PERCENTILES = (50, 95)
 
 
 def summary(values: Mapping[str, Mapping[str, np.ndarray]], seed: int) -> dict[str, Any]:
@@ -61,16 +62,31 @@ def answers_found(runs: Runs, collection: Collection) -> dict[str, dict[str, flo
     return {name: answer_recall(run, holding) for name, run in runs.items()}
 
 
+def milliseconds(
+    times: Mapping[str, Sequence[float]], stages: Mapping[str, Sequence[str]]
+) -> dict[str, dict[str, dict[str, float]]]:
+    """
+    Percentiles of each stage alone, and of whole queries, whose stages are added up query by query.
+
+    :param times: Stage -> milliseconds of each query.
+    :param stages: System -> the stages of its queries.
+    """
+    whole = {system: np.sum([times[stage] for stage in own], axis=0) for system, own in stages.items()}
+    return {
+        key: {name: {f"p{p}": float(np.percentile(own, p)) for p in _PERCENTILES} for name, own in held.items()}
+        for key, held in (("latency_ms", times), ("query_ms", whole))
+    }
+
+
 def query_milliseconds(figures: Mapping[str, Any], system: str) -> float | None:
     """
-    Median milliseconds a query, retrieval and reranking together, without the encoding of the query.
+    Median milliseconds of a whole query, retrieval and reranking together, without the encoding of the query.
 
     :param figures: Figures of one data set.
     :param system: A system's name.
     :returns: `None` if the system was not timed by itself, as the token match is not.
     """
-    stages = figures["stages"].get(system)
-    return sum(figures["latency_ms"][stage]["p50"] for stage in stages) if stages else None
+    return figures["query_ms"][system]["p50"] if system in figures["query_ms"] else None
 
 
 def difference(compared: Mapping[str, Any], system: str, measure: str) -> tuple[str, str]:
@@ -94,16 +110,16 @@ def query_costs(figures: Mapping[str, Any], system: str) -> tuple[str, str, str]
 
     :param figures: Figures of one data set.
     :param system: A system's name.
-    :returns: Median milliseconds a query; those of its last stage, with the 95th percentile; and the bytes of token
-        codes or states a passage. Each is empty if there is none.
+    :returns: Median milliseconds of a query and of its last stage, with the 95th percentile each; and the bytes of
+        token codes or states a passage. Each is empty if there is none.
     """
     held = figures["bytes_per_document"].get(code_key(system))
     size = "" if held is None else f"{held:,.0f}"
-    total = query_milliseconds(figures, system)
-    if total is None:
+    if system not in figures["stages"]:
         return "", "", size
-    last = figures["latency_ms"][figures["stages"][system][-1]]
-    return f"{total:,.1f}", f"{last['p50']:,.1f} ({last['p95']:,.1f})", size
+    both = (figures["query_ms"][system], figures["latency_ms"][figures["stages"][system][-1]])
+    whole, last = (f"{one['p50']:,.1f} ({one['p95']:,.1f})" for one in both)
+    return whole, last, size
 
 
 def title_of(figures: Mapping[str, Any]) -> str:

@@ -79,7 +79,7 @@ def _costs(figures: Mapping[str, Any]) -> Table:
     # A late-interaction model has none.
     if (embedding := figures["bytes_per_document"].get("embedding")) is not None:
         caption += f", beside the {embedding:,.0f} of the embedding"
-    table = _new_table("\nCosts", "ms", "last stage, ms (p95)", "bytes", *further, caption=f"{caption}.")
+    table = _new_table("\nCosts", "ms (p95)", "last stage, ms (p95)", "bytes", *further, caption=f"{caption}.")
     for system in figures["systems"]:
         cells = [figures["answers"][system]["5"]] if "answers" in figures else []
         cells += [figures["condensed"][system]["nDCG@10"]] if "condensed" in figures else []

@@ -46,8 +46,8 @@ class Row:
     :param best: Which of these is the best of its column.
     :param differences: Interval and p of what it has over the encoder, in each measure that is compared, and of what
         the model has over it.
-    :param milliseconds: Of a query.
-    :param last_stage: Milliseconds of the last stage, with the 95th percentile.
+    :param milliseconds: Of a query, with the 95th percentile.
+    :param last_stage: Those of the last stage.
     :param size: Bytes a passage.
     """
 

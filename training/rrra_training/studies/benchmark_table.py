@@ -16,7 +16,7 @@ def markdown(evaluations: Sequence[Evaluation]) -> str:
     every = [one.figures for one in evaluations]
     systems = list(dict.fromkeys(name for figures in every for name in figures["systems"]))
     columns = [(head, cells) for figures in every for head, cells in _columns(figures, systems)]
-    head = ["system", *(own for own, _ in columns), "ms a query", "last stage, ms (p95)", "bytes a passage"]
+    head = ["system", *(own for own, _ in columns), "ms a query (p95)", "last stage, ms (p95)", "bytes a passage"]
     rows = [
         [name, *(cells[place] for _, cells in columns), *query_costs(every[0], name)]
         for place, name in enumerate(systems)
@@ -27,7 +27,7 @@ def markdown(evaluations: Sequence[Evaluation]) -> str:
     )
     note = (
         f"{about}; seed {every[0]['seed']}. Milliseconds: the median on {title_of(every[0])}, retrieval and reranking "
-        "together, without encoding the query; the last stage alone, with its 95th percentile. Bytes: token codes as "
+        "together, without encoding the query, with the 95th percentile; the last stage alone. Bytes: token codes as "
         "stored, or token states, beside the embedding. Differences: the 95 % paired bootstrap interval, and p of the "
         "paired randomisation test, which is not corrected for the number of systems."
     )

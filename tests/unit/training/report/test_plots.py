@@ -130,8 +130,7 @@ def test_a_dollar_in_a_name_is_a_dollar(name: str, tmp_path: Path) -> None:
         "dataset": name,
         "split": "test",
         "systems": {name: {"nDCG@10": 0.5}},
-        "stages": {name: ["reranking"]},
-        "latency_ms": {"reranking": {"p50": 3.0}},
+        "query_ms": {name: {"p50": 3.0}},
     }
     plots = [
         quality_plot(figures),

@@ -73,7 +73,7 @@ class Reranker(Protocol):
         """What the system is called."""
 
     def prepare(self, query: EncodedQuery) -> Any:
-        """What of a query the application has at hand before it reranks."""
+        """The query as this reranker reads it, whatever the candidates are."""
 
     def rank(self, prepared: Any, rows: np.ndarray, base: np.ndarray) -> Ranked:
         """
