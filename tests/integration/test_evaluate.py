@@ -229,7 +229,7 @@ def test_the_report_has_what_the_figures_say(data: Path, model: RRRAModel) -> No
         console.print(render([evaluation, replace(evaluation, figures=renamed)]))
         text = console.export_text()
         assert "…" not in text
-        assert text.count("mine[v2]") == 4
+        assert text.count("mine[v2]") == 5
         quality = next(line for line in text.splitlines() if "R@1" in line and "judged@10" in line)
         assert quality.split() == ["system", *MEASURES, "judged@10"]
         for interval in ("R@1", "nDCG@10"):

@@ -7,30 +7,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from rrra_haystack.model.encoder import Encoder
+from rrra_haystack import __version__
 from rrra_haystack.model.rrra_model import RRRAModel
-from rrra_training.corpora.fingerprint import cache_key
 from rrra_training.data import Passage, Query
 from rrra_training.data.rows import drawn
 from rrra_training.evaluation.bench import Bench
 from rrra_training.evaluation.collection import Collection
 from rrra_training.evaluation.figures import Runs, answers_found, milliseconds, summary
+from rrra_training.evaluation.forms import by_encoder, codes_of, forms_of
 from rrra_training.evaluation.rerankers.interface import Form
 from rrra_training.evaluation.splits import check_condensable, check_split
 from rrra_training.evaluation.systems import (
     BM25_SYSTEM,
-    ENCODER_OF,
-    ENCODER_SYSTEM,
     KINDS,
     RRRA_SYSTEM,
     baseline_of,
     check_systems,
-    code_suffixes,
-    named_models,
-    needs_model,
 )
 from rrra_training.measures.ranking import condensed, judged_share, mean, per_query
+from rrra_training.runs.machine import processor_name
 
 DEFAULT_SYSTEMS = ("match", RRRA_SYSTEM)
 
@@ -135,7 +132,7 @@ def evaluate(
         check_condensable(dataset, split, judged)
     loaded = _loaded(model, systems)
     collection = Collection(dataset.name, checked.passages, queries, judged, ignore_identical)
-    forms = _forms(loaded, systems, codes)
+    forms = forms_of(loaded, systems, codes)
     failure: Exception | None = None
     with tempfile.TemporaryDirectory(prefix="rrra-evaluate-") as scratch:
         bench = Bench(
@@ -158,7 +155,13 @@ def evaluate(
         "queries": len(queries),
         "documents": len(collection.passages),
         "top_k": top_k,
+        "limit": limit,
         "seed": seed,
+        "ignore_identical": ignore_identical,
+        "codes": codes_of(forms, bench.runs),
+        "rrra-haystack": __version__,
+        "processor": processor_name(),
+        "threads": torch.get_num_threads(),
         **({"match": match} if match else {}),
         **summary(values, seed),
         **_further_figures(bench, collection, only_judged=only_judged),
@@ -185,7 +188,7 @@ def _loaded(model: str | RRRAModel, systems: Sequence[str]) -> RRRAModel:
 
 def _measure(bench: Bench, model: RRRAModel, forms: Sequence[Form], systems: Sequence[str]) -> None:
     """Measure all systems, those of the model's encoder first, or BM25 where that does not retrieve."""
-    own, *others = _by_encoder(model, forms)
+    own, *others = by_encoder(model, forms)
     if not model.encoder.embeds:
         bench.measure_bm25()
     bench.measure_encoder(own.encoder, own.forms, systems)
@@ -193,39 +196,6 @@ def _measure(bench: Bench, model: RRRAModel, forms: Sequence[Form], systems: Seq
         bench.measure_encoder(other.encoder, other.forms, (), name=other.name)
     if BM25_SYSTEM in systems and model.encoder.embeds:
         bench.measure_bm25()
-
-
-def _forms(model: RRRAModel, systems: Sequence[str], codes: Sequence[str] | None) -> list[Form]:
-    """All forms of RRRA that are measured, those of further models last."""
-    forms = []
-    if needs_model(systems):
-        kinds = codes or [model.config.code]
-        for kind, suffix in zip(kinds, code_suffixes(kinds), strict=True):
-            match = f"match{suffix}" if "match" in systems else None
-            forms.append(Form(f"{RRRA_SYSTEM}{suffix}", model, kind, match))
-    if "untrained" in systems:
-        untrained = RRRAModel.untrained(model.encoder)
-        forms.append(Form("untrained", untrained, untrained.config.code))
-    further = {name: RRRAModel.load(source) for name, source in named_models(systems).items()}
-    return forms + [Form(name, other, other.config.code) for name, other in further.items()]
-
-
-@dataclass(frozen=True)
-class _OneEncoder:
-    """Forms over the same encoder, and what the encoder alone is called."""
-
-    name: str
-    encoder: Encoder
-    forms: list[Form]
-
-
-def _by_encoder(model: RRRAModel, forms: Sequence[Form]) -> list[_OneEncoder]:
-    """The forms by the weights of their encoders, the model's own first; others are called by their first form."""
-    found = {cache_key(model.encoder): _OneEncoder(ENCODER_SYSTEM, model.encoder, [])}
-    for form in forms:
-        other = _OneEncoder(f"{form.name}{ENCODER_OF}", form.model.encoder, [])
-        found.setdefault(cache_key(form.model.encoder), other).forms.append(form)
-    return list(found.values())
 
 
 def _further_figures(bench: Bench, collection: Collection, *, only_judged: bool) -> dict[str, Any]:

@@ -129,3 +129,33 @@ def title_of(figures: Mapping[str, Any]) -> str:
     :param figures: Figures of one data set.
     """
     return f"{figures['dataset']} {figures['split']}"
+
+
+def settings_of(figures: Mapping[str, Any]) -> str:
+    """
+    How much was asked of what, and how, as text.
+
+    :param figures: Figures of one data set.
+    """
+    readers: dict[str, list[str]] = {}
+    for system, kind in figures["codes"].items():
+        readers.setdefault(kind, []).append(system)
+    codes = (f"{kind} ({', '.join(systems)})" for kind, systems in readers.items())
+    said = [
+        f"{figures['queries']:,} queries",
+        f"{figures['documents']:,} passages",
+        f"top {figures['top_k']}",
+        f"seed {figures['seed']}",
+        *(["without passages that are the query"] if figures["ignore_identical"] else []),
+        *([f"codes {', '.join(codes)}"] if readers else []),
+    ]
+    return ", ".join(said)
+
+
+def machine_of(figures: Mapping[str, Any]) -> str:
+    """
+    Where times were taken, as text.
+
+    :param figures: Figures of one data set.
+    """
+    return f"{figures['processor']}, threads: {figures['threads']}"

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from rrra_training.evaluation.evaluate import Evaluation
-from rrra_training.evaluation.figures import COMPARED, difference, query_costs, title_of
+from rrra_training.evaluation.figures import COMPARED, difference, machine_of, query_costs, settings_of, title_of
 from rrra_training.evaluation.systems import baseline_of
 from rrra_training.measures.ranking import MEASURES
 
@@ -48,11 +48,7 @@ def _new_table(title: str, *columns: str, caption: str | None = None) -> Table:
 
 
 def _quality(figures: Mapping[str, Any]) -> Table:
-    title = (
-        f"{escape(title_of(figures))}: {figures['queries']:,} queries, {figures['documents']:,} documents, "
-        f"top {figures['top_k']}, seed {figures['seed']}"
-    )
-    table = _new_table(title, *MEASURES, "judged@10")
+    table = _new_table(escape(f"{title_of(figures)}: {settings_of(figures)}"), *MEASURES, "judged@10")
     for system, values in figures["systems"].items():
         cells = [f"{values[name] * 100:.1f}" for name in MEASURES]
         table.add_row(escape(system), *cells, f"{figures['judged@10'][system] * 100:.1f}")
@@ -79,7 +75,14 @@ def _costs(figures: Mapping[str, Any]) -> Table:
     # A late-interaction model has none.
     if (embedding := figures["bytes_per_document"].get("embedding")) is not None:
         caption += f", beside the {embedding:,.0f} of the embedding"
-    table = _new_table("\nCosts", "ms (p95)", "last stage, ms (p95)", "bytes", *further, caption=f"{caption}.")
+    table = _new_table(
+        "\nCosts",
+        "ms (p95)",
+        "last stage, ms (p95)",
+        "bytes",
+        *further,
+        caption=f"{caption}. {escape(machine_of(figures))}.",
+    )
     for system in figures["systems"]:
         cells = [figures["answers"][system]["5"]] if "answers" in figures else []
         cells += [figures["condensed"][system]["nDCG@10"]] if "condensed" in figures else []

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from rrra_haystack.files import atomic_write
 from rrra_training.evaluation.evaluate import Evaluation
-from rrra_training.evaluation.figures import COMPARED, difference, query_costs, title_of
+from rrra_training.evaluation.figures import COMPARED, difference, machine_of, query_costs, settings_of, title_of
 from rrra_training.evaluation.systems import RRRA_SYSTEM, baseline_of
 from rrra_training.measures.ranking import MEASURES
 from rrra_training.report.changes import changes
@@ -70,6 +70,8 @@ def _section(one: Evaluation, number: int) -> dict[str, Any]:
         plots.append(wins_plot(one.per_query, main))
     return {
         "figures": figures,
+        "settings": settings_of(figures),
+        "machine": machine_of(figures),
         "rows": _rows(figures),
         "columns": _columns(figures),
         "measures": COMPARED,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rrra_training.evaluation.evaluate import Evaluation
-from rrra_training.evaluation.figures import difference, query_costs, title_of
+from rrra_training.evaluation.figures import difference, machine_of, query_costs, settings_of, title_of
 from rrra_training.evaluation.systems import ENCODER_SYSTEM, baseline_of
 
 _MEASURES = ("R@1", "MRR@10", "nDCG@10", "R@100", "judged@10")
@@ -22,11 +22,9 @@ def markdown(evaluations: Sequence[Evaluation]) -> str:
         for place, name in enumerate(systems)
     ]
     lines = [_line(head), _line(["---", *(["---:"] * (len(head) - 1))]), *map(_line, rows)]
-    about = "; ".join(
-        f"{title_of(figures)}: {figures['queries']:,} queries, {figures['documents']:,} passages" for figures in every
-    )
+    about = "; ".join(f"{title_of(figures)}: {settings_of(figures)}" for figures in every)
     note = (
-        f"{about}; seed {every[0]['seed']}. Milliseconds: the median on {title_of(every[0])}, retrieval and reranking "
+        f"{about}. Milliseconds: the median on {title_of(every[0])} ({machine_of(every[0])}), retrieval and reranking "
         "together, without encoding the query, with the 95th percentile; the last stage alone. Bytes: token codes as "
         "stored, or token states, beside the embedding. Differences: the 95 % paired bootstrap interval, and p of the "
         "paired randomisation test, which is not corrected for the number of systems."

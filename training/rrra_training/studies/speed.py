@@ -10,7 +10,6 @@ alone, from codes of their own kind.
 
 import json
 import os
-import platform
 import time
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -35,6 +34,7 @@ from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
 from rrra_haystack.pretrained import MINILM, resolve_encoder
 from rrra_training.data import BeirDataset
 from rrra_training.runs.commands import run_command
+from rrra_training.runs.machine import processor_name
 from rrra_training.studies.shared_cores import busy_process
 
 _CANDIDATES = 100
@@ -161,13 +161,8 @@ def _own_time(model: str, *, repeats: int) -> dict[str, Any]:
 
 def processor() -> dict[str, Any]:
     """What the libraries find in the processor, and the kernel that is chosen."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        name = next(line.split(": ")[1] for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        name = platform.processor() or platform.machine()
     return {
-        "name": name,
+        "name": processor_name(),
         "features": [feature for feature, there in numkong.get_capabilities().items() if there],
         "kernel": f"{KERNEL.name}: {KERNEL.reason}",
         "torch": torch.backends.cpu.get_cpu_capability(),
