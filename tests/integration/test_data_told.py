@@ -79,6 +79,20 @@ def test_a_query_that_is_a_passage_can_be_left_out_of_its_own_list(folder: Path)
     assert left_out.figures["systems"]["encoder"]["R@1"] == 0.5
 
 
+def test_what_is_labelled_relevant_stays_though_it_is_the_query_itself(folder: Path, tmp_path: Path) -> None:
+    with (folder / "qrels" / "test.tsv").open("a") as labels:
+        labels.write("p1\tp1\t1\np3\tp3\t0\n")
+    found = evaluate(folder, model="all-MiniLM-L6-v2", systems=["bm25"], ignore_identical=True)
+    for name, run in found.runs.items():
+        assert ["p1" in run["p1"], "p3" in run["p3"]] == [True, False], name
+    assert found.per_query["encoder"]["R@5"].tolist() == [1, 1]
+    split = SplitConfig(data=BeirData(format="beir", path=folder), split="test", ignore_identical=True)
+    encoder = Encoder("all-MiniLM-L6-v2")
+    data = prepare(split, encoder, tmp_path / "cache", mining=MiningConfig(top_k=5), evidence=EvidenceConfig())
+    ids = [[data.passages.ids[row] for row in own if row >= 0] for own in np.asarray(data.mined.rows)]
+    assert ["p1" in ids[0], "p3" in ids[1]] == [True, False]
+
+
 @pytest.mark.parametrize("is_left_out", [False, True])
 def test_training_can_leave_a_query_out_of_its_own_candidates(folder: Path, tmp_path: Path, is_left_out: bool) -> None:
     split = SplitConfig(data=BeirData(format="beir", path=folder), ignore_identical=is_left_out)

@@ -77,7 +77,7 @@ def prepare(
     )
     mined = mine_cached(passages, queries, mining, cache, show_progress=show_progress)
     if config.ignore_identical:
-        itself = identical_passages(chosen, data.passages())
+        itself = identical_passages(chosen, data.passages(), qrels)
         mined = mined.without([itself.get(query.id, ()) for query in chosen])
     known = list(_evidence(data, config.split, [(query.id, query.answers) for query in chosen], qrels, passages))
     labels = _labels(mined, known, passages, queries, evidence, cache, show_progress=show_progress)

@@ -148,12 +148,15 @@ def digest_of(text: str) -> int:
     return int.from_bytes(blake2b(" ".join(text.casefold().split()).encode(), digest_size=8).digest(), "little")
 
 
-def identical_passages(queries: Iterable[Query], passages: Iterable[Passage]) -> dict[str, list[int]]:
+def identical_passages(
+    queries: Iterable[Query], passages: Iterable[Passage], qrels: Mapping[str, Mapping[str, int]]
+) -> dict[str, list[int]]:
     """
     Places of the passages that are a query word for word, by query id.
 
     :param queries: The queries.
     :param passages: The corpus.
+    :param qrels: Query id -> passage id -> grade: what is labelled relevant is asked for, whatever it says.
     """
     asked: dict[int, list[str]] = {}
     for query in queries:
@@ -162,6 +165,8 @@ def identical_passages(queries: Iterable[Query], passages: Iterable[Passage]) ->
     for place, passage in enumerate(passages):
         for digest in {digest_of(passage.text), digest_of(passage.title_and_text)}:
             for identifier in asked.get(digest, ()):
+                if qrels.get(identifier, {}).get(passage.id, 0) > 0:
+                    continue
                 found.setdefault(identifier, []).append(place)
     return found
 

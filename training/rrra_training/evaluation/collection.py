@@ -19,7 +19,8 @@ class Collection:
     :param passages: The corpus.
     :param queries: The queries.
     :param judged: Their judgments: query id -> passage id -> grade; above 0 is relevant.
-    :param ignore_identical: Whether a passage that is the query itself is left out of the query's candidates.
+    :param ignore_identical: Whether a passage that is the query itself, and not labelled relevant, is left out of the
+        query's candidates.
     """
 
     name: str
@@ -40,7 +41,7 @@ class Collection:
 
     @cached_property
     def _identical(self) -> dict[str, list[int]]:
-        return identical_passages(self.queries, self.passages)
+        return identical_passages(self.queries, self.passages, self.judged)
 
     def candidates_of(self, query: Query, scores: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """
