@@ -88,7 +88,7 @@ def test_the_json_has_the_promised_keys(data: Path, tmp_path: Path) -> None:
     assert (figures["split"], figures["queries"], figures["documents"]) == ("test", 4, 6)
     assert set(figures["systems"]) == {"encoder", "match", "rrra"}
     for system in ("encoder", "match", "rrra"):
-        measures = {"R@1", "R@5", "R@20", "R@50", "R@100", "MRR@10", "nDCG@10", "MAP"}
+        measures = {"R@1", "R@5", "R@20", "R@50", "R@100", "MRR@10", "nDCG@10", "MAP@100"}
         assert set(figures["systems"][system]) == measures
         assert all(0 <= value <= 1 for value in figures["systems"][system].values())
     assert set(figures["p_values"]["rrra"]) == set(figures["intervals"]["rrra"]) == {"R@1", "nDCG@10"}
@@ -434,7 +434,7 @@ def test_metrics_on_hand_computed_numbers() -> None:
     values = per_query(qrels, run)
     assert values["R@1"].tolist() == [0, 0.5, 0]
     assert values["MRR@10"].tolist() == [0.5, 1, 0]
-    assert values["MAP"] == pytest.approx([0.5, (1 + 2 / 3) / 2, 0])
+    assert values["MAP@100"] == pytest.approx([0.5, (1 + 2 / 3) / 2, 0])
     ideal = 1 + 1 / np.log2(3)
     assert values["nDCG@10"] == pytest.approx([1 / np.log2(3), (1 + 1 / np.log2(4)) / ideal, 0])
 

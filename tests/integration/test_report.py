@@ -115,7 +115,7 @@ def test_the_page_holds_figures_plots_and_queries(measured: Evaluation, tmp_path
     text = page.read_text()
     for system, values in measured.figures["systems"].items():
         assert f">{system}<" in text
-        assert f"{100 * values['MAP']:.1f}" in text
+        assert f"{100 * values['MAP@100']:.1f}" in text
         compared = [
             difference(held, system, measure)
             for held in (measured.figures, measured.figures["rrra_over"])

@@ -15,7 +15,7 @@ MEASURES: dict[str, Measure] = {
     "R@100": R @ 100,
     "MRR@10": RR @ 10,
     "nDCG@10": nDCG @ 10,
-    "MAP": AP @ 100,
+    "MAP@100": AP @ 100,
 }
 # Measures of retrieval where queries have several relevant passages: R@1 cannot exceed 1 / their number, success@1 can.
 OF_RETRIEVAL: dict[str, Measure] = {
@@ -79,7 +79,7 @@ def ndcg(grades: np.ndarray, ideal: np.ndarray, scores: np.ndarray) -> np.ndarra
 
 
 def judged_share(qrels: Qrels, run: Run) -> float:
-    """Mean share of the top 10 that somebody judged, relevant or not."""
+    """Mean share of the top 10, or of a shorter list, that somebody judged, relevant or not."""
     return float(per_query(qrels, run, {"judged": Judged @ 10})["judged"].mean())
 
 

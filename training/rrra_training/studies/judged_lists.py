@@ -114,7 +114,7 @@ def judge_lists(
     ids = np.asarray([passage.id for passage in passages])
     found = {}
     for part, splits in parts.items():
-        qrels = {query: own for split in splits for query, own in dataset.qrels(split).items() if max(own.values()) > 0}
+        qrels = {query: own for split in splits for query, own in dataset.qrels(split).items()}
         queries = _drawn([one for split in splits for one in dataset.queries(split) if one.id in qrels], limit, seed)
         encoded = encode_queries(encoder, queries, show_progress=False)
         stage = EncoderStage(pooled, encoded, _CANDIDATES)

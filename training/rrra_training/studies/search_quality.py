@@ -38,12 +38,14 @@ def answered(store: str, queries: Sequence[Query], *, sparse: bool) -> dict[str,
     """
     data = read_pipeline(None, "search.yaml", store)
     data["components"]["retriever"]["init_parameters"]["sparse"] = sparse
-    run = {}
+    run: dict[str, dict[str, float]] = {}
     with opened(data) as pipeline:
         for query in tqdm(queries, desc="By both searches" if sparse else "By meaning", unit="question"):
             found = pipeline.run(question_inputs(pipeline, query.text))["ranker"]["documents"]
-            # A passage that was too long to stay whole has parts, the best of which comes first.
-            run[query.id] = {one.meta.get("source_id", one.id): float(one.score) for one in reversed(found)}
+            own = run[query.id] = {}
+            for one in found:
+                # A passage that was too long to stay whole has parts, the best of which comes first.
+                own.setdefault(one.meta.get("source_id", one.id), float(one.score))
     return run
 
 

@@ -26,8 +26,8 @@ def test_what_is_odd_is_counted() -> None:
     qrels = {"1": {"a": 1, "x": 1}, "2": {"y": 2}, "3": {"b": 1}, "4": {"b": 0, "a": -1}, "9": {"a": 1}}
     assert remarks_on(*labelled(queries, qrels)) == [
         "set test: 2 passages that its labels name are not in the corpus, as 'x'.",
-        "set test: 1 of its 4 queries have none of their relevant passages there.",
-        "set test: 1 queries have no passage with a grade above 0.",
+        "set test: 1 of its 4 queries have none of their relevant passages there, and count as 0 in an evaluation.",
+        "set test: 1 queries have no passage with a grade above 0, and count as 0 in an evaluation.",
         "set test: 1 queries are judged but not among the queries.",
         "set test: 1 queries are themselves passages of the corpus, word for word.",
     ]

@@ -58,7 +58,7 @@ def test_a_label_is_found_once_and_where_its_first_passage_stands() -> None:
     assert matching.labels_found("q", scores) == {"x": 2, "y": 4}
     values = matching.per_query(labels, {"q": scores})
     assert (values["R@1"][0], values["R@5"][0], values["MRR@10"][0]) == (0, 1, 0.5)
-    assert values["MAP"][0] == (1 / 2 + 2 / 4) / 2
+    assert values["MAP@100"][0] == (1 / 2 + 2 / 4) / 2
     assert values["nDCG@10"][0] == pytest.approx((1 / np.log2(3) + 2 / np.log2(5)) / (2 + 1 / np.log2(3)))
     assert matching.by_passage() == {"q": {"a": 1, "b": 1, "c": 2}}
 
@@ -77,7 +77,7 @@ def test_recall_is_the_share_of_the_labels_in_the_passages_that_are_read() -> No
     values = matching.per_query(labels, run)
     assert (values["R@1"][0], values["R@5"][0]) == (pytest.approx(2 / 3), 1)
     # Two labels at the first places, and one at its own, the fifth.
-    assert values["MAP"][0] == pytest.approx((1 + 1 + 3 / 5) / 3)
+    assert values["MAP@100"][0] == pytest.approx((1 + 1 + 3 / 5) / 3)
     ideal = 1 + 1 / np.log2(3) + 1 / np.log2(4)
     assert values["nDCG@10"][0] == pytest.approx((1 + 1 / np.log2(3) + 1 / np.log2(6)) / ideal)
 
@@ -86,7 +86,7 @@ def test_a_passage_with_more_labels_than_are_read_passages_holds_them_all() -> N
     matching, labels, run = places({str(place): 1 for place in range(8)}, ("n", 100), ("a", 0))
     values = matching.per_query(labels, run)
     assert (values["R@1"][0], values["R@5"][0], values["MRR@10"][0]) == (0, 1, 0.5)
-    assert values["MAP"][0] < values["nDCG@10"][0] < 1
+    assert values["MAP@100"][0] < values["nDCG@10"][0] < 1
 
 
 def test_whole_texts_are_measured_no_lower_than_their_pieces() -> None:

@@ -6,15 +6,17 @@ from pathlib import Path
 import numpy as np
 from haystack import Document
 from rrra_training.data import BeirDataset
+from rrra_training.data.interface import Query
 from rrra_training.studies import scale
 from rrra_training.studies.scale_corpus import PerturbedCorpus
 from rrra_training.studies.scale_figure import draw_figure
-from rrra_training.studies.search_quality import compare, table
+from rrra_training.studies.search_quality import answered, compare, table
 from rrra_training.studies.serving_filled import files_of
 
 from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
 from rrra_haystack import RRRADocumentEmbedder, RRRAModel
 from rrra_haystack.documents.metadata import CODES_KEY
+from rrra_haystack.pipeline_files import opened, question_inputs, read_pipeline
 from rrra_haystack.qdrant.clients import open_client
 
 TEXTS = ["The Danube rises in the Black Forest.", "Yeast makes bread rise.", "Titan is the largest moon of Saturn."]
@@ -70,6 +72,24 @@ def test_a_pipeline_is_asked_by_both_searches_and_by_one(tmp_path: Path) -> None
         "| data test | 1 | 100.0 | 100.0 | +0.0 (+0.0 to +0.0) | 100.0 | 100.0 | +0.0 (+0.0 to +0.0) |"
     )
     assert [json.loads(line) for line in next(files_of(tmp_path / "data")).splitlines()] == rows
+
+
+def test_passages_with_equal_scores_stay_in_the_order_of_the_pipeline(tmp_path: Path) -> None:
+    store = edge(tmp_path / "store")
+    documents = [
+        Document(id=name, content="Yeast makes bread rise.", meta={"source_id": name.rstrip("+")}) for name in "abc"
+    ]
+    documents.append(Document(id="a+", content="Titan is the largest moon of Saturn.", meta={"source_id": "a"}))
+    store.write_documents(RRRADocumentEmbedder(sparse=True, progress_bar=False).run(documents)["documents"])
+    store.close()
+    query = Query("q", "What makes bread rise?")
+    data = read_pipeline(None, "search.yaml", str(tmp_path / "store"))
+    with opened(data) as pipeline:
+        found = pipeline.run(question_inputs(pipeline, query.text))["ranker"]["documents"]
+    own = answered(str(tmp_path / "store"), [query], sparse=True)["q"]
+    assert list(own) == [one.id for one in found if one.id != "a+"]
+    # The better of the two parts of one passage counts.
+    assert len(set(own.values())) == 1
 
 
 def test_the_growth_is_drawn(tmp_path: Path) -> None:

@@ -44,6 +44,12 @@ def test_lists_give_what_the_evaluation_gives(tmp_path: Path, model: RRRAModel) 
     encoder = everything.ndcg(-np.arange(everything.base.shape[1])[None].repeat(len(own), axis=0))
     assert encoder.mean() == pytest.approx(measured.per_query["encoder"]["nDCG@10"].mean())
     assert everything.floor().mean() >= encoder.mean()
+    with (folder / "qrels" / "test.tsv").open("a") as labels, (folder / "queries.jsonl").open("a") as queries:
+        labels.write("nothing\tp0\t0\n")
+        queries.write('{"_id": "nothing", "text": "What is nowhere?"}\n')
+    one_more = judge_lists(folder, {"a": ["test"]}, {"own": model}, cache=cache, limit=None, seed=3)["a", "own"]
+    again = one_more.reranked(model.config.fusion_weight, model.config.lexical_weight)
+    assert sorted(again) == sorted([*own, 0])
     # The model's own weight is not among what is kept.
     assert model.config.lexical_weight > 0
 
