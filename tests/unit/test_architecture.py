@@ -67,7 +67,7 @@ WIDE = named(
         TRAINING: "adapting.adapt.adapt answering.__main__.evaluate_command answering.__main__.fit_command "
         "audit.examining.audit compression.compressing.compress evaluation.evaluate.evaluate judging.verdicts.judge",
         f"{TRAINING}.studies": "adapted.main detection_benchmark.main gradients.main many_sets.main mining_judge.main "
-        "serving_speed.load_command serving_speed.query_command",
+        "serving_speed.load_command serving_speed.query_command trust.main",
     }
 )
 

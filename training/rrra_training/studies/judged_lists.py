@@ -15,8 +15,9 @@ from rrra_haystack.model.encodings import QueryEncoding
 from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_haystack.model.words import word_codes
 from rrra_training.corpora.building import encoded_passages
-from rrra_training.data import BeirDataset, Query
-from rrra_training.data.rows import known_split
+from rrra_training.data import BeirDataset
+from rrra_training.data.checks import Labelled
+from rrra_training.data.rows import drawn
 from rrra_training.evaluation.rerankers.from_codes import CodeReranker
 from rrra_training.evaluation.rerankers.interface import EncodedQuery, Form
 from rrra_training.evaluation.stages import Bm25Stage, EncoderStage, encode_queries, read_corpus
@@ -80,29 +81,46 @@ class JudgedLists:
         return max(self.ndcg(-np.arange(self.base.shape[1])[None]), self.ndcg(self.bm25), key=np.mean)
 
 
+def draw_parts(
+    dataset: BeirDataset, parts: Mapping[str, Sequence[str]], limits: Mapping[str, int | None], seed: int
+) -> dict[str, Labelled]:
+    """
+    Draw the queries of each part; a split may be in two parts, a query is in one.
+
+    :param dataset: The collection.
+    :param parts: Name of a part -> its splits.
+    :param limits: Name of a part -> draw this many of the queries that no part before it has; all if `None`.
+    :param seed: Seed of the draws.
+    :raises ValueError: If a part has no query of its own.
+    """
+    found: dict[str, Labelled] = {}
+    taken: set[str] = set()
+    for part, splits in parts.items():
+        labels = {query: own for split in splits for query, own in dataset.qrels(split).items()}
+        own = {one.id: one for split in splits for one in dataset.queries(split) if one.id not in taken}
+        if not own:
+            msg = (
+                f"{dataset.folder} has no query in {' and '.join(splits)} that is left to {part}: let the part before "
+                "it take fewer (--limit), or name another split."
+            )
+            raise ValueError(msg)
+        found[part] = Labelled(f"{dataset.name} {part}", drawn([*own.values()], limits[part], seed), labels)
+        taken |= {one.id for one in found[part].queries}
+    return found
+
+
 def judge_lists(
-    folder: Path,
-    parts: Mapping[str, Sequence[str]],
-    models: Mapping[str, RRRAModel],
-    *,
-    cache: Path,
-    limit: int | None,
-    seed: int,
+    dataset: BeirDataset, parts: Mapping[str, Labelled], models: Mapping[str, RRRAModel], *, cache: Path
 ) -> dict[tuple[str, str], JudgedLists]:
     """
     Judge the encoder's candidates of a collection's queries.
 
-    :param folder: A collection in the BEIR layout.
-    :param parts: Name of a part -> the splits whose queries it has.
+    :param dataset: The collection.
+    :param parts: Name of a part -> its queries.
     :param models: Models over one encoder, by name; their lexical weights are not looked at.
     :param cache: Where encoded corpora are kept.
-    :param limit: Draw this many queries a part.
-    :param seed: Seed of the draws.
     :returns: Part and name of a model -> its lists.
     """
-    dataset = BeirDataset(folder)
-    for split in {split for splits in parts.values() for split in splits}:
-        known_split(str(folder), split, dataset.splits())
     passages = list(dataset.passages())
     texts = [passage.title_and_text for passage in passages]
     words = [word_codes(text) for text in texts]
@@ -113,19 +131,17 @@ def judge_lists(
     bm25 = Bm25Stage(texts, _CANDIDATES)
     ids = np.asarray([passage.id for passage in passages])
     found = {}
-    for part, splits in parts.items():
-        qrels = {query: own for split in splits for query, own in dataset.qrels(split).items()}
-        queries = _drawn([one for split in splits for one in dataset.queries(split) if one.id in qrels], limit, seed)
-        encoded = encode_queries(encoder, queries, show_progress=False)
+    for part, labelled in parts.items():
+        encoded = encode_queries(encoder, labelled.queries, show_progress=False)
         stage = EncoderStage(pooled, encoded, _CANDIDATES)
-        lists = [(query, qrels[query.query.id], stage.retrieve(query)[1]) for query in encoded]
+        lists = [(query, labelled.qrels[query.query.id], stage.retrieve(query)[1]) for query in encoded]
         common = {
             "bm25": np.stack([bm25.score(query.query.text, rows) for query, _, rows in lists]),
             "grades": np.stack([_grades(judged, ids[rows]) for _, judged, rows in lists]),
             "ideal": ideal_gains(judged.values() for _, judged, _ in lists),
         }
         for reranker in rerankers:
-            said = [_parts(reranker, query, rows) for query, _, rows in tqdm(lists, desc=f"{dataset.name} {part}")]
+            said = [_parts(reranker, query, rows) for query, _, rows in tqdm(lists, desc=labelled.name)]
             base, adapter, lexical, features = (np.stack(column) for column in zip(*said, strict=True))
             own = JudgedLists(base=base, adapter=adapter, lexical=lexical, features=features, **common)
             found[part, reranker.name] = own
@@ -136,13 +152,6 @@ def _without_words(name: str, model: RRRAModel) -> Form:
     bare = copy(model)
     bare.config = model.config.model_copy(update={"lexical_weight": 0.0})
     return Form(name, bare, model.config.code)
-
-
-def _drawn(queries: Sequence[Query], limit: int | None, seed: int) -> list[Query]:
-    if limit is None or limit >= len(queries):
-        return list(queries)
-    chosen = np.random.default_rng(seed).choice(len(queries), size=limit, replace=False)
-    return [queries[number] for number in np.sort(chosen)]
 
 
 def _grades(judged: Mapping[str, int], passages: Sequence[str] | np.ndarray) -> np.ndarray:

@@ -9,15 +9,19 @@ import numpy as np
 import typer
 
 from rrra_haystack.files import atomic_write
+from rrra_haystack.model.codes.kinds import CodeKind
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
+from rrra_training.data import BeirDataset
 from rrra_training.data.beir import collections_of
 from rrra_training.runs.commands import run_command
 from rrra_training.runs.places import TablesFile
-from rrra_training.studies.judged_lists import FEATURES, PAIRS, JudgedLists, judge_lists
+from rrra_training.studies.judged_lists import FEATURES, PAIRS, JudgedLists, draw_parts, judge_lists
 from rrra_training.studies.trust_head import fit_head
 
 _PARTS = _CHOOSE, _MEASURE = "choose", "measure"
 _DRAWS = 2000
+# How strongly heads are held to one choice for all.
+_DECAY = 5e-3
 # What is fitted: features it reads, and whether the fusion weight may change too.
 _HEADS = {
     "both weights, all features": (FEATURES, True),
@@ -54,32 +58,38 @@ def main(
     data: Annotated[list[str], typer.Argument(help="Each as FOLDER:SPLITS:SPLIT, joined by + where several.")],
     cache: Annotated[Path, typer.Option(help="Where encoded corpora are kept.")],
     model: str = DEFAULT_MODEL,
-    limit: int | None = None,
+    code: Annotated[CodeKind | None, typer.Option(help="Kind of its token codes; its own if not given.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1)] = None,
+    measure_limit: Annotated[int | None, typer.Option(min=1)] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    decay: float = 5e-3,
     output: TablesFile = None,
 ) -> None:
     """
-    Choose weights over all collections but one, and measure them on that one; each in turn.
+    Choose weights over all collections but one, and measure them on that one, on other queries; each in turn.
 
     :param data: Collections in the BEIR layout: folder, splits to choose by, splits to measure on.
     :param cache: Where encoded corpora are kept.
     :param model: What stands beside its untrained form.
-    :param limit: Draw this many queries of each part.
+    :param code: Kind of the model's token codes; its untrained form has its own.
+    :param limit: Draw this many queries of each to choose by.
+    :param measure_limit: Draw this many of the others to measure on.
     :param seed: Seed of the draws and the intervals.
-    :param decay: How strongly heads are held to one choice for all.
     :param output: A file for the tables.
     """
     parted = [_parts(one) for one in data]
     collections_of([f"{folder}:{split}" for folder, parts in parted for own in parts.values() for split in own], "")
+    limits = dict(zip(_PARTS, (limit, measure_limit), strict=True))
+    drawn = [(own := BeirDataset(folder), draw_parts(own, parts, limits, seed)) for folder, parts in parted]
     loaded = RRRAModel.load(model)
+    if code is not None:
+        loaded.config = loaded.config.model_copy(update={"code": code})
     models = {"rrra": loaded, "untrained": RRRAModel.untrained(loaded.encoder)}
     every: dict[str, list[Collection]] = {name: [] for name in models}
-    for folder, parts in parted:
-        lists = judge_lists(folder, parts, models, cache=cache, limit=limit, seed=seed)
+    for dataset, parts in drawn:
+        lists = judge_lists(dataset, parts, models, cache=cache)
         for name, own in every.items():
-            own.append(Collection(folder.name, lists[_CHOOSE, name], lists[_MEASURE, name]))
-    text = "\n".join(tables(name, own, seed=seed, decay=decay) for name, own in every.items())
+            own.append(Collection(dataset.name, lists[_CHOOSE, name], lists[_MEASURE, name]))
+    text = "\n".join(tables(name, own, seed=seed) for name, own in every.items())
     typer.echo(text)
     if output is not None:
         atomic_write(output, text)
@@ -94,14 +104,13 @@ def _parts(data: str) -> tuple[Path, dict[str, list[str]]]:
     return Path(folder), {part: own.split("+") for part, own in zip(_PARTS, splits, strict=True)}
 
 
-def tables(name: str, collections: Sequence[Collection], *, seed: int, decay: float) -> str:
+def tables(name: str, collections: Sequence[Collection], *, seed: int) -> str:
     """
     What was chosen without each collection, and what heads gain on it.
 
     :param name: The model's name.
     :param collections: Two or more.
     :param seed: Seed of the intervals.
-    :param decay: How strongly heads are held to one choice for all.
     """
     grids = {one.name: one.choose.grid.mean(axis=0) for one in collections}
     floors = {one.name: float(one.choose.floor().mean()) for one in collections}
@@ -121,7 +130,7 @@ def tables(name: str, collections: Sequence[Collection], *, seed: int, decay: fl
         gains = []
         for one in collections:
             learned_from = [other.choose for other in collections if other.name != one.name]
-            head = fit_head(learned_from, features, common, both=both, decay=decay)
+            head = fit_head(learned_from, features, common, both=both, decay=_DECAY)
             gains.append(one.measure.reranked(*head.weights(one.measure)) - one.measured(common))
         cells = (f"{100 * gain.mean():+.1f}" for gain in gains)
         lines.append(f"| {label} | {' | '.join(cells)} | {_mean_gain(gains, seed)} |")

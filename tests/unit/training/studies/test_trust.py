@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from facts import write_facts
+from rrra_training.data import BeirDataset
 from rrra_training.evaluation.evaluate import evaluate
-from rrra_training.studies.judged_lists import FEATURES, PAIRS, JudgedLists, judge_lists
+from rrra_training.studies.judged_lists import FEATURES, PAIRS, JudgedLists, draw_parts, judge_lists
 from rrra_training.studies.trust import app, chosen
 from rrra_training.studies.trust_head import fit_head
 from typer.testing import CliRunner
@@ -32,13 +33,19 @@ def made_lists(queries: int, *, seed: int, misleading: np.ndarray) -> JudgedList
 
 def test_lists_give_what_the_evaluation_gives(tmp_path: Path, model: RRRAModel) -> None:
     folder, cache = write_facts(tmp_path / "facts"), tmp_path / "cache"
-    lists = judge_lists(folder, {"a": ["test"]}, {"own": model}, cache=cache, limit=8, seed=3)["a", "own"]
+
+    def judged(limit: int | None) -> JudgedLists:
+        dataset = BeirDataset(folder)
+        parts = draw_parts(dataset, {"a": ["test"]}, {"a": limit}, 3)
+        return judge_lists(dataset, parts, {"own": model}, cache=cache)["a", "own"]
+
+    lists = judged(8)
     measured = evaluate(folder, model=model, systems=["rrra", "bm25"], limit=None, cache=cache)
     own = lists.reranked(model.config.fusion_weight, model.config.lexical_weight)
     values = measured.per_query["rrra"]["nDCG@10"]
     assert len(own) == 8
     assert np.isin(np.round(own, 6), np.round(values, 6)).all()
-    everything = judge_lists(folder, {"a": ["test"]}, {"own": model}, cache=cache, limit=None, seed=3)["a", "own"]
+    everything = judged(None)
     own = everything.reranked(model.config.fusion_weight, model.config.lexical_weight)
     assert own.mean() == pytest.approx(values.mean())
     encoder = everything.ndcg(-np.arange(everything.base.shape[1])[None].repeat(len(own), axis=0))
@@ -47,11 +54,21 @@ def test_lists_give_what_the_evaluation_gives(tmp_path: Path, model: RRRAModel) 
     with (folder / "qrels" / "test.tsv").open("a") as labels, (folder / "queries.jsonl").open("a") as queries:
         labels.write("nothing\tp0\t0\n")
         queries.write('{"_id": "nothing", "text": "What is nowhere?"}\n')
-    one_more = judge_lists(folder, {"a": ["test"]}, {"own": model}, cache=cache, limit=None, seed=3)["a", "own"]
-    again = one_more.reranked(model.config.fusion_weight, model.config.lexical_weight)
+    again = judged(None).reranked(model.config.fusion_weight, model.config.lexical_weight)
     assert sorted(again) == sorted([*own, 0])
     # The model's own weight is not among what is kept.
     assert model.config.lexical_weight > 0
+
+
+def test_no_query_is_chosen_by_and_measured_on(tmp_path: Path) -> None:
+    dataset = BeirDataset(write_facts(tmp_path / "facts"))
+    parts = {"choose": ["train", "dev"], "measure": ["dev"]}
+    own = draw_parts(dataset, parts, {"choose": 60, "measure": None}, 1)
+    chosen, measured = ({one.id for one in own[part].queries} for part in parts)
+    assert len(chosen) == 60
+    assert measured == {one.id for one in dataset.queries("dev")} - chosen
+    with pytest.raises(ValueError, match=r"facts has no query in dev that is left to measure: .*\(--limit\)"):
+        draw_parts(dataset, parts, dict.fromkeys(parts), 1)
 
 
 def test_the_choice_keeps_above_the_floors_first() -> None:
@@ -79,12 +96,14 @@ def test_a_head_finds_where_words_mislead_and_begins_at_the_common_choice() -> N
 def test_the_command_writes_both_tables(tmp_path: Path) -> None:
     folders = [write_facts(tmp_path / name) for name in ("one", "two")]
     data = [f"{folder}:train+dev:test" for folder in folders]
-    options = ["--cache", str(tmp_path / "cache"), "--limit", "6", "--output", str(tmp_path / "trust.md")]
+    options = ["--cache", str(tmp_path / "cache"), "--limit", "6", "--measure-limit", "8", "--code", "int8"]
+    options += ["--output", str(tmp_path / "trust.md")]
     result = CliRunner().invoke(app, [*data, *options])
     assert result.exit_code == 0, result.output
     text = (tmp_path / "trust.md").read_text()
     for name in ("rrra", "untrained"):
         assert f"{name}, one choice for all: " in text
         assert f"| {name}, weights of each query, over one choice | one | two | mean |" in text
+    assert "| one | 8 |" in text
     # A difference to itself, with its interval.
     assert text.count(" to ") == 10
