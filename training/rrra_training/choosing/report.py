@@ -10,6 +10,7 @@ from rich.table import Table
 from rrra_training.choosing.deciding import Decision
 from rrra_training.choosing.held_out import HeldOut
 from rrra_training.choosing.plan import Plan
+from rrra_training.measures.markdown import markdown_table
 from rrra_training.measures.ranking import mean
 from rrra_training.measures.significance import paired_interval, told
 from rrra_training.phases.model_card import card_head
@@ -98,8 +99,7 @@ def model_card(recipe: Recipe, figures: Mapping[str, Any]) -> str:
         *([_remark(figures)] if _remark(figures) else []),
         *([f"Licence of the labels: {', '.join(sorted(licences))}."] if licences else []),
         "", f"{_title(figures)}:", "",
-        f"| system | {_MEASURE} | over {figures['start']} (95 %) |", "|---|---|---|",
-        *(f"| {' | '.join(cells)} |" for cells in _rows(figures)),
+        markdown_table(("system", _MEASURE, f"over {figures['start']} (95 %)"), _rows(figures)),
     ]  # fmt: skip
     return "\n".join([*lines, ""])
 

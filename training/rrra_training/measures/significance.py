@@ -75,6 +75,11 @@ def told(difference: float, interval: tuple[float, float]) -> str:
     return f"{100 * difference:+.1f} ({low:+.1f} to {high:+.1f})"
 
 
+def told_over(system: np.ndarray, baseline: np.ndarray, *, seed: int) -> str:
+    """The mean difference of two systems over the same queries with its interval, as :func:`told` tells it."""
+    return told(float((system - baseline).mean()), paired_interval(system, baseline, seed=seed))
+
+
 def randomisation_test(
     system: np.ndarray, baseline: np.ndarray, *, seed: int, draws: int = 10_000, groups: np.ndarray | None = None
 ) -> float:

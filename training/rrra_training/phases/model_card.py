@@ -7,6 +7,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from rrra_training.measures.markdown import markdown_table
 from rrra_training.recipe.recipe import Recipe
 
 _SYSTEM_ORDER = ("encoder", "match alone", "equal sum")
@@ -47,17 +48,15 @@ def model_card(recipe: Recipe, figures: dict[str, Any], *, is_tuned: bool, param
     ]
     names = list(dict.fromkeys(name for own in figures["sets"].values() for name in own["systems"]))
     names.sort(key=lambda name: _SYSTEM_ORDER.index(name) if name in _SYSTEM_ORDER else len(_SYSTEM_ORDER))
-    lines += [
-        f"| set | queries | {' | '.join(names)} | calibration error |",
-        f"|---|---|{'---|' * (len(names) + 1)}",
-    ]
+    rows = []
     for name, own in figures["sets"].items():
         cells = [
             f"{100 * own['systems'][system]['nDCG@10']:.1f} ({100 * own['systems'][system]['R@1']:.1f})"
             for system in names
         ]
-        lines.append(f"| {name} | {own['queries']} | {' | '.join(cells)} | {own['calibration_error']:.3f} |")
-    lines += ["", "## Recipe", "", "```yaml", recipe.to_yaml().rstrip(), "```", ""]
+        rows.append((name, str(own["queries"]), *cells, f"{own['calibration_error']:.3f}"))
+    table = markdown_table(("set", "queries", *names, "calibration error"), rows)
+    lines += [table, "", "## Recipe", "", "```yaml", recipe.to_yaml().rstrip(), "```", ""]
     return "\n".join(lines)
 
 

@@ -17,7 +17,7 @@ from rrra_training.adapting.writing import Writer
 from rrra_training.data import BeirDataset
 from rrra_training.data.beir import collections_of
 from rrra_training.evaluation.evaluate import evaluate
-from rrra_training.measures.significance import paired_interval, told
+from rrra_training.measures.significance import told_over
 from rrra_training.runs.commands import run_command
 
 _MEASURE = "nDCG@10"
@@ -91,10 +91,9 @@ def _measured(
 
 
 def _row(name: str, weights: Weights, before: np.ndarray, after: np.ndarray, seed: int) -> str:
-    difference = told(float((after - before).mean()), paired_interval(after, before, seed=seed))
     return (
         f"| {name} | {weights.fusion:g}, {weights.lexical:g}, {weights.language} | {100 * before.mean():.1f} "
-        f"| {100 * after.mean():.1f} | {difference} |"
+        f"| {100 * after.mean():.1f} | {told_over(after, before, seed=seed)} |"
     )
 
 

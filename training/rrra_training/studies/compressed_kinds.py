@@ -19,7 +19,8 @@ from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_training.data.beir import collections_of
 from rrra_training.evaluation.evaluate import evaluate
 from rrra_training.evaluation.systems import RRRA_SYSTEM, code_key, code_suffixes, only_models
-from rrra_training.measures.significance import paired_interval, told
+from rrra_training.measures.markdown import markdown_table
+from rrra_training.measures.significance import told_over
 from rrra_training.runs.commands import run_command
 from rrra_training.runs.places import TablesFile
 
@@ -76,17 +77,16 @@ def table(title: str, models: Sequence[tuple[str, Measured]], seed: int) -> str:
     :param seed: Seed of the intervals.
     """
     heads = [head for name in _MEASURES for head in (name, f"{name} over {models[0][0]} (95 %)")]
-    lines = [f"| {title} | kind | bytes a passage | {' | '.join(heads)} |", "|---" * (3 + len(heads)) + "|"]
+    rows = []
     first = models[0][1]
     for number, (name, own) in enumerate(models):
         for kind, values in own.values.items():
             cells = [name, f"`{kind}`", f"{own.sizes[kind]:,.0f}"]
             for one in _MEASURES:
-                system, baseline = values[one], first.values[kind][one]
-                gain = told(float((system - baseline).mean()), paired_interval(system, baseline, seed=seed))
-                cells += [f"{100 * system.mean():.1f}", gain if number else ""]
-            lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+                gain = told_over(values[one], first.values[kind][one], seed=seed) if number else ""
+                cells += [f"{100 * values[one].mean():.1f}", gain]
+            rows.append(cells)
+    return markdown_table((title, "kind", "bytes a passage", *heads), rows)
 
 
 @app.command()

@@ -23,11 +23,13 @@ from rrra_training.data.rows import drawn
 from rrra_training.evaluation.collection import Collection
 from rrra_training.evaluation.splits import check_split
 from rrra_training.evaluation.stages import EncoderStage, encode_queries
+from rrra_training.measures.markdown import markdown_table
 from rrra_training.measures.ranking import per_query
 from rrra_training.runs.commands import run_command
 from rrra_training.runs.places import TablesFile
 
 _MEASURE = "nDCG@10"
+_HEAD = ("set", "queries", "encoder", "layer", "token match", "untrained", "alikeness", "peak")
 _CANDIDATES = 100
 # Tokens that the scale of the states is told from.
 _SAMPLE = 4096
@@ -73,15 +75,15 @@ def main(
         folders.setdefault(folder, []).append(split)
     collections = [_collection(folder, splits, limit) for folder, splits in folders.items()]
     observed = LayeredEncoder(model, layer)
-    lines = ["| set | queries | encoder | layer | token match | untrained | alikeness | peak |", "|---" * 8 + "|"]
+    rows = []
     for collection in collections:
         alone, layers = measure(observed, collection, kind)
         for number, found in zip(layer, layers, strict=True):
             figures = [f"{100 * one:.1f}" for one in (found.match, found.untrained)]
             scale = [f"{one:.3f}" for one in (found.alikeness, found.peak)]
-            cells = [collection.name, str(len(collection.queries)), f"{100 * alone:.1f}", str(number), *figures, *scale]
-            lines.append(f"| {' | '.join(cells)} |")
-    text = "\n".join(lines) + "\n"
+            measured = [str(len(collection.queries)), f"{100 * alone:.1f}", str(number), *figures, *scale]
+            rows.append([collection.name, *measured])
+    text = markdown_table(_HEAD, rows) + "\n"
     typer.echo(text)
     if output is not None:
         atomic_write(output, text)

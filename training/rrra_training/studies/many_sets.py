@@ -14,8 +14,9 @@ from rrra_training.data.beir import collections_of
 from rrra_training.evaluation.evaluate import Evaluation, evaluate
 from rrra_training.evaluation.stages import Bm25Stage
 from rrra_training.evaluation.systems import only_models
+from rrra_training.measures.markdown import markdown_table
 from rrra_training.measures.ranking import Run, per_query
-from rrra_training.measures.significance import paired_interval, told
+from rrra_training.measures.significance import told_over
 from rrra_training.runs.commands import run_command
 from rrra_training.runs.places import TablesFile
 
@@ -146,44 +147,39 @@ def tables(every: Sequence[Measured], further: Sequence[str] = (), *, seed: int)
     :param seed: Seed of the intervals.
     """
     systems = list(every[0].values)
-    lines = [f"| {' | '.join(('set', 'queries', *systems))} |", "|---" * (2 + len(systems)) + "|"]
-    for one in every:
-        cells = [f"{100 * one.values[name].mean():.1f}" for name in systems]
-        lines.append(f"| {one.name} | {len(one.values[systems[0]]):,} | {' | '.join(cells)} |")
     means = [f"{np.mean([100 * one.values[name].mean() for one in every]):.1f}" for name in systems]
-    lines += [f"| mean of the sets | | {' | '.join(means)} |", ""]
+    rows = [
+        (one.name, f"{len(one.values[systems[0]]):,}", *(f"{100 * one.values[name].mean():.1f}" for name in systems))
+        for one in every
+    ]
     ours = [name for name in systems if name not in {*_FLOORS, "bm25", "RRF", "match", "hybrid"}]
-    lines += _over_the_best(every, _FLOORS, ours, seed)
-    lines += ["", *_over_the_best(every, _FLOORS_OF_BOTH, ["hybrid"], seed)]
+    found = [
+        markdown_table(("set", "queries", *systems), [*rows, ("mean of the sets", "", *means)]),
+        _over_the_best(every, _FLOORS, ours, seed),
+        _over_the_best(every, _FLOORS_OF_BOTH, ["hybrid"], seed),
+    ]
     if further:
-        lines += ["", *_over_ours(every, further, seed)]
-    return "\n".join(lines) + "\n"
+        found.append(_over_ours(every, further, seed))
+    return "\n\n".join(found) + "\n"
 
 
-def _over_the_best(every: Sequence[Measured], floors: Sequence[str], ours: Sequence[str], seed: int) -> list[str]:
-    lines = [f"| {' | '.join(('set', 'floor', *(f'{name} over it' for name in ours)))} |"]
-    lines.append("|---" * (2 + len(ours)) + "|")
+def _over_the_best(every: Sequence[Measured], floors: Sequence[str], ours: Sequence[str], seed: int) -> str:
+    rows = []
     for one in every:
         floor = max(floors, key=lambda name: one.values[name].mean())
-        cells = [_difference(one.values[name], one.values[floor], seed) for name in ours]
-        lines.append(f"| {one.name} | {floor} | {' | '.join(cells)} |")
-    return lines
+        rows.append((one.name, floor, *(told_over(one.values[name], one.values[floor], seed=seed) for name in ours)))
+    return markdown_table(("set", "floor", *(f"{name} over it" for name in ours)), rows)
 
 
-def _over_ours(every: Sequence[Measured], further: Sequence[str], seed: int) -> list[str]:
-    lines = [f"| {' | '.join(('set', 'queries', 'rrra', *(f'{name} over it' for name in further)))} |"]
-    lines.append("|---" * (3 + len(further)) + "|")
+def _over_ours(every: Sequence[Measured], further: Sequence[str], seed: int) -> str:
+    rows = []
     for one in every:
         ours = one.values["rrra"]
-        cells = [_difference(one.values[name], ours, seed) for name in further]
-        lines.append(f"| {one.name} | {len(ours):,} | {100 * ours.mean():.1f} | {' | '.join(cells)} |")
+        cells = (told_over(one.values[name], ours, seed=seed) for name in further)
+        rows.append((one.name, f"{len(ours):,}", f"{100 * ours.mean():.1f}", *cells))
     gains = [np.mean([100 * (one.values[name] - one.values["rrra"]).mean() for one in every]) for name in further]
-    lines.append(f"| mean of the sets | | | {' | '.join(f'{gain:+.1f}' for gain in gains)} |")
-    return lines
-
-
-def _difference(system: np.ndarray, baseline: np.ndarray, seed: int) -> str:
-    return told(float((system - baseline).mean()), paired_interval(system, baseline, seed=seed))
+    rows.append(("mean of the sets", "", "", *(f"{gain:+.1f}" for gain in gains)))
+    return markdown_table(("set", "queries", "rrra", *(f"{name} over it" for name in further)), rows)
 
 
 if __name__ == "__main__":

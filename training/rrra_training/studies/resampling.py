@@ -24,6 +24,7 @@ from rrra_training.candidates.preparing import prepare
 from rrra_training.candidates.splits import SplitConfig
 from rrra_training.data import BeirData
 from rrra_training.data.beir import collections_of
+from rrra_training.measures.markdown import markdown_table
 from rrra_training.negatives.drawing import draw
 from rrra_training.negatives.sampler import Sampler
 from rrra_training.negatives.samplers import RRRA, MarginPos, PercPos, Random, SimANS, TopK
@@ -135,14 +136,17 @@ def table(name: str, lists: RankedLists, found: Mapping[str, Sampled]) -> str:
     lines = [
         f"**{name}**: {about}; detection has an AUROC of {area:.3f}.",
         "",
-        "| sampler | false negatives among the drawn | of the gradient | cosine of the others |",
-        "|---|---|---|---|",
+        markdown_table(
+            ("sampler", "false negatives among the drawn", "of the gradient", "cosine of the others"),
+            [
+                (sampler, f"{100 * own.false:.1f} %", f"{100 * own.gradient:.1f} %", f"{own.hardness:.2f}")
+                for sampler, own in found.items()
+            ],
+        ),
+        "",
+        "",
     ]
-    lines += [
-        f"| {sampler} | {100 * own.false:.1f} % | {100 * own.gradient:.1f} % | {own.hardness:.2f} |"
-        for sampler, own in found.items()
-    ]
-    return "\n".join([*lines, "", ""])
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

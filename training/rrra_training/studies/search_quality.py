@@ -19,6 +19,7 @@ from rrra_haystack.pipeline_files import opened, question_inputs, read_pipeline
 from rrra_training.data import BeirDataset
 from rrra_training.data.beir import named_collections
 from rrra_training.data.interface import Query
+from rrra_training.measures.markdown import markdown_table
 from rrra_training.measures.ranking import per_query
 from rrra_training.measures.significance import paired_interval, told
 from rrra_training.runs.commands import run_command
@@ -83,14 +84,14 @@ def table(found: Mapping[str, Mapping[str, Any]]) -> str:
     :param found: What :func:`compare` tells, by collection.
     """
     heads = [f"{name}{by}" for name in _MEASURES for by in (" by both", " by meaning alone", ", difference (95 %)")]
-    lines = [f"| set | questions | {' | '.join(heads)} |", "|---" * (2 + len(heads)) + "|"]
+    rows = []
     for name, own in found.items():
         cells = [name, f"{own['questions']:,}"]
         for one in (own[measure] for measure in _MEASURES):
             difference = told(one["both"] - one["meaning"], one["interval"])
             cells += [f"{100 * one['both']:.1f}", f"{100 * one['meaning']:.1f}", difference]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append(cells)
+    return markdown_table(("set", "questions", *heads), rows)
 
 
 def main(

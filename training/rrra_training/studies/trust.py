@@ -13,6 +13,7 @@ from rrra_haystack.model.codes.kinds import CodeKind
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
 from rrra_training.data import BeirDataset
 from rrra_training.data.beir import collections_of
+from rrra_training.measures.markdown import markdown_table
 from rrra_training.runs.commands import run_command
 from rrra_training.runs.places import TablesFile
 from rrra_training.studies.judged_lists import FEATURES, PAIRS, JudgedLists, draw_parts, judge_lists
@@ -116,16 +117,15 @@ def tables(name: str, collections: Sequence[Collection], *, seed: int) -> str:
     floors = {one.name: float(one.choose.floor().mean()) for one in collections}
     common = chosen(grids, floors)
     header = ("set", "queries", "floor", "one choice", "chosen without the set", "nDCG@10", "chosen on it", "nDCG@10")
-    lines = [f"{name}, one choice for all: {_told(common)}", "", *_head_of(header)]
+    rows = []
     for one in collections:
         without = chosen({other: grid for other, grid in grids.items() if other != one.name}, floors)
         own = PAIRS[int(grids[one.name].argmax())]
         measured = (one.measure.floor(), *(one.measured(pair) for pair in (common, without, own)))
         floor, *values = (f"{100 * values.mean():.1f}" for values in measured)
         count = f"{len(one.measure.ideal):,}"
-        row = (one.name, count, floor, values[0], _told(without), values[1], _told(own), values[2])
-        lines.append(f"| {' | '.join(row)} |")
-    lines += ["", *_head_of((f"{name}, weights of each query, over one choice", *grids, "mean"))]
+        rows.append((one.name, count, floor, values[0], _told(without), values[1], _told(own), values[2]))
+    gained = []
     for label, (features, both) in _HEADS.items():
         gains = []
         for one in collections:
@@ -133,8 +133,14 @@ def tables(name: str, collections: Sequence[Collection], *, seed: int) -> str:
             head = fit_head(learned_from, features, common, both=both, decay=_DECAY)
             gains.append(one.measure.reranked(*head.weights(one.measure)) - one.measured(common))
         cells = (f"{100 * gain.mean():+.1f}" for gain in gains)
-        lines.append(f"| {label} | {' | '.join(cells)} | {_mean_gain(gains, seed)} |")
-    return "\n".join(lines) + "\n"
+        gained.append((label, *cells, _mean_gain(gains, seed)))
+    second = (f"{name}, weights of each query, over one choice", *grids, "mean")
+    found = (
+        f"{name}, one choice for all: {_told(common)}",
+        markdown_table(header, rows),
+        markdown_table(second, gained),
+    )
+    return "\n\n".join(found) + "\n"
 
 
 def chosen(grids: Mapping[str, np.ndarray], floors: Mapping[str, float]) -> tuple[float, float]:
@@ -159,10 +165,6 @@ def _mean_gain(gains: Sequence[np.ndarray], seed: int) -> str:
 
 def _told(pair: tuple[float, float]) -> str:
     return f"{pair[0]:g}, {pair[1]:g}"
-
-
-def _head_of(cells: Sequence[str]) -> list[str]:
-    return [f"| {' | '.join(cells)} |", "|---" * len(cells) + "|"]
 
 
 if __name__ == "__main__":
