@@ -6,6 +6,7 @@ from pathlib import Path
 from random import Random
 
 from rrra_training.audit.decisions import Corrected, Decision
+from rrra_training.data.writing import corpus_row
 from rrra_training.formats import EVEN, Example, Text, write_beir, write_lines
 
 
@@ -37,8 +38,7 @@ def export(made: Corrected, output: Path, format_: str, *, negatives: int, seed:
         if format_ == "beir" or any(grade > 0 and one in known for one, grade in judged.items())
     }
     if format_ == "beir":
-        passages = ({"_id": one.id, "title": one.title, "text": one.text} for one in made.dataset.passages())
-        write_beir(_examples(made, chosen, decided), passages, output, made.split)
+        write_beir(_examples(made, chosen, decided), map(corpus_row, made.dataset.passages()), output, made.split)
         return 0
     for query, surest in chosen.items():
         looked_at = made.qrels[query].keys() | {one.passage for one in decided[query]}

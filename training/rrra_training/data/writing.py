@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from rrra_training.data.interface import Passage, Query
 from rrra_training.data.qrels import Qrels
@@ -20,11 +21,15 @@ def write_beir(
     :param judged: Split -> query id -> passage id -> grade.
     """
     (folder / "qrels").mkdir(parents=True, exist_ok=True)
-    corpus = ({"_id": one.id, "title": one.title, "text": one.text} for one in passages)
-    _write(folder / "corpus.jsonl", (json.dumps(row, ensure_ascii=False) for row in corpus))
+    _write(folder / "corpus.jsonl", (json.dumps(corpus_row(one), ensure_ascii=False) for one in passages))
     _write(folder / "queries.jsonl", (json.dumps(_row(one), ensure_ascii=False) for one in queries))
     for split, qrels in judged.items():
         _write(folder / "qrels" / f"{split}.tsv", qrels_lines(qrels))
+
+
+def corpus_row(passage: Passage) -> dict[str, Any]:
+    """A passage as a line of ``corpus.jsonl`` has it."""
+    return {"_id": passage.id, "title": passage.title, "text": passage.text}
 
 
 def qrels_lines(qrels: Mapping[str, Mapping[str, int]]) -> Iterator[str]:

@@ -15,6 +15,7 @@ from rrra_training.candidates.splits import SplitConfig
 from rrra_training.data import BeirData, BeirDataset, ColumnsData, ColumnsDataset, RetrievalData
 from rrra_training.data.checks import Corpus, Labelled, examine
 from rrra_training.data.rows import known_split
+from rrra_training.data.writing import corpus_row
 from rrra_training.formats import EVEN, Example, Text, write_beir, write_lines
 from rrra_training.mining.drawing import SUSPECTED, Drawn, draw_negatives
 from rrra_training.mining.judged import probably_relevant
@@ -165,8 +166,7 @@ def write_negatives(mined: MinedNegatives, output: Path, format_: str) -> None:
         raise ValueError(msg)
     examples = mined.examples(only_even=format_ in EVEN)
     if format_ == "beir":
-        passages = ({"_id": one.id, "title": one.title, "text": one.text} for one in mined.source.passages())
-        write_beir(examples, passages, output, mined.split)
+        write_beir(examples, map(corpus_row, mined.source.passages()), output, mined.split)
     else:
         write_lines(examples, output, format_)
 

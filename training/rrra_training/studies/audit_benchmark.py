@@ -30,7 +30,7 @@ from rrra_training.candidates.splits import SplitConfig
 from rrra_training.data import BeirData, BeirDataset, Passage, Query
 from rrra_training.data.beir import collections_of
 from rrra_training.data.qrels import Qrels
-from rrra_training.data.writing import qrels_lines
+from rrra_training.data.writing import write_beir
 from rrra_training.runs.commands import run_command
 from rrra_training.runs.places import FiguresFile
 
@@ -109,11 +109,9 @@ class _Sample:
 
     def write(self, folder: Path, qrels: Qrels) -> None:
         """Write the sample with other judgments, in the BEIR layout."""
-        corpus = [{"_id": one.id, "title": one.title, "text": one.text} for one in self.passages]
-        queries = [{"_id": one.id, "text": one.text} for one in self.queries]
-        for part, rows in (("corpus", corpus), ("queries", queries)):
-            atomic_write(folder / f"{part}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-        atomic_write(folder / "qrels" / f"{self.split}.tsv", "".join(f"{line}\n" for line in qrels_lines(qrels)))
+        # Answers would be evidence beside the labels, which alone are looked at.
+        queries = [Query(one.id, one.text) for one in self.queries]
+        write_beir(folder, self.passages, queries, {self.split: qrels})
 
 
 def _figures(model: RRRAModel, sample: _Sample, folder: Path, cache: Path, seed: int) -> dict[str, float]:

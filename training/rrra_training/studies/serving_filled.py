@@ -21,6 +21,7 @@ from rich.console import Console
 
 from rrra_haystack.files import atomic_write
 from rrra_training.data import BeirDataset
+from rrra_training.data.writing import corpus_row
 from rrra_training.runs.commands import run_command
 from rrra_training.runs.places import JsonFile
 from rrra_training.studies.served_process import memory_of, server, wait_for
@@ -38,8 +39,7 @@ def files_of(data: Path) -> Iterator[bytes]:
     """
     passages = BeirDataset(data).passages()
     while some := list(islice(passages, _PASSAGES_OF_A_FILE)):
-        lines = (json.dumps({"_id": one.id, "title": one.title, "text": one.text}) for one in some)
-        yield "\n".join(lines).encode()
+        yield "\n".join(json.dumps(corpus_row(one)) for one in some).encode()
 
 
 def fill(url: str, data: Path, end: float) -> dict[str, int]:
