@@ -80,7 +80,7 @@ def main(
     parted = [_parts(one) for one in data]
     collections_of([f"{folder}:{split}" for folder, parts in parted for own in parts.values() for split in own], "")
     limits = dict(zip(_PARTS, (limit, measure_limit), strict=True))
-    drawn = [(own := BeirDataset(folder), draw_parts(own, parts, limits, seed)) for folder, parts in parted]
+    drawn = [(source := BeirDataset(folder), draw_parts(source, parts, limits, seed)) for folder, parts in parted]
     loaded = RRRAModel.load(model)
     if code is not None:
         loaded.config = loaded.config.model_copy(update={"code": code})
