@@ -142,8 +142,8 @@ def settings_of(figures: Mapping[str, Any]) -> str:
         readers.setdefault(kind, []).append(system)
     codes = (f"{kind} ({', '.join(systems)})" for kind, systems in readers.items())
     said = [
-        f"{figures['queries']:,} queries",
-        f"{figures['documents']:,} passages",
+        f"queries: {figures['queries']:,}",
+        f"passages: {figures['documents']:,}",
         f"top {figures['top_k']}",
         f"seed {figures['seed']}",
         *(["without passages that are the query"] if figures["ignore_identical"] else []),

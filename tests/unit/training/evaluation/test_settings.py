@@ -39,7 +39,7 @@ def test_figures_tell_what_was_measured_and_where(tmp_path: Path, model: RRRAMod
     for where, text in told.items():
         plain = " ".join(text.split())
         assert f"{untrained} (untrained, more)" in plain, where
-        assert "5 queries" in plain, where
+        assert "queries: 5" in plain, where
         assert "without passages that are the query" in plain, where
         assert f"threads: {figures['threads']}" in plain, where
 

@@ -67,7 +67,7 @@ def timed(milliseconds: dict[str, float], dataset: str = "towns") -> dict[str, A
         "split": "test",
         "systems": {name: {"nDCG@10": 0.5} for name in milliseconds},
         "stages": {name: [name] for name in milliseconds},
-        "latency_ms": {name: {"p50": own} for name, own in milliseconds.items()},
+        "query_ms": {name: {"p50": own} for name, own in milliseconds.items()},
     }
 
 
