@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 Model = TypeVar("Model")
-_HELD: WeakValueDictionary[tuple[str, str, str], Any] = WeakValueDictionary()
+_HELD: WeakValueDictionary[tuple[str, tuple[Any, ...], str], Any] = WeakValueDictionary()
 _LOCK = threading.Lock()
 # Chosen on the dev splits of ten sets; docs/untrained.md says how.
 _UNTRAINED_LEXICAL_WEIGHT = 0.5
@@ -158,7 +158,7 @@ def _check_encoder(files: ModelFiles, config: RRRAConfig, encoder: Encoder) -> N
 
 def shared_copy(load: Callable[..., Model], kind: str, model: str | Path, options: dict[str, Any]) -> Model:
     """
-    Load a model, or return the one that this process already holds with the same options.
+    Load a model, or return the one that this process already holds of the same files with the same options.
 
     :param load: Loads it.
     :param kind: Name of its class.
@@ -166,13 +166,24 @@ def shared_copy(load: Callable[..., Model], kind: str, model: str | Path, option
     :param options: As for :meth:`RRRAModel.load`.
     """
     given = {name: value for name, value in options.items() if value is not None and value is not False}
-    key = (kind, resolve_encoder(model), json.dumps(given, sort_keys=True, default=repr))
+    key = (kind, _files_now(str(model)), json.dumps(given, sort_keys=True, default=repr))
     with _LOCK:
         held = _HELD.get(key)
         if held is None:
             held = load(model, **options)
             _HELD[key] = held
         return cast("Model", held)
+
+
+def _files_now(model: str) -> tuple[Any, ...]:
+    """Where a model lies, and what tells its files from others that are saved there later; a hub id as it is."""
+    name = with_home(model)
+    places = [str(bundled(name) or resolve_encoder(name))]
+    if not Path(places[0], MODULES).exists() and (config := read_config(Path(places[0]))) is not None:
+        places.append(resolve_encoder(config.encoder))
+    files = [path for place in places for path in sorted(Path(place).rglob("*")) if path.is_file()]
+    stamps = [(str(path), told.st_ino, told.st_mtime_ns, told.st_size) for path in files for told in [path.stat()]]
+    return (*places, *stamps)
 
 
 def _find_directory(model: str, token: str | None, revision: str | None, *, local_files_only: bool) -> Path | None:

@@ -40,12 +40,13 @@ def resolve_encoder(model: str | Path) -> str:
 
     :param model: A directory, a hub id, or a short name: ``all-MiniLM-L6-v2``, which the extra ``offline`` brings
         along, or ``all-mpnet-base-v2``, which ``rrra fetch`` brings.
-    :returns: A directory, or the hub id for sentence-transformers to look up in its cache or on the hub.
+    :returns: A directory by its whole path, or the hub id for sentence-transformers to look up in cache or hub.
     :raises ValueError: If the offline weights are not the published ones.
     """
     name = str(model)
     if Path(name).is_dir():
-        return name
+        # From any working directory, and whatever a link leads to later.
+        return str(Path(name).resolve())
     hub_id = ENCODERS.get(name, name)
     if hub_id == MINILM:
         offline = _offline_minilm()

@@ -68,7 +68,7 @@ def test_without_the_extra_the_hub_is_asked(installed: bool, tmp_path: Path, mon
 def test_a_directory_of_that_name_goes_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "all-MiniLM-L6-v2").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert resolve_encoder("all-MiniLM-L6-v2") == "all-MiniLM-L6-v2"
+    assert resolve_encoder("all-MiniLM-L6-v2") == str(tmp_path / "all-MiniLM-L6-v2")
 
 
 def test_hidden_and_private_folders_are_not_bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

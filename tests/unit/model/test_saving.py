@@ -75,6 +75,20 @@ def test_what_is_saved_of_a_model_in_float16_reads_its_codes(tmp_path: Path) -> 
     assert loaded.config.encoder_fingerprint == half.config.encoder_fingerprint
 
 
+def test_an_encoder_of_a_relative_path_is_saved_from_any_working_directory(
+    model: RRRAModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model.encoder.save(tmp_path / "encoder")
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path)
+    half = RRRAModel.load("encoder", model_kwargs={"dtype": torch.float16})
+    monkeypatch.chdir("other")
+    half.save("whole")
+    half.save("bare", include_encoder=False)
+    assert RRRAModel.load("whole").codec() == RRRAModel.load("bare").codec() == half.codec()
+    assert RRRAModel.load("bare").config.encoder == str(tmp_path / "encoder")
+
+
 @pytest.mark.parametrize("kind", ["int8", "4bit", "2bit", "1bit"])
 def test_a_projection_is_saved_and_used(model: RRRAModel, kind: str, tmp_path: Path) -> None:
     projected = with_projection(model)

@@ -1,4 +1,5 @@
 import gc
+import shutil
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -35,6 +36,44 @@ def test_a_shared_model_is_released_with_its_last_user(bare: Path) -> None:
     del held
     gc.collect()
     assert gone() is None
+
+
+def with_weight(model: RRRAModel, weight: float) -> RRRAModel:
+    return RRRAModel(model.encoder, model.config.model_copy(update={"fusion_weight": weight}))
+
+
+def test_a_model_that_was_saved_again_is_loaded_anew(model: RRRAModel, bare: Path) -> None:
+    held = RRRAModel.shared(bare)
+    with_weight(model, 4.0).save(bare, include_encoder=False)
+    assert RRRAModel.shared(bare).config.fusion_weight == 4.0
+    assert held.config.fusion_weight == model.config.fusion_weight
+
+
+def test_a_model_that_was_copied_over_file_by_file_is_loaded_anew(model: RRRAModel, bare: Path, tmp_path: Path) -> None:
+    held = RRRAModel.shared(bare)
+    with_weight(model, 4.0).save(tmp_path / "new", include_encoder=False)
+    shutil.copytree(tmp_path / "new", bare, dirs_exist_ok=True)
+    assert RRRAModel.shared(bare) is not held
+
+
+def test_an_encoder_that_was_saved_again_is_loaded_anew(model: RRRAModel, tmp_path: Path) -> None:
+    model.encoder.save(tmp_path / "encoder")
+    RRRAModel.load(tmp_path / "encoder").save(tmp_path / "bare", include_encoder=False)
+    held = RRRAModel.shared(tmp_path / "bare")
+    assert RRRAModel.shared(tmp_path / "bare") is held
+    (tmp_path / "encoder" / "model.safetensors").touch()
+    assert RRRAModel.shared(tmp_path / "bare") is not held
+
+
+def test_a_relative_path_names_what_is_in_the_working_directory(
+    model: RRRAModel, bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_weight(model, 4.0).save(tmp_path / "other" / "bare", include_encoder=False)
+    monkeypatch.chdir(tmp_path)
+    held = RRRAModel.shared("bare")
+    assert RRRAModel.shared(f"{bare.parent}/./bare") is held
+    monkeypatch.chdir("other")
+    assert RRRAModel.shared("bare").config.fusion_weight == 4.0
 
 
 def test_threads_get_what_one_alone_gets(model: RRRAModel, codes: list[str]) -> None:
