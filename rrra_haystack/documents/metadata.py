@@ -49,6 +49,11 @@ def check_fields(meta_fields_to_embed: Iterable[str] | None) -> None:
         raise ValueError(msg)
 
 
+def meta_of(document: HasContent) -> dict[str, Any]:
+    """The metadata of a document; Haystack takes `None` for none."""
+    return document.meta or {}
+
+
 def text_to_embed(document: HasContent, meta_fields_to_embed: Iterable[str], embedding_separator: str) -> str:
     """
     The text of a document that is embedded: metadata fields and content, joined.
@@ -57,14 +62,14 @@ def text_to_embed(document: HasContent, meta_fields_to_embed: Iterable[str], emb
     :param meta_fields_to_embed: Names of the metadata fields, in order.
     :param embedding_separator: Put between the parts.
     """
-    meta = document.meta or {}
+    meta = meta_of(document)
     fields = [str(meta[key]) for key in meta_fields_to_embed if meta.get(key) is not None]
     return embedding_separator.join([*fields, document.content or ""])
 
 
 def scores_of(document: HasContent) -> dict[str, Any]:
     """What the ranker, or a search by tokens, says of a document; nothing where something else stands in its place."""
-    scores = (document.meta or {}).get(SCORES_KEY)
+    scores = meta_of(document).get(SCORES_KEY)
     return scores if isinstance(scores, dict) else {}
 
 
@@ -72,7 +77,7 @@ def source_of(document: HasSource | None) -> str:
     """Where a passage comes from: its file or address, or its id."""
     if document is None:
         return ""
-    return name_of(document.meta) or document.id
+    return name_of(meta_of(document)) or document.id
 
 
 def page_of(document: HasSource | None, at: int = 0) -> int | None:
@@ -82,10 +87,11 @@ def page_of(document: HasSource | None, at: int = 0) -> int | None:
     :param document: The passage.
     :param at: The character of it.
     """
-    page = document.meta.get("page_number") if document is not None else None
+    meta = meta_of(document) if document is not None else {}
+    page = meta.get("page_number")
     if document is None or not isinstance(page, int) or page < 1:
         return None
-    if kind_of(source_of(document), document.meta.get(_TYPE_KEY), _PAGED) not in _PAGED:
+    if kind_of(source_of(document), meta.get(_TYPE_KEY), _PAGED) not in _PAGED:
         return None
     return page + (document.content or "").count(_PAGE_END, 0, at)
 

@@ -11,7 +11,7 @@ from haystack.document_stores.types import DocumentStore, DuplicatePolicy
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from qdrant_client import models
 
-from rrra_haystack.documents.metadata import CODES_KEY
+from rrra_haystack.documents.metadata import CODES_KEY, meta_of
 from rrra_haystack.documents.same_values import are_same_values
 from rrra_haystack.qdrant.clients import checked_client, place_of
 from rrra_haystack.qdrant.patience import patiently
@@ -149,7 +149,9 @@ class AnyStoreAccess:
 
     def write(self, documents: Sequence[Document], codes: Sequence[str]) -> None:
         """Give documents their codes."""
-        coded = [replace(one, meta={**one.meta, CODES_KEY: code}) for one, code in zip(documents, codes, strict=True)]
+        coded = [
+            replace(one, meta={**meta_of(one), CODES_KEY: code}) for one, code in zip(documents, codes, strict=True)
+        ]
         for some in bounded(coded, document_bytes):
             self._store.write_documents(some, policy=DuplicatePolicy.OVERWRITE)
 
@@ -158,5 +160,5 @@ def _is_same(one: Document, other: Document | None) -> bool:
     """Whether documents differ in nothing but codes, and in numbers by no more than stores round them."""
     if other is None or one.content != other.content or (one.embedding is None) != (other.embedding is None):
         return False
-    meta, before = ({key: value for key, value in own.meta.items() if key != CODES_KEY} for own in (one, other))
+    meta, before = ({key: value for key, value in meta_of(own).items() if key != CODES_KEY} for own in (one, other))
     return are_same_values(meta, before) and np.allclose(one.embedding or (), other.embedding or (), atol=1e-4)

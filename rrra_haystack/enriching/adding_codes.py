@@ -9,7 +9,7 @@ from haystack.document_stores.types import DocumentStore
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from tqdm.auto import tqdm
 
-from rrra_haystack.documents.metadata import CODES_KEY, check_fields, text_to_embed
+from rrra_haystack.documents.metadata import CODES_KEY, check_fields, meta_of, text_to_embed
 from rrra_haystack.enriching.access import Access, AnyStoreAccess, QdrantAccess
 from rrra_haystack.model.codes.content import checksum_in, of_other_contents
 from rrra_haystack.model.codes.flaws import flaw
@@ -86,7 +86,7 @@ def enrich(
         return text_to_embed(document, meta_fields_to_embed, embedding_separator)
 
     def is_sound(document: Document) -> bool:
-        record = document.meta.get(CODES_KEY, "")
+        record = meta_of(document).get(CODES_KEY, "")
         return flaw(record, loaded.codec(code or kind_of(record))) is None
 
     written = changed = kept = 0

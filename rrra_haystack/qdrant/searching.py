@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from qdrant_client import models
 
 from haystack_integrations.document_stores.qdrant_edge.haystack_filters import qdrant_filter
-from rrra_haystack.documents.metadata import CODES_KEY, HEAD_KEY, SCORES_KEY
+from rrra_haystack.documents.metadata import CODES_KEY, HEAD_KEY, SCORES_KEY, meta_of
 from rrra_haystack.errors import first_fault
 from rrra_haystack.model.codes.parts import join_record
 from rrra_haystack.qdrant.collections import MULTIVECTOR_NAME, Vectors
@@ -155,14 +155,14 @@ def documents_of(
     documents = documents_of_points(store, points, has_names=vectors.has_names, scale_score=scale)
     result = []
     for document, point in zip(documents, points, strict=True):
-        meta = dict(document.meta)
+        meta = dict(meta_of(document))
         head = meta.pop(HEAD_KEY, None)
         if head is not None and isinstance(point.vector, dict) and MULTIVECTOR_NAME in point.vector:
             states = np.asarray(point.vector[MULTIVECTOR_NAME], dtype=np.float32)
             meta[CODES_KEY] = join_record(head, states, document.id)
         if request.multivector:
             meta[SCORES_KEY] = {"token_match": point.score}
-        result.append(replace(document, meta=meta) if meta != document.meta else document)
+        result.append(replace(document, meta=meta) if meta != meta_of(document) else document)
     return result
 
 

@@ -29,6 +29,27 @@ def test_documents_without_codes_are_encoded_with_one_warning(
     assert [document.id for document in first] == [document.id for document in again] == expected
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_copy_without_codes_is_ranked_by_those_of_another_copy(
+    embedded: list[Document], documents: list[Document], order: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = [replace(document, score=0.5) for document in embedded]
+    by_words = [replace(document, score=7.0, meta={"from": "words"}) for document in documents]
+    ranked = run(RRRAAdapterRanker(), [*found, *by_words][::order])
+    assert not [record for record in caplog.records if record.name.startswith("haystack_integrations")]
+    alone = run(RRRAAdapterRanker(), embedded)
+    assert [one.score for one in ranked] == pytest.approx([one.score for one in alone], abs=1e-6)
+    assert {one.meta["from"] for one in ranked} == {"words"}
+    assert all("rrra_codes" not in one.meta for one in ranked)
+
+
+def test_a_copy_with_another_content_lends_no_codes(embedded: list[Document]) -> None:
+    changed = replace(embedded[0], content="Bread needs yeast.", meta={}, score=7.0, id=embedded[0].id)
+    (ranked,) = run(RRRAAdapterRanker(), [replace(embedded[0], score=0.5), changed])
+    (alone,) = run(RRRAAdapterRanker(), [changed])
+    assert ranked.score == pytest.approx(alone.score)
+
+
 def test_all_without_codes_warn_once(documents: list[Document], caplog: pytest.LogCaptureFixture) -> None:
     ranker = RRRAAdapterRanker()
     for _ in range(3):

@@ -5,7 +5,7 @@ from haystack import Document, component
 from haystack.utils import ComponentDevice, Secret
 
 from haystack_integrations.common.rrra import LoadsModel, check_documents, check_positive, unread_tokens
-from rrra_haystack.documents.metadata import CODES_KEY, UNREAD_KEY, check_fields, text_to_embed
+from rrra_haystack.documents.metadata import CODES_KEY, UNREAD_KEY, check_fields, meta_of, text_to_embed
 from rrra_haystack.documents.sparse import sparse_document
 from rrra_haystack.model.codes.kinds import KINDS
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL
@@ -186,5 +186,5 @@ class RRRADocumentEmbedder(LoadsModel):
 
 
 def _meta(document: Document, code: str, unread: int | None) -> dict[str, Any]:
-    kept = {key: value for key, value in (document.meta or {}).items() if key != UNREAD_KEY}
+    kept = {key: value for key, value in meta_of(document).items() if key != UNREAD_KEY}
     return {**kept, CODES_KEY: code, **({UNREAD_KEY: unread} if unread else {})}

@@ -7,7 +7,7 @@ from haystack.utils import ComponentDevice, Secret
 
 from haystack_integrations.common.rrra import LoadsModel, check_documents, check_positive
 from rrra_haystack.documents.cutting import cut, has_word
-from rrra_haystack.documents.metadata import check_fields, text_to_embed
+from rrra_haystack.documents.metadata import check_fields, meta_of, text_to_embed
 from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL
 
@@ -144,7 +144,7 @@ class RRRADocumentSplitter(LoadsModel):
         text = document.content or ""
         if not has_word(text):
             return
-        known = document.meta or {}
+        known = meta_of(document)
         first = known.get("page_number")
         page, counted = first if isinstance(first, int) else 1, 0
         for number, (begin, end) in enumerate(self._cuts(document, text, encoder)):

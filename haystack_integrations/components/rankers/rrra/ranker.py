@@ -13,7 +13,14 @@ from haystack_integrations.common.rrra import (
     unread_tokens,
 )
 from rrra_haystack.documents.highlights import find_highlights
-from rrra_haystack.documents.metadata import CODES_KEY, HIGHLIGHTS_KEY, SCORES_KEY, check_fields, text_to_embed
+from rrra_haystack.documents.metadata import (
+    CODES_KEY,
+    HIGHLIGHTS_KEY,
+    SCORES_KEY,
+    check_fields,
+    meta_of,
+    text_to_embed,
+)
 from rrra_haystack.documents.token_places import EmbeddedText
 from rrra_haystack.model.codes.batch import CodeBatch
 from rrra_haystack.model.codes.content import of_other_contents
@@ -190,7 +197,7 @@ class RRRAAdapterRanker(LoadsModel):
         Reranks documents.
 
         Before ranking, documents are deduplicated by their id, retaining only the document with the highest score
-        if a score is present.
+        if a score is present; it has the token codes of any copy with its content.
 
         :param query:
             The query. Where the encoder reads no token of it, as of an empty one, all documents score 0 and keep
@@ -259,7 +266,7 @@ class RRRAAdapterRanker(LoadsModel):
             found = find_highlights(model, encoding, batch, texts, self.document_prefix, scores.matching)
         ranked = []
         for i in order.tolist():
-            meta = {key: value for key, value in documents[i].meta.items() if key != CODES_KEY}
+            meta = {key: value for key, value in meta_of(documents[i]).items() if key != CODES_KEY}
             meta[SCORES_KEY] = {
                 "base_score": float(scores.base[i]),
                 "adapter_score": float(scores.adapter[i]),
@@ -271,7 +278,7 @@ class RRRAAdapterRanker(LoadsModel):
 
     def _read(self, documents: list[Document], model: RRRAModel) -> CodeBatch:
         """The documents' token codes; those that have none, or codes of another content, are encoded now."""
-        codes: list[Any] = [document.meta.get(CODES_KEY) for document in documents]
+        codes: list[Any] = [meta_of(document).get(CODES_KEY) for document in documents]
         names = [document.id for document in documents]
         missing = [i for i, code in enumerate(codes) if code is None]
         wanting = self._with_text(missing, documents)
@@ -332,12 +339,23 @@ class RRRAAdapterRanker(LoadsModel):
 
 
 def _deduplicated(documents: list[Document]) -> list[Document]:
-    """Each document once, where it stands first, as its copy with the highest score."""
+    """Each document once, where it stands first, as its copy with the highest score, with the codes of any copy."""
     best: dict[str, Document] = {}
+    coded: dict[tuple[str, str | None], Any] = {}
     for document in documents:
         if document.id not in best or _score(document) > _score(best[document.id]):
             best[document.id] = document
-    return list(best.values())
+        if (codes := meta_of(document).get(CODES_KEY)) is not None:
+            coded.setdefault((document.id, document.content), codes)
+    # A BM25 score, which is the higher one, may come from a store without codes.
+    return [_with_codes(document, coded.get((document.id, document.content))) for document in best.values()]
+
+
+def _with_codes(document: Document, codes: Any) -> Document:
+    meta = meta_of(document)
+    if codes is None or meta.get(CODES_KEY) is not None:
+        return document
+    return replace(document, meta={**meta, CODES_KEY: codes})
 
 
 def _score(document: Document) -> float:

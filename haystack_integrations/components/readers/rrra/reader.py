@@ -9,7 +9,7 @@ from haystack import Document, ExtractedAnswer, component
 from haystack.utils import ComponentDevice, Secret
 
 from haystack_integrations.common.rrra import Serializable, check_documents, check_positive, check_threshold
-from rrra_haystack.documents.metadata import SCORES_KEY, scores_of
+from rrra_haystack.documents.metadata import SCORES_KEY, meta_of, scores_of
 from rrra_haystack.model.encoder_files import check_tokenizer
 from rrra_haystack.model.surrogates import whole_characters
 from rrra_haystack.reader.answers import AnswerCalibration, logit
@@ -273,7 +273,7 @@ class RRRAReader(Serializable):
     ) -> tuple[list[ExtractedAnswer], AnswerCalibration | None]:
         """All answers with what their probabilities are made of, by span score, and the calibration that makes them."""
         documents = [document for document in documents if document.content and document.content.strip()]
-        read = [replace(one, content=whole_characters(one.content or ""), meta=one.meta or {}) for one in documents]
+        read = [replace(one, content=whole_characters(one.content or ""), meta=meta_of(one)) for one in documents]
         originals = dict(zip(map(id, read), documents, strict=True))
         if not read:
             return [], None
