@@ -198,6 +198,8 @@ class _ClientInTurn:
         self._turn = turn
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # A copy is asked for such before it has a client.
+            raise AttributeError(name)
         found = getattr(self._client, name)
         return _in_turn(found, self._turn) if callable(found) else found
 

@@ -237,4 +237,6 @@ class AsyncEdgeClient:
         self._client = client
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name.startswith("_"):  # A copy is asked for such before it has a client.
+            raise AttributeError(name)
         return partial(asyncio.to_thread, getattr(self._client, name))

@@ -1,5 +1,8 @@
 import asyncio
+import pickle
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from pathlib import Path
 from threading import RLock
 
@@ -9,6 +12,7 @@ from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from qdrant_client import AsyncQdrantClient
 from qdrant_client.http import models
 
+from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
 from rrra_haystack import RRRARetriever
 
 
@@ -122,3 +126,20 @@ def test_searches_wait_for_a_lock_that_was_asked_for(
             with pytest.raises(TimeoutError):
                 waiting.result(timeout=0.2)
         assert waiting.result(timeout=10) == 12
+
+
+@pytest.mark.parametrize("copied", [deepcopy, lambda retriever: pickle.loads(pickle.dumps(retriever))])
+async def test_a_retriever_that_was_asked_is_copied(
+    embedded: list[Document], query: list[float], tmp_path: Path, copied: Callable[[RRRARetriever], RRRARetriever]
+) -> None:
+    store = QdrantEdgeDocumentStore(str(tmp_path / "edge"), embedding_dim=384, progress_bar=False)
+    store.write_documents(embedded)
+    retriever, lock = RRRARetriever(store), RLock()
+    retriever.take_turns(lock)
+    expected = [document.id for document in (await retriever.run_async(query))["documents"]]
+    other = copied(retriever)
+    # The copy waits for a lock of nobody.
+    with ThreadPoolExecutor(1) as pool, lock:
+        found = pool.submit(other.run, query).result(timeout=10)["documents"]
+    assert [document.id for document in found] == expected
+    store.close()

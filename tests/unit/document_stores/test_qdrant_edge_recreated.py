@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from copy import deepcopy
+from copy import copy, deepcopy
 from pathlib import Path
 
 import pytest
@@ -268,6 +268,16 @@ def test_a_copy_uses_the_open_folder_and_empties_nothing(tmp_path: Path, copied:
     assert (other.count_documents(), untouched.count_documents()) == (3, 3)
     other.write_documents([Document(id="another", content="text", embedding=[3.0, 4.0, 5.0])])
     assert store.count_documents() == 4
+    store.close()
+
+
+@pytest.mark.parametrize("copied", [copy, deepcopy, lambda store: pickle.loads(pickle.dumps(store))])
+async def test_a_copy_of_a_store_that_was_asked_asynchronously(tmp_path: Path, copied: Callable) -> None:
+    store = edge(tmp_path)
+    assert await store.write_documents_async(documents(3)) == 3
+    assert await store.count_documents_async() == 3
+    other = copied(store)
+    assert other.count_documents() == await other.count_documents_async() == 3
     store.close()
 
 

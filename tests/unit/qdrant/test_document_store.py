@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from threading import RLock
@@ -203,6 +204,13 @@ def test_a_guarded_store_takes_over_what_is_open(tmp_path: Path) -> None:
     taking_turns.close()
     assert store.count_documents() == 4
     store.close()
+
+
+def test_a_guarded_store_and_its_client_are_copied() -> None:
+    store = guarded(memory(), RLock())
+    assert store.write_documents(DOCUMENTS) == 4
+    assert copy(store).count_documents() == 4
+    assert copy(client_of(store)).count(store.index).count == 4
 
 
 def test_threads_wait_for_a_guarded_store(tmp_path: Path) -> None:

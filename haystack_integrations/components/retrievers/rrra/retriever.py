@@ -128,6 +128,10 @@ class RRRARetriever:
         self._collection = CheckedCollection()
         self._turn: AbstractContextManager[Any] = nullcontext()
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A lock cannot be copied, and whoever writes to the copy's Qdrant holds another one.
+        return {**vars(self), "_turn": nullcontext()}
+
     def to_dict(self) -> dict[str, Any]:
         """
         Serializes the component to a dictionary.
