@@ -46,7 +46,8 @@ class RRRAConfig(BaseModel):
     encoder_fingerprint: str | None = None
     layer: int = -1
     code: CodeKind = "1bit"
-    lexical_weight: float = Field(0.0, ge=0)
+    # In float32, more would leave nothing of the other scores, and much more no number.
+    lexical_weight: float = Field(0.0, ge=0, le=1e6)
     lexical: LexicalForm = EARLIER_FORM
     # Untrained values, chosen on dev splits; docs/untrained.md says how.
     fusion_weight: float = Field(1.5, ge=0)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -75,11 +76,8 @@ def check_fusion_weight(fusion_weight: Any) -> float:
 
     :raises ValueError: If it is negative or not a finite number.
     """
-    if (
-        isinstance(fusion_weight, bool)
-        or not isinstance(fusion_weight, int | float)
-        or not 0 <= fusion_weight < math.inf
-    ):
+    is_number = isinstance(fusion_weight, Real) and not isinstance(fusion_weight, bool)
+    if not (is_number and 0 <= fusion_weight < math.inf):
         msg = f"fusion_weight must be a number >= 0, but got {fusion_weight!r}"
         raise ValueError(msg)
     return float(fusion_weight)
@@ -97,7 +95,7 @@ def reranking_score(base: Tensor, adapter: Tensor, fusion_weight: float) -> Tens
     :param adapter: Adapter scores, same shape.
     :param fusion_weight: The exponent, >= 0; 0 gives the encoder's order.
     """
-    return (base + fusion_weight * adapter) / (1 + fusion_weight)
+    return torch.lerp(base, adapter, fusion_weight / (1 + fusion_weight))
 
 
 def fused_scores(

@@ -55,6 +55,7 @@ FLAWS = {
     "impossible value": (lambda d: rewrite(d, fusion_weight=-1), ValueError, "fusion_weight"),
     "endless weight": (lambda d: rewrite(d, fusion_weight=math.inf), ValueError, "fusion_weight: .*finite"),
     "endless lexical weight": (lambda d: rewrite(d, lexical_weight=math.inf), ValueError, "lexical_weight: .*finite"),
+    "huge lexical weight": (lambda d: rewrite(d, lexical_weight=1e39), ValueError, "lexical_weight: .*less than"),
     "impossible weight": (lambda d: rewrite(d, lexical_weight=-1), ValueError, "lexical_weight"),
     "no JSON": (lambda d: damage(d / "rrra" / "config.json"), ValueError, "not valid JSON"),
     "no UTF-8": (lambda d: (d / "rrra" / "config.json").write_bytes(b"\xff"), ValueError, "not valid JSON"),

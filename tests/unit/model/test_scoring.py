@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -38,6 +39,12 @@ def test_weight_zero_is_the_encoder() -> None:
     assert torch.equal(reranking_score(base, torch.tensor([-1.0, 1.0, 0.0]), 0), base)
 
 
+@pytest.mark.parametrize("weight", [1e9, 1e39, 1e308])
+def test_a_huge_weight_is_the_adapter(weight: float) -> None:
+    adapter = torch.tensor([-1.0, 1.0, 7.0])
+    assert torch.equal(reranking_score(torch.tensor([0.3, -0.2, 0.9]), adapter, weight), adapter)
+
+
 def test_scores_stay_on_the_scale_of_cosines() -> None:
     assert reranking_score(torch.tensor([1.0, -1.0]), torch.tensor([1.0, -1.0]), 3).tolist() == [1, -1]
 
@@ -64,6 +71,7 @@ def test_impossible_fusion_weights(wrong: object) -> None:
 def test_possible_fusion_weights() -> None:
     assert check_fusion_weight(0) == 0
     assert check_fusion_weight(2.5) == 2.5
+    assert type(check_fusion_weight(np.float32(2.5))) is float
 
 
 def test_negative_cosines_do_not_turn_the_order_round() -> None:
