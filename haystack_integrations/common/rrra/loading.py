@@ -1,4 +1,5 @@
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from haystack.utils import ComponentDevice, Secret
@@ -17,7 +18,7 @@ class LoadsModel(Serializable):
     does not work where Haystack makes the class anew.
     """
 
-    model: str
+    model: str | Path
     device: ComponentDevice | None
     token: Secret | None
     revision: str | None
@@ -28,6 +29,10 @@ class LoadsModel(Serializable):
     tokenizer_kwargs: dict[str, Any] | None
     config_kwargs: dict[str, Any] | None
     _model: RRRAModel | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        # Which YAML can hold.
+        self.model = str(self.model)
 
     def warm_up(self) -> None:
         """

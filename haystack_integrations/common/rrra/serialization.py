@@ -1,14 +1,16 @@
 import inspect
 from copy import deepcopy
+from enum import Enum
 from typing import Any, Self
 
+import numpy as np
 from haystack import default_from_dict, default_to_dict
 from haystack.utils.hf import deserialize_hf_model_kwargs, serialize_hf_model_kwargs
 
 
 class Serializable:
     """
-    A component with a model, written and read with all parameters of its `__init__`, attributes of the same names.
+    A component that is written and read with all parameters of its `__init__`, attributes of the same names.
     """
 
     def to_dict(self) -> dict[str, Any]:
@@ -20,7 +22,7 @@ class Serializable:
         """
         # Not the signature of the class, which in a component is that of Haystack's metaclass.
         _, *names = inspect.signature(type(self).__init__).parameters
-        parameters = {name: getattr(self, name) for name in names}
+        parameters = {name: _plain(getattr(self, name)) for name in names}
         if parameters.get("model_kwargs") is not None:
             parameters["model_kwargs"] = deepcopy(parameters["model_kwargs"])
             serialize_hf_model_kwargs(parameters["model_kwargs"])
@@ -41,3 +43,10 @@ class Serializable:
             parameters["model_kwargs"] = deepcopy(parameters["model_kwargs"])
             deserialize_hf_model_kwargs(parameters["model_kwargs"])
         return default_from_dict(cls, {**data, "init_parameters": parameters})
+
+
+def _plain(value: Any) -> Any:
+    """A value as YAML can hold it, which knows neither enumerations nor numbers of numpy."""
+    if isinstance(value, Enum):
+        return value.value
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,5 +1,6 @@
 import asyncio
 import inspect
+from pathlib import Path
 from typing import Any
 
 from haystack import Document, default_to_dict
@@ -36,7 +37,7 @@ class QdrantEdgeDocumentStore(TakesHaystackFilters, KeepsItsCollection):
 
     def __init__(
         self,
-        path: str,
+        path: str | Path,
         index: str = "Document",
         embedding_dim: int = 768,
         on_disk: bool = False,
@@ -94,7 +95,7 @@ class QdrantEdgeDocumentStore(TakesHaystackFilters, KeepsItsCollection):
             `[{"field_name": "meta.kind", "field_schema": "keyword"}]`.
         """
         super().__init__(
-            path=path,
+            path=str(path),
             index=index,
             embedding_dim=embedding_dim,
             on_disk=on_disk,

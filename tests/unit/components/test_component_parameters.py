@@ -2,8 +2,10 @@ import pickle
 import re
 from collections.abc import Callable
 from copy import copy, deepcopy
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from haystack import Document, Pipeline
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
@@ -14,6 +16,7 @@ from rrra_haystack import (
     RRRADocumentEmbedder,
     RRRADocumentSplitter,
     RRRAEmbedder,
+    RRRAModel,
     RRRAReader,
     RRRARetriever,
 )
@@ -108,6 +111,42 @@ def test_long_documents_without_codes_are_cut_with_one_warning(
         "1 of 1 documents are longer than the 254 tokens that sentence-transformers/all-MiniLM-L6-v2 reads"
     )
     assert "RRRADocumentSplitter" in told
+
+
+@pytest.mark.parametrize(
+    "kind", [RRRAAdapterRanker, RRRADocumentEmbedder, RRRADocumentSplitter, RRRAEmbedder, RRRAReader]
+)
+def test_a_model_is_named_by_a_path_too(kind: Callable[..., Any]) -> None:
+    pipeline = Pipeline()
+    pipeline.add_component("one", kind(model=Path("some/model")))
+    assert Pipeline.loads(pipeline.dumps()).get_component("one").model == str(Path("some/model"))
+
+
+def test_a_model_of_a_path_is_found(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="There is no reader"):
+        RRRAReader(model=tmp_path / "reader").warm_up()
+    RRRAModel.shared().save(tmp_path / "model", include_encoder=False)
+    embedder = RRRAEmbedder(tmp_path / "model")
+    assert embedder.run("Tea") == RRRAEmbedder().run("Tea")
+
+
+@pytest.mark.parametrize(("name", "make"), counted())
+def test_numbers_of_numpy_are_written_as_numbers(name: str, make: Callable[..., Any]) -> None:
+    pipeline = Pipeline()
+    pipeline.add_component("one", make(**{name: np.int64(300)}))
+    written = pipeline.to_dict()["components"]["one"]["init_parameters"][name]
+    assert (written, type(written)) == (300, int)
+    assert pipeline.dumps()
+
+
+def test_weights_and_thresholds_of_numpy_are_written_as_numbers(embedded: list[Document]) -> None:
+    given = {"fusion_weight": np.float32(2), "score_threshold": np.float32(0.25), "relevance_threshold": np.float64(0)}
+    ranker = RRRAAdapterRanker(**given)
+    pipeline = Pipeline()
+    pipeline.add_component("ranker", ranker)
+    loaded = Pipeline.loads(pipeline.dumps()).get_component("ranker")
+    assert (loaded.fusion_weight, loaded.score_threshold, loaded.relevance_threshold) == (2.0, 0.25, 0.0)
+    assert run(loaded, embedded) == run(ranker, embedded, **given)
 
 
 @pytest.mark.parametrize("kind", [RRRAAdapterRanker, RRRADocumentEmbedder, RRRADocumentSplitter, RRRAEmbedder])

@@ -30,6 +30,7 @@ def test_to_dict_of_the_defaults() -> None:
             "score_threshold": None,
             "relevance_threshold": None,
             "highlights": False,
+            "return_codes": False,
             "trust_remote_code": False,
             "local_files_only": False,
             "truncate_dim": None,
@@ -68,6 +69,16 @@ def test_documents_carry_their_scores_and_no_codes(ranker: RRRAAdapterRanker, em
         fused = (document.meta["rrra"]["base_score"] + weight * document.meta["rrra"]["adapter_score"]) / (1 + weight)
         assert document.score == pytest.approx(fused, abs=1e-6)
     assert [document.to_dict() for document in embedded] == before
+
+
+def test_a_second_ranker_reads_the_codes_that_the_first_returns(
+    embedded: list[Document], caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = RRRAAdapterRanker(top_k=5, return_codes=True), RRRAAdapterRanker(fusion_weight=0)
+    kept = run(first, embedded)
+    assert all(document.meta["rrra_codes"] for document in kept)
+    assert len(run(second, kept)) == 5
+    assert not [record for record in caplog.records if record.name.startswith("haystack_integrations")]
 
 
 def test_run_time_values_override_even_if_they_are_zero(embedded: list[Document]) -> None:
@@ -147,6 +158,7 @@ def test_to_dict_of_other_values() -> None:
         score_threshold=0.0,
         relevance_threshold=0.5,
         highlights=True,
+        return_codes=True,
         trust_remote_code=True,
         local_files_only=True,
         truncate_dim=64,
@@ -173,6 +185,7 @@ def test_to_dict_of_other_values() -> None:
             "score_threshold": 0.0,
             "relevance_threshold": 0.5,
             "highlights": True,
+            "return_codes": True,
             "trust_remote_code": True,
             "local_files_only": True,
             "truncate_dim": 64,

@@ -359,4 +359,6 @@ def test_writing_again_replaces_or_leaves(store: QdrantEdgeDocumentStore) -> Non
 def test_round_trip(tmp_path: Path) -> None:
     store = edge(tmp_path / "edge", hnsw_config={"m": 8}, similarity="l2")
     assert QdrantEdgeDocumentStore.from_dict(store.to_dict()).to_dict() == store.to_dict()
+    by_path = QdrantEdgeDocumentStore(tmp_path / "edge")
+    assert by_path.to_dict()["init_parameters"]["path"] == str(tmp_path / "edge")
     assert not (tmp_path / "edge").exists()

@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 from haystack import component
@@ -31,7 +32,7 @@ class RRRAEmbedder(LoadsModel):
 
     def __init__(
         self,
-        model: str = DEFAULT_MODEL,
+        model: str | Path = DEFAULT_MODEL,
         *,
         device: ComponentDevice | None = None,
         token: Secret | None = Secret.from_env_var(["HF_API_TOKEN", "HF_TOKEN"], strict=False),

@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from haystack import Document, component
@@ -42,7 +43,7 @@ class RRRADocumentSplitter(LoadsModel):
 
     def __init__(
         self,
-        model: str = DEFAULT_MODEL,
+        model: str | Path = DEFAULT_MODEL,
         *,
         split_length: int = 180,
         device: ComponentDevice | None = None,

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from math import inf
+from pathlib import Path
 from typing import Any
 
 from haystack import Document, component, logging
@@ -41,7 +42,8 @@ class RRRAAdapterRanker(LoadsModel):
     were made of, are encoded on the fly.
 
     Each returned document carries in `meta["rrra"]` its `base_score` (the encoder's), its `adapter_score` and its
-    `relevance_probability`; its `score` is the reranking score, and the codes are taken out.
+    `relevance_probability`; its `score` is the reranking score, and the codes are taken out, unless `return_codes` is
+    set.
 
     ### Usage example
 
@@ -58,7 +60,7 @@ class RRRAAdapterRanker(LoadsModel):
 
     def __init__(
         self,
-        model: str = DEFAULT_MODEL,
+        model: str | Path = DEFAULT_MODEL,
         *,
         device: ComponentDevice | None = None,
         token: Secret | None = Secret.from_env_var(["HF_API_TOKEN", "HF_TOKEN"], strict=False),
@@ -74,6 +76,7 @@ class RRRAAdapterRanker(LoadsModel):
         score_threshold: float | None = None,
         relevance_threshold: float | None = None,
         highlights: bool = False,
+        return_codes: bool = False,
         trust_remote_code: bool = False,
         local_files_only: bool = False,
         truncate_dim: int | None = None,
@@ -125,6 +128,9 @@ class RRRAAdapterRanker(LoadsModel):
         :param highlights:
             If `True`, each returned document carries in `meta["rrra"]["highlights"]` the sentences that matched the
             query, best first, three at most: `start` and `end` in the content, `text` and `score`.
+        :param return_codes:
+            If `True`, returned documents keep their token codes, for another ranker behind this one, which would
+            otherwise encode them at every query.
         :param trust_remote_code:
             If `False`, allows only Hugging Face verified model architectures.
             If `True`, allows custom models and scripts.
@@ -176,6 +182,7 @@ class RRRAAdapterRanker(LoadsModel):
         self.score_threshold = score_threshold
         self.relevance_threshold = relevance_threshold
         self.highlights = highlights
+        self.return_codes = return_codes
         self._warned_of_missing_codes = False
         self._warned_of_changed_contents = False
         self._warned_of_unread = False
@@ -266,7 +273,7 @@ class RRRAAdapterRanker(LoadsModel):
             found = find_highlights(model, encoding, batch, texts, self.document_prefix, scores.matching)
         ranked = []
         for i in order.tolist():
-            meta = {key: value for key, value in meta_of(documents[i]).items() if key != CODES_KEY}
+            meta = {key: value for key, value in meta_of(documents[i]).items() if self.return_codes or key != CODES_KEY}
             meta[SCORES_KEY] = {
                 "base_score": float(scores.base[i]),
                 "adapter_score": float(scores.adapter[i]),

@@ -3,6 +3,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from numbers import Real
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from haystack import Document, ExtractedAnswer, component
@@ -55,7 +56,7 @@ class RRRAReader(Serializable):
 
     def __init__(
         self,
-        model: str = DEFAULT_READER,
+        model: str | Path = DEFAULT_READER,
         device: ComponentDevice | None = None,
         token: Secret | None = Secret.from_env_var(["HF_API_TOKEN", "HF_TOKEN"], strict=False),
         top_k: int = 20,
@@ -108,7 +109,7 @@ class RRRAReader(Serializable):
             no number, `stride` is no whole number >= 0, or `max_seq_length` leaves no room for new tokens beside it.
         """
         _check_factor(calibration_factor)
-        self.model = model
+        self.model = str(model)
         self.device = device
         self.token = token
         self.top_k = top_k

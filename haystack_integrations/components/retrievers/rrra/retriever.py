@@ -2,15 +2,14 @@ import asyncio
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from haystack import Document, component, default_from_dict, default_to_dict
-from haystack.core.serialization import import_class_by_name
+from haystack import Document, component
 from haystack.dataclasses import SparseEmbedding
 from haystack.document_stores.types import FilterPolicy
 from haystack.document_stores.types.filter_policy import apply_filter_policy
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from qdrant_client.http import models
 
-from haystack_integrations.common.rrra import EmbeddedQuery, check_positive, check_threshold
+from haystack_integrations.common.rrra import EmbeddedQuery, Serializable, check_positive, check_threshold
 from rrra_haystack.qdrant.checked_collection import CheckedCollection
 from rrra_haystack.qdrant.clients import is_embedded, place_of
 from rrra_haystack.qdrant.collections import check_filled
@@ -20,7 +19,7 @@ from rrra_haystack.qdrant.searching import SearchRequest, check_search_params, d
 
 
 @component
-class RRRARetriever:
+class RRRARetriever(Serializable):
     """
     Retrieves the candidates for an `RRRAAdapterRanker` from a `QdrantDocumentStore` or a `QdrantEdgeDocumentStore`.
 
@@ -131,47 +130,6 @@ class RRRARetriever:
     def __getstate__(self) -> dict[str, Any]:
         # A lock cannot be copied, and whoever writes to the copy's Qdrant holds another one.
         return {**vars(self), "_turn": nullcontext()}
-
-    def to_dict(self) -> dict[str, Any]:
-        """
-        Serializes the component to a dictionary.
-
-        :returns:
-            Dictionary with serialized data.
-        """
-        return default_to_dict(
-            self,
-            document_store=self.document_store.to_dict(),
-            filters=self.filters,
-            top_k=self.top_k,
-            scale_score=self.scale_score,
-            return_embedding=self.return_embedding,
-            filter_policy=self.filter_policy.value,
-            score_threshold=self.score_threshold,
-            group_by=self.group_by,
-            group_size=self.group_size,
-            search_params=self.search_params,
-            prefetch_limit=self.prefetch_limit,
-            return_codes=self.return_codes,
-            sparse=self.sparse,
-            content_field=self.content_field,
-        )
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "RRRARetriever":
-        """
-        Deserializes the component from a dictionary.
-
-        :param data:
-            Dictionary to deserialize from, which is left as it is.
-        :returns:
-            Deserialized component.
-        """
-        parameters = dict(data.get("init_parameters", {}))
-        if isinstance(parameters.get("document_store"), dict):
-            kind: Any = import_class_by_name(parameters["document_store"]["type"])
-            parameters["document_store"] = kind.from_dict(parameters["document_store"])
-        return default_from_dict(cls, {**data, "init_parameters": parameters})
 
     def take_turns(self, lock: AbstractContextManager[Any]) -> None:
         """
