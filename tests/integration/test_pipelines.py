@@ -8,7 +8,8 @@ import pytest
 import yaml
 from chat_server import ChatServer, chatting
 from documented import fences
-from haystack import Pipeline
+from haystack import Document, Pipeline
+from haystack.components.builders import ChatPromptBuilder
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from projects import edit, load
 
@@ -148,6 +149,15 @@ def test_rag_answers_with_the_documents_used(
     prompt = request["messages"][-1]["content"]
     assert QUESTION in prompt
     assert prompt.index("Golden Gate") < prompt.index("[2]")
+
+
+def test_a_passage_without_content_puts_no_word_into_the_prompt() -> None:
+    ((_, text),) = [(page, text) for page, text in fences("yaml") if page == "highlights.md"]
+    for components in (read_pipeline(None, "rag.yaml", None)["components"], yaml.safe_load(text)):
+        builder = ChatPromptBuilder.from_dict(components["prompt_builder"])
+        empty = Document(content=None, meta={"rrra": {"highlights": []}})
+        prompt = builder.run(documents=[empty], question="Why?")["prompt"][-1].text
+        assert prompt.split("[1]")[1].split() == ["Question:", "Why?"]
 
 
 def test_rag_with_sentences_gives_the_generator_no_more(
