@@ -59,11 +59,12 @@ def check_documents(documents: object, component: str, otherwise: str = "") -> N
     :raises TypeError:
         If it is not a list of Documents.
     """
-    if not isinstance(documents, list):
-        told = [f"got a {type(documents).__name__}"]
+    if isinstance(documents, list):
+        wrong = (number for number, one in enumerate(documents) if not isinstance(one, Document))
+        if (first := next(wrong, None)) is None:
+            return
+        told = f"number {first} is a {type(documents[first]).__name__}"
     else:
-        wrong = ((number, one) for number, one in enumerate(documents) if not isinstance(one, Document))
-        told = [f"number {number} is a {type(one).__name__}" for number, one in wrong]
-    if told:
-        msg = f"{component} expects a list of Documents as input, but {told[0]}. {otherwise}".rstrip()
-        raise TypeError(msg)
+        told = f"got a {type(documents).__name__}"
+    msg = f"{component} expects a list of Documents as input, but {told}. {otherwise}".rstrip()
+    raise TypeError(msg)

@@ -174,15 +174,18 @@ class RRRADocumentEmbedder(LoadsModel):
         )
         read = model.encoder.token_ids(texts) if self.sparse else None
         unread = unread_tokens(model.encoder, texts, self.prefix, read)
+        words = [one.sparse_embedding for one in documents] if read is None else map(sparse_document, read)
         embedded = [
-            replace(document, embedding=embedding or document.embedding, meta=_meta(document, code, unread.get(number)))
-            for number, (document, embedding, code) in enumerate(
-                zip(documents, embeddings.tolist(), codes, strict=True)
+            replace(
+                document,
+                embedding=embedding or document.embedding,
+                sparse_embedding=own_words,
+                meta=_meta(document, code, unread.get(number)),
+            )
+            for number, (document, embedding, own_words, code) in enumerate(
+                zip(documents, embeddings.tolist(), words, codes, strict=True)
             )
         ]
-        if read is not None:
-            words = map(sparse_document, read)
-            embedded = [replace(one, sparse_embedding=own) for one, own in zip(embedded, words, strict=True)]
         return {"documents": embedded}
 
 

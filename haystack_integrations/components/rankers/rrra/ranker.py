@@ -11,6 +11,7 @@ from haystack_integrations.common.rrra import (
     check_documents,
     check_positive,
     check_threshold,
+    options_of,
     unread_tokens,
 )
 from rrra_haystack.documents.highlights import find_highlights
@@ -152,9 +153,7 @@ class RRRAAdapterRanker(LoadsModel):
             `relevance_threshold` is not between 0 and 1, or `meta_fields_to_embed` is a text.
         """
         check_fields(meta_fields_to_embed)
-        check_positive(top_k)
-        check_threshold(score_threshold)
-        check_threshold(relevance_threshold, "relevance_threshold", 0, 1)
+        _check_numbers(top_k, score_threshold, relevance_threshold)
         if fusion_weight is not None:
             check_fusion_weight(fusion_weight)
         LoadsModel.__init__(
@@ -236,10 +235,11 @@ class RRRAAdapterRanker(LoadsModel):
             `relevance_threshold` is not between 0 and 1, or the token codes of a document are damaged or were made by
             another model.
         """
-        if top_k is not None:
-            check_positive(top_k)
-        check_threshold(score_threshold)
-        check_threshold(relevance_threshold, "relevance_threshold", 0, 1)
+        options = options_of(
+            self, top_k=top_k, fusion_weight=fusion_weight, scale_score=scale_score, score_threshold=score_threshold,
+            relevance_threshold=relevance_threshold, highlights=highlights,
+        )  # fmt: skip
+        _check_numbers(options["top_k"], options["score_threshold"], options["relevance_threshold"])
         if not isinstance(query, str):
             msg = f"RRRAAdapterRanker expects a string as query, but got {type(query).__name__}."
             raise TypeError(msg)
@@ -247,28 +247,21 @@ class RRRAAdapterRanker(LoadsModel):
         if not documents:
             return {"documents": []}
         model = self.loaded_model
-        top_k = self.top_k if top_k is None else top_k
-        fusion_weight = self.fusion_weight if fusion_weight is None else fusion_weight
-        scale_score = self.scale_score if scale_score is None else scale_score
-        score_threshold = self.score_threshold if score_threshold is None else score_threshold
-        relevance_threshold = self.relevance_threshold if relevance_threshold is None else relevance_threshold
-        highlights = self.highlights if highlights is None else highlights
-
         documents = _deduplicated(documents)
         encoding = model.encode_query(query + self.query_suffix, prompt=self.query_prefix)
         batch = self._read(documents, model)
-        scores = model.score(encoding, batch, fusion_weight=fusion_weight)
+        scores = model.score(encoding, batch, fusion_weight=options["fusion_weight"])
 
-        reported = scores.scaled if scale_score else scores.fused
+        reported = scores.scaled if options["scale_score"] else scores.fused
         # A stable sort of equal scores keeps the retriever's order.
         order = (-scores.fused).argsort(kind="stable")
-        if score_threshold is not None:
-            order = order[reported[order] >= score_threshold]
-        if relevance_threshold is not None:
-            order = order[scores.relevance[order] >= relevance_threshold]
-        order = order[:top_k]
+        if (threshold := options["score_threshold"]) is not None:
+            order = order[reported[order] >= threshold]
+        if (threshold := options["relevance_threshold"]) is not None:
+            order = order[scores.relevance[order] >= threshold]
+        order = order[: options["top_k"]]
         found = {}
-        if highlights:
+        if options["highlights"]:
             texts = self._texts(documents, order.tolist())
             found = find_highlights(model, encoding, batch, texts, self.document_prefix, scores.matching)
         ranked = []
@@ -278,7 +271,7 @@ class RRRAAdapterRanker(LoadsModel):
                 "base_score": float(scores.base[i]),
                 "adapter_score": float(scores.adapter[i]),
                 "relevance_probability": float(scores.relevance[i]),
-                **({HIGHLIGHTS_KEY: found[i]} if highlights else {}),
+                **({HIGHLIGHTS_KEY: found[i]} if options["highlights"] else {}),
             }
             ranked.append(replace(documents[i], score=float(reported[i]), meta=meta))
         return {"documents": ranked}
@@ -317,25 +310,25 @@ class RRRAAdapterRanker(LoadsModel):
 
     def _with_text(self, numbers: list[int], documents: list[Document]) -> list[int]:
         """Those of some documents that have a text; `rrra enrich` codes no others."""
-        return [i for i in numbers if text_to_embed(documents[i], self.meta_fields_to_embed, self.embedding_separator)]
+        return [i for i in numbers if self._text(documents[i])]
 
     def _texts(self, documents: list[Document], numbers: list[int]) -> dict[int, EmbeddedText]:
         """Some documents as they are embedded, by their numbers."""
         texts = {}
         for number in numbers:
             content = documents[number].content or ""
-            text = text_to_embed(documents[number], self.meta_fields_to_embed, self.embedding_separator)
+            text = self._text(documents[number])
             texts[number] = EmbeddedText(text[: len(text) - len(content)], content, self.document_suffix)
         return texts
+
+    def _text(self, document: Document) -> str:
+        return text_to_embed(document, self.meta_fields_to_embed, self.embedding_separator)
 
     def _encoded(self, wanting: list[int], documents: list[Document], codes: list[Any], model: RRRAModel) -> list[Any]:
         """Codes, with new ones for some documents."""
         if not wanting:
             return codes
-        texts = [
-            text_to_embed(documents[i], self.meta_fields_to_embed, self.embedding_separator) + self.document_suffix
-            for i in wanting
-        ]
+        texts = [self._text(documents[i]) + self.document_suffix for i in wanting]
         # Once, so that long texts are not read twice at every query.
         if not self._warned_of_unread:
             self._warned_of_unread = bool(unread_tokens(model.encoder, texts, self.document_prefix))
@@ -343,6 +336,12 @@ class RRRAAdapterRanker(LoadsModel):
         kind = kinds.pop() if len(kinds) == 1 else None
         made = dict(zip(wanting, model.encode_documents(texts, code=kind, prompt=self.document_prefix)[1], strict=True))
         return [made.get(i, code) for i, code in enumerate(codes)]
+
+
+def _check_numbers(top_k: int, score_threshold: float | None, relevance_threshold: float | None) -> None:
+    check_positive(top_k)
+    check_threshold(score_threshold)
+    check_threshold(relevance_threshold, "relevance_threshold", 0, 1)
 
 
 def _deduplicated(documents: list[Document]) -> list[Document]:

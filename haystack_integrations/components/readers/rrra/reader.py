@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 from haystack import Document, ExtractedAnswer, component
 from haystack.utils import ComponentDevice, Secret
 
-from haystack_integrations.common.rrra import Serializable, check_documents, check_positive, check_threshold
+from haystack_integrations.common.rrra import (
+    Serializable,
+    check_documents,
+    check_positive,
+    check_threshold,
+    options_of,
+)
 from rrra_haystack.documents.metadata import SCORES_KEY, meta_of, scores_of
 from rrra_haystack.model.encoder_files import check_tokenizer
 from rrra_haystack.model.surrogates import whole_characters
@@ -243,17 +249,11 @@ class RRRAReader(Serializable):
             msg = f"RRRAReader expects a string as query, but got {type(query).__name__}."
             raise TypeError(msg)
         check_documents(documents, "RRRAReader")
-        given: dict[str, Any] = {
-            "top_k": top_k,
-            "score_threshold": score_threshold,
-            "max_seq_length": max_seq_length,
-            "stride": stride,
-            "max_batch_size": max_batch_size,
-            "answers_per_seq": answers_per_seq,
-            "no_answer": no_answer,
-            "overlap_threshold": overlap_threshold,
-        }
-        options = {name: getattr(self, name) if value is None else value for name, value in given.items()}
+        options = options_of(
+            self, top_k=top_k, score_threshold=score_threshold, max_seq_length=max_seq_length, stride=stride,
+            max_batch_size=max_batch_size, answers_per_seq=answers_per_seq, no_answer=no_answer,
+            overlap_threshold=overlap_threshold,
+        )  # fmt: skip
         _check_options(options)
         answers, calibration = self._read(query, documents, options)
         if calibration is None:

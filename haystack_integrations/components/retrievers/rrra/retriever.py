@@ -9,7 +9,7 @@ from haystack.document_stores.types.filter_policy import apply_filter_policy
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from qdrant_client.http import models
 
-from haystack_integrations.common.rrra import EmbeddedQuery, Serializable, check_positive, check_threshold
+from haystack_integrations.common.rrra import EmbeddedQuery, Serializable, check_positive, check_threshold, options_of
 from rrra_haystack.qdrant.checked_collection import CheckedCollection
 from rrra_haystack.qdrant.clients import is_embedded, place_of
 from rrra_haystack.qdrant.collections import check_filled
@@ -260,7 +260,7 @@ class RRRARetriever(Serializable):
         **given: Any,
     ) -> SearchRequest:
         """What is asked of Qdrant: values of the run, or of the initialization where there are none."""
-        options = {name: getattr(self, name) if value is None else value for name, value in given.items()}
+        options = options_of(self, **given)
         _check_numbers(options["top_k"], options["group_size"], options["score_threshold"])
         native = isinstance(self.filters, models.Filter) or isinstance(filters, models.Filter)
         if self.filter_policy == FilterPolicy.MERGE and native:
