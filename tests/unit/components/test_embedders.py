@@ -177,57 +177,6 @@ def test_closing_is_not_the_end(component: type) -> None:
     embedder.run("Tea") if component is RRRAEmbedder else embedder.run([])
 
 
-def test_to_dict_of_other_values() -> None:
-    document_embedder = RRRADocumentEmbedder(
-        model="some/model",
-        device=ComponentDevice.from_str("cpu"),
-        token=None,
-        prefix="passage: ",
-        suffix=".",
-        tokens_per_batch=64,
-        progress_bar=False,
-        normalize_embeddings=True,
-        meta_fields_to_embed=["title"],
-        embedding_separator=" - ",
-        code="int8",
-        sparse=True,
-        trust_remote_code=True,
-        local_files_only=True,
-        truncate_dim=64,
-        model_kwargs={"dtype": torch.float32},
-        tokenizer_kwargs={"model_max_length": 128},
-        config_kwargs={"hidden_dropout_prob": 0.0},
-        revision="main",
-    )
-    expected = {
-        "model": "some/model",
-        "device": {"type": "single", "device": "cpu"},
-        "token": None,
-        "prefix": "passage: ",
-        "suffix": ".",
-        "tokens_per_batch": 64,
-        "progress_bar": False,
-        "normalize_embeddings": True,
-        "meta_fields_to_embed": ["title"],
-        "embedding_separator": " - ",
-        "code": "int8",
-        "sparse": True,
-        "trust_remote_code": True,
-        "local_files_only": True,
-        "truncate_dim": 64,
-        "model_kwargs": {"dtype": "torch.float32"},
-        "tokenizer_kwargs": {"model_max_length": 128},
-        "config_kwargs": {"hidden_dropout_prob": 0.0},
-        "revision": "main",
-    }
-    assert document_embedder.to_dict() == {"type": DOCUMENT_TYPE, "init_parameters": expected}
-    assert document_embedder.model_kwargs == {"dtype": torch.float32}
-    shared = {key: value for key, value in expected.items() if key not in DOCUMENT_ONLY}
-    shared |= {"model_kwargs": None, "multivector": True, "as_one": False}
-    embedder = RRRAEmbedder.from_dict({"type": TEXT_TYPE, "init_parameters": shared})
-    assert embedder.to_dict()["init_parameters"] == shared
-
-
 def test_from_dict_of_the_defaults() -> None:
     text = RRRAEmbedder.from_dict({"type": TEXT_TYPE, "init_parameters": {**COMMON}})
     assert text.model == "rrra-minilm-l6"

@@ -1,9 +1,7 @@
 from dataclasses import replace
 
 import pytest
-import torch
 from haystack import Document, Pipeline
-from haystack.utils import ComponentDevice
 from ranking import QUESTION, run
 
 from rrra_haystack import RRRAAdapterRanker, RRRAEmbedder, RRRAModel
@@ -139,67 +137,6 @@ def test_closing_is_not_the_end(embedded: list[Document]) -> None:
     ranker.close()
     assert ranker._model is None
     assert run(ranker, embedded) == first
-
-
-def test_to_dict_of_other_values() -> None:
-    ranker = RRRAAdapterRanker(
-        model="some/model",
-        device=ComponentDevice.from_str("cpu"),
-        token=None,
-        top_k=3,
-        fusion_weight=0,
-        query_prefix="query: ",
-        query_suffix="?",
-        document_prefix="passage: ",
-        document_suffix=".",
-        meta_fields_to_embed=["title"],
-        embedding_separator=" - ",
-        scale_score=True,
-        score_threshold=0.0,
-        relevance_threshold=0.5,
-        highlights=True,
-        return_codes=True,
-        trust_remote_code=True,
-        local_files_only=True,
-        truncate_dim=64,
-        model_kwargs={"dtype": torch.float32},
-        tokenizer_kwargs={"model_max_length": 128},
-        config_kwargs={"hidden_dropout_prob": 0.0},
-        revision="main",
-    )
-    data = {
-        "type": TYPE,
-        "init_parameters": {
-            "model": "some/model",
-            "device": {"type": "single", "device": "cpu"},
-            "token": None,
-            "top_k": 3,
-            "fusion_weight": 0,
-            "query_prefix": "query: ",
-            "query_suffix": "?",
-            "document_prefix": "passage: ",
-            "document_suffix": ".",
-            "meta_fields_to_embed": ["title"],
-            "embedding_separator": " - ",
-            "scale_score": True,
-            "score_threshold": 0.0,
-            "relevance_threshold": 0.5,
-            "highlights": True,
-            "return_codes": True,
-            "trust_remote_code": True,
-            "local_files_only": True,
-            "truncate_dim": 64,
-            "model_kwargs": {"dtype": "torch.float32"},
-            "tokenizer_kwargs": {"model_max_length": 128},
-            "config_kwargs": {"hidden_dropout_prob": 0.0},
-            "revision": "main",
-        },
-    }
-    assert ranker.to_dict() == data
-    loaded = RRRAAdapterRanker.from_dict(ranker.to_dict())
-    assert loaded.to_dict() == data
-    assert loaded.model_kwargs == {"dtype": torch.float32}
-    assert loaded.device == ComponentDevice.from_str("cpu")
 
 
 def test_a_pipeline_from_yaml_ranks_as_the_component(ranker: RRRAAdapterRanker, embedded: list[Document]) -> None:

@@ -73,48 +73,6 @@ def test_init_defaults() -> None:
     assert reader._reader is None
 
 
-def test_to_dict_of_other_values() -> None:
-    reader = RRRAReader(
-        model="some/model",
-        device=ComponentDevice.from_str("cpu"),
-        token=None,
-        top_k=3,
-        score_threshold=0.0,
-        max_seq_length=128,
-        stride=32,
-        max_batch_size=4,
-        answers_per_seq=5,
-        no_answer=False,
-        calibration_factor=0.2,
-        overlap_threshold=None,
-        model_kwargs={"dtype": torch.float32},
-    )
-    data = {
-        "type": TYPE,
-        "init_parameters": {
-            "model": "some/model",
-            "device": {"type": "single", "device": "cpu"},
-            "token": None,
-            "top_k": 3,
-            "score_threshold": 0.0,
-            "max_seq_length": 128,
-            "stride": 32,
-            "max_batch_size": 4,
-            "answers_per_seq": 5,
-            "no_answer": False,
-            "calibration_factor": 0.2,
-            "overlap_threshold": None,
-            "model_kwargs": {"dtype": "torch.float32"},
-        },
-    }
-    assert reader.to_dict() == data
-    assert reader.model_kwargs == {"dtype": torch.float32}
-    loaded = RRRAReader.from_dict(reader.to_dict())
-    assert loaded.to_dict() == data
-    assert loaded.model_kwargs == {"dtype": torch.float32}
-    assert loaded.device == ComponentDevice.from_str("cpu")
-
-
 def test_a_pipeline_from_yaml_answers() -> None:
     pipeline = Pipeline()
     pipeline.add_component("reader", RRRAReader(top_k=1, no_answer=False, device=ComponentDevice.from_str("cpu")))

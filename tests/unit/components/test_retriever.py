@@ -90,51 +90,6 @@ def test_init_defaults() -> None:
     assert retriever.search_params is None
 
 
-def test_to_dict_of_other_values() -> None:
-    store = QdrantDocumentStore(":memory:", index="mine")
-    filters = {"field": "meta.number", "operator": ">", "value": 3}
-    retriever = RRRARetriever(
-        store,
-        filters=filters,
-        top_k=7,
-        scale_score=True,
-        return_embedding=True,
-        filter_policy=FilterPolicy.MERGE,
-        score_threshold=0.0,
-        group_by="meta.number",
-        group_size=2,
-        search_params={"hnsw_ef": 128},
-        prefetch_limit=20,
-        return_codes=True,
-        sparse=False,
-        content_field="text",
-    )
-    data = {
-        "type": TYPE,
-        "init_parameters": {
-            "document_store": store.to_dict(),
-            "filters": filters,
-            "top_k": 7,
-            "scale_score": True,
-            "return_embedding": True,
-            "filter_policy": "merge",
-            "score_threshold": 0.0,
-            "group_by": "meta.number",
-            "group_size": 2,
-            "search_params": {"hnsw_ef": 128},
-            "prefetch_limit": 20,
-            "return_codes": True,
-            "sparse": False,
-            "content_field": "text",
-        },
-    }
-    assert retriever.to_dict() == data
-    loaded = RRRARetriever.from_dict(retriever.to_dict())
-    assert loaded.to_dict() == data
-    assert loaded.filter_policy == FilterPolicy.MERGE
-    assert isinstance(loaded.document_store, QdrantDocumentStore)
-
-
 def test_a_pipeline_from_yaml_searches(tmp_path: Path, embedded: list[Document], query: list[float]) -> None:
     store = QdrantDocumentStore(path=str(tmp_path / "qdrant"), embedding_dim=384, progress_bar=False)
     store.write_documents(embedded)
