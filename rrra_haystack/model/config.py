@@ -9,8 +9,8 @@ from rrra_haystack.files import read_json
 from rrra_haystack.model.adapter.parts import AdapterConfig
 from rrra_haystack.model.codes.kinds import CodeKind
 from rrra_haystack.model.detection import Detection
+from rrra_haystack.model.lexical import EARLIER_FORM, LexicalForm
 from rrra_haystack.model.scoring import Calibration
-from rrra_haystack.model.words import EARLIER_FORM, LexicalForm
 
 CONFIG = "rrra/config.json"
 WEIGHTS = "rrra/adapter.safetensors"

@@ -90,8 +90,8 @@ def list_features(
     :param contexts: Pooled embeddings of the candidates, shape ``[n, d]``.
     :param positive: Pooled embedding of the labelled positive, which is not among the candidates, shape ``[d]``.
     :param adapter: Adapter scores of the candidates, shape ``[n]``.
-    :param words: Lexical scores (:func:`~rrra_haystack.model.words.lexical_scores`) of the candidates with the positive
-        as the query, shape ``[n]``.
+    :param words: Lexical scores (:func:`~rrra_haystack.model.lexical.lexical_scores`) of the candidates with the
+        positive as the query, shape ``[n]``.
     :param shared: Log-likelihood ratios of what other queries are labelled with, shape ``[n]``; 0 if it is not known.
     :returns: Shape ``[n, 15]``.
     """

@@ -18,8 +18,8 @@ from rrra_haystack.model.codes.record import full_bytes
 from rrra_haystack.model.config import CONFIG, WEIGHTS, RRRAConfig, read_config
 from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.model.fingerprint import encoder_fingerprint
+from rrra_haystack.model.lexical import CHOSEN_FORM
 from rrra_haystack.model.saving import MODULES
-from rrra_haystack.model.words import CHOSEN_FORM
 from rrra_haystack.pretrained import ENCODERS, bundled, bundled_names, looks_like_path, resolve_encoder
 
 logger = logging.getLogger(__name__)

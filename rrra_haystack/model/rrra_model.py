@@ -23,6 +23,7 @@ from rrra_haystack.model.detection import list_features
 from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.model.encodings import CandidateEncodings, QueryEncoding, observation_of
 from rrra_haystack.model.fingerprint import encoder_fingerprint, weights_fingerprint
+from rrra_haystack.model.lexical import DETECTION_FORM, lexical_scores
 from rrra_haystack.model.loading import find_files, load_encoder, shared_copy, untrained_config
 from rrra_haystack.model.multi_vector import multi_vector_encoder, write_multi_vector
 from rrra_haystack.model.packed_linear import forget_packed
@@ -30,7 +31,7 @@ from rrra_haystack.model.query_cache import QueryCache
 from rrra_haystack.model.saving import found_again, load_weights, own_weights, short_card, upload, write_model
 from rrra_haystack.model.scoring import Scores, check_fusion_weight, fused_scores
 from rrra_haystack.model.threads import threads_for_list
-from rrra_haystack.model.words import DETECTION_FORM, NUMBERS, lexical_scores, query_word_codes, word_codes
+from rrra_haystack.model.words import NUMBERS, query_word_codes, word_codes
 
 DEFAULT_MODEL = "rrra-minilm-l6"
 

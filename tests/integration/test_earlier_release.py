@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from rrra_haystack import RRRAAdapterRanker, RRRAEmbedder, RRRAModel, RRRARetriever
 from rrra_haystack.cli import app
 from rrra_haystack.enriching import enrich
-from rrra_haystack.model.words import CHOSEN_FORM
+from rrra_haystack.model.lexical import CHOSEN_FORM
 
 EARLIER = Path(__file__).parents[1] / "fixtures" / "earlier"
 EXPECTED = json.loads((EARLIER / "expected.json").read_text())

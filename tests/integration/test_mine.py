@@ -25,8 +25,8 @@ from typer.testing import CliRunner
 
 from rrra_haystack.cli import app
 from rrra_haystack.model.encoder import Encoder
+from rrra_haystack.model.lexical import LexicalForm
 from rrra_haystack.model.rrra_model import RRRAModel
-from rrra_haystack.model.words import LexicalForm
 
 _MODEL = "rrra-minilm-l6"
 _ASKED = "When did Queen Ada open the harbour of Selmouth?"

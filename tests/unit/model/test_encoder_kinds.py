@@ -35,8 +35,9 @@ from transformers import (
 
 from rrra_haystack.enriching.adding_codes import enrich
 from rrra_haystack.model.encoder import Encoder
+from rrra_haystack.model.lexical import lexical_scores
 from rrra_haystack.model.rrra_model import RRRAModel
-from rrra_haystack.model.words import lexical_scores, query_word_codes, word_codes
+from rrra_haystack.model.words import query_word_codes, word_codes
 
 QUESTION = "Where does the Danube rise?"
 WIDTH = 32

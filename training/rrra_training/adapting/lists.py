@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from rrra_haystack.model.config import RRRAConfig
+from rrra_haystack.model.lexical import lexical_scores
 from rrra_haystack.model.rrra_model import RRRAModel
-from rrra_haystack.model.words import lexical_scores, word_codes
+from rrra_haystack.model.words import word_codes
 from rrra_training.adapting.questions import Question
 from rrra_training.corpora.store import StateStore
 from rrra_training.data import Query

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from rrra_haystack.model.detection import FEATURES, Detection, list_features
-from rrra_haystack.model.words import DETECTION_FORM, lexical_scores
+from rrra_haystack.model.lexical import DETECTION_FORM, lexical_scores
 from rrra_training.candidates.sets import CandidateSet
 from rrra_training.candidates.shared_labels import SharedLabels
 from rrra_training.judging.projecting import ProjectedStates

@@ -12,10 +12,11 @@ from tqdm.auto import tqdm
 from rrra_haystack.model.adapter.adapter import RelationAwareAdapter
 from rrra_haystack.model.adapter.observation import Observation
 from rrra_haystack.model.codes.kinds import CodeKind
+from rrra_haystack.model.lexical import CHOSEN_FORM, lexical_scores
 from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_haystack.model.scoring import reranking_score
 from rrra_haystack.model.threads import threads_for_list
-from rrra_haystack.model.words import CHOSEN_FORM, lexical_scores, query_word_codes
+from rrra_haystack.model.words import query_word_codes
 from rrra_training.candidates.sets import CandidateSet
 from rrra_training.judging.projecting import ProjectedStates, project
 
@@ -32,8 +33,8 @@ class Verdicts:
     :param base: Encoder scores.
     :param adapter: Adapter scores.
     :param relevance_logit: The adapter's log-odds of relevance.
-    :param lexical: Lexical scores (:func:`~rrra_haystack.model.words.lexical_scores`); a model adds them to the adapter
-        scores with a weight that is fitted on dev.
+    :param lexical: Lexical scores (:func:`~rrra_haystack.model.lexical.lexical_scores`); a model adds them to the
+        adapter scores with a weight that is fitted on dev.
     """
 
     base: np.ndarray
@@ -67,7 +68,7 @@ def judge(
     :param kind: Kind of codes to judge from.
     :param queries: Rows of the queries to judge; all if `None`.
     :param lexical: Gives the lexical scores of a query's words with the candidates' words and their counts, as
-        :func:`~rrra_haystack.model.words.lexical_scores`: a model's own ``lexical_scores``, or :data:`IN_CHOSEN_FORM`
+        :func:`~rrra_haystack.model.lexical.lexical_scores`: a model's own ``lexical_scores``, or :data:`IN_CHOSEN_FORM`
         for what becomes a model; `None` where the adapter's scores alone are wanted, and all lexical ones are 0.
     :param show_progress: Show progress and the time left.
     """

@@ -11,8 +11,8 @@ from rrra_haystack.files import atomic_write
 from rrra_haystack.model.config import RRRAConfig
 from rrra_haystack.model.detection import Detection
 from rrra_haystack.model.encoder import Encoder
+from rrra_haystack.model.lexical import CHOSEN_FORM
 from rrra_haystack.model.rrra_model import RRRAModel
-from rrra_haystack.model.words import CHOSEN_FORM
 from rrra_training.candidates.sets import CandidateSet
 from rrra_training.judging.detector import Detector
 from rrra_training.judging.fitting import Fit

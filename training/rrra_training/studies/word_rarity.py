@@ -7,7 +7,7 @@ import numpy as np
 import typer
 
 from rrra_haystack.files import atomic_file
-from rrra_haystack.model.words import document_share, rarity_bytes
+from rrra_haystack.model.rarity import document_share, rarity_bytes
 from rrra_training.data import BeirDataset
 from rrra_training.runs.commands import run_command
 from rrra_training.runs.places import writable

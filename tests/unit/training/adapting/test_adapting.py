@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 
 from rrra_haystack import RRRAModel
 from rrra_haystack.cli import app
-from rrra_haystack.model.words import document_share, rarity_bytes
+from rrra_haystack.model.rarity import document_share, rarity_bytes
 from rrra_haystack.named_store import open_store
 
 SYLLABLES = [consonant + vowel for consonant in "bdfgklmnprst" for vowel in "aeiou"]
