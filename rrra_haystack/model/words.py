@@ -26,10 +26,14 @@ UNSPACED = (
     "\u3005-\u3007\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff"
     "\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
 )
-_LETTER = re.compile(rf".[{_ACCENTS}{MARKS}]*")
+# Consonants and vowels of Korean, which NFKD takes its syllables apart into.
+_JAMO = "\u1100-\u11ff"
+# Korean has spaces, but what stands between them is a word with all its endings, or several words in one.
+_PAIRED = UNSPACED + _JAMO
+_LETTER = re.compile(rf"(?:[\u1100-\u115f][\u1160-\u11a7]?[\u11a8-\u11ff]?|.)[{_ACCENTS}{MARKS}]*")
 _WORD_OR_RUN = re.compile(
-    rf"(?P<run>(?:[{UNSPACED}][{MARKS}]*)+)"
-    rf"|(?![A-Za-z]?[a-z](?:[{UNSPACED}]|(?![\w{_ACCENTS}{MARKS}])))(?:[^\W{UNSPACED}][{_ACCENTS}{MARKS}]*)+"
+    rf"(?P<run>(?:[{_PAIRED}][{MARKS}]*)+)"
+    rf"|(?![A-Za-z]?[a-z](?:[{_PAIRED}]|(?![\w{_ACCENTS}{MARKS}])))(?:[^\W{_PAIRED}][{_ACCENTS}{MARKS}]*)+"
 )
 _ACCENT = re.compile(f"[{_ACCENTS}]+")
 _DIGIT = re.compile(r"\d")
@@ -42,6 +46,8 @@ _OTHER = re.compile(r"[^\x00-\x7f]")
 # Marks that may be left out, as the vowels of Arabic, and characters without a width such as the soft hyphen.
 _INVISIBLE = frozenset({"Mn", "Mc", "Me", "Cf"})
 _SEEN = re.compile(f"[{_ACCENTS}{MARKS}]")
+# Draws an Arabic word out, to fill a line.
+_TATWEEL = "\u0640"
 # A text that has every word says nothing, and a record should stay small.
 _MOST = 1024
 # The number of no word: it parts two readings of a query.
@@ -56,8 +62,10 @@ def word_codes(text: str) -> np.ndarray:
 
     Words of one or two letters a to z without accents are left out unless they end in a capital. Apart from that, case
     makes no difference, nor do the accents of longer words and what follows the sixth letter of a word without digits.
-    Of scripts without spaces, such as Chinese, Japanese and Thai, each pair of adjacent letters counts as a word. Two
-    different words have the same number with a probability of 1 in 65,536.
+    Letters that Unicode does not take apart into a letter and an accent, such as ø and ł, are others than o and l. Of
+    scripts without spaces, such as Chinese, Japanese and Thai, each pair of adjacent letters counts as a word, and so
+    does each pair of adjacent syllables of Korean. Two different words have the same number with a probability of 1 in
+    65,536.
 
     :param text: The text; of a long one the first 1,024 words count.
     :returns: Shape ``[w]``, uint16.
@@ -92,8 +100,9 @@ def _words_of_any_script(text: str) -> Iterator[str]:
 
 
 def _visible(character: re.Match[str]) -> str:
-    drops = unicodedata.category(character[0]) in _INVISIBLE and not _SEEN.match(character[0])
-    return "" if drops else character[0]
+    own = character[0]
+    drops = own == _TATWEEL or (unicodedata.category(own) in _INVISIBLE and not _SEEN.match(own))
+    return "" if drops else own
 
 
 @lru_cache(maxsize=1 << 17)

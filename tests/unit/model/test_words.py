@@ -1,9 +1,15 @@
+import unicodedata
+from pathlib import Path
+from zlib import crc32
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rrra_haystack.model.words import word_codes
+
+REPOSITORY = Path(__file__).parents[3]
 
 
 def test_case_accents_and_endings_make_no_difference() -> None:
@@ -35,9 +41,10 @@ def test_accents_tell_short_words_apart() -> None:
         ("スカイ, が", ["スカ", "カイ", "が"]),
         ("iPhone15を買う ok是", ["iPhone15", "を買", "買う", "ok", "是"]),
         ("กินข้าว ๑๒", ["กิน", "นข้", "ข้า", "าว", "๑๒"]),
+        ("한국은행이 2024년 물", ["한국", "국은", "은행", "행이", "2024", "년", "물"]),
     ],
 )
-def test_scripts_without_spaces_are_read_by_pairs_of_letters(text: str, pairs: list[str]) -> None:
+def test_scripts_without_spaces_and_korean_are_read_by_pairs_of_letters(text: str, pairs: list[str]) -> None:
     assert word_codes(text).tolist() == np.concatenate([word_codes(pair) for pair in pairs]).tolist()
 
 
@@ -47,6 +54,24 @@ def test_marks_that_make_another_word_count() -> None:
     assert word_codes("كِتَاب").tolist() == word_codes("كتاب").tolist()
     # Six letters count, their marks included.
     assert word_codes("प्रधानमंत्री").tolist() == word_codes("प्रधानमंत्रियों").tolist()
+
+
+def test_long_korean_words_that_begin_alike_are_told_apart() -> None:
+    for one, other in (("서울대학교", "서울도서관"), ("인공지능", "인공위성"), ("한국은행", "한국전력")):
+        assert len(set(word_codes(one)) & set(word_codes(other))) == 1
+        # Endings and the form that Unicode is written in do not hide a word.
+        assert set(word_codes(one)) < set(word_codes(unicodedata.normalize("NFD", one + "에서")))
+
+
+def test_drawn_out_arabic_words_are_the_same() -> None:
+    assert word_codes("محـــمد").tolist() == word_codes("محمد").tolist()
+
+
+def test_the_words_of_english_texts_have_the_numbers_that_are_stored() -> None:
+    licence = (REPOSITORY / "LICENSE").read_text(encoding="utf-8")
+    assert crc32(word_codes(licence).tobytes()) == 2385729052
+    latin = "Łódź Śródmieście, Malmö, Đà Nẵng, smørrebrød, naïve façade of the Ægean; Πλάτων и Чайковский 東京都"
+    assert crc32(word_codes(latin).tobytes()) == 2023803187
 
 
 @given(st.text(alphabet=st.characters(max_codepoint=127), max_size=60))
