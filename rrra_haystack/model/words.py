@@ -70,8 +70,22 @@ def word_codes(text: str) -> np.ndarray:
     :param text: The text; of a long one the first 1,024 words count.
     :returns: Shape ``[w]``, uint16.
     """
-    found = (word[0] for word in _WORD.finditer(text)) if text.isascii() else _words_of_any_script(text)
-    return np.fromiter((_code(word) for word in islice(found, _MOST)), dtype=np.uint16)
+    codes = np.fromiter(map(_hash, islice(_words(text), _MOST)), dtype=np.uint32).astype(np.uint16)
+    codes[codes == _NO_WORD] = 1
+    return codes
+
+
+def word_hashes(text: str) -> list[int]:
+    """
+    All words of a text in their order, as numbers of 32 bits.
+
+    Words are told apart as :func:`word_codes` does, but none is left out, the whole of a long text counts, and a name
+    such as ``read_file`` is two words.
+
+    :param text: The text.
+    """
+    # Words of one or two letters are left out in small letters alone.
+    return list(map(_hash, _words(text.upper().replace("_", " "))))
 
 
 def query_word_codes(text: str) -> np.ndarray:
@@ -87,6 +101,10 @@ def query_word_codes(text: str) -> np.ndarray:
     if not text.islower():
         return words
     return np.concatenate([words, np.asarray([_NO_WORD], dtype=np.uint16), word_codes(text.upper())])
+
+
+def _words(text: str) -> Iterator[str]:
+    return (word[0] for word in _WORD.finditer(text)) if text.isascii() else _words_of_any_script(text)
 
 
 def _words_of_any_script(text: str) -> Iterator[str]:
@@ -106,7 +124,7 @@ def _visible(character: re.Match[str]) -> str:
 
 
 @lru_cache(maxsize=1 << 17)
-def _code(word: str) -> int:
+def _hash(word: str) -> int:
     word = word.casefold()
     plain = word if word.isascii() else _ACCENT.sub("", word)
     if len(plain) > _SHORT:
@@ -114,4 +132,4 @@ def _code(word: str) -> int:
     # Numbers that begin alike are not the same.
     letters = [] if _DIGIT.search(word) else _LETTER.findall(word)
     counted = "".join(letters[:_LETTERS]) or word
-    return crc32(counted.encode()) & 0xFFFF or 1
+    return crc32(counted.encode())

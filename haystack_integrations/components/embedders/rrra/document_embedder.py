@@ -7,7 +7,7 @@ from haystack.utils import ComponentDevice, Secret
 
 from haystack_integrations.common.rrra import LoadsModel, check_documents, check_positive, unread_tokens
 from rrra_haystack.documents.metadata import CODES_KEY, UNREAD_KEY, check_fields, meta_of, text_to_embed
-from rrra_haystack.documents.sparse import sparse_document
+from rrra_haystack.documents.sparse import dimensions, sparse_document
 from rrra_haystack.model.codes.kinds import KINDS
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL
 
@@ -174,7 +174,11 @@ class RRRADocumentEmbedder(LoadsModel):
         )
         read = model.encoder.token_ids(texts) if self.sparse else None
         unread = unread_tokens(model.encoder, texts, self.prefix, read)
-        words = [one.sparse_embedding for one in documents] if read is None else map(sparse_document, read)
+        words = (
+            [one.sparse_embedding for one in documents]
+            if read is None
+            else map(sparse_document, dimensions(model.encoder, texts, read))
+        )
         embedded = [
             replace(
                 document,
