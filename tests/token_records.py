@@ -30,9 +30,7 @@ def make(kind: str, dim: int, pooled_dim: int = 48, lengths: torch.Tensor = LENG
     states = normalize(torch.randn(int(lengths.sum()), dim, generator=generator), dim=-1)
     pooled = torch.randn(len(lengths), pooled_dim, generator=generator)
     words = [WORDS[i % len(WORDS)] for i in range(len(lengths))]
-    records = codec.pack(pooled, states, lengths, words)
-    texts = [pybase64.b64encode_as_string(record) for record in records]
-    return codec, states, pooled, texts
+    return codec, states, pooled, codec.pack(pooled, states, lengths, words)
 
 
 def flip(text: str, at: int) -> str:

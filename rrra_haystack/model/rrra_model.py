@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
-import pybase64
 import torch
 from sentence_transformers import MultiVectorEncoder
 from torch import Tensor, nn
@@ -258,7 +257,7 @@ class RRRAModel(nn.Module):
             words, own = [word_codes(texts[index]) for index in indices], [checksums[index] for index in indices]
             records = codec.pack(batch.pooled, self.project(batch.states), batch.lengths, words, own)
             for index, record in zip(indices, records, strict=True):
-                codes[index] = pybase64.b64encode_as_string(record)
+                codes[index] = record
         return embeddings, codes
 
     def encode_query(self, text: str, *, prompt: str | None = None) -> QueryEncoding:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pybase64
@@ -26,7 +27,7 @@ class TokenCodec(RecordLayout):
         lengths: Tensor,
         words: Sequence[np.ndarray],
         contents: Sequence[int] | None = None,
-    ) -> list[bytes]:
+    ) -> list[str]:
         """
         Pack the token codes of b documents.
 
@@ -36,7 +37,7 @@ class TokenCodec(RecordLayout):
         :param lengths: Tokens of each document, shape ``[b]``.
         :param words: Words of each document, as :func:`~rrra_haystack.model.words.word_codes` gives them.
         :param contents: Check sum of each document's content; 0 or `None` if it is not known.
-        :returns: One record a document.
+        :returns: One record a document, as base64 text.
         """
         counts = lengths.cpu().numpy()
         if len(counts) == 0:
@@ -67,7 +68,9 @@ class TokenCodec(RecordLayout):
         flat[ranges(starts + head_bytes.shape[1], WORD.itemsize * word_counts)] = word_bytes
         summands = flat.view(np.uint64)
         summands[starts // 8 + CHECKSUM_WORD] = np.add.reduceat(summands, starts // 8)
-        return [flat[start : end * self.row_bytes].tobytes() for start, end in zip(starts, ends, strict=True)]
+        text = pybase64.b64encode_as_string(flat.data)
+        # Records end where base64 makes whole letters of their bytes.
+        return [text[begin:end] for begin, end in pairwise([0, *(ends * self.row_bytes // 3 * 4).tolist()])]
 
     def unpack(self, records: Sequence[str], names: Sequence[str] | None = None) -> CodeBatch:
         """

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pybase64
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
@@ -122,8 +121,7 @@ class Searched:
         return found
 
     def _packed(self, pooled: Tensor, states: Tensor, lengths: Tensor, texts: Sequence[str]) -> list[str]:
-        records = self._codec.pack(pooled, self._model.project(states), lengths, [word_codes(text) for text in texts])
-        return [pybase64.b64encode_as_string(record) for record in records]
+        return self._codec.pack(pooled, self._model.project(states), lengths, [word_codes(text) for text in texts])
 
     def _codes_of(self, rows: np.ndarray) -> list[str]:
         wanted = [row for row in rows.tolist() if row not in self._codes]

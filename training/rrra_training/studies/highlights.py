@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import pybase64
 import torch
 import typer
 from haystack import Document
@@ -115,7 +114,7 @@ def _documents(model: RRRAModel, store: StateStore, passages: Sequence[Passage],
         Document(
             id=passages[row].id,
             content=passages[row].text,
-            meta={"title": passages[row].title, CODES_KEY: pybase64.b64encode_as_string(record)},
+            meta={"title": passages[row].title, CODES_KEY: record},
         )
         for row, record in zip(rows, records, strict=True)
     ]

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import pybase64
 import torch
 import typer
 from torch import Tensor, nn
@@ -180,7 +179,7 @@ def _encoded(
         for own, states in zip(codes, layers, strict=True):
             records = codec.pack(batch.pooled, model.project(states), batch.lengths, words)
             for index, record in zip(indices, records, strict=True):
-                own[index] = pybase64.b64encode_as_string(record)
+                own[index] = record
     return pooled, codes, samples
 
 

@@ -18,7 +18,6 @@ from typing import Annotated, Any, get_args
 
 import numkong
 import numpy as np
-import pybase64
 import torch
 import typer
 from haystack import Document
@@ -176,13 +175,12 @@ def _drawn_codes(model: RRRAModel, kind: CodeKind) -> list[str]:
     generator = np.random.default_rng(0)
     torch.manual_seed(0)
     codec = model.codec(kind)
-    records = codec.pack(
+    return codec.pack(
         torch.randn(_CANDIDATES, codec.pooled_dim),
         torch.randn(_CANDIDATES * _TOKENS, codec.token_dim),
         torch.full((_CANDIDATES,), _TOKENS),
         [_drawn_words(generator, _TOKENS * 2 // 3) for _ in range(_CANDIDATES)],
     )
-    return [pybase64.b64encode_as_string(record) for record in records]
 
 
 def _percentiles(call: Callable[[], Any], repeats: int) -> dict[str, float]:

@@ -22,8 +22,8 @@ def make(kind: str, seed: int = 0, key: int = 7) -> tuple[TokenCodec, list[str]]
     codec = TokenCodec(kind, 72, 48, key)
     states = torch.randn(int(LENGTHS.sum()), 72, generator=generator)
     pooled = torch.randn(len(TEXTS), 48, generator=generator)
-    records = codec.pack(pooled, states, LENGTHS, [word_codes(text) for text in TEXTS], range(1, len(TEXTS) + 1))
-    return codec, [pybase64.b64encode_as_string(record) for record in records]
+    texts = codec.pack(pooled, states, LENGTHS, [word_codes(text) for text in TEXTS], range(1, len(TEXTS) + 1))
+    return codec, texts
 
 
 @given(

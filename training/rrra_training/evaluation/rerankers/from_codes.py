@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-import pybase64
 from torch import Tensor
 
 from rrra_haystack.model.encodings import QueryEncoding
@@ -30,7 +29,7 @@ class CodeReranker:
         words = [self._words[index] for index in indices]
         records = self._codec.pack(pooled, self.form.model.project(states), lengths, words)
         for index, record in zip(indices, records, strict=True):
-            self.codes[index] = pybase64.b64encode_as_string(record)
+            self.codes[index] = record
 
     def close(self) -> None:
         """Nothing more will be added."""
