@@ -63,11 +63,21 @@ class Calibration(BaseModel):
         """
         if scores.numel() == 0:
             return scores
+        score, gap, logit = self.features(scores, relevance_logit).unbind(dim=-1)
+        return torch.sigmoid(self.slope * score + self.gap_slope * gap + self.intercept + self.outcome_slope * logit)
+
+    @staticmethod
+    def features(scores: Tensor, relevance_logit: Tensor | None = None) -> Tensor:
+        """
+        What the slopes are of.
+
+        :param scores: Reranking scores of n candidates a list, shape ``[..., n]``, n at least 1.
+        :param relevance_logit: The adapter's log-odds of relevance, same shape; 0 if `None`.
+        :returns: Score, gap to the best score and log-odds, shape ``[..., n, 3]``.
+        """
         gap = scores - scores.amax(dim=-1, keepdim=True)
-        log_odds = self.slope * scores + self.gap_slope * gap + self.intercept
-        if relevance_logit is not None:
-            log_odds = log_odds + self.outcome_slope * relevance_logit
-        return torch.sigmoid(log_odds)
+        logit = torch.zeros_like(scores) if relevance_logit is None else relevance_logit
+        return torch.stack([scores, gap, logit], dim=-1)
 
 
 def check_fusion_weight(fusion_weight: Any) -> float:

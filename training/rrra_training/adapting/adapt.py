@@ -178,9 +178,7 @@ def _carried_over(
     said, features = [], []
     for own in lists.values():
         said.append(calibration.probability(torch.from_numpy(former.fused(own))).flatten())
-        score = torch.from_numpy(weights.fused(own))
-        gap = score - score.amax(dim=1, keepdim=True)
-        features.append(torch.stack([score, gap, torch.zeros_like(score)], dim=2).flatten(0, 1))
+        features.append(calibration.features(torch.from_numpy(weights.fused(own))).flatten(0, 1))
     targets = torch.cat(said)
     fitted = fit_calibration(torch.cat(features), targets, torch.full_like(targets, 1 / len(targets)), calibration)
     return fitted.model_copy(update={"outcome_slope": calibration.outcome_slope})

@@ -78,10 +78,7 @@ def fit(
     encoder = mean((0.0, lexical_weights[0]))
     best = max((own for own in product(FUSION_WEIGHTS, lexical_weights) if mean(own) >= encoder), key=worth)
     calibration = _fit_calibration(sets, verdicts, *best)
-    errors = {
-        data.name: expected_calibration_error(*_probabilities(data, verdicts[data.name], *best, calibration))
-        for data in sets
-    }
+    errors = {data.name: _error(data, verdicts[data.name], *best, calibration) for data in sets}
     table = {
         name: {fusion: value for (fusion, lexical), value in values.items() if lexical == best[1]}
         for name, values in found.items()
@@ -179,6 +176,15 @@ def fit_calibration(features: Tensor, relevant: Tensor, weights: Tensor, former:
     )
 
 
+def _error(
+    data: CandidateSet, verdicts: Verdicts, fusion_weight: float, lexical_weight: float, calibration: Calibration
+) -> float:
+    scores = torch.from_numpy(fused(verdicts, fusion_weight, lexical_weight))
+    told = calibration.probability(scores, torch.from_numpy(verdicts.relevance_logit)).numpy()
+    present = np.asarray(data.mined.rows) >= 0
+    return expected_calibration_error(told[present], relevance_of(data)[present])
+
+
 def _features(
     data: CandidateSet, verdicts: Verdicts, fusion_weight: float, lexical_weight: float
 ) -> tuple[Tensor, Tensor]:
@@ -190,13 +196,4 @@ def _features(
 def calibration_features(verdicts: Verdicts, fusion_weight: float, lexical_weight: float) -> Tensor:
     """What a calibration reads of each candidate: score, gap to the best one, log-odds; shape ``[Q, k, 3]``."""
     scores = torch.from_numpy(fused(verdicts, fusion_weight, lexical_weight))
-    gaps = scores - scores.amax(dim=1, keepdim=True)
-    return torch.stack([scores, gaps, torch.from_numpy(verdicts.relevance_logit)], dim=2)
-
-
-def _probabilities(
-    data: CandidateSet, verdicts: Verdicts, fusion_weight: float, lexical_weight: float, calibration: Calibration
-) -> tuple[np.ndarray, np.ndarray]:
-    x, relevant = _features(data, verdicts, fusion_weight, lexical_weight)
-    slopes = torch.tensor([calibration.slope, calibration.gap_slope, calibration.outcome_slope])
-    return torch.sigmoid(x @ slopes + calibration.intercept).numpy(), relevant.numpy()
+    return Calibration.features(scores, torch.from_numpy(verdicts.relevance_logit))

@@ -95,7 +95,7 @@ def drawn(lists: int, truth: Calibration) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     scores = 0.2 + 0.15 * torch.randn(lists, 20, generator=generator)
     logits = 0.5 * torch.randn(lists, 20, generator=generator)
-    features = torch.stack([scores, scores - scores.amax(dim=1, keepdim=True), logits], dim=2).flatten(0, 1)
+    features = truth.features(scores, logits).flatten(0, 1)
     return features, torch.bernoulli(truth.probability(scores, logits), generator=generator).flatten()
 
 
