@@ -80,12 +80,10 @@ class RelationAwareAdapter(nn.Module):
         corrected = self.correction(phi) if config.pooled_dim else contexts
         if config.residual:
             corrected = contexts + corrected
-        unit = nn.functional.normalize(corrected, dim=-1)
-        qa, ca = unit @ query, (unit * contexts).sum(dim=1)
-        adapter = adapter + self.score_mix[1] * qa
+        adapter = adapter + self.score_mix[1] * (nn.functional.normalize(corrected, dim=-1) @ query)
         if config.score_correction:
             adapter = adapter + self.score_head(phi)[:, 0]
-        return Judgement(base, qa, ca, adapter, self.outcome_head(phi), corrected, matching)
+        return Judgement(base, adapter, self.outcome_head(phi), corrected, matching)
 
     def _observe(self, observation: Observation, base: Tensor) -> tuple[list[Tensor], Tensor, Matching | None]:
         """
@@ -142,7 +140,7 @@ class RelationAwareAdapter(nn.Module):
             states = self.reading(query_tokens, observation.query_states)
             adapter = match @ self.query_token_weights(self.learned_weights(states), match)
         even = torch.zeros((len(base), len(Outcome)))
-        return Judgement(base=base, qa=base, ca=torch.ones_like(base), adapter=adapter, outcomes=even)
+        return Judgement(base=base, adapter=adapter, outcomes=even)
 
     def reading(self, projected: Tensor, hidden: Tensor | None) -> Tensor:
         """

@@ -108,8 +108,6 @@ class Judgement:
 
     :param base: Encoder score, shape ``[n]``: the cosine of query and context, or MaxSim of a late-interaction model,
         as a mean over the query's tokens.
-    :param qa: QA score, cos(q, a), shape ``[n]``.
-    :param ca: CA score, cos(a, c), shape ``[n]``.
     :param adapter: Adapter score, which reranking fuses with `base`, shape ``[n]``.
     :param outcomes: Logits of the outcomes in the order of :class:`Outcome`, shape ``[n, 4]``.
     :param corrected: Corrected embeddings a, shape ``[n, d]``; `None` if nothing was corrected.
@@ -117,8 +115,6 @@ class Judgement:
     """
 
     base: Tensor
-    qa: Tensor
-    ca: Tensor
     adapter: Tensor
     outcomes: Tensor
     corrected: Tensor | None = None
@@ -134,7 +130,7 @@ class Judgement:
         :param count: How many candidates there are.
         """
         zero = torch.zeros(count)
-        return cls(base=zero, qa=zero, ca=zero, adapter=zero, outcomes=torch.zeros(count, len(Outcome)))
+        return cls(base=zero, adapter=zero, outcomes=torch.zeros(count, len(Outcome)))
 
     @property
     def relevance_logit(self) -> Tensor:

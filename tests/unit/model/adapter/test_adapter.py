@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import nn
-from torch.nn.functional import normalize
+from torch.nn.functional import cosine_similarity, normalize
 
 from rrra_haystack.model.adapter.adapter import RelationAwareAdapter
 from rrra_haystack.model.adapter.observation import Judgement, Observation, StateTokens
@@ -68,9 +68,8 @@ def test_untrained_is_the_token_match_by_contrast() -> None:
     seen = observe()
     judged = build()(seen)
     assert torch.allclose(judged.adapter, match_of(seen) @ contrast_weights(match_of(seen)), atol=1e-6)
-    assert torch.allclose(judged.base, nn.functional.cosine_similarity(seen.contexts, seen.query[None]), atol=1e-6)
-    assert torch.allclose(judged.qa, judged.base, atol=1e-6)
-    assert torch.allclose(judged.ca, torch.ones(N), atol=1e-6)
+    assert torch.allclose(judged.base, cosine_similarity(seen.contexts, seen.query[None]), atol=1e-6)
+    assert torch.allclose(cosine_similarity(judged.corrected, seen.contexts), torch.ones(N), atol=1e-6)
     assert torch.equal(judged.relevance_logit, torch.zeros(N))
 
 
@@ -100,13 +99,14 @@ def test_without_residual_the_context_is_not_carried_over() -> None:
     with torch.no_grad():
         adapter.correction.weight.zero_()
         adapter.correction.bias.copy_(torch.randn(D))
-    judged = adapter(observe())
-    assert torch.allclose(judged.qa, judged.qa[0].expand(N), atol=1e-6)
+    corrected = adapter(observe()).corrected
+    assert torch.allclose(corrected, corrected[0].expand(N, D), atol=1e-6)
 
 
 def test_without_context_initialisation_it_begins_elsewhere() -> None:
-    judged = build(context_initialisation=False)(observe())
-    assert not torch.allclose(judged.ca, torch.ones(N), atol=1e-4)
+    seen = observe()
+    corrected = build(context_initialisation=False)(seen).corrected
+    assert not torch.allclose(cosine_similarity(corrected, seen.contexts), torch.ones(N), atol=1e-4)
 
 
 def test_it_must_read_something() -> None:
@@ -130,7 +130,7 @@ def test_a_query_without_tokens_leaves_the_encoder() -> None:
 def test_every_parameter_learns() -> None:
     adapter = awaken(build(**EVERYTHING))
     judged = adapter(observe())
-    (judged.adapter.square().sum() + judged.qa.sum() + judged.outcomes.square().sum()).backward()
+    (judged.adapter.square().sum() + judged.corrected.sum() + judged.outcomes.square().sum()).backward()
     silent = [name for name, p in adapter.named_parameters() if p.grad is None or not p.grad.any()]
     # A softmax over the query tokens does not see what is added to all of them.
     assert set(silent) <= {"token_weight.bias", "scan.attention.bias"}
@@ -194,7 +194,7 @@ def test_judgements_move_with_their_candidates(order: list[int], seed: int) -> N
         nn.init.normal_(parameter, std=0.3)
     moved = reorder(seen, list(order))
     here, there = adapter(seen), adapter(moved)
-    for part in ("base", "qa", "ca", "adapter", "outcomes", "relevance_logit"):
+    for part in ("base", "corrected", "adapter", "outcomes", "relevance_logit"):
         assert torch.allclose(getattr(there, part), getattr(here, part)[order], atol=1e-5)
 
 
@@ -213,7 +213,7 @@ def test_lengths_of_pooled_embeddings_do_not_matter() -> None:
 
 def test_a_trained_adapter_judges_a_query_without_tokens() -> None:
     judged = awaken(build(**EVERYTHING))(observe(m=0))
-    for part in ("base", "qa", "ca", "adapter", "outcomes"):
+    for part in ("base", "corrected", "adapter", "outcomes"):
         assert torch.isfinite(getattr(judged, part)).all()
     assert judged.adapter.unique().numel() == N
 
@@ -232,8 +232,9 @@ def test_a_single_candidate_is_its_mean_match() -> None:
 def test_without_residual_an_untrained_adapter_still_tells_candidates_apart() -> None:
     # The published form has nothing but the QA score to go by.
     adapter = build(residual=False, observed_context=False)
-    judged = adapter(observe())
-    assert judged.qa.std() > 1e-3
+    seen = observe()
+    judged = adapter(seen)
+    assert cosine_similarity(judged.corrected, seen.query[None]).std() > 1e-3
     judged.adapter.square().sum().backward()
     assert adapter.correction.weight.grad.abs().max() < 1e3
 
@@ -243,7 +244,7 @@ def test_every_parameter_learns_whichever_part_is_off(off: str) -> None:
     reading_tokens = EVERYTHING if off != "observed_context" else {}
     adapter = awaken(build(**reading_tokens | {off: False}))
     judged = adapter(observe())
-    (judged.adapter.square().sum() + judged.outcomes.square().sum() + judged.ca.sum()).backward()
+    (judged.adapter.square().sum() + judged.outcomes.square().sum() + judged.corrected.sum()).backward()
     silent = [name for name, p in adapter.named_parameters() if p.grad is None or not p.grad.abs().max() > 1e-7]
     # A softmax over the query tokens does not see what is added to all of them.
     assert set(silent) <= {"token_weight.bias", "scan.attention.bias"}
@@ -268,7 +269,7 @@ def test_one_step_wakes_an_untrained_adapter() -> None:
 def test_relevance_logit_on_hand_computed_numbers() -> None:
     outcomes = torch.tensor([[0.3, 0.2, 0.1, 0.4], [0.05, 0.75, 0.1, 0.1]]).log()
     zeros = torch.zeros(2)
-    judged = Judgement(base=zeros, qa=zeros, ca=zeros, adapter=zeros, outcomes=outcomes + 5)
+    judged = Judgement(base=zeros, adapter=zeros, outcomes=outcomes + 5)
     assert judged.relevance_logit.sigmoid().tolist() == pytest.approx([0.5, 0.8])
 
 
