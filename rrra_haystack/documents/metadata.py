@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from rrra_haystack.documents.kinds import kind_of, name_of
+from rrra_haystack.documents.sections import PAGE_END, PAGE_KEY
 
 CODES_KEY = "rrra_codes"
 SCORES_KEY = "rrra"
@@ -20,7 +21,6 @@ GUESSED_KEY = "guessed_encoding"
 _PAGED = frozenset({".pdf", ".docx", ".pptx"})
 # As Haystack's fetcher of addresses writes it.
 _TYPE_KEY = "content_type"
-_PAGE_END = "\f"
 
 
 class HasContent(Protocol):
@@ -88,12 +88,12 @@ def page_of(document: HasSource | None, at: int = 0) -> int | None:
     :param at: The character of it.
     """
     meta = meta_of(document) if document is not None else {}
-    page = meta.get("page_number")
+    page = meta.get(PAGE_KEY)
     if document is None or not isinstance(page, int) or page < 1:
         return None
     if kind_of(source_of(document), meta.get(_TYPE_KEY), _PAGED) not in _PAGED:
         return None
-    return page + (document.content or "").count(_PAGE_END, 0, at)
+    return page + (document.content or "").count(PAGE_END, 0, at)
 
 
 def place_of(document: HasSource | None, at: int = 0) -> str:

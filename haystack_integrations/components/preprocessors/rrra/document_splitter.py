@@ -9,6 +9,7 @@ from haystack.utils import ComponentDevice, Secret
 from haystack_integrations.common.rrra import LoadsModel, check_documents, check_positive
 from rrra_haystack.documents.cutting import cut, has_word
 from rrra_haystack.documents.metadata import check_fields, meta_of, text_to_embed
+from rrra_haystack.documents.sections import PAGE_END, PAGE_KEY
 from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL
 
@@ -146,10 +147,10 @@ class RRRADocumentSplitter(LoadsModel):
         if not has_word(text):
             return
         known = meta_of(document)
-        first = known.get("page_number")
+        first = known.get(PAGE_KEY)
         page, counted = first if isinstance(first, int) else 1, 0
         for number, (begin, end) in enumerate(self._cuts(document, text, encoder)):
-            page += text.count("\f", counted, begin)
+            page += text.count(PAGE_END, counted, begin)
             counted = begin
             meta = {
                 **known,
@@ -157,7 +158,7 @@ class RRRADocumentSplitter(LoadsModel):
                 "parent_id": document.id,
                 "split_id": number,
                 "split_idx_start": begin,
-                "page_number": page,
+                PAGE_KEY: page,
             }
             yield Document(content=text[begin:end], meta=meta)
 
