@@ -16,14 +16,13 @@ from rrra_haystack.model.weights import cast_weights, native_dtype
 from rrra_haystack.pretrained import bundled, bundled_names, looks_like_path, resolve_encoder
 
 DEFAULT_READER = "rrra-minilm-l6-reader"
-
-
-_DIFFERENCE, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+# As peft names what it writes.
+DIFFERENCE, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
 def is_difference(directory: Path) -> bool:
     """Whether a directory holds a reader that is kept as a difference to its base model, or a part of one."""
-    return any((directory / name).exists() for name in (_DIFFERENCE, _WEIGHTS))
+    return any((directory / name).exists() for name in (DIFFERENCE, WEIGHTS))
 
 
 def find_reader(model: str) -> Path | None:
@@ -70,11 +69,11 @@ def load_reader(
     except ImportError as error:
         msg = "The bundled reader needs the extra 'reader'. Install it with: pip install 'rrra-haystack[reader]'"
         raise ImportError(msg) from error
-    for name in (_DIFFERENCE, _WEIGHTS):
+    for name in (DIFFERENCE, WEIGHTS):
         if not (Path(directory) / name).exists():
             msg = f"{Path(directory) / name} is missing. Copy the reader again, or reinstall rrra-haystack."
             raise FileNotFoundError(msg)
-    base = resolve_encoder(_base_of(Path(directory) / _DIFFERENCE))
+    base = resolve_encoder(_base_of(Path(directory) / DIFFERENCE))
     given = dict(model_kwargs or {})
     with _quiet_loading():  # The span head is missing from the base: it comes with the difference.
         model = AutoModelForQuestionAnswering.from_pretrained(base, token=token, **given)

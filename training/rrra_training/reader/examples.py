@@ -9,11 +9,10 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from rrra_haystack.reader.windows import QUESTION_TOKENS
 from rrra_training.data import BeirDataset, Passage, Query
 
 _NEAREST = 8
-# Of a question, as `RRRAReader` reads it.
-_QUESTION_TOKENS = 64
 
 
 class ReaderRecipe(BaseModel):
@@ -169,7 +168,7 @@ class SpanCollator:
     def _cut(self, question: str) -> str:
         """As much of a question as is read; some of the passage has to have room beside it."""
         read = self.tokenizer(
-            question, add_special_tokens=False, truncation=True, max_length=min(_QUESTION_TOKENS, self.max_length // 2),
+            question, add_special_tokens=False, truncation=True, max_length=min(QUESTION_TOKENS, self.max_length // 2),
             return_offsets_mapping=True,
         )["offset_mapping"]  # fmt: skip
         return question[: read[-1][1]] if read else question

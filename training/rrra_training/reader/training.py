@@ -25,13 +25,14 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 from rrra_haystack.files import atomic_directory, atomic_write, read_json
 from rrra_haystack.model.encoder_files import check_tokenizer
 from rrra_haystack.pretrained import resolve_encoder
+from rrra_haystack.reader.loading import DIFFERENCE, WEIGHTS
 from rrra_training.data import BeirDataset
 from rrra_training.reader.attention import matmul_attention
 from rrra_training.reader.examples import ReaderRecipe, SpanCollator, span_examples
 from rrra_training.runs.checkpoints import trainer_checkpoint
 from rrra_training.runs.warm_up import WarmUp
 
-_RECIPE, _CONFIG = "recipe.json", "adapter_config.json"
+_RECIPE = "recipe.json"
 
 # By these names a model is loaded with it.
 AttentionInterface.register("matmul", matmul_attention)
@@ -48,7 +49,7 @@ def train_reader(recipe: ReaderRecipe, data: Path, output: Path) -> Path:
     :raises FileExistsError: If something else than a reader stands there.
     :raises ValueError: If a training with another recipe or other data was interrupted there.
     """
-    if output.is_dir() and any(output.iterdir()) and not (output / _CONFIG).is_file():
+    if output.is_dir() and any(output.iterdir()) and not (output / DIFFERENCE).is_file():
         msg = f"{output} holds something else than a reader, which would be lost. Choose another folder for the reader."
         raise FileExistsError(msg)
     examples = span_examples(BeirDataset(data), recipe)
@@ -134,11 +135,11 @@ def _work_folder(output: Path, recipe: ReaderRecipe, examples: list[dict[str, An
 def _write_reader(model: Any, recipe: ReaderRecipe, output: Path) -> None:
     with atomic_directory(output) as work:
         model.save_pretrained(work)
-        config_file = work / _CONFIG
+        config_file = work / DIFFERENCE
         config = json.loads(config_file.read_text(encoding="utf-8"))
         config["base_model_name_or_path"] = recipe.base_model
         config_file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        weights = work / "adapter_model.safetensors"
+        weights = work / WEIGHTS
         save_file({name: tensor.half().contiguous() for name, tensor in load_file(weights).items()}, weights)
         (work / _RECIPE).write_text(recipe.model_dump_json(indent=2) + "\n", encoding="utf-8")
         (work / "README.md").unlink(missing_ok=True)
