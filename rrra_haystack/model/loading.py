@@ -19,7 +19,7 @@ from rrra_haystack.model.config import CONFIG, WEIGHTS, RRRAConfig, read_config
 from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.model.fingerprint import encoder_fingerprint
 from rrra_haystack.model.lexical import CHOSEN_FORM
-from rrra_haystack.model.saving import MODULES
+from rrra_haystack.model.saving import MODULES, missing
 from rrra_haystack.pretrained import ENCODERS, bundled, bundled_names, looks_like_path, resolve_encoder
 
 logger = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ def find_files(model: str, token: str | None, revision: str | None, *, local_fil
             msg = f"{model} is a reader, not a retriever's model. Give it to RRRAReader."
             raise ValueError(msg)
         if (directory / CONFIG).parent.is_dir():
-            raise FileNotFoundError(_missing(directory / CONFIG))
+            raise FileNotFoundError(missing(directory / CONFIG))
         return ModelFiles(str(directory), None, model, None)
     adapter = config, directory / WEIGHTS
     if (directory / MODULES).exists():
@@ -87,11 +87,7 @@ def _check_whole(directory: Path) -> None:
     tokenizers = {path.with_name(_LENGTH) for path in directory.rglob(_TOKENIZER)}
     for path in [directory / _PROMPTS, *sorted(tokenizers)]:
         if not path.exists():
-            raise FileNotFoundError(_missing(path))
-
-
-def _missing(path: Path) -> str:
-    return f"{path} is missing. Copy or download the whole model directory again."
+            raise FileNotFoundError(missing(path))
 
 
 def load_encoder(files: ModelFiles, **options: Any) -> Encoder:

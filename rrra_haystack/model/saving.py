@@ -92,6 +92,11 @@ def found_again(encoder: Encoder, config: RRRAConfig, path: str | Path) -> dict[
     return {"encoder": whole, "revision": revision}
 
 
+def missing(path: Path) -> str:
+    """Tell that a file of a saved model is not there."""
+    return f"{path} is missing. Copy or download the whole model directory again."
+
+
 def load_weights(model: nn.Module, path: Path) -> None:
     """
     Give a model the weights of adapter and projection that were saved.
@@ -105,8 +110,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
     try:
         weights = load_file(path)
     except FileNotFoundError:
-        msg = f"{path} is missing. Copy or download the whole model directory again."
-        raise FileNotFoundError(msg) from None
+        raise FileNotFoundError(missing(path)) from None
     except SafetensorError as error:
         msg = f"{path} is damaged ({error}). Copy or download the model again."
         raise ValueError(msg) from None
@@ -128,17 +132,31 @@ def short_card(config: RRRAConfig, *, is_trained: bool) -> str:
     :param config: Its configuration.
     :param is_trained: Whether its adapter learned anything.
     """
-    state = "trained" if is_trained else "untrained"
+    state = "a trained" if is_trained else "an untrained"
     return (
-        "---\nlibrary_name: rrra-haystack\npipeline_tag: text-ranking\ntags: [rrra, sentence-transformers]\n---\n\n"
-        f"# RRRA model over {config.encoder}\n\n"
-        f"A retriever with an {state} adapter that reranks what it retrieves "
-        "(Resampling and Reranking through a Retriever Adapter, arXiv 2508.11670).\n\n"
-        "```python\nfrom rrra_haystack import RRRAModel\n\nmodel = RRRAModel.load('PATH')\n```\n\n"
-        f"| setting | value |\n|---|---|\n| token codes | {config.code}, "
+        card_head(f"RRRA model over {config.encoder}", f"A retriever with {state} adapter")
+        + f"\n| setting | value |\n|---|---|\n| token codes | {config.code}, "
         f"{config.adapter.token_dim} dimensions a token |\n"
         f"| fusion weight | {config.fusion_weight:g} |\n"
         f"| lexical weight | {config.lexical_weight:g} |\n"
+    )
+
+
+def card_head(title: str, what: str, *, encoder: str | None = None, further: str = "") -> str:
+    """
+    What every README of a model begins with.
+
+    :param title: Its title.
+    :param what: What the model is, of which the first sentence says that it reranks.
+    :param encoder: The encoder as the hub knows it, if it does.
+    :param further: What is said of the model behind its first sentence.
+    """
+    base = f"base_model: {encoder}\n" if encoder else ""
+    return (
+        "---\nlibrary_name: rrra-haystack\npipeline_tag: text-ranking\ntags: [rrra, sentence-transformers]\n"
+        f"{base}---\n\n# {title}\n\n{what} that reranks what it retrieves "
+        f"(Resampling and Reranking through a Retriever Adapter, arXiv 2508.11670).{further}\n\n"
+        '```python\nfrom rrra_haystack import RRRAModel\n\nmodel = RRRAModel.load("PATH")\n```\n'
     )
 
 

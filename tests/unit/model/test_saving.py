@@ -113,7 +113,7 @@ def test_a_trained_adapter_is_saved(model: RRRAModel, parts: dict, tmp_path: Pat
     one, other = (m.score(m.encode_query(QUESTIONS[0]), codes) for m in (speaking, loaded))
     for part in ("base", "adapter", "fused", "scaled", "relevance"):
         assert np.array_equal(getattr(one, part), getattr(other, part))
-    assert "trained adapter" in (tmp_path / "trained" / "README.md").read_text()
+    assert "with a trained adapter" in (tmp_path / "trained" / "README.md").read_text()
     assert "untrained adapter" not in (tmp_path / "trained" / "README.md").read_text()
 
 

@@ -94,7 +94,7 @@ def model_card(recipe: Recipe, figures: Mapping[str, Any]) -> str:
     """
     licences = {split.data.licence for split in recipe.train if split.data.licence is not None}
     lines = [
-        *card_head(recipe),
+        card_head(recipe),
         f"{figures['told']} Kept: {_kept(figures)}",
         *([_remark(figures)] if _remark(figures) else []),
         *([f"Licence of the labels: {', '.join(sorted(licences))}."] if licences else []),

@@ -7,6 +7,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from rrra_haystack.model import saving
 from rrra_training.measures.markdown import markdown_table
 from rrra_training.recipe.recipe import Recipe
 
@@ -30,7 +31,7 @@ def model_card(recipe: Recipe, figures: dict[str, Any], *, is_tuned: bool, param
     recipe = recipe.model_copy(update={"data_root": Path()})
     encoder = "The encoder was fine-tuned and comes with it." if is_tuned else "The encoder is untouched."
     lines = [
-        *card_head(recipe, f" {encoder}"),
+        card_head(recipe, f" {encoder}"),
         (
             f"Trained on: {trained_on}. {parameters:,} parameters beside the encoder's, "
             f"token codes of {recipe.adapter.token_dim or 'all'} dimensions a token, "
@@ -60,35 +61,15 @@ def model_card(recipe: Recipe, figures: dict[str, Any], *, is_tuned: bool, param
     return "\n".join(lines)
 
 
-def card_head(recipe: Recipe, further: str = "") -> list[str]:
+def card_head(recipe: Recipe, further: str = "") -> str:
     """
-    The lines that every card of a trained model begins with.
+    What every card of a trained model begins with.
 
     :param recipe: What the model was made with.
     :param further: What is said of the model behind its first sentence.
     """
-    return [
-        "---",
-        "library_name: rrra-haystack",
-        "pipeline_tag: text-ranking",
-        "tags: [rrra, sentence-transformers]",
-        f"base_model: {recipe.encoder}",
-        "---",
-        "",
-        f"# {recipe.name}",
-        "",
-        (
-            f"A retriever adapter over {recipe.encoder} that reranks what it retrieves "
-            f"(Resampling and Reranking through a Retriever Adapter, arXiv 2508.11670).{further}"
-        ),
-        "",
-        "```python",
-        "from rrra_haystack import RRRAModel",
-        "",
-        'model = RRRAModel.load("PATH")',
-        "```",
-        "",
-    ]
+    what = f"A retriever adapter over {recipe.encoder}"
+    return saving.card_head(recipe.name, what, encoder=recipe.encoder, further=further)
 
 
 def dev_table(path: Path) -> Table:
