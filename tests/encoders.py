@@ -11,12 +11,17 @@ from sentence_transformers import MultiVectorEncoder, SentenceTransformer
 from sentence_transformers.base.modules import Dense, Normalize, Transformer
 from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 from sentence_transformers.sentence_transformer.modules import Pooling
-from tokenizers import Tokenizer
+from texts import TEXTS
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import AutoTokenizer, BertConfig, BertModel, PreTrainedModel, PreTrainedTokenizerFast
 
 from rrra_haystack.pretrained import resolve_encoder
+
+# Of networks that are made here.
+WIDTH = 32
+SIZE = {"hidden_size": WIDTH, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
 
 
 @cache
@@ -31,6 +36,57 @@ def byte_tokenizer() -> Any:
     backend = Tokenizer(BPE({letter: number for number, letter in enumerate(letters)}, []))
     backend.pre_tokenizer = ByteLevel(add_prefix_space=False)
     return PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="[PAD]")
+
+
+def byte_level(side: str, *, ends: str = "") -> PreTrainedTokenizerFast:
+    """Tokens of bytes that go together, as of GPT-2, ModernBERT and Qwen."""
+    special = ["<pad>", "<unk>", "<s>", "</s>"]
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    made.train_from_iterator(
+        TEXTS, trainers.BpeTrainer(vocab_size=400, special_tokens=special, initial_alphabet=alphabet)
+    )
+    if ends:
+        made.post_processor = processors.TemplateProcessing(single=ends, special_tokens=[("<s>", 2), ("</s>", 3)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made,
+        pad_token="<pad>",
+        unk_token="<unk>",
+        eos_token="</s>",
+        bos_token="<s>",
+        padding_side=side,
+    )
+
+
+def pieces() -> PreTrainedTokenizerFast:
+    """Pieces that hold the space before them, as of T5 and XLM-R."""
+    special = ["<pad>", "</s>", "<unk>"]
+    made = Tokenizer(models.Unigram())
+    made.pre_tokenizer = pre_tokenizers.Metaspace()
+    made.train_from_iterator(
+        TEXTS, trainers.UnigramTrainer(vocab_size=200, special_tokens=special, unk_token="<unk>", show_progress=False)
+    )
+    made.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    return PreTrainedTokenizerFast(tokenizer_object=made, pad_token="<pad>", unk_token="<unk>", eos_token="</s>")
+
+
+def write_kind(
+    folder: Path,
+    reads: Any,
+    network: Callable[[int], Any],
+    modules: list[Any] | None = None,
+    *,
+    length: int = 32,
+    **options: Any,
+) -> Path:
+    """An encoder of any tokenizer, and of a network that is made for the number of its tokens."""
+    torch.manual_seed(0)
+    reads.save_pretrained(folder / "network")
+    network(len(reads)).eval().save_pretrained(folder / "network")
+    first = Transformer(str(folder / "network"), max_seq_length=length)
+    return write_encoder(folder / "encoder", [first, *(modules or [Pooling(WIDTH)])], **options)
 
 
 def write_network(

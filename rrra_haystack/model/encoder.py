@@ -15,6 +15,7 @@ from sentence_transformers.base.modules import Router
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from rrra_haystack.model.batching import batches_of
 from rrra_haystack.model.encoder_files import load_transformer
 from rrra_haystack.model.encoder_kinds import Task, dropped_ids, kind_of_encoder
 from rrra_haystack.model.packed_linear import pack_linear_layers, packed_products
@@ -121,13 +122,14 @@ class Encoder:
                 pack_linear_layers(language_model)
             if layer != -1:
                 language_model.config.output_hidden_states = True
+        # Pooling and later modules would cost precision in another format, and read float32 whatever their files hold.
+        cast_weights(self.transformer, torch.float32, beside=self._networks.values())
+        for network in set(self._networks.values()):
+            network.register_forward_hook(_upcast_token_embeddings)
         formats = {weight.dtype for weight in self.transformer.parameters()}
         self._is_float16 = torch.float16 in formats and formats <= FORMATS
         self._is_rounded = self._is_float16 or self.dtype != loaded_dtype
         self._loaded_samples = weight_samples(self.transformer) if self._is_rounded else {}
-        # Pooling in bfloat16 would cost precision that the pooled embedding is stored with.
-        for network in set(self._networks.values()):
-            network.register_forward_hook(_upcast_token_embeddings)
         # Fast tokenizers cannot be used by two threads at once.
         self._tokenizer_lock = threading.Lock()
         self._kind = kind_of_encoder(self.transformer, self.name, layer, self._networks)
@@ -345,8 +347,7 @@ class Encoder:
 
     def _tokens_of(self, texts: Sequence[str], task: Task) -> dict[str, Any]:
         """What a few texts are to the encoder, on its device."""
-        features = self._preprocessed(texts, self.transformer.prompts.get(task), task)
-        return {key: value.to(self.device) if isinstance(value, Tensor) else value for key, value in features.items()}
+        return self._on_device(self._preprocessed(texts, self.transformer.prompts.get(task), task))
 
     def _preprocessed(self, texts: Sequence[str], prompt: str | None, task: Task) -> dict[str, Any]:
         whole = list(map(whole_characters, texts))
@@ -358,29 +359,18 @@ class Encoder:
     def _encode_chunk(
         self, texts: list[str], task: Task, prompt: str | None, tokens_per_batch: int
     ) -> Iterator[EncodedBatch]:
-        features = self._preprocessed(texts, prompt, task)
-        mask = features["attention_mask"]
-        # What a query is expanded by counts without being attended to.
-        if (expansion := features.get("query_expansion_positions")) is not None:
-            mask = mask.bool() | expansion
-        width = mask.shape[1]
-        padded_left = bool(width and (mask[:, 0] == 0).any())
-        lengths = mask.sum(dim=1)
-        order = torch.argsort(lengths, descending=True, stable=True)
-        begin = 0
-        while begin < len(texts):
-            longest = max(int(lengths[order[begin]]), 1)
-            rows = order[begin : begin + max(tokens_per_batch // longest, 1)]
-            columns = slice(width - longest, width) if padded_left else slice(0, longest)
-            batch = {
-                key: value[rows, columns].to(self.device)
-                if isinstance(value, Tensor) and value.shape[:2] == mask.shape
-                else value
-                for key, value in features.items()
-            }
-            pooled, states, kept = self._forward(batch, task)
-            yield EncodedBatch(rows, pooled, states, kept)
-            begin += len(rows)
+        for rows, batch in batches_of(self._preprocessed(texts, prompt, task), tokens_per_batch):
+            # Of an empty text there is nothing to read where a tokenizer adds no token of its own.
+            yield EncodedBatch(rows, *(self._forward(self._on_device(batch), task) if batch else self._none_of(rows)))
+
+    def _none_of(self, texts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What texts without a token are encoded to."""
+        lengths = torch.zeros_like(texts, device=self.device)
+        pooled = torch.zeros((len(texts), self.dimension), device=self.device)
+        return pooled, pooled.new_zeros((0, self.hidden_size)), lengths
+
+    def _on_device(self, features: dict[str, Any]) -> dict[str, Any]:
+        return {key: value.to(self.device) if isinstance(value, Tensor) else value for key, value in features.items()}
 
     @torch.inference_mode()
     def _forward(self, batch: dict[str, Any], task: Task) -> tuple[Tensor, Tensor, Tensor]:

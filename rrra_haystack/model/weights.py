@@ -1,5 +1,6 @@
 """The weights of a network: the number format that they are in, and what tells them apart."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -41,17 +42,19 @@ def native_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if native else torch.float32
 
 
-def cast_weights(network: nn.Module, dtype: torch.dtype) -> None:
+def cast_weights(network: nn.Module, dtype: torch.dtype, *, beside: Iterable[nn.Module] = ()) -> None:
     """
     Bring the weights of a network into a number format, in place, as if it had been loaded in it.
 
     :param network: The network.
     :param dtype: The number format.
+    :param beside: Parts of it that stay as they are.
     """
+    kept = {id(weight) for part in beside for weight in part.state_dict(keep_vars=True).values()}
     # What no checkpoint holds is computed, as the frequencies of rotary positions are, which bfloat16 would round to
     # wrong places in a long text: `network.to(dtype)` casts them too.
     for weight in network.state_dict(keep_vars=True).values():
-        if torch.is_floating_point(weight):
+        if torch.is_floating_point(weight) and id(weight) not in kept:
             weight.data = weight.data.to(dtype)
 
 

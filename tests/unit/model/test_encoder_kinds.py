@@ -6,15 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from encoders import write_encoder
+from encoders import SIZE, WIDTH, byte_level, pieces, write_kind
 from haystack import Document
 from haystack.document_stores.in_memory import InMemoryDocumentStore
 from rrra_training.evaluation.evaluate import evaluate
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.base.modules import Dense, Transformer
+from sentence_transformers.base.modules import Dense
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
 from texts import TEXTS
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
     DistilBertConfig,
     DistilBertModel,
@@ -24,7 +23,6 @@ from transformers import (
     ModernBertModel,
     MPNetConfig,
     MPNetModel,
-    PreTrainedTokenizerFast,
     Qwen3Config,
     Qwen3Model,
     T5Config,
@@ -40,54 +38,18 @@ from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_haystack.model.words import query_word_codes, word_codes
 
 QUESTION = "Where does the Danube rise?"
-WIDTH = 32
-SIZE = {"hidden_size": WIDTH, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
 PROMPTS = {"query": "query: ", "document": "passage: "}
 
 
-def byte_level(side: str, *, ends: str = "") -> PreTrainedTokenizerFast:
-    """Tokens of bytes that go together, as of GPT-2, ModernBERT and Qwen."""
-    special = ["<pad>", "<unk>", "<s>", "</s>"]
-    made = Tokenizer(models.BPE())
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    made.train_from_iterator(
-        TEXTS, trainers.BpeTrainer(vocab_size=400, special_tokens=special, initial_alphabet=alphabet)
-    )
-    if ends:
-        made.post_processor = processors.TemplateProcessing(single=ends, special_tokens=[("<s>", 2), ("</s>", 3)])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=made,
-        pad_token="<pad>",
-        unk_token="<unk>",
-        eos_token="</s>",
-        bos_token="<s>",
-        padding_side=side,
-    )
-
-
-def pieces() -> PreTrainedTokenizerFast:
-    """Pieces that hold the space before them, as of T5 and XLM-R."""
-    special = ["<pad>", "</s>", "<unk>"]
-    made = Tokenizer(models.Unigram())
-    made.pre_tokenizer = pre_tokenizers.Metaspace()
-    made.train_from_iterator(
-        TEXTS, trainers.UnigramTrainer(vocab_size=200, special_tokens=special, unk_token="<unk>", show_progress=False)
-    )
-    made.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    return PreTrainedTokenizerFast(tokenizer_object=made, pad_token="<pad>", unk_token="<unk>", eos_token="</s>")
-
-
-def bert_like() -> PreTrainedTokenizerFast:
+def bert_like() -> Any:
     return byte_level("right", ends="<s> $A </s>")
 
 
-def ended() -> PreTrainedTokenizerFast:
+def ended() -> Any:
     return byte_level("right", ends="$A </s>")
 
 
-def plain() -> PreTrainedTokenizerFast:
+def plain() -> Any:
     return byte_level("left")
 
 
@@ -133,17 +95,12 @@ KINDS: dict[str, tuple[Callable[[], Any], Callable[[int], Any], str, dict[str, A
 @pytest.fixture(scope="module", params=KINDS)
 def kind(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     make_tokenizer, make_network, pooling, further = KINDS[request.param]
-    folder = tmp_path_factory.mktemp("kind")
-    torch.manual_seed(0)
-    tokenizer = make_tokenizer()
-    tokenizer.save_pretrained(folder / "network")
-    make_network(len(tokenizer)).eval().save_pretrained(folder / "network")
     include = further.get("include_prompt", True)
-    pooled = Pooling(WIDTH, pooling_mode=tuple(pooling.split("+")), include_prompt=include)
-    modules = [Transformer(str(folder / "network"), max_seq_length=32), pooled]
+    modules = [Pooling(WIDTH, pooling_mode=tuple(pooling.split("+")), include_prompt=include)]
     if further.get("dense"):
-        modules += [Dense(pooled.get_embedding_dimension(), further["dense"]), Normalize()]
-    path = write_encoder(folder / "encoder", modules, prompts=further.get("prompts"))
+        modules += [Dense(modules[0].get_embedding_dimension(), further["dense"]), Normalize()]
+    folder = tmp_path_factory.mktemp("kind")
+    path = write_kind(folder, make_tokenizer(), make_network, modules, prompts=further.get("prompts"))
     return path, {key: further[key] for key in ("truncate_dim",) if key in further}
 
 
