@@ -62,18 +62,23 @@ def places_of(
         the content may have been another text, which is noticed.
     :param prompt: Put before each text instead of the model's own prompt.
     :returns: Those of each document that have a word and a token; none if the codes were made of a text that cannot be
-        told from this, or by a late-interaction model.
+        told from this, by a late-interaction model, or of a tokenizer that does not tell places.
     """
-    if not encoder.embeds:
+    if not (encoder.embeds and encoder.tokenizer.is_fast):
         # Which tokens a late-interaction model keeps, its mask alone knows.
         return [[] for _ in texts]
     coded = batch.lengths[list(texts)].tolist()
-    room = encoder.room(prompt)
+    prompt = encoder.transformer.prompts.get("document") if prompt is None else prompt
+    # Of a text whose beginning is cut off, no place is known.
+    room = encoder.room(prompt) if encoder.tokenizer.truncation_side == "right" else None
     divided = [_divided(text, count, room) for text, count in zip(texts.values(), coded, strict=True)]
     counts = iter(encoder.token_counts.of([part for one in divided for part in one.parts]))
     places = []
     for (number, text), one, total in zip(texts.items(), divided, coded, strict=True):
-        own = _own_counts(encoder, one, list(islice(counts, len(one.parts))), total, room)
+        own = list(islice(counts, len(one.parts)))
+        # Of a text that is longer than the encoder reads, the sum does not tell whether they are right.
+        if sum(own) != total and (encoder.token_counts.miss_space or not _is_truncated(sum(own), total, room)):
+            own = _own_counts(encoder, one, prompt or "")
         first = _first(text, own, total, room, partial(batch.words_of, number))
         places.append([] if first is None else _places(one, own, first, total))
     return places
@@ -109,14 +114,15 @@ def _divided(text: EmbeddedText, count: int, room: int | None) -> _Divided:
     return _Divided(whole, bounds, [whole[a:b] for a, b in pairwise([0, *bounds, len(whole)])], begin)
 
 
-def _own_counts(encoder: Encoder, divided: _Divided, counts: list[int], coded: int, room: int | None) -> list[int]:
-    """The tokens of each part, of which there are so many if each word is read for itself."""
-    total = sum(counts)
-    # Of a text that is longer than the encoder reads, nothing tells whether the words' tokens are all right.
-    if total == coded or total > coded == room:
-        return counts
-    starts = encoder.token_offsets(divided.whole)[:, 0]
+def _own_counts(encoder: Encoder, divided: _Divided, prompt: str) -> list[int]:
+    """The tokens of each part in the text as the encoder reads it."""
+    starts = encoder.token_offsets(divided.whole, prompt)[:, 0]
     return np.diff(np.searchsorted(starts, [0, *divided.bounds, len(divided.whole) + 1])).tolist()
+
+
+def _is_truncated(total: int, coded: int, room: int | None) -> bool:
+    """Whether a text may have more tokens than it has codes for want of room."""
+    return room is not None and total > coded >= room
 
 
 def _places(divided: _Divided, counts: list[int], first: int, coded: int) -> list[Place]:
@@ -139,14 +145,14 @@ def _first(
     if total == coded:
         return before
     whole, kept = text.before + text.content + text.after, coded_words()
-    if total > coded == room:
-        # Truncated: its first words tell whether it is this text. The last of them may be cut.
+    if _is_truncated(total, coded, room):
+        # Its first words tell whether it is this text. The last of them may be cut.
         words = word_codes(whole[: len(text.before) + _BEGINNING])[:-1]
         return before if np.array_equal(words, kept[: len(words)]) else None
     words = word_codes(whole)
     if total > coded:
-        # The prompt took the first token.
-        return before if np.array_equal(words, kept) else None
+        # Special tokens that stand in a text are read, and have no codes.
+        return before if room is not None and np.array_equal(words, kept) else None
     # Something else was embedded before the content, unless it pushed the end of it out of what the encoder reads.
     is_end = len(words) <= len(kept) and np.array_equal(words, kept[len(kept) - len(words) :])
     return coded - total + before if is_end and (room is None or coded < room) else None

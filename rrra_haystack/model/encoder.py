@@ -4,7 +4,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from textwrap import shorten
 from typing import Any, get_args
@@ -16,13 +15,14 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from rrra_haystack.model.batching import batches_of
-from rrra_haystack.model.encoder_files import load_transformer
-from rrra_haystack.model.encoder_kinds import Task, dropped_ids, kind_of_encoder
+from rrra_haystack.model.encoder_files import load_transformer, told_of
+from rrra_haystack.model.encoder_kinds import Task, dropped_ids, kind_of_encoder, tokens_of_prompt
 from rrra_haystack.model.packed_linear import pack_linear_layers, packed_products
 from rrra_haystack.model.surrogates import whole_characters
 from rrra_haystack.model.threads import threads_for_text
 from rrra_haystack.model.token_counts import TokenCounts, WholeWords
 from rrra_haystack.model.weights import FORMATS, WeightSample, cast_weights, native_dtype, weight_samples
+from rrra_haystack.model.whole_texts import ids_of, offsets_of
 from rrra_haystack.pretrained import resolve_encoder
 
 _TASKS: tuple[Task, ...] = get_args(Task)
@@ -130,10 +130,13 @@ class Encoder:
         self._is_float16 = torch.float16 in formats and formats <= FORMATS
         self._is_rounded = self._is_float16 or self.dtype != loaded_dtype
         self._loaded_samples = weight_samples(self.transformer) if self._is_rounded else {}
+        # The tokens of prompts that are read alone.
+        self._prompts: dict[tuple[Task, str], Tensor] = {}
         # Fast tokenizers cannot be used by two threads at once.
         self._tokenizer_lock = threading.Lock()
         self._kind = kind_of_encoder(self.transformer, self.name, layer, self._networks)
-        self.hidden_size = self._observed_width()
+        with told_of(self.name, self.origin[0]):
+            self.hidden_size = self._observed_width()
         # Late interaction projects its states: those that are observed are narrower than its layers.
         config = getattr(self._networks["query"].model, "config", None)
         self._width = getattr(config, "hidden_size", None) or self.hidden_size
@@ -158,10 +161,15 @@ class Encoder:
         """Whether it gives a pooled embedding of a text to retrieve by; a late-interaction model does not."""
         return self._kind.embeds
 
+    @property
+    def tokenizer(self) -> Any:
+        """Reads documents."""
+        return self._networks["document"].tokenizer
+
     @cached_property
     def token_counts(self) -> TokenCounts:
         """Counts the tokens of whole texts, as :meth:`token_ids` would find them."""
-        return TokenCounts(self.token_offsets, WholeWords(self._networks["document"].tokenizer))
+        return TokenCounts(self.token_offsets, WholeWords(self.tokenizer))
 
     @property
     def dimension(self) -> int:
@@ -202,8 +210,7 @@ class Encoder:
     @property
     def dropped_tokens(self) -> list[str]:
         """The special tokens of documents, whose states are left out."""
-        tokenizer: Any = self._networks["document"].tokenizer
-        return [tokenizer.convert_ids_to_tokens(number) for number in dropped_ids(tokenizer)]
+        return [self.tokenizer.convert_ids_to_tokens(number) for number in dropped_ids(self.tokenizer)]
 
     def encode(
         self,
@@ -249,38 +256,33 @@ class Encoder:
 
         :param texts: The texts.
         """
-        return self._read_whole(list(map(whole_characters, texts)))["input_ids"]
+        whole = list(map(whole_characters, texts))
+        with self._tokenizer_lock:
+            return ids_of(self.tokenizer, whole)
 
-    def token_offsets(self, text: str) -> np.ndarray:
+    def token_offsets(self, text: str, prompt: str = "") -> np.ndarray:
         """
-        Where the tokens of a whole text begin and end, without special tokens, prompt and truncation.
+        Where the tokens of a whole text begin and end, without special tokens and truncation.
+
+        A tokenizer in Python does not tell: its tokens are spread evenly over each word.
 
         :param text: The text.
-        :returns: Characters, shape ``[n, 2]``, int64; tokens that stand for no character are left out.
+        :param prompt: Read before the text; its own tokens are left out.
+        :returns: Characters, shape ``[n, 2]``, int64.
         """
-        tokenizer: Any = self._networks["document"].tokenizer
-        read = self._read_whole(whole_characters(text), return_offsets_mapping=True)
-        offsets = np.fromiter(chain.from_iterable(read["offset_mapping"]), dtype=np.int64).reshape(-1, 2)
-        is_token = offsets[:, 1] > offsets[:, 0]
-        dropped = dropped_ids(tokenizer)
-        # Few texts have one of them, and to look each up takes longer than all else here.
-        if not set(dropped).isdisjoint(read["input_ids"]):
-            is_token &= ~np.isin(read["input_ids"], dropped)
-        return offsets[is_token]
-
-    def _read_whole(self, texts: str | list[str], **options: bool) -> Any:
-        tokenizer: Any = self._networks["document"].tokenizer
+        whole = whole_characters(text)
         with self._tokenizer_lock:
-            return tokenizer(texts, add_special_tokens=False, truncation=False, padding=False, verbose=False, **options)
+            return offsets_of(self.tokenizer, whole, whole_characters(prompt))
 
     def room(self, prompt: str | None = None) -> int | None:
         """
         How many tokens of a document are read, beside special tokens and the prompt; `None` if there is no bound.
 
+        One more is read where the space that the prompt ends in is a part of the first word.
+
         :param prompt: Put before each document instead of the model's own prompt.
         """
-        tokenizer: Any = self._networks["document"].tokenizer
-        network = self._networks["document"]
+        tokenizer, network = self.tokenizer, self._networks["document"]
         longest = getattr(network, "document_length", None) or network.max_seq_length or tokenizer.model_max_length
         if longest > _NO_BOUND:
             return None
@@ -353,7 +355,12 @@ class Encoder:
         whole = list(map(whole_characters, texts))
         prompt = whole_characters(prompt) if prompt else None
         with self._tokenizer_lock:
-            return self.transformer.preprocess(whole, prompt=prompt, task=task)
+            features = self.transformer.preprocess(whole, prompt=prompt, task=task)
+            if self.embeds and prompt and (length := features.get("prompt_length")):
+                if (task, prompt) not in self._prompts:
+                    self._prompts[task, prompt] = self.transformer.preprocess([prompt], task=task)["input_ids"][0]
+                features["of_prompt"] = tokens_of_prompt(features, self._prompts[task, prompt][:length])
+        return features
 
     # Not a generator under inference_mode: the mode would leak to the caller between two batches.
     def _encode_chunk(

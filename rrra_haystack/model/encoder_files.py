@@ -1,5 +1,8 @@
 """The files of an encoder -> a sentence-transformers model, or one sentence on why there is none."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from rrra_haystack.pretrained import MPNET
 _BI_ENCODER = "SentenceTransformer"
 # What it is called by sentence-transformers, by PyLate before it, and by Stanford's ColBERT.
 _LATE_INTERACTION = frozenset({"MultiVectorEncoder", "ColBERT", "HF_ColBERT"})
+_REMOTE_CODE = "trust_remote_code"
 # What Hugging Face calls a network that reads two texts at once.
 _OF_PAIRS = "ForSequenceClassification"
 
@@ -30,8 +34,11 @@ def load_transformer(name: str, source: dict[str, Any], device: str | None) -> S
     :raises FileNotFoundError: If it is neither here nor on the hub.
     :raises ValueError: If it is a model of another kind, or its files are damaged, or its vocabulary is missing.
     """
-    path = source["model_name_or_path"]
-    try:
+    path, kept = source["model_name_or_path"], source.get("truncate_dim")
+    if kept is not None and (isinstance(kept, bool) or not isinstance(kept, Integral) or kept <= 0):
+        msg = f"truncate_dim must be a whole number > 0, or None to keep all dimensions, but got {kept!r}"
+        raise ValueError(msg)
+    with told_of(name, path):
         where = ("token", "revision", "local_files_only")
         kind = _declared_kind(path, {key: source[key] for key in where if key in source})
         if kind not in {_BI_ENCODER, *_LATE_INTERACTION}:
@@ -54,6 +61,19 @@ def load_transformer(name: str, source: dict[str, Any], device: str | None) -> S
             tokenizer = getattr(module, "tokenizer", None)
             if hasattr(tokenizer, "all_special_ids"):
                 check_tokenizer(name, tokenizer)
+        return loaded
+
+
+@contextmanager
+def told_of(name: str, path: str) -> Iterator[None]:
+    """
+    Tell what goes wrong with a model in one sentence that names it or its file.
+
+    :param name: What to call it.
+    :param path: A directory or hub id.
+    """
+    try:
+        yield
     except (torch.OutOfMemoryError, MemoryError):
         raise
     except Exception as error:
@@ -61,7 +81,6 @@ def load_transformer(name: str, source: dict[str, Any], device: str | None) -> S
         if told is error:
             raise
         raise told from error
-    return loaded
 
 
 def check_tokenizer(name: str, tokenizer: Any) -> None:
@@ -86,12 +105,16 @@ def _told(name: str, path: str, error: Exception) -> Exception:
         return ValueError(f"The weights of {name} are damaged ({error}). {MEND}")
     if damaged := _damaged_file(Path(path)):
         return ValueError(damaged)
+    if _REMOTE_CODE in str(error):
+        msg = f"{name} needs code that it brings along, which is run only from Python, with {_REMOTE_CODE}=True."
+        return ValueError(msg)
     if isinstance(error, FileNotFoundError | ImportError) or (isinstance(error, ValueError) and name in str(error)):
         return error
     if isinstance(error, OSError):
         return _told_of_files(name, path, error)
     told = " ".join(f"{type(error).__name__}: {error}".split())
-    return ValueError(f"{name} cannot be read as a sentence-transformers encoder: {told}")
+    hint = ' Try model_kwargs={"dtype": "float32"}.' if "BFloat16" in told else ""
+    return ValueError(f"{name} cannot be read as a sentence-transformers encoder: {told}{hint}")
 
 
 def _told_of_files(name: str, path: str, error: OSError) -> Exception:

@@ -37,7 +37,7 @@ class EncoderKind(ABC):
         """
         Run the model over tokens.
 
-        :param batch: The tokens of b texts, as the model takes them.
+        :param batch: The tokens of b texts, as the model takes them, and which are :func:`tokens_of_prompt`.
         :param task: What the texts are.
         :returns: Pooled embeddings, shape ``[b, d]``, float32, of no dimensions where there are none; token states,
             shape ``[b, t, hidden]``; and which of them count, shape ``[b, t]``, bool.
@@ -75,8 +75,8 @@ class BiEncoder(EncoderKind):
     def read(self, batch: dict[str, Any], task: Task) -> tuple[Tensor, Tensor, Tensor]:
         """Run the model; tokens of the prompt and special ones do not count."""
         counted = batch["attention_mask"].bool() & ~torch.isin(batch["input_ids"], self._special_ids[task])
-        if prompt_length := batch.get("prompt_length"):
-            counted &= batch["attention_mask"].cumsum(dim=1) > prompt_length
+        if (of_prompt := batch.pop("of_prompt", None)) is not None:
+            counted &= ~of_prompt
         batch = self._transformer(batch, task=task)
         if "token_embeddings" not in batch:
             msg = (
@@ -90,8 +90,16 @@ class BiEncoder(EncoderKind):
                 "embedding of a text. Add a Pooling module and save it again."
             )
             raise ValueError(msg)
-        states = batch["token_embeddings"] if self._layer == -1 else batch["all_layer_embeddings"][self._layer]
-        return batch["sentence_embedding"].float(), states, counted
+        return batch["sentence_embedding"].float(), self._states(batch), counted
+
+    def _states(self, batch: dict[str, Any]) -> Tensor:
+        if self._layer == -1:
+            return batch["token_embeddings"]
+        layers = batch["all_layer_embeddings"]
+        if not -len(layers) <= self._layer < len(layers):
+            msg = f"{self._name} has no layer {self._layer}: layer must be from {-len(layers)} to {len(layers) - 1}."
+            raise ValueError(msg)
+        return layers[self._layer]
 
     def check(self, pooled: Tensor, states: Tensor) -> None:  # noqa: ARG002  (compared by cosine, whatever they are)
         """Refuse embeddings whose similarity is another one than their cosine."""
@@ -155,9 +163,31 @@ def kind_of_encoder(transformer: BaseModel, name: str, layer: int, networks: Map
     return BiEncoder(transformer, name, layer, networks)
 
 
+def tokens_of_prompt(features: dict[str, Any], alone: Tensor) -> Tensor:
+    """
+    Which tokens of texts are those of the prompt before them.
+
+    They are those that the prompt begins with if it is read alone. The space that it ends in is often a token then,
+    and in a text a part of the first word.
+
+    :param features: The tokens of n texts, as a model takes them.
+    :param alone: The tokens of the prompt that is read alone.
+    :returns: Shape ``[n, t]``, bool.
+    """
+    attended = features["attention_mask"].bool()
+    places = attended.cumsum(dim=1) - 1
+    is_same = (features["input_ids"] == alone[places.clamp(0, len(alone) - 1)]) & (places < len(alone))
+    return attended & ((attended & ~is_same).cumsum(dim=1) == 0)
+
+
 def dropped_ids(tokenizer: Any) -> list[int]:
-    """The special tokens of a bi-encoder, whose states are left out; an unknown word is a word all the same."""
-    return sorted(set(tokenizer.all_special_ids) - {getattr(tokenizer, "unk_token_id", None)})
+    """
+    The special tokens of a bi-encoder, whose states are left out.
+
+    An unknown word is a word all the same, unless its token is one that the tokenizer puts around texts.
+    """
+    added = {getattr(tokenizer, f"{name}_token_id", None) for name in ("bos", "eos", "cls", "sep")}
+    return sorted(set(tokenizer.all_special_ids) - ({getattr(tokenizer, "unk_token_id", None)} - added))
 
 
 def _names(modules: Any) -> str:

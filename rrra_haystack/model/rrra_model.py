@@ -381,11 +381,12 @@ class RRRAModel(nn.Module):
         return lexical_scores(query, words, counts, self.config.lexical, table)
 
     def _judge(self, query: QueryEncoding, candidates: CandidateEncodings) -> Judgement:
-        if not len(query.states):
+        # A prompt that fills the encoder leaves words no token, but an embedding.
+        if not len(query.states) and not (self.encoder.embeds and len(query.words)):
             return Judgement.of_no_query(len(candidates.pooled))
-        observation = observation_of(query, candidates)
+        observation, silent = observation_of(query, candidates), self._silent or not len(query.states)
         with threads_for_list(int(candidates.segments.lengths.sum())):
-            return self.adapter.judge_by_match(observation) if self._silent else self.adapter(observation)
+            return self.adapter.judge_by_match(observation) if silent else self.adapter(observation)
 
     @torch.inference_mode()
     def project(self, states: Tensor) -> Tensor:

@@ -32,6 +32,9 @@ class WholeWords:
 
     def __init__(self, tokenizer: Any) -> None:
         written = "".join(tokenizer.tokenize(f" {_SPECIMEN}"))
+        close, apart = (tokenizer.tokenize(f"{_SPECIMEN}{space}{_SPECIMEN}") for space in (" ", " \n  "))
+        # Whether it makes tokens of space alone, of which no word tells.
+        self.miss_space = len(apart) > len(close)
         self._lowers = written.endswith(_SPECIMEN.lower())
         self._space = written.removesuffix(_SPECIMEN.lower() if self._lowers else _SPECIMEN)
         self._pieces: Callable[[str], list[Any]] = tokenizer.backend_tokenizer.model.tokenize
@@ -111,6 +114,7 @@ class TokenCounts:
     def __init__(self, token_offsets: Callable[[str], np.ndarray], whole_words: WholeWords) -> None:
         self._token_offsets = token_offsets
         self._whole_words = whole_words
+        self.miss_space = whole_words.miss_space
         self.forget()
 
     def forget(self) -> None:
@@ -152,7 +156,8 @@ class TokenCounts:
         lines = [f" {word}" for word in sorted(words)]
         sizes = np.array([len(line) for line in lines], dtype=np.int64)
         begins = np.cumsum(sizes + 1) - sizes - 1
-        last = self._token_offsets("\n".join(lines))[:, 1] - 1
+        offsets = self._token_offsets("\n".join(lines))
+        last = np.maximum(offsets[:, 1] - 1, offsets[:, 0])
         owners = np.searchsorted(begins, last, side="right") - 1
         # A token of the end of a line is no word's.
         owners = owners[last - begins[owners] < sizes[owners]]
