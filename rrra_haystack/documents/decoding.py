@@ -22,6 +22,8 @@ _HEAD = 1024
 # Without those that text is laid out and coloured with.
 _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _FEW = 2
+# What was guessed of a few bytes is no text if more than one in so many is a control character.
+_MOSTLY = 5
 _NEWLINES = re.compile(r"\r\n?")
 
 
@@ -58,7 +60,9 @@ def decode(data: bytes, otherwise: str | None = None) -> Decoded:
     :raises LookupError: If there is no such encoding.
     """
     text, guess = _decoded(data, otherwise)
-    if len(_CONTROLS.findall(text)) > max(_FEW, len(text) // 50) or (data and not text and not marked_encoding(data)):
+    controls = len(_CONTROLS.findall(text))
+    is_odd = controls > max(_FEW, len(text) // 50) or (guess is not None and controls * _MOSTLY > len(text))
+    if is_odd or (data and not text and not marked_encoding(data)):
         msg = "it is not text in any known encoding"
         raise ValueError(msg)
     return Decoded(_NEWLINES.sub("\n", without_surrogates(text.replace("\0", ""))), guess)
@@ -87,7 +91,8 @@ def _decoded(data: bytes, otherwise: str | None) -> Decoded:
     if is_escaped_japanese(data):
         return Decoded(data.decode("iso2022_jp", "replace"))
     try:
-        return Decoded(data.decode("utf-8"))
+        # Whatever left NULs in it, they fit into no other encoding better.
+        return Decoded(data.decode("utf-8").replace("\0", ""))
     except UnicodeDecodeError:
         pass
     lines = data.split(b"\n")

@@ -13,6 +13,8 @@ from haystack.components.routers import FileTypeRouter
 
 PASSAGES_SUFFIX = ".jsonl"
 _LONGEST_LINE = 1 << 20
+# The second is how Office names the file beside a document that says who has it open.
+_HIDDEN = (".", "~$")
 
 
 @dataclass
@@ -24,7 +26,7 @@ class Found:
     :param passed_over: Kinds of the others, by name.
     :param skipped: Files that were named themselves and are not read, or hold nothing, with the reason.
     :param failed: What cannot be read, with the reason.
-    :param folders: The folders, and those elsewhere that are linked to from within.
+    :param folders: The folders, those elsewhere that are linked to from within, and what was named and is gone.
     """
 
     files: dict[Path, bool] = field(default_factory=dict)
@@ -48,6 +50,9 @@ def find_files(paths: Iterable[Path], takes: Callable[[list[Path]], set[Path]]) 
     for path in paths:
         if path.is_dir():
             candidates |= dict.fromkeys(_below(path, seen, found))
+        elif is_missing(path):
+            found.folders.add(path.resolve())
+            found.skipped[shown(path)] = "it is gone, and so is what the index had of it"
         else:
             candidates[path] = None
             named.add(path)
@@ -85,6 +90,17 @@ def taken_by(pipeline: Pipeline) -> Callable[[list[Path]], set[Path]]:
     return takes
 
 
+def is_missing(path: Path) -> bool:
+    """Whether there is nothing at a path, not even a link or something that cannot be read."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):
+        pass
+    return False
+
+
 def kind_of(path: Path) -> str:
     """What kind of file a name tells of."""
     return path.suffix.lower() or "without a suffix"
@@ -111,7 +127,7 @@ def _below(folder: Path, seen: set[Path], found: Found) -> Iterator[Path]:
                     found.folders.add(real)
                 unseen.append(name)
         folders[:] = unseen
-        yield from (Path(root, name) for name in sorted(names) if not name.startswith("."))
+        yield from (Path(root, name) for name in sorted(names) if not name.startswith(_HIDDEN))
 
 
 def _is_sound(path: Path, found: Found) -> bool:

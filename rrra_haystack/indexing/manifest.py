@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ class Manifest:
     :param held: Units that are wholly written, with the digests of the pipeline and of their bytes.
     :param pending: Units that were begun; the index may hold any part of them, old or new.
     :param failed: Units that could not be read, with the reason; of a file the index keeps what it had.
+    :param overwritten: Units of which others hold passages, for these have the same identifiers; with the others.
     """
 
     path: Path
@@ -39,6 +40,7 @@ class Manifest:
     held: dict[str, str] = field(default_factory=dict)
     pending: set[str] = field(default_factory=set)
     failed: dict[str, str] = field(default_factory=dict)
+    overwritten: dict[str, list[str]] = field(default_factory=dict)
     _unsure: set[str] = field(default_factory=set)
     _written: float = -math.inf
 
@@ -49,7 +51,8 @@ class Manifest:
             return cls(path, pipeline)
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-            return cls(path, pipeline, dict(data["files"]), set(data.get("pending", ())), dict(data.get("failed", {})))
+            failed, overwritten = (dict(data.get(key, {})) for key in ("failed", "overwritten"))
+            return cls(path, pipeline, dict(data["files"]), set(data.get("pending", ())), failed, overwritten)
         except (KeyError, TypeError, ValueError):
             return cls(path, pipeline)
 
@@ -68,9 +71,35 @@ class Manifest:
         """Units that another pipeline wrote."""
         return [key for key, state in self.held.items() if not state.startswith(f"{self.pipeline}:")]
 
+    def incomplete(self) -> list[str]:
+        """Units that lack passages which others have overwritten and no longer hold, until they are written again."""
+        return [key for key, state in self.held.items() if state.endswith(":") and key not in self.failed]
+
+    def losing(self, keys: set[str]) -> set[str]:
+        """Units that lack passages once those of other units are deleted; what is written again for it among them."""
+        losing: set[str] = set()
+        more = keys
+        while more := {key for key, by in self.overwritten.items() if key not in losing and not more.isdisjoint(by)}:
+            losing |= more
+        return losing
+
+    def overwrite(self, keys: Mapping[str, set[str]]) -> None:
+        """
+        Note whose passages are about to be overwritten, before they are: a kill must not hide it.
+
+        :param keys: Units, with those that take their passages.
+        """
+        known = self.held.keys() | self.pending if keys else set()
+        new = {key: by for key, by in keys.items() if key in known and not by <= set(self.overwritten.get(key, ()))}
+        for key, by in new.items():
+            self.overwritten[key] = sorted(by.union(self.overwritten.get(key, ())))
+        if new:
+            self.write()
+
     def begin(self, units: Sequence[Unit]) -> None:
         """Note what is about to be written, so that what a kill leaves of it is found."""
         keys = {unit.key for unit in units}
+        self._release(keys)
         self._unsure = self.pending & keys
         self.pending |= keys
         self.write()
@@ -101,14 +130,27 @@ class Manifest:
 
     def forget(self, keys: Iterable[str]) -> None:
         """Drop what was deleted."""
+        keys = set(keys)
+        self._release(keys)
         for key in keys:
             self.held.pop(key, None)
             self.pending.discard(key)
             self.failed.pop(key, None)
 
+    def _release(self, keys: set[str]) -> None:
+        """Note that units are no longer written as they were, so that whoever lost passages to them lacks these."""
+        for key in self.losing(keys):
+            del self.overwritten[key]
+            if key in self.held:
+                self.held[key] = self.held[key].partition(":")[0] + ":"
+        for key in keys:
+            self.overwritten.pop(key, None)
+
     def write(self) -> None:
         """Write the manifest to its place."""
-        told = {"files": self.held, "pending": sorted(self.pending), "failed": self.failed}
+        told = {
+            "files": self.held, "pending": sorted(self.pending), "failed": self.failed, "overwritten": self.overwritten,
+        }  # fmt: skip
         atomic_write(self.path, json.dumps(told, indent=1) + "\n")
 
 

@@ -3,9 +3,11 @@
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar
+from uuid import UUID
 
 from haystack import Document
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
+from haystack_integrations.document_stores.qdrant.converters import convert_id
 from qdrant_client import models
 
 from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
@@ -58,6 +60,15 @@ class StoredUnits:
         for some in bounded(keys, json_bytes):
             self._try(partial(self._delete, some))
 
+    def owners(self, documents: Iterable[Document]) -> dict[str, str]:
+        """The units of which passages would be overwritten, by the documents' identifiers."""
+        ids = {convert_id(document.id): document.id for document in documents}
+        if not ids:
+            return {}
+        client = open_client(self._store)
+        found = self._try(partial(client.retrieve, self._store.index, list(ids), with_payload=[_SOURCE, _PART]))
+        return {ids[UUID(str(one.id)).hex]: _key_of(one) for one in found}
+
     def replace(self, keys: Sequence[str], documents: list[Document]) -> None:
         """Write passages, in the place of what some units gave before."""
 
@@ -92,7 +103,7 @@ class StoredUnits:
         if not count:
             return set()
         records, _ = open_client(self._store).scroll(self._store.index, limit=count, with_payload=[_SOURCE, _PART])
-        return {key_in((record.payload or {}).get("meta") or {}) for record in records}
+        return {_key_of(record) for record in records}
 
     def _delete(self, keys: Sequence[str]) -> None:
         """Delete the passages of units; the store's own method would count them first."""
@@ -109,3 +120,7 @@ class StoredUnits:
         if conditions:
             chosen = models.FilterSelector(filter=models.Filter(should=conditions))
             open_client(self._store).delete(self._store.index, chosen, wait=self._store.wait_result_from_api)
+
+
+def _key_of(record: models.Record) -> str:
+    return key_in((record.payload or {}).get("meta") or {})

@@ -29,6 +29,7 @@ def optimize(store: QdrantEdgeDocumentStore, *, show_progress: bool = False) -> 
 
     :param store: The document store.
     :param show_progress: Show for how long the engine has been at it, and about how long it still takes.
+    :raises RuntimeError: If the engine fails.
     """
     path = Path(str(store.path)) / f"{store.index}-optimize.json"
     passages, waiting = _counted(store)
@@ -37,7 +38,14 @@ def optimize(store: QdrantEdgeDocumentStore, *, show_progress: bool = False) -> 
     begin = time.monotonic()
     with Progress(*columns, disable=not show_progress, transient=True) as progress:
         progress.add_task(f"Building the search index over {passages:,} passages")
-        store.optimize()
+        try:
+            store.optimize()
+        except (OSError, RuntimeError) as error:
+            msg = (
+                f"All passages are written and are found; only the engine's search index is not built ({error}). The "
+                "same command builds it."
+            )
+            raise RuntimeError(msg) from error
     seconds, done = time.monotonic() - begin, waiting - _counted(store)[1]
     if done > 0 and seconds >= _LEAST_SECONDS:
         atomic_write(path, json.dumps({_KEY: seconds / _work(done)}) + "\n")

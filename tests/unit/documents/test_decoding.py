@@ -103,9 +103,13 @@ def test_damaged_utf8_is_utf8() -> None:
 
 def test_a_stray_zero_byte_is_dropped() -> None:
     assert decode(b"The Elbe\x00 rises.").text == "The Elbe rises."
+    padded = "The ferry\x00\x00 fährt\x00\x00\x00\x00 at ten.\n"
+    assert decode(padded.encode()).text == padded.replace("\x00", "")
 
 
-@pytest.mark.parametrize("data", [bytes(range(256)) * 8, b"\x00" * 500, codecs.BOM_UTF8 + b"\x00\x01\x02" * 99])
+@pytest.mark.parametrize(
+    "data", [bytes(range(256)) * 8, b"\x00" * 500, b"\x00\x01\xff\xfe\x80", codecs.BOM_UTF8 + b"\x00\x01\x02" * 99]
+)
 def test_what_is_no_text_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match="not text in any known encoding"):
         decode(data)
