@@ -56,7 +56,7 @@ def command(
     """
     with extra("train", "rrra mine"):
         from rrra_training.data.beir import split_of
-        from rrra_training.formats import check_output, details_of
+        from rrra_training.formats import EVEN, check_output, details_of
         from rrra_training.mining.mine import mine_negatives, summary, write_negatives
         from rrra_training.mining.settings import NegativesConfig, sampler_of
     from rrra_haystack.model.rrra_model import DEFAULT_MODEL
@@ -69,7 +69,8 @@ def command(
     )  # fmt: skip
     with working_folder(cache) as kept:
         mined = mine_negatives(
-            folder, own_split, config, model=model or DEFAULT_MODEL, cache=kept, show_progress=True
+            folder, own_split, config, model=model or DEFAULT_MODEL, cache=kept, only_even=format_ in EVEN,
+            show_progress=True,
         )  # fmt: skip
         write_negatives(mined, output, format_)
     console = Console()

@@ -1,10 +1,13 @@
 """Of which kind a file is: by the suffix of its name, or by its MIME type."""
 
+import json
 import re
 from collections.abc import Container, Mapping
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
+PASSAGES_SUFFIX = ".jsonl"
+_LONGEST_LINE = 1 << 20
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#]*([^?#]*)", re.IGNORECASE)
 _XML = "application/vnd.openxmlformats-officedocument"
 _SUFFIXES = {
@@ -43,3 +46,19 @@ def kind_of(name: str, mime_type: str | None, known: Container[str]) -> str:
     if suffix in known:
         return suffix
     return _SUFFIXES.get((mime_type or "").partition(";")[0].strip().lower(), suffix)
+
+
+def holds_passages(path: Path) -> bool:
+    """
+    Whether a file tells by its first line that its lines are passages, which are cut already.
+
+    :param path: The file.
+    """
+    if path.suffix.lower() != PASSAGES_SUFFIX:
+        return False
+    try:
+        with path.open("rb") as file:
+            first = json.loads(file.readline(_LONGEST_LINE).decode("utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(first, dict) and {"_id", "text"} <= first.keys()

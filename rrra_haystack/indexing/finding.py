@@ -1,6 +1,5 @@
 """Which files there are to index, and which are passed over."""
 
-import json
 import mimetypes
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -11,8 +10,8 @@ from typing import Any
 from haystack import Pipeline
 from haystack.components.routers import FileTypeRouter
 
-PASSAGES_SUFFIX = ".jsonl"
-_LONGEST_LINE = 1 << 20
+from rrra_haystack.documents.kinds import PASSAGES_SUFFIX, holds_passages
+
 # The second is how Office names the file beside a document that says who has it open.
 _HIDDEN = (".", "~$")
 
@@ -61,7 +60,7 @@ def find_files(paths: Iterable[Path], takes: Callable[[list[Path]], set[Path]]) 
     sound = [path for path in candidates if _is_sound(path, found) and path.resolve() not in found.files]
     taken = takes(sound)
     for path in sound:
-        if path.suffix.lower() == PASSAGES_SUFFIX and _holds_passages(path):
+        if holds_passages(path):
             found.files[path.resolve()] = True
         elif path in taken:
             found.files.setdefault(path.resolve(), False)
@@ -149,12 +148,3 @@ def _is_sound(path: Path, found: Found) -> bool:
     else:
         return True
     return False
-
-
-def _holds_passages(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            first = json.loads(file.readline(_LONGEST_LINE).decode("utf-8-sig"))
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(first, dict) and {"_id", "text"} <= first.keys()

@@ -7,7 +7,7 @@ from typing import Any
 from haystack import Document
 
 from rrra_haystack.documents.decoding import without_surrogates
-from rrra_haystack.indexing.failures import Failure
+from rrra_haystack.documents.failures import Failure
 from rrra_haystack.indexing.units import Unit
 
 _EXPECTED = "expected a JSON object with '_id', which is a string or a number, and 'text', which is a string"

@@ -11,8 +11,8 @@ from typing import Any
 
 from haystack import Document
 
+from rrra_haystack.documents.failures import Failure
 from rrra_haystack.errors import cause_of
-from rrra_haystack.indexing.failures import Failure
 from rrra_haystack.indexing.steps import Batch, Encoding, Reading
 from rrra_haystack.indexing.units import Unit
 

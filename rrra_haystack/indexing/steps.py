@@ -7,7 +7,7 @@ from typing import Any
 import networkx as nx
 from haystack import Document, Pipeline
 
-from rrra_haystack.indexing.failures import Failure, reason_of, told_reasons, without_text
+from rrra_haystack.documents.failures import Failure, reason_of, told_errors, without_text
 from rrra_haystack.indexing.passages import read_passages
 from rrra_haystack.indexing.units import Unit, key_in
 
@@ -74,19 +74,21 @@ class Reading:
         return batch
 
     def _read(self, files: list[Unit]) -> tuple[list[Document], list[Failure]]:
-        with told_reasons() as reasons:
+        with told_errors(hidden=True) as errors:
             try:
                 documents = self._run(files)
             except Exception as error:
                 if len(files) == 1:
                     (unit,) = files
-                    return [], [Failure(unit.key, unit.key, reasons.get(unit.key) or reason_of(error))]
+                    return [], [Failure(unit.key, unit.key, reason_of(errors.get(unit.key, error)))]
                 # One of them ended the run for all.
                 read = [self._read([unit]) for unit in files]
                 return [one for own, _ in read for one in own], [failure for _, own in read for failure in own]
         given = {key_of(document) for document in documents}
         return documents, [
-            Failure(unit.key, unit.key, reasons[unit.key]) if unit.key in reasons else without_text(unit.key, unit.path)
+            Failure(unit.key, unit.key, reason_of(errors[unit.key]))
+            if unit.key in errors
+            else without_text(unit.key, unit.path)
             for unit in files
             if unit.key not in given
         ]

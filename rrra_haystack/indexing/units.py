@@ -9,7 +9,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rrra_haystack.indexing.finding import PASSAGES_SUFFIX, Found, shown
+from rrra_haystack.documents.kinds import PASSAGES_SUFFIX
+from rrra_haystack.indexing.finding import Found, shown
 
 _LINES = 256
 # White space, and the bytes of byte order marks.

@@ -17,6 +17,8 @@ from haystack.dataclasses import ByteStream
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import UploadFile
 
+from rrra_haystack.documents.failures import told_errors, without_text
+from rrra_haystack.documents.kinds import holds_passages, name_of
 from rrra_haystack.errors import cause_of
 from rrra_haystack.serving.pipeline import ServedPipeline
 
@@ -151,36 +153,46 @@ def _named(body: bytes, folders: Collection[Path]) -> dict[Path, str]:
 
 async def _index(wrapper: ServedPipeline, names: dict[Path, str]) -> dict[str, Any]:
     """Index files together, or each by itself if that fails, so that one does not keep the others out."""
-    strange = [path for path in names if _is_no_file(path)]
-    paths = [path for path in names if path not in strange]
+    refused = {path: reason for path in names if (reason := _refused(path))}
+    paths = [path for path in names if path not in refused]
     told: dict[str, Any] = {}
-    failed = {names[path]: "it is no file" for path in strange}
+    failed = {names[path]: reason for path, reason in refused.items()}
     try:
-        told = await _run(wrapper, paths, names) if paths else {}
+        told = await _run(wrapper, paths, names, failed) if paths else {}
     except HTTPException:
         raise
     except Exception:  # whatever a converter raises belongs to a file
         for path in paths:
             try:
-                told = _joined(told, await _run(wrapper, [path], names))
+                told = _joined(told, await _run(wrapper, [path], names, failed))
             except HTTPException:
                 raise
             except Exception as own:
                 logger.warning("{file} cannot be indexed: {error}", file=names[path], error=own)
-                # The message may hold some of the file.
-                failed[names[path]] = type(cause_of(own)).__name__
+                failed[names[path]] = _kind(own)
     return {**told, "failed": failed} if failed else told
 
 
-def _is_no_file(path: Path) -> bool:
+def _refused(path: Path) -> str | None:
+    """Why something is not even given to a pipeline."""
     try:
-        return path.exists() and not path.is_file()
+        if path.exists() and not path.is_file():
+            return "it is no file"
     except OSError:
         # Its name is too long, for example.
-        return True
+        return "it is no file"
+    return "its lines are passages with an _id: index it with 'rrra index'" if holds_passages(path) else None
 
 
-async def _run(wrapper: ServedPipeline, paths: Sequence[Path], names: dict[Path, str]) -> dict[str, Any]:
+def _kind(error: BaseException) -> str:
+    """What is told of an error: its message may hold some of the file."""
+    return type(cause_of(error)).__name__
+
+
+async def _run(
+    wrapper: ServedPipeline, paths: Sequence[Path], names: dict[Path, str], failed: dict[str, str]
+) -> dict[str, Any]:
+    """Run the pipeline; files that gave no text are added to those that failed, with the reason."""
     (resolution,) = wrapper.input_resolutions.values()
     inputs: dict[str, dict[str, Any]] = {}
     known = await asyncio.to_thread(wrapper.pipeline.inputs)
@@ -189,14 +201,29 @@ async def _run(wrapper: ServedPipeline, paths: Sequence[Path], names: dict[Path,
         inputs[component] = {socket: list(paths)}
         if "meta" in known.get(component, {}):
             inputs[component]["meta"] = [{"source": names[path]} for path in paths]
-    return _told(await wrapper.pipeline.run_async(inputs), names)
+    pipeline = wrapper.pipeline
+    converters = {
+        name for name, own in pipeline.graph.nodes(data=True)
+        if "sources" in own["input_sockets"] and "documents" in own["output_sockets"]
+    }  # fmt: skip
+    with told_errors(hidden=False) as errors:
+        output = await pipeline.run_async(inputs, include_outputs_from=converters)
+    documents = [one for name in converters for one in output.get(name, {}).pop("documents", ())]
+    told = _told(output, names)
+    # Those of no kind that is read, and those that are not there, are told as such.
+    settled = {name for values in told.values() for own in values.values() if isinstance(own, list) for name in own}
+    settled |= {name_of(one.meta) for one in documents if (one.content or "").strip()}
+    for path in (one for one in paths if converters and names[one] not in settled):
+        error = errors.get(names[path]) or errors.get(str(path))
+        failed[names[path]] = _kind(error) if error else without_text(names[path], path).reason
+    return told
 
 
 def _told(output: dict[str, Any], names: dict[Path, str]) -> dict[str, Any]:
     """Numbers and names of files alone, of what a pipeline put out."""
     told = {str(path): name for path, name in names.items()} | {name: name for name in names.values()}
 
-    def name_of(item: Any) -> str | None:
+    def told_of(item: Any) -> str | None:
         return told.get(str(item.meta.get("source")) if isinstance(item, ByteStream) else str(item))
 
     result: dict[str, Any] = {}
@@ -204,7 +231,7 @@ def _told(output: dict[str, Any], names: dict[Path, str]) -> dict[str, Any]:
         for key, value in values.items():
             if isinstance(value, int):
                 result.setdefault(component, {})[key] = value
-            elif isinstance(value, list) and (known := [name for one in value if (name := name_of(one)) is not None]):
+            elif isinstance(value, list) and (known := [name for one in value if (name := told_of(one)) is not None]):
                 result.setdefault(component, {})[key] = known
     return result
 

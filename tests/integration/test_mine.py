@@ -348,6 +348,7 @@ def test_the_command(towns: Path, cache: Path, tmp_path: Path) -> None:
         (["--output", "a.jsonl", "--sampler", "hardest"], "unknown sampler 'hardest'"),
         (["--output", "a.jsonl", "--split", "tran"], "no split 'tran'"),
         (["--output", "a.jsonl", "--sampler", "fne", "--limit", "1"], "of 2 queries at least, but towns train has 1"),
+        (["--output", "a.jsonl", "--negatives", "999"], "as were asked for, 999: of this corpus"),
         (["--output", "file/a.jsonl"], "file"),
         (["--output", "DATA", "--format", "beir", "--force"], "holds the data that are read, which would be lost"),
         (["--output", ".", "--format", "beir", "--force"], "holds something else than what is written there"),

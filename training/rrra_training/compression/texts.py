@@ -26,7 +26,8 @@ def read_texts(path: Path, encoder: Encoder) -> list[str]:
         counted and told, but for what is hidden. Of a folder in the BEIR layout the corpus is read.
     :param encoder: The encoder that says what a token is.
     :raises FileNotFoundError: If there is none.
-    :raises ValueError: If a line has no text.
+    :raises ValueError: If no file can be read, for one that cannot beside others is left out and named; or if a line
+        has no text.
     """
     if is_collection(path):
         return [text for one in BeirDataset(path, judged=False).passages() if (text := one.title_and_text)]
@@ -35,9 +36,18 @@ def read_texts(path: Path, encoder: Encoder) -> list[str]:
         msg = f"There are no texts at {path}: no {', '.join(SUFFIXES)}."
         raise FileNotFoundError(msg)
     texts: list[str] = []
+    failed: list[str] = []
     for file in files:
-        content = _text_of(file)
+        try:
+            content = _text_of(file)
+        except (OSError, ValueError) as error:
+            failed.append(str(error))
+            continue
         texts += _lines(file, content) if _is_of_lines(file) else cut_into_passages(content, encoder)
+    if len(failed) == len(files):
+        raise ValueError(" ".join(failed))
+    if failed:
+        logger.warning("%d of %d files are left out. %s", len(failed), len(files), " ".join(failed))
     return [text for text in texts if text.strip()]
 
 
@@ -76,7 +86,7 @@ def _text_of(file: Path) -> str:
     try:
         return decode(file.read_bytes()).text
     except ValueError as error:
-        msg = f"{file}: {error}. Leave it out, or save it as UTF-8."
+        msg = f"{file}: {error}. Save it as UTF-8."
         raise ValueError(msg) from None
 
 

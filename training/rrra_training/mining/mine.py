@@ -98,6 +98,7 @@ def mine_negatives(
     *,
     model: str | RRRAModel,
     cache: Path,
+    only_even: bool = False,
     show_progress: bool = False,
 ) -> MinedNegatives:
     """
@@ -108,8 +109,10 @@ def mine_negatives(
     :param config: What is mined.
     :param model: A model, or what :meth:`RRRAModel.load` takes; any sentence-transformers encoder, too.
     :param cache: Where the encoded corpus is kept, and what was judged: an interrupted run goes on from there.
+    :param only_even: Whether a query with fewer negatives than were asked for is of no use.
     :param show_progress: Show progress and the time left.
-    :raises ValueError: If the data cannot be read, or no query has a relevant passage, or fewer than the sampler needs.
+    :raises ValueError: If the data cannot be read, or no query has a relevant passage, or fewer than the sampler needs,
+        or the corpus has too few passages.
     """
     path = Path(data)
     source: RetrievalData = (
@@ -117,7 +120,11 @@ def mine_negatives(
     )
     known_split(str(data), split, source.splits())
     labelled = Labelled.read(source, split, limit=config.limit, seed=config.seed)
-    _check_queries(labelled, examine(source, [labelled]), config)
+    corpus = examine(source, [labelled])
+    _check_queries(labelled, corpus, config)
+    # A passage at least is relevant.
+    if only_even and corpus.passages <= config.negatives:
+        raise _too_many(config.negatives, corpus.passages - 1)
     own = (
         ColumnsData(format="columns", splits={split: path}, name=source.name)
         if path.is_file()
@@ -158,17 +165,19 @@ def write_negatives(mined: MinedNegatives, output: Path, format_: str) -> None:
     :raises ValueError: If no query has as many negatives as every row of the format must have.
     """
     if format_ in EVEN and not mined.drawn.is_full.any():
-        most = int((mined.drawn.rows >= 0).sum(axis=1).max())
-        msg = (
-            f"No query has as many negatives as were asked for, {mined.drawn.rows.shape[1]}: of this corpus {most} are "
-            f"left at most, and in the format '{format_}' every row has as many. Ask for fewer."
-        )
-        raise ValueError(msg)
+        raise _too_many(mined.drawn.rows.shape[1], int((mined.drawn.rows >= 0).sum(axis=1).max()))
     examples = mined.examples(only_even=format_ in EVEN)
     if format_ == "beir":
         write_beir(examples, map(corpus_row, mined.source.passages()), output, mined.split)
     else:
         write_lines(examples, output, format_)
+
+
+def _too_many(asked: int, most: int) -> ValueError:
+    return ValueError(
+        f"No query has as many negatives as were asked for, {asked}: of this corpus {most} are left at most, and in "
+        "this format every row has as many. Ask for fewer with --negatives, or take another --format."
+    )
 
 
 def _rounded(probability: float) -> float | None:

@@ -89,6 +89,13 @@ def test_texts_are_read_from_files_of_every_kind(
     assert "are left out, for only .jsonl, .md, .txt are read: 2 .pdf, 1 without a suffix." in caplog.text
     assert len(texts) > 4
     assert max(map(len, read.token_ids(texts))) <= 64
+    for name in ("broken.txt", "broken.md"):
+        (tmp_path / name).write_bytes(b"\x00\x01\x02" * 99)
+    assert read_texts(tmp_path, read) == texts
+    assert "2 of 5 files are left out." in caplog.text
+    assert all(f"{tmp_path / name}: it is not text" in caplog.text for name in ("broken.txt", "broken.md"))
+    with pytest.raises(ValueError, match=r"broken\.txt: it is not text in any known encoding\. Save it as UTF-8"):
+        read_texts(tmp_path / "broken.txt", read)
     (tmp_path / "lines.jsonl").write_text("{}\n")
     with pytest.raises(ValueError, match=r"lines.jsonl, line 1: expected a JSON object with the key 'text'"):
         read_texts(tmp_path, read)

@@ -65,18 +65,28 @@ def without_text(key: str, path: Path) -> Failure:
 
 
 @contextmanager
-def told_reasons() -> Iterator[dict[str, str]]:
-    """Collect what converters warn of, by file, instead of showing it."""
+def told_errors(*, hidden: bool) -> Iterator[dict[str, BaseException]]:
+    """
+    Collect what converters warn of, by file.
+
+    :param hidden: Keep what all threads log from being shown meanwhile; else it is logged as well.
+    """
     collector = _Collector()
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     before = [(logger.handlers, logger.propagate) for logger in loggers]
     for logger in loggers:
-        logger.handlers, logger.propagate = [collector], False
+        if hidden:
+            logger.handlers, logger.propagate = [collector], False
+        else:
+            logger.addHandler(collector)
     try:
-        yield collector.reasons
+        yield collector.errors
     finally:
         for logger, (handlers, propagate) in zip(loggers, before, strict=True):
-            logger.handlers, logger.propagate = handlers, propagate
+            if hidden:
+                logger.handlers, logger.propagate = handlers, propagate
+            else:
+                logger.removeHandler(collector)
 
 
 class _Collector(logging.Handler):
@@ -84,13 +94,13 @@ class _Collector(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self.reasons: dict[str, str] = {}
+        self.errors: dict[str, BaseException] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         # Haystack keeps what a message is made of.
         source, error = getattr(record, "source", None), getattr(record, "error", None)
         if isinstance(error, BaseException) and (name := _file_of(source)):
-            self.reasons.setdefault(name, reason_of(error))
+            self.errors.setdefault(name, error)
 
 
 def _file_of(source: Any) -> str | None:

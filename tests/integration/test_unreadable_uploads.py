@@ -1,0 +1,50 @@
+"""What a client is told of uploads that cannot be read, or hold nothing."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from rrra_haystack.serving.application import served
+
+PASSAGES = b'{"_id": "one", "text": "SECRET: the Danube rises."}\n{"_id": "two", "text": "The Rhine rises."}\n'
+BROKEN = {
+    "bad.pdf": (b"%PDF-1.4 and SECRET and nothing more", "PdfStreamError"),
+    "bad.json": (b'{"SECRET": ', "ValueError"),
+    "bad.docx": (b"SECRET", "BadZipFile"),
+    "bytes.txt": (b"\x00\x01\x02" * 99, "ValueError"),
+    "empty.txt": (b"", "no text was found in it"),
+    "blank.html": (b"<html><body></body></html>", "no text was found in it"),
+    "passages.jsonl": (PASSAGES, "its lines are passages with an _id: index it with 'rrra index'"),
+}
+
+
+@pytest.fixture
+def web(workspace: Path) -> Iterator[TestClient]:
+    for name in ("qa", "rag", "search"):
+        Path("pipelines", f"{name}.yaml").unlink()
+    with TestClient(served(Path("pipelines"), [workspace]), base_url="http://localhost") as client:
+        yield client
+
+
+def posted(web: TestClient, **files: bytes) -> dict:
+    answer = web.post("/indexing/run", files=[("files", (name, data)) for name, data in files.items()])
+    assert answer.status_code == 200, answer.text
+    assert "SECRET" not in answer.text
+    return answer.json()["result"]
+
+
+def test_files_that_cannot_be_read_are_named(web: TestClient, workspace: Path) -> None:
+    contents = {name: data for name, (data, _) in BROKEN.items()}
+    result = posted(web, **contents, **{"good.txt": b"The Elbe rises.", "photo.bin": b"\xff\x00"})
+    assert result["writer"]["documents_written"] == 1
+    assert result["router"]["unclassified"] == ["photo.bin"]
+    assert result["failed"] == {name: reason for name, (_, reason) in BROKEN.items()}
+    for name in ("bad.json", "bad.docx", "bytes.txt"):
+        assert posted(web, **{name: contents[name]})["failed"].keys() == {name}
+    (workspace / "bad.json").write_bytes(contents["bad.json"])
+    paths = [str(workspace / name) for name in ("bad.json", "nothing.txt")]
+    result = web.post("/indexing/run", json={"sources": paths}).json()["result"]
+    assert result["failed"].keys() == {paths[0]}
+    assert result["router"]["failed"] == paths[1:]
