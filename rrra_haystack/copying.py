@@ -1,5 +1,6 @@
 """Copies a collection from one Qdrant into another: local mode, Edge and servers, each into each."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +13,9 @@ from tqdm.auto import tqdm
 
 from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
 from rrra_haystack.documents.same_values import are_same_values
+from rrra_haystack.files import atomic_file
 from rrra_haystack.named_store import named_place, open_store, store_of_folder
+from rrra_haystack.pipeline_files import manifest_path
 from rrra_haystack.qdrant.clients import checked_client, has_payload_indexes, place_of
 from rrra_haystack.qdrant.collections import missing
 from rrra_haystack.qdrant.engines import Engine, engine_of
@@ -76,7 +79,8 @@ def copy(source: QdrantDocumentStore, target: QdrantDocumentStore, *, show_progr
 
     A missing target is made with the vectors and the payload indexes of the source. Documents that the target has with
     the same content, metadata and vectors are left alone, so that a copy goes on after an interruption; others of the
-    same identifiers are replaced. A target of the engine Edge is optimized at the end.
+    same identifiers are replaced. What ``rrra index`` knows of the source it knows of a new copy. A target of the
+    engine Edge is optimized at the end.
 
     :param source: The document store that is read.
     :param target: The document store that is written to.
@@ -112,9 +116,18 @@ def copy(source: QdrantDocumentStore, target: QdrantDocumentStore, *, show_progr
     if copied < total or read("count", exact=True).count != total:
         msg = f"{copied} of {total} documents are in the copy. Was one of the two written to meanwhile? Copy again."
         raise ValueError(msg)
+    _copy_manifest(source, target)
     if isinstance(target, QdrantEdgeDocumentStore):
         optimize(target, show_progress=show_progress)
     return Copied(total, written, kept=total - written, further=copied - total)
+
+
+def _copy_manifest(source: QdrantDocumentStore, target: QdrantDocumentStore) -> None:
+    """Let ``rrra index`` know what the copy holds."""
+    known, new = (manifest_path({"index": one.index, "path": one.path, "url": one.url}) for one in (source, target))
+    if known.exists() and not new.exists():
+        with atomic_file(new) as work:
+            shutil.copyfile(known, work)
 
 
 def _ask(store: QdrantDocumentStore, client: QdrantClient, method: str, *given: Any, **options: Any) -> Any:

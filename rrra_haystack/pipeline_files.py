@@ -1,5 +1,8 @@
 """Load a pipeline YAML, point it at a store, and ask it a question whatever its components are called."""
 
+import hashlib
+import json
+import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,13 +12,16 @@ from haystack import Pipeline
 from haystack.utils import Secret
 
 from rrra_haystack.files import read_yaml
-from rrra_haystack.fitting import described_stores, document_embedders, fit_to_folders
+from rrra_haystack.fitting import DEFAULT_INDEX, described_stores, document_embedders, fit_to_folders
 from rrra_haystack.named_store import named_place
 from rrra_haystack.qdrant.clients import API_KEY
 from rrra_haystack.qdrant.engines import Engine
 from rrra_haystack.resources import resource_directory
 
 _QUESTION_SOCKETS = frozenset({"text", "query", "question"})
+_MANIFEST = "rrra-index.json"
+# Control characters, and those without a width.
+_UNSEEN = frozenset({"Cc", "Cf", "Cs"})
 
 
 def read_pipeline(pipeline: Path | None, name: str, store: str | None, engine: Engine | None = None) -> dict[str, Any]:
@@ -126,12 +132,26 @@ def stores_of(pipelines: Iterable[Pipeline]) -> Iterator[tuple[Any, str, Any]]:
                     yield component, name, store
 
 
+def check_seen(question: str) -> str:
+    """
+    A question of which something can be seen.
+
+    :param question: The question.
+    :raises ValueError: If it is of spaces and of characters that nobody sees.
+    """
+    if all(one.isspace() or unicodedata.category(one) in _UNSEEN for one in question):
+        msg = "The question has no letter that could be seen. Write one."
+        raise ValueError(msg)
+    return question
+
+
 def question_inputs(pipeline: Pipeline, question: str) -> dict[str, dict[str, Any]]:
     """
     The run inputs that bring a question to every component that waits for one.
 
-    :raises ValueError: If none does.
+    :raises ValueError: If none does, or there is no question.
     """
+    check_seen(question)
     inputs = {
         name: {
             socket: question
@@ -145,3 +165,12 @@ def question_inputs(pipeline: Pipeline, question: str) -> dict[str, dict[str, An
         msg = "This pipeline takes no question: no component waits for 'text', 'query' or 'question'."
         raise ValueError(msg)
     return inputs
+
+
+def manifest_path(parameters: dict[str, Any]) -> Path:
+    """Where the manifest of a store lies: beside an embedded one, else below the working directory."""
+    name = parameters.get("index", DEFAULT_INDEX)
+    if parameters.get("path"):
+        return Path(parameters["path"]) / f"{name}-{_MANIFEST}"
+    address = json.dumps([parameters.get(key) for key in ("url", "host", "port", "location")])
+    return Path(".rrra") / f"{name}-{hashlib.sha256(address.encode()).hexdigest()[:12]}-{_MANIFEST}"

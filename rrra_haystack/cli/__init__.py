@@ -34,6 +34,7 @@ from rrra_haystack.cli import (
     train,
 )
 from rrra_haystack.cli.options import Commands
+from rrra_haystack.cli.stores import told_of_stores
 from rrra_haystack.errors import told_in_one_sentence
 from rrra_haystack.interrupting import told_how_to_go_on
 
@@ -75,5 +76,5 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         # Names of files need not be text, and a terminal need not have all letters.
         sys.stdout.reconfigure(errors="backslashreplace")
-    with told_in_one_sentence(), told_how_to_go_on(*sys.argv[1:2]):
+    with told_in_one_sentence(), told_of_stores(), told_how_to_go_on(*sys.argv[1:2]):
         app()

@@ -19,8 +19,9 @@ def command(
     from rrra_haystack.asking.ask import ask
     from rrra_haystack.asking.terminal import show
     from rrra_haystack.documents.decoding import without_surrogates
-    from rrra_haystack.pipeline_files import opened, read_pipeline
+    from rrra_haystack.pipeline_files import check_seen, opened, read_pipeline
 
+    check_seen(question)
     with opened(read_pipeline(pipeline, "qa.yaml", store)) as loaded:
         loaded.warm_up()
         # What is no UTF-8 comes as halves of surrogate pairs.

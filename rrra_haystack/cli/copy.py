@@ -1,6 +1,5 @@
 """``rrra copy``: copy a collection from one Qdrant into another."""
 
-import shutil
 from typing import Annotated
 
 import typer
@@ -22,8 +21,6 @@ def command(
     Run it again after an interruption: documents that are there already are left alone.
     """
     from rrra_haystack.copying import copy, open_target
-    from rrra_haystack.files import atomic_file
-    from rrra_haystack.indexing.manifest import manifest_path
     from rrra_haystack.named_store import closed_after, open_store
     from rrra_haystack.qdrant.engines import checked
 
@@ -32,11 +29,6 @@ def command(
         closed_after(open_target(target, index, checked(engine))) as written,
     ):
         done = copy(read, written, show_progress=True)
-    # With it, `rrra index` knows what the copy holds.
-    places = [manifest_path({"index": one.index, "path": one.path, "url": one.url}) for one in (read, written)]
-    if places[0].exists() and not places[1].exists():
-        with atomic_file(places[1]) as work:
-            shutil.copyfile(places[0], work)
     Console().print(f"{done.documents} documents: {done.written} were written, {done.kept} were there.")
     if done.further:
         Console().print(f"The target holds further documents that the source does not have: {done.further}.")

@@ -24,6 +24,12 @@ def command(
     meta_field: Annotated[
         list[str] | None, typer.Option(help="A metadata field that is read with the content. May be repeated.")
     ] = None,
+    separator: Annotated[
+        str | None,
+        typer.Option(
+            help="What stands between these fields and the content; a new line if not given.", show_default=False
+        ),
+    ] = None,
     content_field: Annotated[
         str, typer.Option(help="Where a Qdrant that another library filled has the text, as page_content.")
     ] = "content",
@@ -46,6 +52,7 @@ def command(
     with closed_after(open_store(store, index)) as opened:
         done = enrich(
             opened, model=model or DEFAULT_MODEL, code=kind, meta_fields_to_embed=meta_field or (),
+            embedding_separator="\n" if separator is None else separator,
             batch_size=batch_size, without_embeddings=without_embeddings, content_field=content_field,
             show_progress=True,
         )  # fmt: skip

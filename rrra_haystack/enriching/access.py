@@ -14,6 +14,7 @@ from qdrant_client import models
 from rrra_haystack.documents.metadata import CODES_KEY, meta_of
 from rrra_haystack.documents.same_values import are_same_values
 from rrra_haystack.qdrant.clients import checked_client, place_of
+from rrra_haystack.qdrant.collections import missing
 from rrra_haystack.qdrant.patience import patiently
 from rrra_haystack.qdrant.payloads import as_haystacks
 from rrra_haystack.qdrant.requests import bounded, document_bytes, json_bytes
@@ -43,9 +44,7 @@ class QdrantAccess:
         self._place = place_of(store)
         with checked_client(store) as self._client:
             if not self._try(lambda: self._client.collection_exists(self._index)):
-                found = sorted(one.name for one in self._try(self._client.get_collections).collections)
-                msg = f"There is no collection '{self._index}' in this Qdrant; there are: {', '.join(found) or 'none'}."
-                raise ValueError(msg)
+                raise missing(store, self._try(self._client.get_collections))
 
     def _try(self, call: Callable[[], Result]) -> Result:
         return patiently(call, self._place)

@@ -11,13 +11,13 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from rrra_haystack.fitting import fit_to_servers
 from rrra_haystack.indexing.finding import Found, find_files, is_missing, shown, taken_by
-from rrra_haystack.indexing.manifest import Manifest, manifest_path, pipeline_digest
+from rrra_haystack.indexing.manifest import Manifest, pipeline_digest
 from rrra_haystack.indexing.ray_workers import encoded_by_ray
 from rrra_haystack.indexing.steps import Batch, Encoding, Reading, key_of
 from rrra_haystack.indexing.stored import StoredUnits
 from rrra_haystack.indexing.tally import IndexReport, Tally
 from rrra_haystack.indexing.units import Unit, file_of, is_gone, is_part, units_of
-from rrra_haystack.pipeline_files import opened, store_parameters
+from rrra_haystack.pipeline_files import manifest_path, opened, store_parameters
 
 _BATCH_BYTES = 256 * 1024
 

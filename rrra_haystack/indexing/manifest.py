@@ -12,12 +12,10 @@ from typing import Any
 from haystack import Pipeline
 
 from rrra_haystack.files import atomic_write
-from rrra_haystack.fitting import DEFAULT_INDEX
 from rrra_haystack.indexing.units import Unit
 from rrra_haystack.model.codes.record import VERSION
 from rrra_haystack.pretrained import bundled
 
-_NAME = "rrra-index.json"
 _SECONDS = 5.0
 _MODEL_SUFFIXES = frozenset({".safetensors", ".bin", ".json"})
 
@@ -152,15 +150,6 @@ class Manifest:
             "files": self.held, "pending": sorted(self.pending), "failed": self.failed, "overwritten": self.overwritten,
         }  # fmt: skip
         atomic_write(self.path, json.dumps(told, indent=1) + "\n")
-
-
-def manifest_path(parameters: dict[str, Any]) -> Path:
-    """Where the manifest of a store lies: beside an embedded one, else below the working directory."""
-    name = parameters.get("index", DEFAULT_INDEX)
-    if parameters.get("path"):
-        return Path(parameters["path"]) / f"{name}-{_NAME}"
-    address = json.dumps([parameters.get(key) for key in ("url", "host", "port", "location")])
-    return Path(".rrra") / f"{name}-{hashlib.sha256(address.encode()).hexdigest()[:12]}-{_NAME}"
 
 
 def pipeline_digest(pipeline: dict[str, Any], loaded: Pipeline) -> str:

@@ -1,13 +1,16 @@
 """How probably an extracted answer is right, or there is none, from what the reader and the adapter say."""
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from rrra_haystack.errors import first_fault
+from rrra_haystack.files import read_json
 
 ANSWERS_FILE = "answers.json"
+_MEND = "Fit it again, or copy the reader's directory again."
 
 # Probabilities nearer to 0 or 1 say nothing more.
 _EDGE = 1e-6
@@ -85,11 +88,11 @@ class AnswerCalibration(BaseModel):
         path = directory / ANSWERS_FILE
         if not path.exists():
             return None
+        told = read_json(path, _MEND)
         try:
-            return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
-        except ValueError as error:
-            reason = str(error).splitlines()[0]
-            msg = f"{path} is no calibration of answers ({reason}). Fit it again, or copy the reader's directory again."
+            return cls.model_validate(told)
+        except ValidationError as error:
+            msg = f"{path} is no calibration of answers ({first_fault(error)}). {_MEND}"
             raise ValueError(msg) from None
 
 

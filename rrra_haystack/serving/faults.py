@@ -1,5 +1,6 @@
 """Faults of document stores, as a server tells them: no fault of whom they befall. The log says where they are."""
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -17,6 +18,8 @@ from rrra_haystack.qdrant.collections import NothingStoredError
 from rrra_haystack.qdrant.patience import is_transient
 
 logger = logging.getLogger(__name__)
+# How Haystack's Secret says so.
+_NO_KEY = "authentication environment variables are set"
 
 
 @contextmanager
@@ -52,6 +55,19 @@ def _answer(pipeline: Pipeline, error: Exception) -> HTTPException | None:
     if at_store and isinstance(cause, OSError | UnopenedError):
         return HTTPException(503, "The document store is missing, or cannot be read or written to.")
     return None
+
+
+def lacking_key(error: Exception) -> HTTPException | None:
+    """
+    The answer where a component finds no key, if it is that.
+
+    :param error: What was raised while a pipeline was loaded.
+    """
+    told = str(cause_of(error))
+    if _NO_KEY not in told:
+        return None
+    names = ", ".join(re.findall(r"'(\w+)'", told.partition(_NO_KEY)[2]))
+    return HTTPException(503, f"The pipeline lacks a key: start 'rrra serve' with {names} in its environment.")
 
 
 def _names_of_users(pipeline: Pipeline) -> set[str]:

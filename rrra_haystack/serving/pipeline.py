@@ -1,6 +1,5 @@
 """A pipeline of a YAML file as it is served: checked questions, and chat."""
 
-import unicodedata
 from collections.abc import AsyncGenerator
 from typing import Annotated, Any
 
@@ -16,26 +15,13 @@ from haystack.dataclasses import ChatMessage
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
 from rrra_haystack.documents.metadata import place_of
+from rrra_haystack.errors import first_fault
 from rrra_haystack.fitting import fit_to_folders
+from rrra_haystack.pipeline_files import check_seen
 from rrra_haystack.qdrant.searching import check_filters
 from rrra_haystack.serving.running import AskedPipeline, WritingPipeline
 
 MAX_QUESTION_CHARACTERS = 8192
-# Control characters, and those without a width.
-_UNSEEN = frozenset({"Cc", "Cf", "Cs"})
-
-
-def check_seen(question: str) -> str:
-    """
-    A question of which something can be seen.
-
-    :param question: The question.
-    :raises ValueError: If it is of spaces and of characters that nobody sees.
-    """
-    if all(one.isspace() or unicodedata.category(one) in _UNSEEN for one in question):
-        msg = "The question has no letter that could be seen."
-        raise ValueError(msg)
-    return question
 
 
 Question = Annotated[
@@ -149,9 +135,7 @@ class ServedPipeline(YAMLPipelineWrapper):
         try:
             question = TypeAdapter(Question).validate_python(_text_of(get_last_user_message(messages)))
         except ValidationError as error:
-            raise HTTPException(
-                422, f"The last message of the user: {error.errors()[0]['msg'].rstrip('.')}."
-            ) from error
+            raise HTTPException(422, f"The last message of the user: {first_fault(error).rstrip('.')}.") from error
         inputs: dict[str, dict[str, Any]] = {}
         for target in self._questions[0].targets:
             component, socket = target.split(".", 1)

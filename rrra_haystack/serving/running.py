@@ -12,7 +12,7 @@ from typing import Any
 
 from haystack import Pipeline
 
-from rrra_haystack.serving.faults import told_of_stores
+from rrra_haystack.serving.faults import lacking_key, told_of_stores
 
 
 class AskedPipeline(Pipeline):
@@ -27,7 +27,10 @@ class AskedPipeline(Pipeline):
         """Load the models, once, without blocking the event loop."""
         async with self._loading:
             if not self._is_loaded:
-                await asyncio.to_thread(self.warm_up)
+                try:
+                    await asyncio.to_thread(self.warm_up)
+                except Exception as error:
+                    raise lacking_key(error) or error from error
                 self._is_loaded = True
 
     async def warm_up_async(self) -> None:

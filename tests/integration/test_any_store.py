@@ -241,7 +241,7 @@ def test_the_command_line_takes_folders_and_files(
     described = store.to_dict()
     store.close()
     missing = CliRunner().invoke(app, ["enrich", str(folder)])
-    assert "no collection 'rrra' in this Qdrant; there are: mine" in str(missing.exception)
+    assert "has no collection 'rrra'. It has: mine." in str(missing.exception)
     result = CliRunner().invoke(app, ["enrich", str(folder), "--index", "mine"])
     assert result.exit_code == 0, result.output
     assert f"{len(embedded)} were given codes" in result.output
@@ -249,6 +249,16 @@ def test_the_command_line_takes_folders_and_files(
     file.write_text(yaml.safe_dump(described))
     again = CliRunner().invoke(app, ["enrich", str(file)])
     assert f"0 were given codes, {len(embedded)} had them" in again.output
+
+    def codes(*options: str) -> set[str]:
+        for made in (["--code", "2bit"], ["--code", "1bit", "--meta-field", "topic", *options]):
+            assert CliRunner().invoke(app, ["enrich", str(file), *made]).exit_code == 0
+        opened: Any = open_store(str(file), "rrra")
+        found = {one.meta["rrra_codes"] for one in opened.filter_documents()}
+        opened.close()
+        return found
+
+    assert codes("--separator", "\n") == codes() != codes("--separator", " | ")
     file.write_text("a: list")
     with pytest.raises(ValueError, match="holds 0 document stores"):
         open_store(str(file), "rrra")

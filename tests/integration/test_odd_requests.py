@@ -56,6 +56,22 @@ def upload(web: TestClient, name: str, kind: str = "multipart/form-data") -> htt
     return web.post("/indexing/run", content=body, headers={"Content-Type": f"{kind}; boundary=XX"})
 
 
+def test_a_key_that_is_missing_belongs_to_the_server(web: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    question = json.dumps({"question": "Where does the Danube rise?"})
+    for path, content in (("rag/run", question), ("v1/chat/completions", chat("rag", "Where does the Danube rise?"))):
+        response = web.post(f"/{path}", content=content, headers={"Content-Type": "application/json"})
+        assert response.status_code == 503
+        assert "start 'rrra serve' with OPENAI_API_KEY in its environment" in response.text
+
+
+def test_a_question_that_nobody_sees_is_told_in_words(web: TestClient) -> None:
+    response = web.post(
+        "/v1/chat/completions", content=chat("qa", "\u200b"), headers={"Content-Type": "application/json"}
+    )
+    assert response.json()["detail"].endswith(": The question has no letter that could be seen. Write one.")
+
+
 def test_odd_names_of_files(web: TestClient, workspace: Path) -> None:
     for sent, kept in (
         ("a:b.txt", "a:b.txt"),

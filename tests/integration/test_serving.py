@@ -143,7 +143,7 @@ def test_another_process_is_told_that_the_folder_is_served(server: str, indexed_
     refused = subprocess.run(command, cwd=indexed_once, capture_output=True, text=True, check=False)
     assert refused.returncode == 1
     told = " ".join(refused.stderr.split())
-    assert "is open in another process" in told
+    assert "is open in another process. Stop what has it open, as 'rrra serve' does, or use a Qdrant server" in told
     assert "Traceback" not in told
 
 

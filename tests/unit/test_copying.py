@@ -255,3 +255,15 @@ def test_what_cannot_be_copied_is_told(tmp_path: Path) -> None:
         open_target(str(tmp_path / "new"), "rrra", "edge")
     with pytest.raises(ValueError, match="An engine is chosen for a folder"):
         open_target("http://localhost:6333", "rrra", "edge")
+
+
+def test_what_is_indexed_is_known_of_a_new_copy(tmp_path: Path) -> None:
+    source, target = edge(tmp_path / "source"), local(tmp_path / "target")
+    source.write_documents(DOCUMENTS)
+    known, copied = (tmp_path / name / "Document-rrra-index.json" for name in ("source", "target"))
+    for told, expected in (("first", "first"), ("second", "first")):
+        known.write_text(told)
+        copy(source, target)
+        assert copied.read_text() == expected
+    source.close()
+    target.close()

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import yaml
 
 from rrra_haystack.reader.loading import DEFAULT_READER
 from rrra_training.reader.evaluating import evaluate_reader
 from rrra_training.reader.examples import ReaderRecipe
 from rrra_training.reader.training import train_reader
+from rrra_training.recipe.yaml_files import load_yaml
 from rrra_training.runs.commands import run_command
 from rrra_training.runs.places import writable
 
@@ -25,7 +25,7 @@ def train(
     output: Annotated[Path, typer.Option(file_okay=False, callback=writable, help="Where the reader is written.")],
 ) -> None:
     """Train a reader; continues from the last checkpoint."""
-    train_reader(ReaderRecipe.model_validate(yaml.safe_load(recipe.read_text())), data, output)
+    train_reader(load_yaml(recipe, (), ReaderRecipe), data, output)
 
 
 @app.command()

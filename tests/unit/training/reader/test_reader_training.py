@@ -8,6 +8,7 @@ import transformers
 from facts import write_facts
 from haystack import Document
 from rrra_training.data import BeirDataset, Passage, Query
+from rrra_training.reader.__main__ import app
 from rrra_training.reader.attention import matmul_attention
 from rrra_training.reader.examples import ReaderRecipe, SpanCollator, span_examples, with_right_passage
 from rrra_training.reader.training import _linear_layers, shared_log_normaliser
@@ -15,6 +16,7 @@ from rrra_training.reader.training import train_reader as train
 from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer, BertConfig, MPNetConfig
+from typer.testing import CliRunner
 
 from rrra_haystack import RRRAReader
 from rrra_haystack.pretrained import resolve_encoder
@@ -224,3 +226,15 @@ def test_the_normaliser_runs_over_all_passages_of_a_question() -> None:
     assert logits.grad is not None
     torch.testing.assert_close(logits.grad[:2].sum(), torch.tensor(1.0))
     torch.testing.assert_close(logits.grad[2], torch.tensor([200.0, 201.0]).softmax(0))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "told"), [("a: [", "recipe.yaml"), ("stepz: 3", "stepz"), ("just text", "recipe.yaml is not a recipe")]
+)
+def test_a_wrong_recipe_is_told_in_one_sentence(tmp_path: Path, recipe: str, told: str) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(recipe)
+    result = CliRunner().invoke(app, ["train", str(path), "--data", str(tmp_path), "--output", str(tmp_path / "out")])
+    assert type(result.exception) is ValueError
+    assert told in str(result.exception)
+    assert "pydantic" not in str(result.exception)
