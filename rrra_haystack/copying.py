@@ -12,6 +12,7 @@ from qdrant_client import QdrantClient, models
 from tqdm.auto import tqdm
 
 from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
+from rrra_haystack.documents.decoding import without_surrogates
 from rrra_haystack.documents.same_values import are_same_values
 from rrra_haystack.files import atomic_file
 from rrra_haystack.named_store import named_place, open_store, store_of_folder
@@ -139,6 +140,9 @@ def _pages(read: Callable[..., Any]) -> Iterator[list[models.Record]]:
     offset = None
     while True:
         page, offset = read("scroll", limit=_PAGE, offset=offset, with_payload=True, with_vectors=True)
+        for one in page:
+            # Local mode alone keeps halves of surrogate pairs.
+            one.payload = without_surrogates(one.payload)
         yield page
         if offset is None:
             return

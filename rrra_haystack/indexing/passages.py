@@ -6,17 +6,19 @@ from typing import Any
 
 from haystack import Document
 
+from haystack_integrations.document_stores.qdrant_edge.payloads import DEEPEST
 from rrra_haystack.documents.decoding import without_surrogates
 from rrra_haystack.documents.failures import Failure
 from rrra_haystack.indexing.units import Unit
 
 _EXPECTED = "expected a JSON object with '_id', which is a string or a number, and 'text', which is a string"
 _ODD_NUMBER = "its metadata holds a number that is none (NaN), infinite, or too large to be stored"
+_TOO_DEEP = f"its metadata is nested more than {DEEPEST} deep"
 _MARK = b"\xef\xbb\xbf"
 
 
-class _OddNumberError(ValueError):
-    """A number that JSON has no word for, or that fits no float."""
+class _UnstorableError(ValueError):
+    """Metadata that no store takes, or that one could not read again."""
 
 
 def read_passages(unit: Unit) -> tuple[list[Document], list[Failure]]:
@@ -34,9 +36,11 @@ def read_passages(unit: Unit) -> tuple[list[Document], list[Failure]]:
             continue
         try:
             passages.append(_passage(without_surrogates(json.loads(line)), unit))
-        except _OddNumberError:
-            failures.append(Failure(unit.key, f"{unit.path}, line {number}", _ODD_NUMBER))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except _UnstorableError as error:
+            failures.append(Failure(unit.key, f"{unit.path}, line {number}", str(error)))
+        except RecursionError:
+            failures.append(Failure(unit.key, f"{unit.path}, line {number}", _TOO_DEEP))
+        except (ValueError, KeyError, TypeError, AttributeError):
             failures.append(Failure(unit.key, f"{unit.path}, line {number}", _EXPECTED))
     return passages, failures
 
@@ -46,22 +50,24 @@ def _passage(row: Any, unit: Unit) -> Document:
     if not isinstance(name, str | int | float) or not isinstance(text, str):
         raise TypeError
     meta = {key: value for key, value in row.items() if key not in ("_id", "text") and value not in ("", None, {}, [])}
-    _check_numbers(meta)
+    _check(meta)
     # A source that the passage names itself tells more than the file.
     return Document(id=str(name), content=text, meta={"source": str(unit.path), **meta, "part": unit.key})
 
 
-def _check_numbers(value: Any) -> None:
+def _check(value: Any, depth: int = 1) -> None:
     """Refuse what no store takes, before the passages of other lines are on their way to it."""
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list):
-        for one in value:
-            _check_numbers(one)
-    elif isinstance(value, int | float):
-        try:
-            is_odd = not math.isfinite(value)
-        except OverflowError:
-            is_odd = True
-        if is_odd:
-            raise _OddNumberError
+    if depth > DEEPEST:
+        raise _UnstorableError(_TOO_DEEP)
+    for one in value.values() if isinstance(value, dict) else value:
+        if isinstance(one, dict | list):
+            _check(one, depth + 1)
+        elif isinstance(one, int | float) and not _is_finite(one):
+            raise _UnstorableError(_ODD_NUMBER)
+
+
+def _is_finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:
+        return False

@@ -9,8 +9,8 @@ from haystack import Pipeline, logging
 from haystack.core.errors import PipelineRuntimeError
 
 from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
+from haystack_integrations.document_stores.qdrant_edge.disk import FullDiskError
 from haystack_integrations.document_stores.qdrant_edge.explaining import UnopenedError
-from haystack_integrations.document_stores.qdrant_edge.shards import FullDiskError
 from rrra_haystack.errors import cause_of
 from rrra_haystack.pipeline_files import stores_of
 from rrra_haystack.qdrant.clients import is_open_elsewhere

@@ -91,15 +91,27 @@ def test_a_malformed_line_is_named(workspace: Path, line: str) -> None:
     assert "1 changed" in run("index", "corpus.jsonl")
 
 
-@pytest.mark.parametrize("number", ["NaN", '[1, {"deep": -Infinity}]', "1e400", "1" * 400])
-def test_a_line_with_a_number_that_cannot_be_stored_is_named(workspace: Path, number: str) -> None:
-    good, odd = '{"_id": 7, "text": "Oolong is half fermented."}', f'{{"_id": 8, "text": "Tea", "rank": {number}}}'
-    Path("corpus.jsonl").write_text(f"{good}\n{odd}\n")
+ODD_NUMBER, TOO_DEEP = "holds a number that is none", "is nested more than 100 deep"
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        *((number, ODD_NUMBER) for number in ("NaN", '[1, {"deep": -Infinity}]', "1e400", "1" * 400)),
+        *(("[" * depth + "]" * depth, TOO_DEEP) for depth in (100, 300, 100_000)),
+        ('{"a": ' * 130 + "1" + "}" * 130, TOO_DEEP),
+    ],
+    ids=lambda told: told[:8],
+)
+def test_a_line_with_metadata_that_cannot_be_stored_is_named(workspace: Path, value: str, reason: str) -> None:
+    deep = "[" * 99 + "1" + "]" * 99
+    good = f'{{"_id": 7, "text": "Oolong is half fermented.", "deep": {deep}}}'
+    Path("corpus.jsonl").write_text(f'{good}\n{{"_id": 8, "text": "Tea", "rank": {value}}}\n')
     Path("tea.txt").write_text("Sencha is steamed.")
     for _ in range(2):
         result = CliRunner().invoke(app, ["index", "corpus.jsonl", "tea.txt"], catch_exceptions=False)
         assert result.exit_code == 1
-        assert "corpus.jsonl, line 2: its metadata holds a number that is none" in " ".join(result.output.split())
+        assert f"corpus.jsonl, line 2: its metadata {reason}" in " ".join(result.output.split())
         assert len(payloads()) == 2
 
 

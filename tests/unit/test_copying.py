@@ -202,6 +202,17 @@ def test_numbers_of_the_metadata_that_an_engine_rounds_are_not_copied_again(tmp_
     source.close()
 
 
+def test_halves_of_surrogate_pairs_are_copied_once(tmp_path: Path) -> None:
+    source = local(tmp_path / "source")
+    source.write_documents([*DOCUMENTS, Document(id="half", content="a\ud800", meta={"\udfff": ["\ud83d\ude00"]})])
+    for target in (edge(tmp_path / "edge"), local(tmp_path / "local")):
+        assert [copy(source, target).written for _ in range(2)] == [31, 0]
+        (found,) = target.filter_documents({"field": "id", "operator": "==", "value": "half"})
+        assert (found.content, found.meta) == ("a\ufffd", {"\ufffd": ["\U0001f600"]})
+        target.close()
+    source.close()
+
+
 def test_payload_indexes_that_a_kill_left_out_are_made(tmp_path: Path) -> None:
     source = edge(tmp_path / "edge", payload_fields_to_index=[{"field_name": "meta.k", "field_schema": "keyword"}])
     source.write_documents(DOCUMENTS)

@@ -16,11 +16,13 @@ from haystack_integrations.document_stores.qdrant_edge.configs import (
 )
 from haystack_integrations.document_stores.qdrant_edge.filters import edge_filter
 from haystack_integrations.document_stores.qdrant_edge.groups import grouped, window
+from haystack_integrations.document_stores.qdrant_edge.payloads import edge_payload
 from haystack_integrations.document_stores.qdrant_edge.points import edge_point, id_of, record_of, scored_point_of
-from haystack_integrations.document_stores.qdrant_edge.queries import edge_prefetches, edge_query, edge_search_params
+from haystack_integrations.document_stores.qdrant_edge.queries import edge_request
 from haystack_integrations.document_stores.qdrant_edge.sharing import shards_in
 
 Update = qdrant_edge.UpdateOperation
+_ID_BYTES = 40
 
 
 class EdgeClient:
@@ -123,24 +125,36 @@ class EdgeClient:
     def upsert(self, collection_name: str, points: Sequence[models.PointStruct], **_: Any) -> models.UpdateResult:
         """Write points, in place of those with their identifiers."""
         params = collection_params(self._shards.config(collection_name))
-        return self._update(collection_name, Update.upsert_points([edge_point(one, params) for one in points]))
+        made = [edge_point(one, params) for one in points]
+        size = sum(own for _, own in made)
+        return self._update(collection_name, Update.upsert_points([one for one, _ in made]), size)
 
     def delete(self, collection_name: str, points_selector: Any, **_: Any) -> models.UpdateResult:
         """Delete the points of some identifiers, or those that match a filter."""
-        if isinstance(points_selector, models.FilterSelector | models.Filter):
-            given: Any = points_selector
-            chosen = edge_filter(getattr(given, "filter", given))
-            assert chosen is not None
-            return self._update(collection_name, Update.delete_points_by_filter(chosen))
-        ids = getattr(points_selector, "points", points_selector)
-        return self._update(collection_name, Update.delete_points(list(ids)))
+        with self._shards.shard(collection_name) as shard:
+            if isinstance(points_selector, models.FilterSelector | models.Filter):
+                given: Any = points_selector
+                chosen = edge_filter(getattr(given, "filter", given))
+                # By their identifiers: the engine logs a filter, and could not read a deep one of its log again.
+                request = qdrant_edge.ScrollRequest(
+                    limit=shard.info().points_count, filter=chosen, with_payload=False, with_vector=False
+                )
+                ids = [one.id for one in shard.scroll(request)[0]]
+            else:
+                ids = list(getattr(points_selector, "points", points_selector))
+            return self._update(collection_name, Update.delete_points(ids), _ID_BYTES * len(ids))
 
     def set_payload(
         self, collection_name: str, payload: dict[str, Any], points: Any, key: str | None = None, **_: Any
     ) -> models.UpdateResult:
-        """Add to the payload of some points, within a field of it if one is named."""
-        ids = getattr(points, "points", points)
-        return self._update(collection_name, Update.set_payload(list(ids), payload, key))
+        """Add to the payload of those points that are there, within a field of it if one is named."""
+        ids = list(getattr(points, "points", points))
+        below = 0 if key is None else 1 + key.count(".") + key.count("[")
+        held, size = edge_payload(payload, "This payload", below)
+        with self._shards.shard(collection_name) as shard:
+            # Somebody may have deleted a point since, and the engine refuses them all for one that is missing.
+            there = [one.id for one in shard.retrieve(ids, with_payload=False, with_vector=False)]
+            return self._update(collection_name, Update.set_payload(there, held, key), size)
 
     def batch_update_points(
         self, collection_name: str, update_operations: Sequence[Any], **_: Any
@@ -157,7 +171,7 @@ class EdgeClient:
         self, collection_name: str, limit: int = 10, with_payload: Any = True, with_vectors: Any = False, **query: Any
     ) -> models.QueryResponse:
         """The points nearest to a vector, or the fusion of several searches."""
-        hits = self._hits(collection_name, _request(limit, with_payload, with_vectors, query))
+        hits = self._hits(collection_name, edge_request(limit, with_payload, with_vectors, query))
         points = [scored_point_of(one, with_vectors) for one in hits]
         if query.get("prefetch"):
             # Fusion leaves equals in another order each time.
@@ -183,7 +197,7 @@ class EdgeClient:
         wanted = window(limit, group_size)
         while True:
             hits = self._hits(
-                collection_name, _request(wanted, [group_by], with_vectors=False, query=query, least=wanted)
+                collection_name, edge_request(wanted, [group_by], with_vectors=False, query=query, least=wanted)
             )
             groups = grouped(hits, group_by, limit, group_size)
             if len(groups) == limit or len(hits) < wanted:
@@ -203,27 +217,12 @@ class EdgeClient:
         with self._shards.shard(collection_name) as shard:
             return shard.query(request)
 
-    def _update(self, collection_name: str, operation: qdrant_edge.UpdateOperation) -> models.UpdateResult:
-        with self._shards.writable(collection_name) as shard:
+    def _update(
+        self, collection_name: str, operation: qdrant_edge.UpdateOperation, size: int = 0
+    ) -> models.UpdateResult:
+        with self._shards.writable(collection_name, size) as shard:
             shard.update(operation)
         return models.UpdateResult(status=models.UpdateStatus.COMPLETED)
-
-
-def _request(
-    limit: int, with_payload: Any, with_vectors: Any, query: dict[str, Any], least: int = 0
-) -> qdrant_edge.QueryRequest:
-    """A search as the engine takes it; each search before it finds at least so many points."""
-    return qdrant_edge.QueryRequest(
-        limit=limit,
-        offset=query.get("offset"),
-        query=edge_query(query.get("query"), query.get("using")),
-        prefetches=edge_prefetches(query.get("prefetch"), least),
-        with_vector=with_vectors,
-        with_payload=with_payload,
-        filter=edge_filter(query.get("query_filter")),
-        score_threshold=query.get("score_threshold"),
-        params=edge_search_params(query.get("search_params")),
-    )
 
 
 class AsyncEdgeClient:

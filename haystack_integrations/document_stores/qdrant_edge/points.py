@@ -1,22 +1,24 @@
 """Points of Qdrant as the engine's, and back."""
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pydantic_core import to_jsonable_python
 from qdrant_client import models
 
 import qdrant_edge
+from haystack_integrations.document_stores.qdrant_edge.payloads import edge_payload
 
 # The square of a longer row is no number of 32 bits, and the engine compares by squares.
 _LONGEST = 2.0**64
+# What the engine counts the dimensions of sparse vectors with.
+_INDICES = 2**32
+_NUMBER_BYTES = 4
 
 
-def edge_point(point: models.PointStruct, params: models.CollectionParams) -> qdrant_edge.Point:
+def edge_point(point: models.PointStruct, params: models.CollectionParams) -> tuple[qdrant_edge.Point, int]:
     """
-    A point as the engine takes it.
+    A point as the engine takes it, and about how many bytes it has.
 
     The engine logs a write before it looks at it: of a batch with one vector that does not fit, it refuses the rest,
     and stores a part of it when the folder is opened again. So nothing that does not fit may reach it.
@@ -29,12 +31,9 @@ def edge_point(point: models.PointStruct, params: models.CollectionParams) -> qd
     named = vector if isinstance(vector, dict) else {"": vector} if vector else {}
     for name, one in named.items():
         _check(point, name, one, params)
-    try:
-        payload = json.loads(json.dumps(point.payload or {}, allow_nan=False, default=to_jsonable_python))
-        return qdrant_edge.Point(point.id, {name: _edge_vector(one) for name, one in named.items()}, payload)
-    except (TypeError, ValueError) as error:
-        msg = f"Document {_name(point)} cannot be stored by Qdrant Edge: {error}."
-        raise ValueError(msg) from error
+    payload, size = edge_payload(point.payload or {}, f"Document {_name(point)}")
+    size += _NUMBER_BYTES * sum(_numbers(one) for one in named.values())
+    return qdrant_edge.Point(point.id, {name: _edge_vector(one) for name, one in named.items()}, payload), size
 
 
 def record_of(record: qdrant_edge.Record, vectors: bool | list[str] | None) -> models.Record:
@@ -80,6 +79,9 @@ def _check(point: models.PointStruct, name: str, vector: Any, params: models.Col
         if not isinstance(vector, models.SparseVector):
             msg = f"Document {_name(point)}: its vector '{name}' must be sparse."
             raise ValueError(msg)
+        if (fault := fault_of_indices(vector)) is not None:
+            msg = f"The sparse embedding of document {_name(point)} {fault}. Embed the document again."
+            raise ValueError(msg)
         _check_finite(point, name, [vector.values])
         return
     dense = params.vectors if isinstance(params.vectors, dict) else {"": params.vectors}
@@ -113,6 +115,21 @@ def is_finite(row: Iterable[float]) -> bool:
     """Whether all numbers of a row, and the square of its length, are finite in the engine's 32 bits."""
     # Comparisons with NaN are false.
     return math.hypot(*row) < _LONGEST
+
+
+def fault_of_indices(vector: models.SparseVector) -> str | None:
+    """What is wrong with the indices of a sparse vector: the engine scores one that is there twice now so, now so."""
+    if len(set(vector.indices)) < len(vector.indices):
+        return "names an index twice"
+    if not all(0 <= one < _INDICES for one in vector.indices):
+        return f"has an index that is not between 0 and {_INDICES - 1}"
+    return None
+
+
+def _numbers(vector: Any) -> int:
+    if isinstance(vector, models.SparseVector):
+        return 2 * len(vector.indices)
+    return sum(len(one) if isinstance(one, list) else 1 for one in vector)
 
 
 def _name(point: models.PointStruct) -> Any:

@@ -2,14 +2,40 @@
 
 from typing import Any
 
+import numpy as np
 from qdrant_client import models
 
 import qdrant_edge
 from haystack_integrations.document_stores.qdrant_edge.filters import edge_filter
-from haystack_integrations.document_stores.qdrant_edge.points import is_finite
+from haystack_integrations.document_stores.qdrant_edge.points import fault_of_indices, is_finite
 
 # What a server takes for the constant of reciprocal rank fusion if none is given.
 _RRF_K = 2
+
+
+def edge_request(
+    limit: int, with_payload: Any, with_vectors: Any, query: dict[str, Any], least: int = 0
+) -> qdrant_edge.QueryRequest:
+    """
+    A search as the engine takes it.
+
+    :param limit: The most points.
+    :param with_payload: What of their payloads comes along.
+    :param with_vectors: What of their vectors.
+    :param query: The further arguments of the client's `query_points`.
+    :param least: The least limit of each search before it.
+    """
+    return qdrant_edge.QueryRequest(
+        limit=limit,
+        offset=query.get("offset"),
+        query=edge_query(query.get("query"), query.get("using")),
+        prefetches=edge_prefetches(query.get("prefetch"), least),
+        with_vector=with_vectors,
+        with_payload=with_payload,
+        filter=edge_filter(query.get("query_filter")),
+        score_threshold=query.get("score_threshold"),
+        params=edge_search_params(query.get("search_params")),
+    )
 
 
 def edge_query(query: Any, using: str | None) -> Any:
@@ -19,13 +45,18 @@ def edge_query(query: Any, using: str | None) -> Any:
     :param query: A vector, sparse or of many rows too, or a fusion of what was prefetched.
     :param using: Name of the vector that is compared; none if the collection does not name its vectors.
     :raises NotImplementedError: If it is another of Qdrant's queries.
-    :raises ValueError: If a vector holds numbers that are not finite.
+    :raises ValueError: If a vector holds numbers that are not finite, or a sparse one indices that are none.
     """
     if query is None:
         return None
     if isinstance(query, models.NearestQuery) and query.mmr is None:
-        return edge_query(query.nearest, using)
+        query = query.nearest
+    if isinstance(query, np.ndarray):
+        query = query.tolist()
     if isinstance(query, models.SparseVector):
+        if (fault := fault_of_indices(query)) is not None:
+            msg = f"The sparse embedding of the query {fault}. Embed the query again."
+            raise ValueError(msg)
         _check_finite([query.values])
         return qdrant_edge.Query.Nearest(qdrant_edge.SparseVector(query.indices, query.values), using=using)
     if isinstance(query, list):

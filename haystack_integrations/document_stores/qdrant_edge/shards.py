@@ -10,6 +10,13 @@ from threading import RLock
 from typing import Any
 
 import qdrant_edge
+from haystack_integrations.document_stores.qdrant_edge.disk import (
+    COPIES,
+    LEAST_FREE,
+    LEAST_FREE_ANEW,
+    LEAST_FREE_FOR_INDEX,
+    check_room,
+)
 from haystack_integrations.document_stores.qdrant_edge.explaining import HeldError, explained, is_held
 from haystack_integrations.document_stores.qdrant_edge.folders import CONFIG, bytes_of, collections_in, is_local_folder
 from haystack_integrations.document_stores.qdrant_edge.forking import leave_to_parent
@@ -18,20 +25,10 @@ from haystack_integrations.document_stores.qdrant_edge.optimizing import optimiz
 
 # The engine holds this folder of a shard, and its lock, as long as it has the shard open.
 _HELD_OPEN = "wal"
-# The engine writes through memory that is mapped to files: a disk without room for them ends the whole process.
-_LEAST_FREE = 128 * 2**20
-# What a collection without points takes beside the one whose place it takes, and each of its indexes: less than a
-# megabyte in most file systems, up to seven in memory.
-_LEAST_FREE_ANEW = 16 * 2**20
-_LEAST_FREE_FOR_INDEX = 8 * 2**20
 # Seconds that a process which is ending may still hold a folder.
 _ENDING = 2.0
 # What a name has in no collection of a Qdrant server; a folder is named so on every system.
 _REFUSED = frozenset('<>:"/\\|?*\0\x1f')
-
-
-class FullDiskError(OSError):
-    """The disk has no room for what is to be written."""
 
 
 class Shards:
@@ -85,15 +82,16 @@ class Shards:
             yield self._open[name][0]
 
     @contextmanager
-    def writable(self, name: str) -> Iterator[qdrant_edge.EdgeShard]:
+    def writable(self, name: str, size: int = 0) -> Iterator[qdrant_edge.EdgeShard]:
         """
         The same for a block that writes.
 
         :param name: The collection.
-        :raises FullDiskError: If the disk is nearly full.
+        :param size: About how many bytes are written.
+        :raises FullDiskError: If the disk has no room for them.
         """
         with self.shard(name) as shard:
-            self._check_room(_LEAST_FREE)
+            check_room(self.path, LEAST_FREE + COPIES * size)
             yield shard
 
     def create(
@@ -120,8 +118,8 @@ class Shards:
                 msg = f"Collection {name} already exists in {self.path}."
                 raise ValueError(msg)
             sweep(self.path, name)
-            anew_free = _LEAST_FREE_ANEW + len(updates) * _LEAST_FREE_FOR_INDEX
-            self._check_room(anew_free if is_there else _LEAST_FREE)
+            anew_free = LEAST_FREE_ANEW + len(updates) * LEAST_FREE_FOR_INDEX
+            check_room(self.path, anew_free if is_there else LEAST_FREE)
             made = place_to_make(self.path, name)
             try:
                 made.mkdir(parents=True)
@@ -161,7 +159,7 @@ class Shards:
         with self._turn:
             # Opened first: what is wrong with the folder is told here.
             with self.shard(name):
-                self._check_room(_LEAST_FREE + bytes_of(self.path / name))
+                check_room(self.path, LEAST_FREE + bytes_of(self.path / name))
             self._close(name)
             optimize(self.path / name)
 
@@ -177,16 +175,6 @@ class Shards:
         for shard, identity in self._open.values():
             leave_to_parent(shard, identity)
         self._open = {}
-
-    def _check_room(self, wanted: int) -> None:
-        place = next(one for one in (self.path, *self.path.absolute().parents) if one.exists())
-        free = shutil.disk_usage(place).free
-        if free < wanted:
-            msg = (
-                f"The disk of the Qdrant folder {self.path} is nearly full: {free >> 20} MB are free, and Qdrant Edge "
-                f"wants {wanted >> 20} MB to write."
-            )
-            raise FullDiskError(msg)
 
     def _check_new(self, name: str) -> None:
         if is_local_folder(self.path):

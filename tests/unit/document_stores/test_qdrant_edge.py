@@ -1,5 +1,6 @@
 """What an Edge store does beyond Haystack's suite: nothing is lost, and what is wrong is told in one sentence."""
 
+import functools
 import os
 import random
 import shutil
@@ -11,16 +12,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Timer
 
+import numpy as np
 import pytest
 from haystack import Document
 from haystack.dataclasses import SparseEmbedding
 from haystack.document_stores.types import DuplicatePolicy
 from haystack_integrations.components.retrievers.qdrant import QdrantHybridRetriever
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
+from haystack_integrations.document_stores.qdrant.converters import convert_id
+from haystack_integrations.document_stores.qdrant.document_store import QdrantStoreError
 
 from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
+from haystack_integrations.document_stores.qdrant_edge.disk import FullDiskError
 from haystack_integrations.document_stores.qdrant_edge.optimizing import _OPTIMIZE
-from haystack_integrations.document_stores.qdrant_edge.shards import FullDiskError
 from rrra_haystack import RRRARetriever
 
 KINDS = ["river", "moon", "bread"]
@@ -282,11 +286,91 @@ def test_embeddings_that_the_engine_would_take_for_none(store: QdrantEdgeDocumen
     assert RRRARetriever(store).run(query_embedding=[1e19, 0.0, 0.0], top_k=1)["documents"][0].score == pytest.approx(1)
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_metadata_that_cannot_be_stored(store: QdrantEdgeDocumentStore, value: float) -> None:
-    with pytest.raises(ValueError, match=r"Document odd cannot be stored by Qdrant Edge: .*not JSON compliant"):
+def wrapped(depth: int, *, in_lists: bool = False) -> object:
+    return functools.reduce(lambda held, _: [held] if in_lists else {"a": held}, range(depth), 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (float("nan"), "not JSON compliant"),
+        (float("inf"), "not JSON compliant"),
+        (10**400, "too large for a float"),
+        (wrapped(100), "nested more than 100 deep"),
+        (wrapped(130, in_lists=True), "nested more than 100 deep"),
+    ],
+    ids=["nan", "inf", "integer", "dictionaries", "lists"],
+)
+def test_metadata_that_cannot_be_stored(store: QdrantEdgeDocumentStore, value: object, reason: str) -> None:
+    with pytest.raises(ValueError, match=rf"^Document odd cannot be stored by Qdrant Edge: .*{reason}"):
         store.write_documents([Document(id="odd", content="", meta={"value": value})])
+    with pytest.raises(QdrantStoreError, match=rf"Document 3 cannot be stored by Qdrant Edge: .*{reason}"):
+        store.update_by_filter({"field": "meta.number", "operator": "==", "value": 3}, {"value": value})
+    for key, payload in (("meta", {"value": value}), (".".join(["a"] * 101), {}), (".".join(["a[0]"] * 51), {})):
+        with pytest.raises(ValueError, match="cannot be stored by Qdrant Edge"):
+            store.new_client().set_payload(store.index, payload, [convert_id("3")], key)
+    store.close()
     assert store.count_documents() == 30
+
+
+def test_what_is_nested_deep_is_there_when_the_store_is_opened_again(tmp_path: Path) -> None:
+    store = edge(tmp_path)
+    meta = {"dictionaries": wrapped(99), "lists": wrapped(99, in_lists=True)}
+    store.write_documents([Document(id="deep", content="", meta=meta), Document(id="other", content="")])
+    store.new_client().set_payload(store.index, {"a": 1}, [convert_id("other")], ".".join(["a"] * 99))
+    filters = {"field": "meta.number", "operator": "==", "value": 1}
+    for _ in range(60):
+        filters = {"operator": "NOT", "conditions": [filters]}
+    assert store.delete_by_filter(filters) == 0
+    for _ in range(2):
+        store.close()
+        assert store.filter_documents({"field": "id", "operator": "==", "value": "deep"})[0].meta == meta
+        store.optimize()
+
+
+def test_halves_of_surrogate_pairs_are_joined_or_replaced(store: QdrantEdgeDocumentStore) -> None:
+    store.write_documents([Document(id="half", content="a\ud800b", meta={"\ud83d\ude00": ["\udfff"]})])
+    (found,) = store.filter_documents({"field": "id", "operator": "==", "value": "half"})
+    assert (found.content, found.meta) == ("a\ufffdb", {"\U0001f600": ["\ufffd"]})
+
+
+@pytest.mark.parametrize(
+    ("indices", "reason"), [([1, 1], "twice"), ([-1, 2], "between 0 and 4294967295"), ([2**32], "between 0 and")]
+)
+def test_sparse_embeddings_that_are_none(store: QdrantEdgeDocumentStore, indices: list[int], reason: str) -> None:
+    odd = SparseEmbedding(indices=indices, values=[1.0] * len(indices))
+    with pytest.raises(ValueError, match=rf"^The sparse embedding of document odd .*{reason}"):
+        store.write_documents([Document(id="odd", content="", sparse_embedding=odd)])
+    with pytest.raises(ValueError, match=rf"The sparse embedding of the query .*{reason}"):
+        RRRARetriever(store).run(query_embedding=[1.0, 0.0, 0.0], query_sparse_embedding=odd)
+    assert store.count_documents() == 30
+
+
+def test_an_embedding_may_be_an_array(store: QdrantEdgeDocumentStore) -> None:
+    query = [1.0, 0.3, 0.5]
+    found, expected = (RRRARetriever(store).run(query_embedding=one)["documents"] for one in (np.array(query), query))
+    assert [one.id for one in found] == [one.id for one in expected]
+
+
+def test_the_payload_of_points_that_are_gone_is_left_alone(store: QdrantEdgeDocumentStore) -> None:
+    points = [convert_id("1"), convert_id("gone"), convert_id("2")]
+    store.new_client().set_payload(store.index, {"seen": True}, points, "meta")
+    seen = store.filter_documents({"field": "meta.seen", "operator": "==", "value": True})
+    assert sorted(one.id for one in seen) == ["1", "2"]
+
+
+def test_a_batch_that_is_larger_than_the_free_space_is_told(
+    tmp_path: Path, store: QdrantEdgeDocumentStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=150 * 2**20))
+    store.write_documents([Document(id="small", content="x" * 2**20)])
+    large = Document(id="large", content="x" * 2**24)
+    with pytest.raises(FullDiskError, match=r"150 MB are free, and Qdrant Edge wants 176 MB to write"):
+        store.write_documents([large])
+    with pytest.raises(FullDiskError, match="150 MB are free"):
+        store.new_client().set_payload(store.index, {"large": large.content}, [convert_id("1")])
+    assert store.count_documents() == 31
 
 
 def test_a_full_disk_is_told_before_anything_is_written(

@@ -19,7 +19,7 @@ from qdrant_client import models
 from vectors import TOKENS
 
 from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
-from haystack_integrations.document_stores.qdrant_edge.shards import FullDiskError
+from haystack_integrations.document_stores.qdrant_edge.disk import FullDiskError
 from rrra_haystack.qdrant.engines import engine_of, vectors_in
 
 FIELDS = [
