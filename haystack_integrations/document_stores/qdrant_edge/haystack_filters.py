@@ -4,11 +4,12 @@ import inspect
 import math
 import sys
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime
 from functools import wraps
 from reprlib import repr as shortened
 from typing import Any
 
+import numpy as np
 from haystack.errors import FilterError
 from haystack.utils.filters import COMPARISON_OPERATORS, LOGICAL_OPERATORS
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
@@ -16,6 +17,7 @@ from haystack_integrations.document_stores.qdrant.filters import convert_filters
 from qdrant_client import models
 
 import qdrant_edge
+from haystack_integrations.document_stores.qdrant_edge.moments import equal_moment, moment_of
 
 _CLAUSES = {"AND": "must", "OR": "should"}
 # NOT is "not all of these".
@@ -101,11 +103,15 @@ def _joined(item: dict[str, Any]) -> list[Any]:
 def _comparison(field: str, operator: str, value: Any) -> models.Condition:
     _check_path(field)
     if operator in _LIMITS:
-        return _range(field, _LIMITS[operator], value)
-    equal = _any_of(field, value) if operator in ("in", "not in") else [_equal(field, value)]
+        return _range(field, _LIMITS[operator], _plain(value))
+    equal = _any_of(field, value) if operator in ("in", "not in") else _equal(field, value)
     if operator in ("!=", "not in"):
         return models.Filter(must_not=equal)
-    return equal[0] if operator == "==" else models.Filter(should=equal or [_nothing()])
+    return equal[0] if len(equal) == 1 else models.Filter(should=equal or [_nothing()])
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.number | np.bool_) else value
 
 
 def _range(field: str, limit: str, value: Any) -> models.Condition:
@@ -116,10 +122,9 @@ def _range(field: str, limit: str, value: Any) -> models.Condition:
         # Infinity, which JSON has not, would be no limit at all for a server.
         return _within(field, **{limit: float(max(-_MOST, min(_MOST, value)))})
     try:
-        moment = datetime.fromisoformat(value)
+        return _within(field, **{limit: moment_of(value)})
     except (TypeError, ValueError):
         raise FilterError(_incomparable(field, value)) from None
-    return models.FieldCondition(key=field, range=models.DatetimeRange(**{limit: moment}))
 
 
 def _check_path(field: str) -> None:
@@ -134,7 +139,15 @@ def _check_path(field: str) -> None:
         raise FilterError(msg) from None
 
 
-def _equal(field: str, value: Any) -> models.Condition:
+def _equal(field: str, value: Any) -> list[models.Condition]:
+    """Conditions of which one holds where a value stands: a date may be spelt in many ways."""
+    value = _plain(value)
+    moment = equal_moment(value)
+    found = [] if moment is None else [_within(field, gte=moment, lte=moment)]
+    return found if isinstance(value, date) else [_same(field, value), *found]
+
+
+def _same(field: str, value: Any) -> models.Condition:
     if isinstance(value, str) and not _is_text(value):
         raise FilterError(_incomparable(field, value))
     if value is None:
@@ -152,31 +165,33 @@ def _any_of(field: str, values: list[Any]) -> list[models.Condition]:
     """Conditions of which one holds where one of the values stands: few, since the engine reads a payload for each."""
     found: list[models.Condition] = []
     matched: dict[type, dict[Any, None]] = {}
-    numbers = set()
-    for one in (_equal(field, value) for value in values):
+    points: dict[type, set[Any]] = {}
+    for one in (one for value in values for one in _equal(field, value)):
         match, limits = (one.match, one.range) if isinstance(one, models.FieldCondition) else (None, None)
-        if isinstance(limits, models.Range) and limits.gte is not None:
-            numbers.add(limits.gte)
+        if limits is not None:
+            points.setdefault(type(limits), set()).add(limits.gte)
         elif isinstance(match, models.MatchValue) and not isinstance(match.value, bool):
             matched.setdefault(type(match.value), {})[match.value] = None
         elif one not in found:
             found.append(one)
     found += [models.FieldCondition(key=field, match=models.MatchAny(any=list(one))) for one in matched.values()]
-    return [*found, _one_of(field, sorted(numbers))] if numbers else found
+    return found + [_one_of(field, sorted(own)) for own in points.values()]
 
 
-def _one_of(field: str, numbers: list[float]) -> models.Condition:
-    """A tree of ranges over sorted numbers, in which a stored number meets few."""
-    if len(numbers) == 1:
-        return _within(field, gte=numbers[0], lte=numbers[0])
-    step = math.ceil(len(numbers) / _BRANCHES)
-    parts = [_one_of(field, numbers[begin : begin + step]) for begin in range(0, len(numbers), step)]
+def _one_of(field: str, points: list[Any]) -> models.Condition:
+    """A tree of ranges over sorted numbers or moments, in which a stored one meets few."""
+    if len(points) == 1:
+        return _within(field, gte=points[0], lte=points[0])
+    step = math.ceil(len(points) / _BRANCHES)
+    parts = [_one_of(field, points[begin : begin + step]) for begin in range(0, len(points), step)]
     # Within 'must': what stands in 'should' of the same filter would be asked before the range.
-    return models.Filter(must=[_within(field, gte=numbers[0], lte=numbers[-1]), models.Filter(should=parts)])
+    return models.Filter(must=[_within(field, gte=points[0], lte=points[-1]), models.Filter(should=parts)])
 
 
-def _within(field: str, **limits: float) -> models.Condition:
-    return models.FieldCondition(key=field, range=models.Range(**limits))
+def _within(field: str, **limits: Any) -> models.Condition:
+    """Within limits that are numbers, or moments."""
+    kind = models.DatetimeRange if any(isinstance(one, datetime) for one in limits.values()) else models.Range
+    return models.FieldCondition(key=field, range=kind(**limits))
 
 
 def _nothing() -> models.Condition:
@@ -194,8 +209,8 @@ def _is_text(value: str) -> bool:
 
 def _incomparable(field: str, value: Any) -> str:
     return (
-        f"The filter compares {field!r} with {shortened(value)}: Qdrant compares with a text, a number, a boolean or "
-        "None, and orders numbers and dates."
+        f"The filter compares {field!r} with {shortened(value)}: Qdrant compares with a text, a number, a date, a "
+        "boolean or None, and orders numbers and dates."
     )
 
 

@@ -1,0 +1,37 @@
+"""Dates that filters compare with, as moments."""
+
+import re
+from datetime import UTC, date, datetime, time
+from typing import Any
+
+# What begins otherwise, as a year or a number of eight digits, Haystack takes for no date where it looks for equals.
+_DAY = re.compile(r"\d{4}-\d\d-\d\d([Tt ]|$)")
+
+
+def moment_of(value: Any) -> datetime:
+    """
+    The moment that a date names; one without an offset is of UTC, as Qdrant reads it.
+
+    :param value: A date, or its text as ISO 8601 has it.
+    :raises ValueError: If it is none.
+    :raises TypeError: If it is neither a date nor a text.
+    """
+    if isinstance(value, date):
+        moment = value if isinstance(value, datetime) else datetime.combine(value, time())
+    else:
+        moment = datetime.fromisoformat(value)
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def equal_moment(value: Any) -> datetime | None:
+    """
+    The same, or `None` where Haystack takes a value for no date.
+
+    :param value: Any value of a filter.
+    """
+    if not isinstance(value, date) and not (isinstance(value, str) and _DAY.match(value)):
+        return None
+    try:
+        return moment_of(value)
+    except ValueError:
+        return None
