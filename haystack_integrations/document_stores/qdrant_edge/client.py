@@ -15,7 +15,7 @@ from haystack_integrations.document_stores.qdrant_edge.configs import (
     edge_schema,
 )
 from haystack_integrations.document_stores.qdrant_edge.filters import edge_filter
-from haystack_integrations.document_stores.qdrant_edge.groups import grouped, window
+from haystack_integrations.document_stores.qdrant_edge.groups import are_all, grouped, selected, window
 from haystack_integrations.document_stores.qdrant_edge.payloads import edge_payload
 from haystack_integrations.document_stores.qdrant_edge.points import edge_point, id_of, record_of, scored_point_of
 from haystack_integrations.document_stores.qdrant_edge.queries import edge_request
@@ -192,15 +192,16 @@ class EdgeClient:
         The nearest points in groups. The engine knows none, so they are made here of its nearest hits.
 
         A group lacks those of its points that are not among them: ten times as many as were asked for, and more if
-        they make too few groups.
+        they make too few groups, until the deeper ones bring no further group.
         """
         wanted = window(limit, group_size)
         while True:
             hits = self._hits(
-                collection_name, edge_request(wanted, [group_by], with_vectors=False, query=query, least=wanted)
+                collection_name,
+                edge_request(wanted, [selected(group_by)], with_vectors=False, query=query, least=wanted),
             )
             groups = grouped(hits, group_by, limit, group_size)
-            if len(groups) == limit or len(hits) < wanted:
+            if len(groups) == limit or len(hits) < wanted or are_all(groups, hits, group_by):
                 break
             wanted *= 4
         chosen = {id_of(hit.id): hit for _, members in groups for hit in members}

@@ -3,19 +3,15 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-from haystack import Document, default_to_dict
-from haystack.document_stores.types import DuplicatePolicy
-from qdrant_client import models
+from haystack import default_to_dict
 
 from haystack_integrations.document_stores.qdrant_edge.client import AsyncEdgeClient, EdgeClient
-from haystack_integrations.document_stores.qdrant_edge.haystack_filters import TakesHaystackFilters
 from haystack_integrations.document_stores.qdrant_edge.sharing import shards_in
 from haystack_integrations.document_stores.qdrant_edge.upkeep import KeepsItsCollection
+from haystack_integrations.document_stores.qdrant_edge.writing import WritesInTurn
 
-Filters = dict[str, Any] | models.Filter
 
-
-class QdrantEdgeDocumentStore(TakesHaystackFilters, KeepsItsCollection):
+class QdrantEdgeDocumentStore(WritesInTurn, KeepsItsCollection):
     """
     A document store over Qdrant's own engine in this process, in a folder: no server, no local mode of its client.
 
@@ -77,7 +73,7 @@ class QdrantEdgeDocumentStore(TakesHaystackFilters, KeepsItsCollection):
         :param progress_bar:
             Whether to show a progress bar while writing.
         :param recreate_index:
-            Whether to empty the collection at the first use.
+            Whether to empty the collection at the first use of this store; it is not emptied again after `close`.
         :param on_disk_payload:
             Whether to leave payload on disk, as is the default.
         :param hnsw_config:
@@ -115,6 +111,7 @@ class QdrantEdgeDocumentStore(TakesHaystackFilters, KeepsItsCollection):
         )
         # Writing looks first for what is there; opening makes the collection once, whichever store does it.
         self._shards = shards_in(str(path))
+        self._is_being_set_up = self._was_recreated = False
 
     def to_dict(self) -> dict[str, Any]:
         """
@@ -145,20 +142,27 @@ class QdrantEdgeDocumentStore(TakesHaystackFilters, KeepsItsCollection):
         self._edge().optimize(self.index)
 
     def _initialize_client(self) -> None:
+        if self._client is not None and not self._is_being_set_up:
+            # A search does not wait for a write of many batches.
+            return
         with self._shards.writing:
             if self._client is not None:
                 return
+            self._is_being_set_up = True
             self._client = self.new_client()  # type: ignore[assignment]
             try:
                 self._set_up_collection(
-                    self.index, self.embedding_dim, self.recreate_index, self.similarity, self.use_sparse_embeddings,
-                    self.sparse_idf, self.on_disk, self.payload_fields_to_index,
+                    self.index, self.embedding_dim, self.recreate_index and not self._was_recreated, self.similarity,
+                    self.use_sparse_embeddings, self.sparse_idf, self.on_disk, self.payload_fields_to_index,
                 )  # fmt: skip
                 self._make_missing_indexes()
             except BaseException:
                 # Otherwise the next call would take the collection as set up.
                 self.close()
                 raise
+            finally:
+                self._is_being_set_up = False
+            self._was_recreated = True
 
     async def _initialize_async_client(self) -> None:
         if self._client is None or self._async_client is None:
@@ -171,50 +175,3 @@ class QdrantEdgeDocumentStore(TakesHaystackFilters, KeepsItsCollection):
         """
         await asyncio.to_thread(self.close)
         self._async_client = None
-
-    def write_documents(self, documents: list[Document], policy: DuplicatePolicy = DuplicatePolicy.FAIL) -> int:
-        """
-        Writes documents. Each batch of `write_batch_size` is there once it is written, whatever happens then.
-
-        :param documents:
-            The documents.
-        :param policy:
-            What to do with those that are there already: FAIL raises an error, SKIP leaves and OVERWRITE replaces them.
-        :returns:
-            Number of documents that were written.
-
-        :raises DuplicateDocumentError:
-            If one is there already, and the policy is to fail.
-        :raises ValueError:
-            If an embedding does not fit the collection, or metadata cannot be stored.
-        """
-        with self._shards.writing:
-            return super().write_documents(documents, policy)
-
-    async def write_documents_async(
-        self, documents: list[Document], policy: DuplicatePolicy = DuplicatePolicy.FAIL
-    ) -> int:
-        """
-        As `write_documents`, in a thread.
-        """
-        return await asyncio.to_thread(self.write_documents, documents, policy)
-
-    def update_by_filter(self, filters: Filters, meta: dict[str, Any]) -> int:
-        """
-        Adds to the metadata of the documents that match filters.
-
-        :param filters:
-            The filters.
-        :param meta:
-            What is added, in place of what has its names.
-        :returns:
-            Number of documents that were changed.
-        """
-        with self._shards.writing:
-            return super().update_by_filter(filters, meta)  # type: ignore[arg-type]
-
-    async def update_by_filter_async(self, filters: Filters, meta: dict[str, Any]) -> int:
-        """
-        As `update_by_filter`, in a thread.
-        """
-        return await asyncio.to_thread(self.update_by_filter, filters, meta)

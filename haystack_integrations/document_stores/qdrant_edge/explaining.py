@@ -3,7 +3,7 @@
 from pathlib import Path
 
 # What it says where another process holds its lock.
-_HELD = "WouldBlock"
+HELD = "WouldBlock"
 _NOT_WRITABLE = ("Permission denied", "PermissionDenied", "Read-only", "ReadOnlyFilesystem")
 
 
@@ -21,7 +21,7 @@ def is_held(told: str) -> bool:
 
     :param told: What the engine says.
     """
-    return _HELD in told
+    return HELD in told
 
 
 def explained(path: Path, name: str, told: str) -> Exception:

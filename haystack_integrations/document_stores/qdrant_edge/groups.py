@@ -1,12 +1,19 @@
 """Groups of hits, which the engine does not make."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Sequence
 from typing import Any
+
+from qdrant_client.local.json_path_parser import JsonPathItem, parse_json_path
 
 import qdrant_edge
 
 # Hits that are looked at for each that is wanted: groups are seldom full with the first ones.
 _DEPTH = 10
+# Of so many hits or more, a quarter tells which groups there are, if the others bring none.
+_TELLING = 1000
+# The path of a field as far as the engine takes it where it selects payload.
+_SELECTABLE = re.compile(r'(?:"[^"]*"|[^\["])*')
 
 Groups = list[tuple[Any, list[qdrant_edge.ScoredPoint]]]
 
@@ -21,20 +28,44 @@ def window(groups: int, group_size: int) -> int:
     return groups * group_size * _DEPTH
 
 
-def grouped(hits: Iterable[qdrant_edge.ScoredPoint], field: str, most: int, group_size: int) -> Groups:
+def selected(field: str) -> str:
+    """
+    What of the payload holds a field.
+
+    :param field: The path of the field.
+    """
+    told = _SELECTABLE.match(field)
+    return told.group() if told is not None else field
+
+
+def are_all(groups: Groups, hits: Sequence[qdrant_edge.ScoredPoint], field: str) -> bool:
+    """
+    Whether more hits would hardly bring more groups.
+
+    :param groups: The groups.
+    :param hits: The hits that they were made of.
+    :param field: The path of the field.
+    """
+    if not groups or len(hits) < _TELLING:
+        return False
+    return len(grouped(hits[: len(hits) // 4], field, len(groups), 1)) == len(groups)
+
+
+def grouped(hits: Sequence[qdrant_edge.ScoredPoint], field: str, most: int, group_size: int) -> Groups:
     """
     Put hits into groups by a field of their payload, the groups in the order of their best hits.
 
     A hit whose field is a list is in a group of each of its values; without a text or a number there, it is in none.
 
     :param hits: The hits, best first.
-    :param field: The field, with a dot before each deeper name.
+    :param field: The path of the field, as filters name it.
     :param most: The most groups.
     :param group_size: The most hits of a group.
     """
+    path = parse_json_path(field)
     groups: dict[Any, list[qdrant_edge.ScoredPoint]] = {}
     for hit in hits:
-        for value in dict.fromkeys(_values(hit.payload, field.split("."))):
+        for value in dict.fromkeys(_values(hit.payload, path)):
             if value in groups or len(groups) < most:
                 members = groups.setdefault(value, [])
                 if len(members) < group_size:
@@ -42,8 +73,13 @@ def grouped(hits: Iterable[qdrant_edge.ScoredPoint], field: str, most: int, grou
     return list(groups.items())
 
 
-def _values(payload: Any, names: list[str]) -> list[Any]:
-    for name in names:
-        payload = payload.get(name) if isinstance(payload, dict) else None
-    values = payload if isinstance(payload, list) else [payload]
+def _values(payload: Any, path: list[JsonPathItem]) -> list[Any]:
+    found = [payload]
+    for step in path:
+        if step.key is not None:
+            found = [one[step.key] for one in found if isinstance(one, dict) and step.key in one]
+        else:
+            begin, end = (0, None) if step.index is None else (step.index, step.index + 1)
+            found = [item for one in found if isinstance(one, list) for item in one[begin:end]]
+    values = [item for one in found for item in (one if isinstance(one, list) else [one])]
     return [one for one in values if isinstance(one, str | int) and not isinstance(one, bool)]

@@ -154,6 +154,7 @@ class Shards:
 
         :param name: The collection.
         :raises FullDiskError: If the disk has no room for what is made of it.
+        :raises HeldError: If another process opens it before that one does, and does not close it.
         :raises RuntimeError: If that process fails.
         """
         with self._turn:

@@ -22,10 +22,10 @@ class KeepsItsCollection(QdrantDocumentStore):
             Whether to make the collection anew, which gives its place on the disk back. Its settings, vectors and
             indexes stay.
         """
-        if not recreate_index:
-            super().delete_all_documents()
-            return
         with self._shards.writing:
+            if not recreate_index:
+                super().delete_all_documents()
+                return
             self._initialize_client()
             fields = {name: one.data_type for name, one in self._indexed().items()}
             self._edge().empty_collection(self.index, fields | self._wanted())

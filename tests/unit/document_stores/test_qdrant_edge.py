@@ -8,9 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from threading import Timer
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,8 +25,10 @@ from haystack_integrations.document_stores.qdrant.converters import convert_id
 from haystack_integrations.document_stores.qdrant.document_store import QdrantStoreError
 
 from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
+from haystack_integrations.document_stores.qdrant_edge.client import EdgeClient
 from haystack_integrations.document_stores.qdrant_edge.disk import FullDiskError
-from haystack_integrations.document_stores.qdrant_edge.optimizing import _OPTIMIZE
+from haystack_integrations.document_stores.qdrant_edge.explaining import HeldError
+from haystack_integrations.document_stores.qdrant_edge.optimizing import _OPTIMIZE, optimize
 from rrra_haystack import RRRARetriever
 
 KINDS = ["river", "moon", "bread"]
@@ -52,6 +56,13 @@ while True:
     store.write_documents(documents, DuplicatePolicy.OVERWRITE)
     number += 20
     print(number, flush=True)
+"""
+HOLD = """
+import sys, time, qdrant_edge
+shard = qdrant_edge.EdgeShard.load(sys.argv[1])
+print("held", flush=True)
+time.sleep(float(sys.argv[2]))
+shard.close()
 """
 COUNT = """
 import sys
@@ -120,9 +131,43 @@ def test_a_folder_opens_when_the_process_that_holds_it_ends_in_time(tmp_path: Pa
 def test_nothing_is_optimized_for_a_process_that_has_ended(store: QdrantEdgeDocumentStore, tmp_path: Path) -> None:
     store.close()
     command = [sys.executable, "-c", _OPTIMIZE, str(tmp_path / "edge" / store.index)]
-    asked_by_another = subprocess.run([*command, "-1"], capture_output=True, text=True, check=False)
+    asked_by_another = subprocess.run([*command, "-1", "held", "0"], capture_output=True, text=True, check=False)
     assert asked_by_another.stderr == "The process that asked for it has ended.\n"
-    subprocess.run([*command, str(os.getpid())], check=True)
+    subprocess.run([*command, str(os.getpid()), "held", "0"], check=True)
+
+
+def hold_while_optimized(monkeypatch: pytest.MonkeyPatch, path: Path, seconds: float) -> list[subprocess.Popen]:
+    """Let a process of another store get in once a store has closed the collection for the one that optimizes it."""
+    holders = []
+
+    def get_in(folder: Path) -> None:
+        holders.append(subprocess.Popen([sys.executable, "-c", HOLD, str(path), str(seconds)], stdout=subprocess.PIPE))
+        assert holders[0].stdout.readline() == b"held\n"
+        optimize(folder)
+
+    monkeypatch.setattr("haystack_integrations.document_stores.qdrant_edge.shards.optimize", get_in)
+    return holders
+
+
+def test_a_question_that_gets_in_before_the_index_is_built_is_waited_for(
+    store: QdrantEdgeDocumentStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holders = hold_while_optimized(monkeypatch, tmp_path / "edge" / store.index, 3)
+    store.optimize()
+    assert store.count_documents() == 30
+    assert holders[0].wait() == 0
+
+
+def test_who_holds_the_folder_while_the_index_is_to_be_built_is_told(
+    store: QdrantEdgeDocumentStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("haystack_integrations.document_stores.qdrant_edge.optimizing._ASKING", 0)
+    holders = hold_while_optimized(monkeypatch, tmp_path / "edge" / store.index, 60)
+    with pytest.raises(HeldError, match=r"^The Qdrant folder .* is open in another process. Close"):
+        store.optimize()
+    holders[0].kill()
+    holders[0].wait()
+    assert store.count_documents() == 30
 
 
 def test_stores_of_one_process_share_a_folder(tmp_path: Path) -> None:
@@ -154,6 +199,74 @@ def test_stores_of_one_process_write_and_read_at_once(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(write, range(40))) == [1] * 40
     assert stores[0].count_documents() == 40
+
+
+def test_a_search_does_not_wait_for_a_write_and_another_write_does(store: QdrantEdgeDocumentStore) -> None:
+    others: list[Callable[[], object]] = [
+        lambda: store.delete_documents(["1"]),
+        lambda: store.delete_by_filter({"field": "meta.number", "operator": "==", "value": 2}),
+        store.delete_all_documents,
+    ]
+    with ThreadPoolExecutor() as pool:
+        with store._shards.writing:
+            assert pool.submit(store.count_documents).result(10) == 30
+            waiting = [pool.submit(one) for one in others]
+            assert wait(waiting, timeout=1).done == set()
+            assert store.count_documents() == 30
+        assert len(wait(waiting, timeout=10).done) == 3
+    assert store.count_documents() == 0
+
+
+def test_a_search_waits_until_the_collection_is_set_up(tmp_path: Path) -> None:
+    for number in range(5):
+        store = edge(tmp_path / str(number))
+        with ThreadPoolExecutor() as pool:
+            assert list(pool.map(lambda _: store.count_documents(), range(8))) == [0] * 8  # noqa: B023
+        store.close()
+
+
+@pytest.mark.parametrize(
+    "field", ["meta.kind", 'meta."kind"', 'meta."a.[b"', "meta.list", "meta.list[]", "meta.list[1]", "meta.deep[].k[]"]
+)
+def test_fields_of_groups_are_named_as_in_filters(field: str, tmp_path: Path) -> None:
+    metas = [
+        {"kind": "x", "a.[b": 7, "list": ["p", "q"], "deep": [{"k": [1, 2]}, {"k": 3}]},
+        {"kind": "y"},
+        {"list": ["q"]},
+    ]
+    found = []
+    for store in (edge(tmp_path), QdrantDocumentStore(":memory:", **OPTIONS)):
+        vectors = [[1.0, number / 10, 0.0] for number in range(len(metas))]
+        store.write_documents(
+            [Document(id=str(i), content="", embedding=vectors[i], meta=meta) for i, meta in enumerate(metas)]
+        )
+        told = RRRARetriever(store).run(query_embedding=[1.0, 0.0, 0.0], group_by=field)["documents"]
+        found.append([one.id for one in told])
+    assert found[0]
+    assert found[0] == found[1]
+
+
+def test_groups_that_lie_deep_are_found_and_no_more_is_read_than_tells_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = QdrantEdgeDocumentStore(str(tmp_path), embedding_dim=3, progress_bar=False, write_batch_size=1000)
+    kinds = ["near" if number < 300 else f"kind {number % 4}" for number in range(8000)]
+    store.write_documents(
+        [Document(id=str(i), embedding=[1.0, i / 8000, 0.0], meta={"kind": kind}) for i, kind in enumerate(kinds)]
+    )
+    read = []
+    hits_of = EdgeClient._hits
+
+    def counted(*given: Any) -> list[Any]:
+        read.append(hits_of(*given))
+        return read[-1]
+
+    monkeypatch.setattr(EdgeClient, "_hits", counted)
+    retriever = RRRARetriever(store, group_by="meta.kind", group_size=1, top_k=10)
+    found = retriever.run(query_embedding=[1.0, 0.0, 0.0])["documents"]
+    assert [one.meta["kind"] for one in found] == ["near", *(f"kind {number}" for number in range(4))]
+    assert [len(hits) for hits in read] == [100, 400, 1600]
+    assert RRRARetriever(store, group_by="meta.none").run(query_embedding=[1.0, 0.0, 0.0])["documents"] == []
 
 
 def test_a_folder_is_where_it_was_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

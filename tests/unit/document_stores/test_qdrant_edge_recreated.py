@@ -281,6 +281,19 @@ async def test_a_copy_of_a_store_that_was_asked_asynchronously(tmp_path: Path, c
     store.close()
 
 
+def test_a_store_empties_its_collection_once(tmp_path: Path) -> None:
+    edge(tmp_path).write_documents(documents(2))
+    store = edge(tmp_path, recreate_index=True)
+    assert store.count_documents() == 0
+    for number in (3, 2):
+        store.write_documents(documents(number), DuplicatePolicy.OVERWRITE)
+        store.close()
+        assert store.count_documents() == 3
+    store.close()
+    assert store.to_dict()["init_parameters"]["recreate_index"]
+    assert edge(tmp_path, recreate_index=True).count_documents() == 0
+
+
 def test_a_collection_that_cannot_be_opened_can_be_deleted(tmp_path: Path) -> None:
     store = edge(tmp_path)
     store.write_documents(documents(3))
