@@ -12,6 +12,7 @@ from qdrant_client import QdrantClient, models
 from tqdm.auto import tqdm
 
 from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
+from haystack_integrations.document_stores.qdrant_edge.configs import named_vectors
 from rrra_haystack.documents.decoding import without_surrogates
 from rrra_haystack.documents.same_values import are_same_values
 from rrra_haystack.files import atomic_file
@@ -212,10 +213,9 @@ def _check_fit(
 
 def _vectors(params: models.CollectionParams) -> dict[str, str]:
     """The vectors of a collection, each as what a copy must keep."""
-    dense = params.vectors if isinstance(params.vectors, dict) else {"": params.vectors}
     told = {
         name: f"{'a multivector' if one.multivector_config else 'one'} of {one.size} dimensions ({one.distance.value})"
-        for name, one in dense.items()
+        for name, one in named_vectors(params.vectors).items()
         if one is not None
     }
     for name, sparse in (params.sparse_vectors or {}).items():

@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 from qdrant_client import models
 
+from haystack_integrations.document_stores.qdrant_edge.configs import named_vectors
+
 # Shares of a vector's length within which an engine keeps it: 32 or 16 bits a dimension, or fewer.
 _TOLERANCE = 2e-3
 _TOLERANCES = {models.Datatype.UINT8: 0.05, models.Datatype.TURBO8: 0.05, models.Datatype.TURBO4: 0.3}
@@ -16,10 +18,9 @@ def tolerances_of(params: models.CollectionParams) -> dict[str, float]:
 
     :param params: The parameters of the collection.
     """
-    dense = params.vectors if isinstance(params.vectors, dict) else {"": params.vectors}
     return {
         name: _TOLERANCES.get(one.datatype, _TOLERANCE) if one.datatype is not None else _TOLERANCE
-        for name, one in dense.items()
+        for name, one in named_vectors(params.vectors).items()
         if one is not None
     }
 
@@ -39,9 +40,8 @@ def are_same_vectors(some: Any, others: Any, tolerances: dict[str, float]) -> bo
 
 
 def _named(vectors: Any) -> dict[str, Any]:
-    named = vectors if isinstance(vectors, dict) else {"": vectors}
     # An engine may keep an empty one or none.
-    return {name: one for name, one in named.items() if (one.indices if _is_sparse(one) else one)}
+    return {name: one for name, one in named_vectors(vectors).items() if (one.indices if _is_sparse(one) else one)}
 
 
 def _is_sparse(vector: Any) -> bool:

@@ -17,6 +17,15 @@ _DISTANCES = {
 _HNSW = {"m": 16, "ef_construct": 100, "full_scan_threshold": 10_000}
 
 
+def named_vectors(vectors: Any) -> dict[str, Any]:
+    """
+    Vectors, or the parameters of some, by their names.
+
+    :param vectors: Several by name, or one without a name.
+    """
+    return vectors if isinstance(vectors, dict) else {"": vectors}
+
+
 def edge_config(
     vectors: Vectors, sparse_vectors: dict[str, models.SparseVectorParams] | None, options: dict[str, Any]
 ) -> qdrant_edge.EdgeConfig:
@@ -27,11 +36,10 @@ def edge_config(
     :param sparse_vectors: Its sparse vectors.
     :param options: Further arguments of the client's `create_collection`; those of a cluster mean nothing here.
     """
-    named = vectors if isinstance(vectors, dict) else {"": vectors}
     optimizers = options.get("optimizers_config")
     quantization = options.get("quantization_config")
     return qdrant_edge.EdgeConfig(
-        vectors={name: _vector_params(one) for name, one in named.items()},
+        vectors={name: _vector_params(one) for name, one in named_vectors(vectors).items()},
         sparse_vectors={name: _sparse_params(one) for name, one in (sparse_vectors or {}).items()},
         on_disk_payload=options.get("on_disk_payload"),
         hnsw_config=_hnsw(options.get("hnsw_config")),

@@ -7,6 +7,7 @@ from typing import Any
 from qdrant_client import models
 
 import qdrant_edge
+from haystack_integrations.document_stores.qdrant_edge.configs import named_vectors
 from haystack_integrations.document_stores.qdrant_edge.payloads import edge_payload
 
 # The square of a longer row is no number of 32 bits, and the engine compares by squares.
@@ -27,8 +28,7 @@ def edge_point(point: models.PointStruct, params: models.CollectionParams) -> tu
     :param params: The parameters of its collection.
     :raises ValueError: If a vector does not fit the collection, or the payload cannot be stored.
     """
-    vector = point.vector
-    named = vector if isinstance(vector, dict) else {"": vector} if vector else {}
+    named = named_vectors(point.vector) if point.vector else {}
     for name, one in named.items():
         _check(point, name, one, params)
     payload, size = edge_payload(point.payload or {}, f"Document {_name(point)}")
@@ -84,8 +84,7 @@ def _check(point: models.PointStruct, name: str, vector: Any, params: models.Col
             raise ValueError(msg)
         _check_finite(point, name, [vector.values])
         return
-    dense = params.vectors if isinstance(params.vectors, dict) else {"": params.vectors}
-    known = dense.get(name)
+    known = named_vectors(params.vectors).get(name)
     if known is None:
         place = f"no vector '{name}'" if name else "named vectors only (use_sparse_embeddings=True)"
         msg = f"Document {_name(point)} does not fit: the collection has {place}."
