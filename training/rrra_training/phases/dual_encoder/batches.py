@@ -1,6 +1,7 @@
 """Batches in which no passage is a known positive of another query."""
 
 import math
+from collections import defaultdict, deque
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,9 +14,9 @@ class KnownPositivesSampler(DefaultBatchSampler):
     """
     Batches without false negatives that are known beforehand.
 
-    Two pairs stand in one batch only if they share no text and no text of one is relevant to the other's query. A pair
-    that does not fit waits for the next batch. An epoch has as many batches as its pairs fill; where the last ones
-    would run short of pairs that fit, because one query has many positives, others are drawn a second time.
+    Two pairs stand in one batch only if they share no text and no text of one is relevant to the other's query. An
+    epoch draws every pair: it has as many batches as its pairs fill, and more where not so many fit together, because
+    one query has many positives. Batches that run short are filled up with pairs that are drawn once more.
 
     :param pairs: The pairs.
     :param batch_size: Pairs of a batch; fewer only if the data have no more that fit.
@@ -25,50 +26,87 @@ class KnownPositivesSampler(DefaultBatchSampler):
     def __init__(self, pairs: TrainingPairs, batch_size: int, seed: int = 0) -> None:
         super().__init__(range(len(pairs)), batch_size=batch_size, drop_last=False, seed=seed)
         self.pairs = pairs
+        self._asked_by: dict[int, list[int]] = {}
+        for query, passages in pairs.relevant.items():
+            for passage in passages:
+                self._asked_by.setdefault(passage, []).append(query)
+        self._bonds = np.asarray(
+            [len(pairs.relevant[query]) + len(self._asked_by[right]) for query, right in pairs.rows[:, :2].tolist()]
+        )
+        # The trainer counts the steps of all epochs by the length of the first.
+        self._first = self._parted(np.random.default_rng((seed, 0)))
 
     def __len__(self) -> int:
-        return math.ceil(len(self.pairs) / self.batch_size)
+        return len(self._first)
 
     def __iter__(self) -> Iterator[list[int]]:
         generator = np.random.default_rng((self.seed, self.epoch))
-        order = self._endless_order(generator)
-        waiting: list[int] = []
-        for _ in range(len(self)):
-            batch = _FittingPairs(self.pairs)
-            # What waits goes first, in its order.
-            waiting = [pair for pair in waiting if len(batch.members) == self.batch_size or not batch.add(pair)]
-            in_vain = 0
-            while len(batch.members) < self.batch_size and in_vain < len(self.pairs):
-                pair = next(order)
-                if batch.add(pair):
-                    in_vain = 0
-                else:
-                    in_vain += 1
-                    waiting.append(pair)
-            waiting = list(dict.fromkeys(waiting))
-            yield batch.members
+        batches = self._parted(generator) if self.epoch else self._first
+        if len(batches) > len(self):
+            batches = self._first
+        batches = [*batches, *([] for _ in range(len(self) - len(batches)))]
+        others = self._by_query(generator)
+        for number in generator.permutation(len(self)).tolist():
+            yield self._filled(batches[number], others)
 
-    def _endless_order(self, generator: np.random.Generator) -> Iterator[int]:
-        while True:
-            yield from generator.permutation(len(self.pairs)).tolist()
+    def _parted(self, generator: np.random.Generator) -> list[list[int]]:
+        """All pairs, each once, in batches that are as even as they can be."""
+        batches: list[list[int]] = [[] for _ in range(math.ceil(len(self.pairs) / self.batch_size))]
+        # Batches with room, the emptiest first; those in which a text stands, and those with a passage of a query.
+        room = deque(range(len(batches)))
+        stands, answered = defaultdict[int, set[int]](set), defaultdict[int, set[int]](set)
+        turn = generator.permutation(len(self.pairs.texts))[self.pairs.rows[:, 0]]
+        # Pairs that fit nearly nowhere go first, while there is room everywhere, and those of a query one by one.
+        for pair in np.lexsort((generator.permutation(len(self.pairs)), turn, -self._bonds)).tolist():
+            texts = self._texts(pair)
+            askers = [query for text in texts for query in self._asked_by.get(text, ())]
+            barred = [answered[texts[0]], *(stands[text] for text in (*texts, *askers))]
+            place = next((number for number in room if not any(number in one for one in barred)), len(batches))
+            if place == len(batches):
+                batches.append([])
+            else:
+                room.remove(place)
+            batches[place].append(pair)
+            if len(batches[place]) < self.batch_size:
+                room.append(place)
+            for text in texts:
+                stands[text].add(place)
+            for query in askers:
+                answered[query].add(place)
+        return batches
 
+    def _filled(self, batch: list[int], others: deque[deque[int]]) -> list[int]:
+        """A batch with pairs of other queries, whose turn it is, until it is full."""
+        if len(batch) == self.batch_size:
+            return batch
+        filled, barred = list(batch), set[int]().union(*map(self._apart, batch))
+        for _ in range(len(others)):
+            if len(filled) == self.batch_size:
+                break
+            own = others[0]
+            others.rotate(-1)
+            if self._texts(own[0])[0] in barred:
+                continue
+            pair = next((one for one in own if barred.isdisjoint(self._texts(one))), None)
+            if pair is not None:
+                own.remove(pair)
+                own.append(pair)
+                filled.append(pair)
+                barred |= self._apart(pair)
+        return filled
 
-class _FittingPairs:
-    """A batch that takes only pairs that do not disturb one another."""
+    def _by_query(self, generator: np.random.Generator) -> deque[deque[int]]:
+        """The pairs of each query, all in an order of their own."""
+        found: dict[int, deque[int]] = {}
+        for pair in generator.permutation(len(self.pairs)).tolist():
+            found.setdefault(self._texts(pair)[0], deque()).append(pair)
+        return deque(found.values())
 
-    def __init__(self, pairs: TrainingPairs) -> None:
-        self.pairs = pairs
-        self.members: list[int] = []
-        self._texts: set[int] = set()
-        self._relevant: set[int] = set()
+    def _texts(self, pair: int) -> list[int]:
+        return self.pairs.rows[pair].tolist()
 
-    def add(self, pair: int) -> bool:
-        """Take a pair, unless it does not fit."""
-        texts = self.pairs.rows[pair].tolist()
-        relevant = self.pairs.relevant[texts[0]]
-        fits = self._texts.isdisjoint(texts) and self._relevant.isdisjoint(texts) and self._texts.isdisjoint(relevant)
-        if fits:
-            self.members.append(pair)
-            self._texts.update(texts)
-            self._relevant.update(relevant)
-        return fits
+    def _apart(self, pair: int) -> set[int]:
+        """The texts that may stand in no other pair of its batch."""
+        texts = self._texts(pair)
+        askers = (query for text in texts for query in self._asked_by.get(text, ()))
+        return {*texts, *self.pairs.relevant[texts[0]], *askers}

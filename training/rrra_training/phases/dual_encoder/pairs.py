@@ -65,7 +65,8 @@ def training_pairs(sources: Sequence[PairSource], *, hard_negatives: int = 0, se
     Texts count, not identifiers: passages of one text are one passage, and queries of one text share what is relevant
     to them.
 
-    :param sources: The sets. The least weight counts as once; of greater ones a part of an epoch is drawn at random.
+    :param sources: The sets. A weight of 1 counts as once; if all are greater, the least does, and if all are smaller,
+        the greatest. Of the other sets a part is drawn at random, or drawn once more.
     :param hard_negatives: Negatives of each pair.
     :param seed: Seed of the draws of pairs and negatives.
     :raises ValueError: If a set has no pair; if negatives are wanted and it names none, or has too few passages.
@@ -74,7 +75,8 @@ def training_pairs(sources: Sequence[PairSource], *, hard_negatives: int = 0, se
     relevant: dict[int, set[int]] = {}
     sets = [_queries(one, place, relevant, negatives=hard_negatives > 0) for one in sources]
     rng = random.Random(seed)
-    least = min((one.weight for one in sources), default=1.0)
+    weights = [one.weight for one in sources]
+    once = min(max(1.0, min(weights)), max(weights))
     rows = []
     for one, queries in zip(sources, sets, strict=True):
         own = []
@@ -89,7 +91,7 @@ def training_pairs(sources: Sequence[PairSource], *, hard_negatives: int = 0, se
                     )
                     raise ValueError(msg)
                 own.append([query.text, positive, *wrong])
-        rows += _as_often(own, one.weight / least, rng)
+        rows += _as_often(own, one.weight / once, rng)
     return TrainingPairs(
         texts=list(place),
         rows=np.asarray(rows, dtype=np.int64).reshape(-1, 2 + hard_negatives),
@@ -98,9 +100,9 @@ def training_pairs(sources: Sequence[PairSource], *, hard_negatives: int = 0, se
 
 
 def _as_often(rows: list[list[int]], times: float, rng: random.Random) -> list[list[int]]:
-    """All rows as many whole times, and a part of them once more."""
-    whole = int(times)
-    return rows * whole + rng.sample(rows, round((times - whole) * len(rows)))
+    """All rows as many whole times, and a part of them once more; one at least."""
+    whole, part = divmod(max(round(times * len(rows)), 1), len(rows))
+    return rows * whole + rng.sample(rows, part)
 
 
 @dataclass(frozen=True)

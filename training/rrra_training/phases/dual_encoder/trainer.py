@@ -1,5 +1,6 @@
 """The trainers of sentence-transformers over pairs, and what they tell a run."""
 
+import logging
 from typing import Any
 
 from datasets import Dataset
@@ -11,6 +12,8 @@ from rrra_training.phases.dual_encoder.batches import KnownPositivesSampler
 from rrra_training.phases.dual_encoder.pairs import TrainingPairs
 from rrra_training.runs.directory import RunDirectory
 from rrra_training.runs.warm_up import WarmUp
+
+logger = logging.getLogger(__name__)
 
 
 class _OverPairs(WarmUp, BaseTrainer):
@@ -26,11 +29,31 @@ class _OverPairs(WarmUp, BaseTrainer):
         super().__init__(train_dataset=pairs.dataset(), **options)
 
     def get_batch_sampler(self, dataset: Dataset, batch_size: int, *_: Any, **__: Any) -> KnownPositivesSampler:
-        """Batches without known false negatives."""
+        """
+        Batches without known false negatives.
+
+        :raises ValueError: If the rows are not the pairs, or nothing can be learned from any batch.
+        """
         if len(dataset) != len(self.pairs):
             msg = f"The trainer asks for batches of {len(dataset)} rows, and there are {len(self.pairs)} pairs."
             raise ValueError(msg)
         sampler = KnownPositivesSampler(self.pairs, batch_size, self.args.seed)
+        sizes = [len(batch) for batch in sampler]
+        if max(sizes) == 1 and self.pairs.columns[-1] == "positive":
+            msg = (
+                "No two pairs of the training data can stand in one batch, so that there is no negative to learn from. "
+                "Give more questions about other passages, or hard negatives with dual_encoder.hard_negatives."
+            )
+            raise ValueError(msg)
+        if self.is_world_process_zero():
+            logger.info(
+                "An epoch of phase 1 draws %d pairs, %d times, in %d batches.", len(dataset), sum(sizes), len(sizes)
+            )
+            if min(sizes) < min(batch_size, len(dataset)):
+                logger.warning(
+                    "Batches of phase 1 hold %d to %d pairs instead of %d: no more of the queries fit together. Hard "
+                    "negatives, with dual_encoder.hard_negatives, make up for it.", min(sizes), max(sizes), batch_size,
+                )  # fmt: skip
         self.add_callback(_Epochs(sampler))
         return sampler
 
