@@ -57,6 +57,11 @@ class EvidenceConfig(BaseModel):
     teacher: Path | None = None
     teacher_confidence: float = Field(0.8, ge=0, le=1)
 
+    @property
+    def relevant(self) -> float:
+        """Target of a passage that the qrels call relevant."""
+        return self.qrels + (1 - self.qrels) * self.prior
+
 
 @dataclass(frozen=True)
 class QueryEvidence:
@@ -81,11 +86,13 @@ class Labels:
     :param target: Probability of relevance, shape ``[Q, k]``, float32.
     :param source: :class:`Source` of the evidence, shape ``[Q, k]``, uint8; ``NONE`` where the target is the prior.
     :param prior: Target of a candidate of which nothing is known.
+    :param relevant: Target of a passage that the qrels call relevant.
     """
 
     target: np.ndarray
     source: np.ndarray
     prior: float
+    relevant: float = 1.0
 
     def judged(self, queries: np.ndarray | slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
         """

@@ -72,7 +72,7 @@ def label(
                 source[at] = np.where(free, of, source[at])
         progress.update(len(numbers))
     progress.close()
-    return Labels(target, source, config.prior)
+    return Labels(target, source, config.prior, config.relevant)
 
 
 def _by_judgments(own: np.ndarray, known: QueryEvidence, config: EvidenceConfig) -> Iterator[_Said]:

@@ -129,7 +129,9 @@ def draw_lists(
     # A random passage may happen to be a positive, or one that evidence speaks of.
     known_of = [data.targets_of(query, own) for query, own in zip(queries, rows, strict=True)]
     target, known = (np.stack(part) for part in zip(*known_of, strict=True))
-    retrieved = (rows[:, :, None] == mined[:, None, : config.retrieved_k]).any(axis=2)
+    retrieved = np.stack(
+        [data.retrieved(query, own, config.retrieved_k) for query, own in zip(queries, rows, strict=True)]
+    )
     return Lists(queries, rows, target, known, retrieved)
 
 

@@ -19,8 +19,8 @@ from rrra_training.candidates.styles import restyle
 from rrra_training.corpora.building import build_store, encoded_passages
 from rrra_training.corpora.fingerprint import cache_key
 from rrra_training.corpora.store import StateStore
-from rrra_training.data import RetrievalData, open_dataset
-from rrra_training.data.checks import identical_passages
+from rrra_training.data import Query, RetrievalData, open_dataset
+from rrra_training.data.checks import digest_of, identical_passages
 
 logger = logging.getLogger(__name__)
 
@@ -90,8 +90,10 @@ def prepare(
         len(passages),
         100 * found,
     )
-    restyled_queries = len(chosen) - asked
-    return CandidateSet(name, passages, queries, mined, _positives(known), labels, config.weight, restyled_queries)
+    return CandidateSet(
+        name, passages, queries, mined, _positives(known), labels, config.weight,
+        restyled=len(chosen) - asked, asked_again=_asked_again(chosen, known),
+    )  # fmt: skip
 
 
 def _drawn_by(config: SplitConfig, seed: int) -> str:
@@ -123,6 +125,20 @@ def _positives(evidence: Sequence[QueryEvidence]) -> Positives:
     return Positives(flat[:, 0], flat[:, 1], np.cumsum([len(own) for own in pairs]))
 
 
+def _asked_again(queries: Sequence[Query], evidence: Sequence[QueryEvidence]) -> dict[int, np.ndarray]:
+    """What is relevant to another query of the same text, and not labelled for the query itself."""
+    alike: dict[int, list[int]] = {}
+    for number, query in enumerate(queries):
+        alike.setdefault(digest_of(query.text), []).append(number)
+    found = {}
+    for numbers in alike.values():
+        right = {row for number in numbers for row, grade in evidence[number].judged.items() if grade > 0}
+        for number in numbers:
+            if others := right - evidence[number].judged.keys():
+                found[number] = np.asarray(sorted(others), dtype=np.int64)
+    return found
+
+
 def _labels(
     mined: Mined,
     known: Sequence[QueryEvidence],
@@ -144,7 +160,7 @@ def _labels(
             np.save(work / "target.npy", labels.target)
             np.save(work / "source.npy", labels.source)
     target, source = (np.load(path / f"{name}.npy", mmap_mode="r") for name in ("target", "source"))
-    return Labels(target, source, config.prior)
+    return Labels(target, source, config.prior, config.relevant)
 
 
 def _digest(mined: Mined, passages: StateStore, known: list, config: EvidenceConfig) -> str:

@@ -1,7 +1,7 @@
 """What a phase trains and is measured on."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -59,6 +59,8 @@ class CandidateSet:
     :param weight: How often its queries are drawn, relative to those of other sets.
     :param restyled: How many of its last queries are others in other words.
     :param learned: Rows of the queries that are learned from; all if `None`.
+    :param asked_again: Rows of the passages that are relevant to a query of the same text under another identifier, by
+        the row of the query.
     """
 
     name: str
@@ -70,6 +72,7 @@ class CandidateSet:
     weight: float
     restyled: int = 0
     learned: np.ndarray | None = None
+    asked_again: Mapping[int, np.ndarray] = field(default_factory=dict)
 
     @property
     def drawable(self) -> np.ndarray:
@@ -81,6 +84,11 @@ class CandidateSet:
         """How many of its first queries are in their own words."""
         return len(self) - self.restyled
 
+    def relevant(self, query: int) -> np.ndarray:
+        """Rows of the passages that are labelled relevant to a query, or to one of the same text."""
+        own = self.positives.of(query)
+        return np.concatenate([own, self.asked_again[query]]) if query in self.asked_again else own
+
     def targets_of(self, query: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """
         What is known of the relevance of any passages to a query.
@@ -91,17 +99,29 @@ class CandidateSet:
         """
         same = rows[:, None] == np.asarray(self.mined.rows[query])
         at, is_mined = same.argmax(axis=1), same.any(axis=1)
-        is_positive = np.isin(rows, self.positives.of(query))
-        target = np.where(is_mined, np.asarray(self.labels.target[query])[at], self.labels.prior)
+        is_positive = np.isin(rows, self.relevant(query))
+        otherwise = np.where(is_positive, self.labels.relevant, self.labels.prior)
         known = is_mined & (np.asarray(self.labels.source[query])[at] != Source.NONE)
-        return np.where(is_positive, 1.0, target).astype(np.float32), known | is_positive
+        target = np.where(known, np.asarray(self.labels.target[query])[at], otherwise)
+        return target.astype(np.float32), known | is_positive & (self.labels.relevant > self.labels.prior)
+
+    def retrieved(self, query: int, rows: np.ndarray, count: int) -> np.ndarray:
+        """
+        Whether the encoder retrieves passages.
+
+        :param query: Row of the query.
+        :param rows: Rows of the passages, shape ``[n]``.
+        :param count: A passage is retrieved if it ranks among the first so many.
+        :returns: Shape ``[n]``, bool.
+        """
+        return np.isin(rows, self.mined.rows[query][:count])
 
     def no_negatives(self, query: int) -> np.ndarray:
         """Rows of the passages that are relevant to a query, that evidence calls so, or that are left out."""
         target, source = np.asarray(self.labels.target[query]), np.asarray(self.labels.source[query])
         likely = (source != Source.NONE) & (target > max(_LIKELY, self.labels.prior))
         left_out = np.asarray(self.mined.left_out[query], dtype=np.int64)
-        return np.concatenate([self.positives.of(query), np.asarray(self.mined.rows[query])[likely], left_out])
+        return np.concatenate([self.relevant(query), np.asarray(self.mined.rows[query])[likely], left_out])
 
     def __len__(self) -> int:
         return len(self.queries)

@@ -200,6 +200,8 @@ def remarks_on(corpus: Corpus, labelled: Labelled) -> list[str]:
     itself = int(corpus.is_passage(queries).sum())
     empty = sum(1 for query in queries if not query.text.strip())
     zero = ", and count as 0 in an evaluation"
+    texts = {query.id: digest_of(query.text) for query in queries if query.text.strip()}
+    again = len(texts) - len(set(texts.values()))
     told = [
         (len(lost), f"{len(lost):,} passages that its labels name are not in the corpus, as {_first(lost)}"),
         (
@@ -209,6 +211,7 @@ def remarks_on(corpus: Corpus, labelled: Labelled) -> list[str]:
         (none, f"{none:,} queries have no passage with a grade above 0{zero}"),
         (empty, f"{empty:,} queries have no text"),
         (repeated, f"{repeated:,} queries have an identifier that another one has, and are judged by its labels"),
+        (again, f"{again:,} queries have the text of another one, under an identifier of their own"),
         (unasked, f"{unasked:,} queries are judged but not among the queries"),
         (itself, f"{itself:,} queries are themselves passages of the corpus, word for word"),
     ]

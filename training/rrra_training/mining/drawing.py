@@ -56,7 +56,8 @@ def draw_negatives(data: CandidateSet, probability: np.ndarray, config: Negative
     unlabelled = (mined >= 0) & ~relevance_of(data)
     least = np.inf if config.add_positives is None else config.add_positives
     added = unlabelled & (probability >= least)
-    eligible = unlabelled & ~added & (probability <= config.max_false_negative)
+    wrong = np.stack([~np.isin(own, data.relevant(query)) for query, own in enumerate(mined)])
+    eligible = unlabelled & wrong & ~added & (probability <= config.max_false_negative)
     places = np.concatenate([_drawn(data, probability, eligible, block, config) for block in _blocks(len(data))])
     # Mined candidates stand from hard to easy, and so do their places; -1, of none, goes last.
     places = np.sort(np.where(places < 0, mined.shape[1], places), axis=1)
@@ -107,9 +108,9 @@ def _nearest(data: CandidateSet, query: int) -> int:
 
 def _from_the_corpus(data: CandidateSet, query: int, count: int, seed: int) -> np.ndarray:
     """Passages far from a query, where too few candidates are left; -1 where the corpus has no more."""
-    near = {int(row) for row in (*data.mined.rows[query], *data.mined.left_out[query], *data.positives.of(query))}
+    near = {int(row) for row in (*data.mined.rows[query], *data.mined.left_out[query], *data.relevant(query))}
     # As among the candidates, what has the words of a labelled passage is as relevant.
-    relevant = {normalised_words(data.passages.text(row)) for row in data.positives.of(query)}
+    relevant = {normalised_words(data.passages.text(row)) for row in data.relevant(query)}
     passages, drawn = len(data.passages), np.empty(0, dtype=np.int64)
     # Few are enough, unless most passages are near or copies: the corpus may be very large.
     for size in (min(2 * (count + len(near)), passages), passages):

@@ -9,6 +9,9 @@ from rrra_training.candidates.mining import MiningConfig
 from rrra_training.candidates.preparing import prepare
 from rrra_training.candidates.sets import CandidateSet
 from rrra_training.candidates.splits import SplitConfig
+from rrra_training.mining.drawing import draw_negatives
+from rrra_training.mining.settings import NegativesConfig
+from rrra_training.phases.joint.gradients import contrastive_labels
 
 from rrra_haystack import RRRAModel
 
@@ -81,3 +84,42 @@ def test_labels_are_made_anew_when_texts_change(tmp_path: Path, model: RRRAModel
     np.testing.assert_array_equal(before.mined.rows, after.mined.rows)
     assert not (np.asarray(before.labels.source) == Source.ANSWER).any()
     assert (np.asarray(after.labels.source) == Source.ANSWER).sum() == 1
+
+
+def test_what_is_relevant_to_a_query_is_no_negative_of_the_same_question_under_another_identifier(
+    tmp_path: Path, model: RRRAModel
+) -> None:
+    (tmp_path / "asked" / "qrels").mkdir(parents=True)
+    rows = [{"_id": f"p{number}", "title": "", "text": text} for number, text in enumerate(PASSAGES)]
+    (tmp_path / "asked" / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    texts = {"one": "Where is thing number 3?", "other": "where is thing number 3? ", "third": "Is Aville a town?"}
+    rows = [{"_id": name, "text": text} for name, text in texts.items()]
+    (tmp_path / "asked" / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    # The encoder finds p3 for both, and p17 for neither.
+    qrels = "one\tp3\t1\nother\tp17\t1\nthird\tp0\t1\n"
+    (tmp_path / "asked" / "qrels" / "train.tsv").write_text("query-id\tcorpus-id\tscore\n" + qrels)
+    data = prepared(tmp_path / "cache", model, data={"format": "beir", "path": tmp_path / "asked"})
+    one, other, third = (data.queries.row_of[name] for name in texts)
+    both = np.array([data.passages.row_of[name] for name in ("p3", "p17")])
+    for query in (one, other):
+        assert [rows.tolist() for rows in data.targets_of(query, both)] == [[1, 1], [True, True]]
+        assert set(both) <= set(data.no_negatives(query))
+        assert len(data.positives.of(query)) == 1
+    assert not data.targets_of(third, both)[1].any()
+    labels = contrastive_labels(data, np.array([one, other]), both, both).tolist()
+    assert labels == [[1, -1], [-1, 1]]
+    negatives = draw_negatives(data, np.zeros(data.mined.rows.shape, np.float32), NegativesConfig(negatives=4)).rows
+    assert not np.isin(negatives[[one, other]], both).any()
+
+
+def test_the_confidence_in_qrels_counts_for_positives_too(corpus: Path, tmp_path: Path, model: RRRAModel) -> None:
+    data = {"format": "dpr", "splits": {"train": questions(tmp_path / "nq.json", range(8))}, "corpus": corpus}
+    split, mining = SplitConfig.model_validate({"data": data}), MiningConfig(top_k=5)
+    for qrels, expected, known in ((1.0, 1.0, True), (0.3, 0.3 + 0.7 * 0.02, True), (0.0, 0.02, False)):
+        evidence = EvidenceConfig(qrels=qrels, duplicates=0, near_duplicates=0, answers=0)
+        found = prepare(split, model.encoder, tmp_path / "cache", mining=mining, evidence=evidence)
+        for query in range(8):
+            target, is_known = found.targets_of(query, found.positives.of(query))
+            assert target.tolist() == pytest.approx([expected])
+            assert is_known.tolist() == [known]
+            assert found.positives.of(query)[0] in found.no_negatives(query)

@@ -74,6 +74,17 @@ def test_queries_of_one_identifier_are_counted() -> None:
     ]
 
 
+def test_queries_of_one_text_are_counted() -> None:
+    again = [*QUERIES, Query("3", QUERIES[0].text.upper() + " "), Query("4", ""), Query("5", "")]
+    qrels = {query.id: {"a": 1} for query in again}
+    own = Labelled("set test", again, qrels)
+    told = remarks_on(Corpus.read(PASSAGES[:3], own.named), own)
+    assert told == [
+        "set test: 2 queries have no text.",
+        "set test: 1 queries have the text of another one, under an identifier of their own.",
+    ]
+
+
 def test_queries_without_text_are_counted() -> None:
     queries = [*QUERIES, Query("3", ""), Query("4", " \n")]
     qrels = {query.id: {"a": 1} for query in queries}
