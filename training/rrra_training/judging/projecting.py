@@ -59,6 +59,17 @@ def quantised(states: Tensor, kind: CodeKind) -> Tensor:
     return torch.where(states > 0, scale, -scale)
 
 
+def code_tokens(states: Tensor, lengths: np.ndarray, kind: CodeKind) -> StateTokens:
+    """
+    Token states as codes of a kind keep them, for the adapter.
+
+    :param states: States of all texts, one text after the other, shape ``[T, h]``.
+    :param lengths: Tokens of each text, shape ``[n]``.
+    :param kind: Kind of the codes.
+    """
+    return StateTokens(states, Segments(lengths), is_binary=kind == "1bit")
+
+
 class _UnitCode(torch.autograd.Function):
     """Normalise and quantise in one step; a quarter of the time that the separate steps and their gradients take."""
 
@@ -110,7 +121,7 @@ class ProjectedStates:
         states = nn.functional.normalize(torch.from_numpy(self.states[self.store.token_rows(rows)]).float(), dim=-1)
         if kind != "int8":
             states = quantised(states, kind)
-        return StateTokens(states, Segments(self.store.lengths[rows]), is_binary=kind == "1bit")
+        return code_tokens(states, self.store.lengths[rows], kind)
 
 
 @contextmanager

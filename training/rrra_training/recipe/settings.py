@@ -139,7 +139,8 @@ class JointTraining(BaseModel):
     :param loss: The contrastive loss.
     :param adapter_weight: Weight of the adapter loss beside it; 0 trains the encoder alone.
     :param learning_rate: Highest learning rate of the encoder.
-    :param adapter_learning_rate: Highest learning rate of adapter and projection.
+    :param adapter_learning_rate: Highest learning rate of the adapter, of which single numbers learn ten times as fast;
+        the projection learns no faster, nor faster than ``adapter.projection_learning_rate`` says.
     :param warmup_ratio: Share of a round's steps in which the learning rates rise.
     :param weight_decay: Of AdamW.
     :param dropout: Of the encoder while it learns; 0 makes a step on a CPU four times as fast.

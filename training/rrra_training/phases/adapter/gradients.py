@@ -3,14 +3,14 @@
 import numpy as np
 import torch
 
-from rrra_haystack.model.adapter.observation import Observation, StateTokens
 from rrra_haystack.model.codes.kinds import CodeKind
-from rrra_haystack.model.segments import Segments
+from rrra_haystack.model.encoder import EncodedBatch
 from rrra_haystack.model.threads import threads_for_list
-from rrra_training.judging.projecting import project
+from rrra_training.corpora.store import StateStore
 from rrra_training.phases.adapter.drawing import DrawnLists
 from rrra_training.phases.adapter.learner import AdapterLearner
 from rrra_training.phases.adapter.losses import AdapterLoss, ListLabels
+from rrra_training.phases.adapter.observing import observations
 from rrra_training.runs.processes import processes, sum_over_processes
 
 
@@ -31,29 +31,12 @@ def add_gradients(learner: AdapterLearner, drawn: DrawnLists, loss: AdapterLoss,
     if not len(share):
         return dict.fromkeys(("loss", "ranking", "outcome", "normalisation"), 0.0)
     rows, inverse = np.unique(lists.rows[share], return_inverse=True)
-    inverse = inverse.reshape(lists.rows[share].shape)
-    states = project(data.passages.tokens(rows).states, learner.projection, kind)
-    passages = states.split(data.passages.lengths[rows].tolist())
-    queries = data.queries.tokens(lists.queries[share])
-    query_tokens = project(queries.states, learner.projection).split(queries.lengths.tolist())
-    query_states = project(queries.states, None).split(queries.lengths.tolist())
+    places = inverse.reshape(lists.rows[share].shape)
+    asked, read = stored(data.queries, lists.queries[share]), stored(data.passages, rows)
     total = torch.zeros(())
     sums: dict[str, float] = {}
     with threads_for_list(int(data.passages.lengths[lists.rows[share]].sum(axis=1).max())):
-        for at, number in enumerate(share):
-            own = lists.rows[number]
-            tokens = StateTokens(
-                torch.cat([passages[row] for row in inverse[at]]),
-                Segments(data.passages.lengths[own]),
-                is_binary=kind == "1bit",
-            )
-            observation = Observation(
-                query=torch.from_numpy(np.array(data.queries.pooled[lists.queries[number]])),
-                contexts=torch.from_numpy(data.passages.pooled[own]),
-                query_tokens=query_tokens[at],
-                tokens=tokens,
-                query_states=query_states[at],
-            )
+        for number, observation in zip(share, observations(learner, asked, read, places, kind), strict=True):
             labels = ListLabels(
                 *(torch.from_numpy(part[number]) for part in (lists.target, lists.known, lists.retrieved))
             )  # fmt: skip
@@ -63,6 +46,12 @@ def add_gradients(learner: AdapterLearner, drawn: DrawnLists, loss: AdapterLoss,
                 sums[name] = sums.get(name, 0.0) + float(value.detach())
         (total / loss.config.batch_size).backward()
     return sums
+
+
+def stored(store: StateStore, rows: np.ndarray) -> EncodedBatch:
+    """Some texts of a store, as the encoder gave them."""
+    tokens = store.tokens(rows)
+    return EncodedBatch(torch.from_numpy(rows), torch.from_numpy(store.pooled[rows]), tokens.states, tokens.lengths)
 
 
 def share_gradients(learner: AdapterLearner, losses: dict[str, float]) -> None:

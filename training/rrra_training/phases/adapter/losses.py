@@ -82,7 +82,8 @@ def listwise_loss(scores: Tensor, target: Tensor) -> Tensor:
     :param scores: Scaled scores, shape ``[n]`` or ``[B, n]``; the first of a list is that of the labelled positive.
     :param target: Probability that each candidate is relevant, of the same shape.
     """
-    log_weights = (1 - target).clamp_min(1e-12).log()
+    # Of a known positive nothing is left, however large the scale.
+    log_weights = (1 - target).clamp_min(0).log()
     log_weights = torch.cat([torch.zeros_like(log_weights[..., :1]), log_weights[..., 1:]], dim=-1)
     return (torch.logsumexp(scores + log_weights, dim=-1) - scores[..., 0]).mean()
 

@@ -63,7 +63,7 @@ def train_adapter(  # noqa: C901  (the loop reads best from top to bottom)
     if config.hard_lists:
         # By the weights at the start, which a resumed run has at this point alone.
         orders = token_match_orders(learner, sets, workshop.cache, show_progress=workshop.show_progress)
-    optimiser = torch.optim.AdamW(_groups(learner, config), betas=(0.9, 0.98))
+    optimiser = torch.optim.AdamW(learning_groups(learner, config), betas=(0.9, 0.98))
     if checkpoint is not None:
         load_learning_tensors(learner, optimiser, checkpoint.state)
     if process.is_main_process:
@@ -105,8 +105,13 @@ def train_adapter(  # noqa: C901  (the loop reads best from top to bottom)
     return learner.requires_grad_(requires_grad=True).eval()
 
 
-def _groups(learner: AdapterLearner, config: AdapterTraining) -> list[dict]:
-    """Single numbers learn faster than matrices, and do not decay; the projection learns slowly."""
+def learning_groups(learner: AdapterLearner, config: AdapterTraining) -> list[dict]:
+    """
+    What AdamW learns: single numbers faster than matrices, and without decay; the projection slowly.
+
+    :param learner: The adapter; its projection asks for no gradient any more if it is not to learn.
+    :param config: The learning rates, and how much matrices decay.
+    """
     single = [learner.log_scale, learner.adapter.score_mix]
     slow = list(learner.projection.parameters()) if learner.projection is not None else []
     for parameter in slow:

@@ -1,46 +1,59 @@
 """Gradients of a batch of phase 3: contrastive loss and, beside it, the adapter loss."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rrra_haystack.model.adapter.observation import Observation, Outcome, StateTokens
+from rrra_haystack.model.codes.kinds import CodeKind
 from rrra_haystack.model.encoder import EncodedBatch, Encoder
-from rrra_haystack.model.segments import Segments
 from rrra_haystack.model.weights import native_dtype
 from rrra_training.candidates.sets import CandidateSet
-from rrra_training.judging.projecting import project
 from rrra_training.phases.adapter.learner import AdapterLearner
 from rrra_training.phases.adapter.losses import AdapterLoss, ListLabels
-from rrra_training.recipe.recipe import Recipe
+from rrra_training.phases.adapter.observing import observations
+from rrra_training.recipe.settings import JointTraining
+
+
+@dataclass(frozen=True)
+class JointBatch:
+    """
+    What a step of phase 3 learns from.
+
+    :param data: The set that it is drawn from.
+    :param queries: Rows of the queries, shape ``[B]``.
+    :param lists: Rows of the passages of each, shape ``[B, n]``; the first is the labelled positive, -1 is none.
+    """
+
+    data: CandidateSet
+    queries: np.ndarray
+    lists: np.ndarray
 
 
 def add_gradients(
-    recipe: Recipe,
+    config: JointTraining,
     encoder: Encoder,
     learner: AdapterLearner,
-    data: CandidateSet,
-    queries: np.ndarray,
-    lists: np.ndarray,
+    batch: JointBatch,
+    loss: AdapterLoss,
+    kind: CodeKind,
 ) -> dict[str, float]:
     """
     Add the gradients of a batch to those of encoder and adapter.
 
-    :param recipe: The recipe, with a phase 3.
+    :param config: The contrastive loss, and the weight of the other one.
     :param encoder: The encoder.
     :param learner: The adapter.
-    :param data: The set that the batch is drawn from.
-    :param queries: Rows of the queries, shape ``[B]``.
-    :param lists: Rows of the passages of each, shape ``[B, n]``; the first is the labelled positive, -1 is none.
+    :param batch: The batch.
+    :param loss: What the adapter learns by.
+    :param kind: Kind of token codes that it sees.
     :returns: The losses.
     """
-    config = recipe.joint
-    assert config is not None
+    data, queries, lists = batch.data, batch.queries, batch.lists
     rows = np.unique(lists[lists >= 0])
-    kind = native_dtype(encoder.device)
-    with torch.autocast(encoder.device.type, dtype=kind, enabled=kind != torch.float32):
+    native = native_dtype(encoder.device)
+    with torch.autocast(encoder.device.type, dtype=native, enabled=native != torch.float32):
         asked = encoder.encode_with_gradient([data.queries.text(int(row)) for row in queries], task="query")
         read = encoder.encode_with_gradient([data.passages.text(int(row)) for row in rows], task="document")
     query_embeddings = nn.functional.normalize(asked.pooled.float(), dim=-1)
@@ -49,17 +62,24 @@ def add_gradients(
     contrastive = config.loss(query_embeddings @ contexts.T, labels.to(contexts.device))
     total, values = contrastive, {"contrastive": float(contrastive.detach())}
     if config.adapter_weight:
-        loss = AdapterLoss(recipe.adapter, recipe.evidence.prior, torch.ones(len(Outcome)))
         device = learner.log_scale.device
         asked, read = on_device(asked, device), on_device(read, device)
         there = [own[own >= 0] for own in lists]
-        targets = [data.targets_of(query, own) for query, own in zip(queries, there, strict=True)]
-        places = [np.searchsorted(rows, own) for own in there]
-        adapter = _adapter_loss(learner, asked, read, places, targets, loss)
+        seen = observations(learner, asked, read, [np.searchsorted(rows, own) for own in there], kind)
+        known = [list_labels(data, query, own, loss) for query, own in zip(queries, there, strict=True)]
+        losses = [loss.of_list(learner, *own)["loss"] for own in zip(seen, known, strict=True)]
+        adapter = torch.stack(losses).mean()
         total = total + config.adapter_weight * adapter.to(total.device)
         values["adapter"] = float(adapter.detach())
     total.backward()
     return {"loss": float(total.detach()), **values}
+
+
+def list_labels(data: CandidateSet, query: int, rows: np.ndarray, loss: AdapterLoss) -> ListLabels:
+    """What is known of passages of a query, as phase 2 is told of its lists; parameters as for `add_gradients`."""
+    target, known = data.targets_of(query, rows)
+    retrieved = data.retrieved(query, rows, loss.config.lists.retrieved_k)
+    return ListLabels(*map(torch.from_numpy, (target, known, retrieved)))
 
 
 def contrastive_labels(data: CandidateSet, queries: np.ndarray, positives: np.ndarray, rows: np.ndarray) -> Tensor:
@@ -88,31 +108,3 @@ def on_device(batch: EncodedBatch, device: torch.device) -> EncodedBatch:
     return EncodedBatch(
         batch.indices, batch.pooled.float().to(device), batch.states.float().to(device), batch.lengths.cpu()
     )
-
-
-def _adapter_loss(
-    learner: AdapterLearner,
-    asked: EncodedBatch,
-    read: EncodedBatch,
-    places: Sequence[np.ndarray],
-    targets: Sequence[tuple[np.ndarray, np.ndarray]],
-    loss: AdapterLoss,
-) -> Tensor:
-    """Mean adapter loss of lists of places in the batch, from token states that carry the encoder's gradient."""
-    states = project(read.states, learner.projection, loss.config.codes[0]).split(read.lengths.tolist())
-    query_tokens = project(asked.states, learner.projection).split(asked.lengths.tolist())
-    query_states = project(asked.states, None).split(asked.lengths.tolist())
-    total = read.pooled.new_zeros(())
-    for number, (own, known_of) in enumerate(zip(places, targets, strict=True)):
-        lengths = read.lengths.numpy()[own]
-        observation = Observation(
-            query=asked.pooled[number],
-            contexts=read.pooled[torch.from_numpy(own)],
-            query_tokens=query_tokens[number],
-            query_states=query_states[number],
-            tokens=StateTokens(torch.cat([states[place] for place in own]), Segments(lengths)),
-        )
-        target, known = map(torch.from_numpy, known_of)
-        labels = ListLabels(target, known, retrieved=torch.ones_like(known))
-        total = total + loss.of_list(learner, observation, labels)["loss"]
-    return total / len(places)

@@ -21,16 +21,18 @@ from rrra_training.candidates.lists import draw_queries, draw_set
 from rrra_training.candidates.sets import CandidateSet
 from rrra_training.judging.detector import Detector
 from rrra_training.negatives.samplers import RRRA
+from rrra_training.phases.adapter.drawing import outcome_weights
 from rrra_training.phases.adapter.learner import ADAPTER_PHASE, AdapterLearner
+from rrra_training.phases.adapter.losses import AdapterLoss
 from rrra_training.phases.adapter.taking_over import detection_at_start, phase_2, taken_over
-from rrra_training.phases.adapter.training import train_adapter
+from rrra_training.phases.adapter.training import learning_groups, train_adapter
 from rrra_training.phases.dropout import drawn_from, set_dropout
 from rrra_training.phases.finishing import finish
 from rrra_training.phases.freezing import freeze_lowest
 from rrra_training.phases.joint.drawing import draw_negatives
-from rrra_training.phases.joint.gradients import add_gradients
+from rrra_training.phases.joint.gradients import JointBatch, add_gradients
 from rrra_training.phases.workshop import Workshop
-from rrra_training.recipe.settings import JointTraining
+from rrra_training.recipe.settings import AdapterTraining, JointTraining
 from rrra_training.runs.tensors import above, below, learning_tensors, load_learning_tensors
 
 
@@ -88,11 +90,12 @@ def _train_round(
     freeze_lowest(encoder.transformer, config.frozen_layers)
     learner.train()
     learning = [parameter for parameter in encoder.transformer.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": learning, "highest": config.learning_rate},
-        {"params": list(learner.parameters()), "highest": config.adapter_learning_rate},
-    ]
-    optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
+    groups = learning_groups(learner, adapter_training(recipe.adapter, config))
+    optimiser = torch.optim.AdamW(
+        [{"params": learning, "highest": config.learning_rate}, *groups],
+        lr=config.learning_rate, weight_decay=config.weight_decay,
+    )  # fmt: skip
+    loss = AdapterLoss(recipe.adapter, recipe.evidence.prior, outcome_weights(sets, recipe.adapter, recipe.seed))
     with _detector(workshop, sets, learner) as detector:
         begin = 0
         if (checkpoint := run.checkpoints.latest(phase)) is not None:
@@ -114,7 +117,8 @@ def _train_round(
             optimiser.zero_grad()
             # A resumed round has to draw the masks that an uninterrupted one draws.
             with drawn_from(int(generator.integers(2**62)), encoder.device):
-                values = add_gradients(recipe, encoder, learner, data, queries, lists)
+                kind = recipe.adapter.codes[step % len(recipe.adapter.codes)]
+                values = add_gradients(config, encoder, learner, JointBatch(data, queries, lists), loss, kind)
             nn.utils.clip_grad_norm_([*encoder.transformer.parameters(), *learner.parameters()], 1.0)
             optimiser.step()
             run.metrics.log(phase, step + 1, **values)
@@ -128,6 +132,19 @@ def _train_round(
             encoder.transformer.save(str(work), safe_serialization=True, create_model_card=False)
     run.mark_done(phase, steps=config.steps)
     return learner.eval()
+
+
+def adapter_training(config: AdapterTraining, joint: JointTraining) -> AdapterTraining:
+    """
+    How the adapter learns in phase 3.
+
+    :param config: How it learns in phase 2: its projection learns no faster here, or not at all.
+    :param joint: The learning rate, and how much matrices decay.
+    """
+    rate = joint.adapter_learning_rate
+    slow = min(config.projection_learning_rate, rate)
+    told = {"learning_rate": rate, "projection_learning_rate": slow, "weight_decay": joint.weight_decay}
+    return config.model_copy(update=told)
 
 
 @contextmanager

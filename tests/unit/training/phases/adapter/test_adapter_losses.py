@@ -14,6 +14,16 @@ def test_listwise_loss_on_hand_computed_numbers() -> None:
     assert both.item() == pytest.approx((math.log(1 + 2 / math.e) + math.log(1 + 0.5 / math.e)) / 2)
 
 
+def test_a_known_positive_is_no_negative_at_any_scale() -> None:
+    scores = torch.tensor([0.2, 0.9, 0.1], requires_grad=True)
+    for scale in (20, 60, 200):
+        loss = listwise_loss(scores * scale, torch.tensor([1.0, 1.0, 0.02]))
+        assert loss.item() == pytest.approx(math.log1p(0.98 * math.exp(-0.1 * scale)), abs=1e-6)
+        (gradient,) = torch.autograd.grad(loss, scores)
+        assert gradient.isfinite().all()
+        assert gradient[1] == 0
+
+
 def test_outcomes_on_hand_computed_numbers() -> None:
     wanted = outcome_targets(torch.tensor([1.0, 0.25]), torch.tensor([True, False]))
     assert wanted.tolist() == [[1, 0, 0, 0], [0, 0.25, 0, 0.75]]
