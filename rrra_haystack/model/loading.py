@@ -29,7 +29,7 @@ Model = TypeVar("Model")
 _HELD: WeakValueDictionary[tuple[str, tuple[Any, ...], str], Any] = WeakValueDictionary()
 _LOCK = threading.Lock()
 # Chosen on the dev splits of ten sets; docs/untrained.md says how.
-_UNTRAINED_LEXICAL_WEIGHT = 0.5
+UNTRAINED_LEXICAL_WEIGHT = 0.5
 _TOKENIZER = "tokenizer.json"
 # What sentence-transformers writes, and does without: prompts, and the length at which texts are cut.
 _PROMPTS, _LENGTH = "config_sentence_transformers.json", "tokenizer_config.json"
@@ -134,7 +134,7 @@ def untrained_config(encoder: Encoder, code: CodeKind) -> RRRAConfig:
         encoder_fingerprint=encoder_fingerprint(encoder),
         layer=encoder.layer,
         code=code,
-        lexical_weight=_UNTRAINED_LEXICAL_WEIGHT if encoder.embeds else 0.0,
+        lexical_weight=UNTRAINED_LEXICAL_WEIGHT if encoder.embeds else 0.0,
         lexical=CHOSEN_FORM,
         adapter=adapter,
     )

@@ -5,10 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rrra_training.measures.significance import is_better
-
-# Fewer held-out queries than these choose nothing, nor do more that are fewer different ones.
-LEAST_QUERIES = 20
+from rrra_training.measures.significance import LEAST_QUERIES, is_better
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from rrra_training.judging.fitting import (
     FUSION_WEIGHTS,
     LEXICAL_WEIGHTS,
     calibration_features,
+    distance,
     fit_calibration,
     fused,
 )
@@ -56,14 +57,9 @@ def choose(queries: HeldOut, looks: Mapping[int, Verdicts], former: Choice) -> t
     :returns: The choice by all queries; and reranking scores of shape ``[Q, k]`` in which the scores of each query are
         by the choice of the other parts, so that no query is judged by a choice that it had a say in.
     """
-
-    def distance(one: Choice) -> float:
-        # What counts of a fusion weight is the share that it gives the adapter in the score.
-        own, other = (weight / (1 + weight) for weight in (one.fusion_weight, former.fusion_weight))
-        return abs(own - other) + abs(one.lexical_weight - former.lexical_weight)
-
-    weights = [(former.fusion_weight, former.lexical_weight), *product(FUSION_WEIGHTS, LEXICAL_WEIGHTS)]
-    choices = sorted((Choice(steps, *own) for steps, own in product(looks, weights)), key=distance)
+    begun = former.fusion_weight, former.lexical_weight
+    weights = sorted([begun, *product(FUSION_WEIGHTS, LEXICAL_WEIGHTS)], key=lambda own: distance(own, begun))
+    choices = [Choice(steps, *own) for own, steps in product(weights, looks)]
     reached = np.stack([ndcg(queries.grades, queries.ideal, one.scores(looks)) for one in choices])
     scores = np.empty(queries.rows.shape, dtype=np.float32)
     for part in np.unique(queries.fold):

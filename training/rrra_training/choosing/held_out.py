@@ -8,11 +8,11 @@ from functools import cached_property
 import numpy as np
 
 from rrra_training.candidates.sets import CandidateSet, grades_of
-from rrra_training.choosing.deciding import LEAST_QUERIES
 from rrra_training.choosing.plan import Plan
 from rrra_training.choosing.sharing import Shared
 from rrra_training.data.recognising import DEV
 from rrra_training.measures.ranking import ideal_gains, per_query
+from rrra_training.measures.significance import LEAST_QUERIES
 
 logger = logging.getLogger(__name__)
 # Fewer dev queries than these say too little: then some are drawn from all.

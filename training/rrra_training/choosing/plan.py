@@ -10,11 +10,11 @@ from rrra_haystack.model.loading import find_files
 from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_training.candidates.splits import SplitConfig
 from rrra_training.choosing.changes import check_changes
-from rrra_training.choosing.deciding import LEAST_QUERIES
 from rrra_training.data import DataConfig, RetrievalData, open_dataset
 from rrra_training.data.checks import Labelled
 from rrra_training.data.recognising import DEV, TRAIN
 from rrra_training.data.rows import known_split
+from rrra_training.measures.significance import LEAST_QUERIES
 from rrra_training.recipe.recipe import Recipe
 from rrra_training.recipe.yaml_files import validated
 

@@ -10,6 +10,7 @@ from ir_measures import Measure
 from torch import Tensor, nn
 
 from rrra_haystack.model.config import RRRAConfig
+from rrra_haystack.model.loading import UNTRAINED_LEXICAL_WEIGHT
 from rrra_haystack.model.scoring import Calibration, reranking_score
 from rrra_training.candidates.sets import CandidateSet, grades_of, relevance_of
 from rrra_training.judging.verdicts import Verdicts
@@ -23,6 +24,8 @@ LEXICAL_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.2)
 # Log-odds for a feature that is one of its deviations higher: a former slope that says more, twenty to one, is not
 # believed. Those of rrra-minilm-l6 say about one at most on parts of Cranfield and TIME.
 _STEEPEST = 3.0
+# Fusion and lexical weight where no model says others.
+UNTRAINED_WEIGHTS: tuple[float, float] = (RRRAConfig.model_fields["fusion_weight"].default, UNTRAINED_LEXICAL_WEIGHT)
 _UNTRAINED: Calibration = RRRAConfig.model_fields["calibration"].default
 
 
@@ -51,18 +54,21 @@ def fit(
     floors: Mapping[str, float] | None = None,
     *,
     lexical_weights: Sequence[float] = LEXICAL_WEIGHTS,
+    former: tuple[float, float] = UNTRAINED_WEIGHTS,
 ) -> Fit:
     """
     Fit fusion weight, lexical weight and calibration.
 
     The weights are those with the highest mean nDCG@10 over the sets, among those that leave the sets least below
-    their floors; none whose mean is below that of the encoder alone. A set counts by the square root of its queries:
+    their floors; none whose mean is below that of the encoder alone, and of equally good ones those nearest the former
+    ones. A set counts by the square root of its queries:
     the mean of few queries is uncertain.
 
     :param sets: Dev sets.
     :param verdicts: The adapter's verdicts on each, by the set's name.
     :param floors: nDCG@10 by set that must be reached, such as that of the untrained forms.
     :param lexical_weights: The lexical weights to choose from.
+    :param former: Fusion and lexical weight before.
     """
     found = {data.name: _by_weights(data, verdicts[data.name], lexical_weights) for data in sets}
     floors = floors or {}
@@ -73,10 +79,11 @@ def fit(
 
     def worth(weights: tuple[float, float]) -> tuple[float, float]:
         shortfall = sum(max(floors.get(name, 0.0) - values[weights], 0.0) for name, values in found.items())
-        return -round(shortfall, 4), mean(weights)
+        return -round(shortfall, 4), round(mean(weights), 6)
 
     encoder = mean((0.0, lexical_weights[0]))
-    best = max((own for own in product(FUSION_WEIGHTS, lexical_weights) if mean(own) >= encoder), key=worth)
+    helpful = [own for own in product(FUSION_WEIGHTS, lexical_weights) if mean(own) >= encoder]
+    best = max(sorted(helpful, key=lambda own: distance(own, former)), key=worth)
     calibration = _fit_calibration(sets, verdicts, *best)
     errors = {data.name: _error(data, verdicts[data.name], *best, calibration) for data in sets}
     table = {
@@ -84,6 +91,12 @@ def fit(
         for name, values in found.items()
     }
     return Fit(*best, calibration, table, errors)
+
+
+def distance(one: tuple[float, float], other: tuple[float, float]) -> float:
+    """How far fusion and lexical weight are from others; of a fusion weight its share for the adapter counts."""
+    shares = [fusion / (1 + fusion) for fusion, _ in (one, other)]
+    return abs(shares[0] - shares[1]) + abs(one[1] - other[1])
 
 
 def fused(verdicts: Verdicts, fusion_weight: float, lexical_weight: float = 0.0) -> np.ndarray:

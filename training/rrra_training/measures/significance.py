@@ -6,6 +6,8 @@ import numpy as np
 
 # What chance makes as often as this is not taken for a difference.
 LEVEL = 0.05
+# Fewer queries than these choose nothing, nor do more that are fewer different ones.
+LEAST_QUERIES = 20
 _SIGNS_AT_ONCE = 500
 
 

@@ -1,5 +1,6 @@
 """What is fitted and measured on dev: the encoder, untrained forms and the adapter, side by side."""
 
+import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,9 +16,12 @@ from rrra_training.candidates.sets import CandidateSet
 from rrra_training.judging.fitting import LEXICAL_WEIGHTS, Fit, fit, fused, measured
 from rrra_training.judging.projecting import ProjectedStates, projected
 from rrra_training.judging.verdicts import IN_CHOSEN_FORM, Verdicts, judge
+from rrra_training.measures.significance import LEAST_QUERIES
 from rrra_training.phases.adapter.learner import AdapterLearner
+from rrra_training.phases.adapter.taking_over import weights_at_start
 from rrra_training.phases.workshop import Workshop
 
+logger = logging.getLogger(__name__)
 _FORMS = ("match alone", "equal sum")
 
 
@@ -51,7 +55,13 @@ def fit_and_measure(
         figures[data.name] = _about(data) | {"systems": systems}
         floors[data.name] = max(systems[form]["nDCG@10"] for form in _FORMS)
     weights = LEXICAL_WEIGHTS if config.lexical_match else (0.0,)
-    fitted = fit(dev, verdicts[config.code], floors, lexical_weights=weights)
+    queries = sum(len(data) for data in dev)
+    if queries < LEAST_QUERIES:
+        logger.warning(
+            "%d dev queries are too few to fit weights and calibration to: name %d or more.", queries, LEAST_QUERIES
+        )
+    former = weights_at_start(workshop.run)
+    fitted = fit(dev, verdicts[config.code], floors, lexical_weights=weights, former=former)
     for data in dev:
         own = figures[data.name]
         for kind, judged in verdicts.items():

@@ -1,10 +1,19 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from rrra_training.candidates.evidence import Labels
 from rrra_training.candidates.mining import Mined
 from rrra_training.candidates.sets import CandidateSet, Positives
-from rrra_training.judging.fitting import FUSION_WEIGHTS, calibration_features, fit, fit_calibration, fused
+from rrra_training.judging.fitting import (
+    FUSION_WEIGHTS,
+    UNTRAINED_WEIGHTS,
+    calibration_features,
+    fit,
+    fit_calibration,
+    fused,
+)
 from rrra_training.judging.verdicts import Verdicts
 from sets import Sized
 
@@ -85,6 +94,18 @@ def test_a_small_set_does_not_take_the_others_below_their_encoder() -> None:
     # Where the encoder is no better, the floor decides.
     alone = fit([small], verdicts, floors, lexical_weights=(0.0,))
     assert alone.table["small"][alone.fusion_weight] >= floors["small"]
+
+
+def test_where_all_weights_are_equally_good_the_former_ones_are_kept() -> None:
+    data, verdicts = judged("easy", 10, 5.0, 5.0)
+    verdicts = replace(verdicts, base=np.where(verdicts.base < 0.95, -0.5, 0.9).astype(np.float32))
+    for former in (UNTRAINED_WEIGHTS, (3.5, 0.3), (0.0, 0.0)):
+        found = fit([data], {"easy": verdicts}, former=former)
+        assert set(found.table["easy"].values()) == {1.0}
+        assert (found.fusion_weight, found.lexical_weight) == former
+    # Those that are better are taken all the same.
+    data, verdicts = judged("hard", 200, 0.0, 0.3)
+    assert fit([data], {"hard": verdicts}, former=(0.0, 0.0)).fusion_weight > 0
 
 
 FORMER = Calibration(slope=4.9, gap_slope=8.0, intercept=-4.3, outcome_slope=0.3)

@@ -2,12 +2,14 @@
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from rrra_haystack.model.detection import Detection
 from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_training.candidates.sets import CandidateSet
 from rrra_training.corpora.fingerprint import cache_key
+from rrra_training.judging.fitting import UNTRAINED_WEIGHTS
 from rrra_training.phases.adapter.learner import ADAPTER_PHASE, AdapterLearner, adapter_shape
 from rrra_training.phases.adapter.training import train_adapter
 from rrra_training.phases.workshop import Workshop
@@ -63,7 +65,7 @@ def take_over(workshop: Workshop, start: str) -> None:
     model, run = RRRAModel.load(start), workshop.run
     state = above("model/", learner_of(model).state_dict())
     run.checkpoints.save(ADAPTER_PHASE, workshop.recipe.adapter.steps, state, {})
-    run.mark_done(ADAPTER_PHASE, start=start, detection=model.config.detection.model_dump(mode="json"))
+    run.mark_done(ADAPTER_PHASE, start=start, **_kept(model))
 
 
 def taken_over(workshop: Workshop, encoder: Encoder) -> AdapterLearner:
@@ -93,8 +95,24 @@ def phase_2(workshop: Workshop, encoder: Encoder, sets: Sequence[CandidateSet]) 
         model = RRRAModel.load(recipe.start)
         start = learner_of(model)
         if processes().is_main_process:
-            run.mark_done(_START, start=recipe.start, detection=model.config.detection.model_dump(mode="json"))
+            run.mark_done(_START, start=recipe.start, **_kept(model))
     return train_adapter(workshop, encoder, sets, steps=recipe.start_steps, start=start)
+
+
+def _kept(model: RRRAModel) -> dict[str, Any]:
+    """What a run keeps of the settings of a model."""
+    config = model.config
+    return {
+        "detection": config.detection.model_dump(mode="json"),
+        "weights": [config.fusion_weight, config.lexical_weight],
+    }
+
+
+def weights_at_start(run: RunDirectory) -> tuple[float, float]:
+    """Fusion and lexical weight of the model whose adapter a run has taken over or goes on from, or the defaults."""
+    begun = run.done(_START) or run.done(ADAPTER_PHASE) or {}
+    fusion, lexical = begun.get("weights", UNTRAINED_WEIGHTS)
+    return fusion, lexical
 
 
 def detection_at_start(run: RunDirectory) -> Detection:
