@@ -69,8 +69,13 @@ def draw_set(sets: Sequence[CandidateSet], generator: np.random.Generator) -> in
     :param sets: The sets.
     :param generator: Source of the draw.
     """
+    return int(generator.choice(len(sets), p=set_odds(sets)))
+
+
+def set_odds(sets: Sequence[CandidateSet]) -> np.ndarray:
+    """How probably each set is drawn, by its weight and the root of its size; shape ``[n]``."""
     odds = np.asarray([data.weight * math.sqrt(len(data.drawable)) for data in sets])
-    return int(generator.choice(len(sets), p=odds / odds.sum()))
+    return odds / odds.sum()
 
 
 def draw_queries(data: CandidateSet, count: int, generator: np.random.Generator) -> np.ndarray:

@@ -5,7 +5,7 @@ import json
 import logging
 import shutil
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 import torch
 from safetensors import SafetensorError
@@ -25,12 +25,10 @@ class Checkpoint(NamedTuple):
 
     :param step: The step that was just done.
     :param state: Tensors by name, on the CPU.
-    :param meta: What else is to be known, as JSON.
     """
 
     step: int
     state: dict[str, Tensor]
-    meta: dict[str, Any]
 
 
 class Checkpoints:
@@ -43,14 +41,13 @@ class Checkpoints:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def save(self, phase: str, step: int, state: dict[str, Tensor], meta: dict[str, Any]) -> Path:
+    def save(self, phase: str, step: int, state: dict[str, Tensor]) -> Path:
         """
         Keep what a phase needs to go on from a step; the last two checkpoints of a phase are kept.
 
         :param phase: Name of the phase.
         :param step: The step that was just done.
         :param state: Tensors by name; names may be nested with "." or "/".
-        :param meta: What else is to be known, as JSON.
         """
         folder = self.path / phase
         target = folder / f"step-{step}"
@@ -60,7 +57,7 @@ class Checkpoints:
         }
         with atomic_directory(target) as work:
             save_file(tensors, work / _STATE)
-            record = {"phase": phase, "step": step, "sha256": _sha256(work / _STATE), "meta": meta}
+            record = {"phase": phase, "step": step, "sha256": _sha256(work / _STATE)}
             (work / _META).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         old = [path for _, path in _by_step(folder)[:-_KEPT]]
         for leftover in [*old, *folder.glob(".step-*.partial"), *folder.glob(".step-*.replaced")]:
@@ -82,7 +79,7 @@ class Checkpoints:
             record = json.loads((path / _META).read_text(encoding="utf-8"))
             if record["sha256"] != _sha256(path / _STATE):
                 _raise_damaged(path, f"{_STATE} is not what was written")
-            return Checkpoint(step, load_file(path / _STATE), record["meta"])
+            return Checkpoint(step, load_file(path / _STATE))
         except (
             FileNotFoundError,
             json.JSONDecodeError,

@@ -23,7 +23,7 @@ from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.model.weights import native_dtype
 from rrra_haystack.pretrained import MINILM, resolve_encoder
 from rrra_training.candidates.evidence import EvidenceConfig
-from rrra_training.candidates.lists import ListConfig, draw_lists
+from rrra_training.candidates.lists import ListConfig, draw_lists, draw_queries, set_odds
 from rrra_training.candidates.mining import MiningConfig
 from rrra_training.candidates.preparing import prepare
 from rrra_training.candidates.splits import SplitConfig, check_names, examine_splits
@@ -160,13 +160,13 @@ def _pairs(recipe: CrossEncoderRecipe, cache: Path, *, show_progress: bool) -> D
         for split in recipe.train
     ]
     generator = np.random.default_rng(recipe.seed)
-    odds = np.asarray([data.weight * len(data) ** 0.5 for data in sets])
     rows: dict[str, list[Any]] = {"query": [], "passage": [], "label": []}
-    for number, data in enumerate(sets):
-        share = round(recipe.queries * odds[number] / odds.sum())
-        chosen = generator.permutation(len(data))[:share]
+    for data, odds in zip(sets, set_odds(sets), strict=True):
+        share = round(recipe.queries * odds)
+        # All queries, before any comes twice.
+        chosen = generator.permutation(data.drawable)[:share]
         if len(chosen) < share:
-            chosen = np.concatenate([chosen, generator.integers(len(data), size=share - len(chosen))])
+            chosen = np.concatenate([chosen, draw_queries(data, share - len(chosen), generator)])
         lists = draw_lists(data, chosen, recipe.lists, generator)
         for query, passages, targets in zip(lists.queries, lists.rows, lists.target, strict=True):
             rows["query"] += [data.queries.text(int(query))] * len(passages)

@@ -15,12 +15,12 @@ from rrra_training.judging.examined import false_negatives, features_of
 from rrra_training.judging.fitting_detection import fit_detection
 from rrra_training.judging.hidden_positives import hide_positives
 from rrra_training.judging.projecting import projected
-from rrra_training.studies.detection_benchmark import app as benchmark
+from rrra_training.judging.verdicts import judge
+from rrra_training.studies.detection_candidates import judge_split
 from rrra_training.studies.gradients import read_lists
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from typer.testing import CliRunner
 
 from rrra_haystack.model.detection import SHARED_LABELS_WEIGHT, Detection
 from rrra_haystack.model.rrra_model import RRRAModel
@@ -101,23 +101,26 @@ def test_labels_that_are_hidden_are_not_read(data: CandidateSet) -> None:
 
 
 def test_whoever_hides_positives_shows_no_hidden_label(
-    data: CandidateSet, folder: Path, model: RRRAModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: CandidateSet, folder: Path, model: RRRAModel, tmp_path: Path
 ) -> None:
-    seen: list[np.ndarray | None] = []
-    made = SharedLabels.__init__
-
-    def watched(self: SharedLabels, data: CandidateSet, known: np.ndarray | None = None) -> None:
-        seen.append(known)
-        made(self, data, known)
-
-    monkeypatch.setattr(SharedLabels, "__init__", watched)
-    with Detector(model.adapter, model.projection, [data], tmp_path, seed=0):
-        pass
-    read_lists(data, model, tmp_path, seed=0)
-    arguments = [f"{folder}:train", "--output", str(tmp_path / "out")]
-    assert CliRunner().invoke(benchmark, arguments).exit_code == 0
-    # Of each query one of two labels may be read.
-    assert [None if known is None else int(known.sum()) for known in seen] == [len(data)] * 3
+    hidden = hide_positives(data, seed=0)
+    queries, rows = np.repeat(hidden.queries, hidden.candidate.sum(axis=1)), hidden.mined[hidden.candidate]
+    known, everything = SharedLabels(data, hidden.known), SharedLabels(data)
+    assert (known.log_odds(queries, rows) != everything.log_odds(queries, rows)).any()
+    with projected(data.passages, model.projection, tmp_path) as passages:
+        scores = judge(model.adapter, model.projection, data, passages, "int8", lexical=None).adapter[hidden.queries]
+        told, too_much = (features_of(hidden, passages, shared, scores) for shared in (known, everything))
+        expected = false_negatives(model.config.detection, hidden, passages, known, scores)
+    judged = judge_split(model, f"{folder}:train", tmp_path, seed=0, limit=None)
+    assert judged.features == pytest.approx(told, abs=1e-4)
+    assert judged.features != pytest.approx(too_much, abs=1e-4)
+    found = read_lists(data, model, tmp_path, seed=0).candidates.false_negative
+    assert found is not None
+    assert found.numpy() == pytest.approx(expected, abs=1e-4)
+    with Detector(model.adapter, model.projection, [data], tmp_path, seed=0) as detector:
+        fitted = detector.detection
+    assert fitted.weights == pytest.approx(fit_detection([(told, hidden.truth)]).weights, rel=1e-2, abs=1e-2)
+    assert fitted.weights != pytest.approx(fit_detection([(too_much, hidden.truth)]).weights, rel=1e-2, abs=1e-2)
 
 
 def test_restyled_queries_hide_nothing_and_tell_nothing(

@@ -180,10 +180,10 @@ def test_checkpoints_round_trip(run: RunDirectory) -> None:
     weight = torch.arange(6.0).reshape(2, 3)
     state = {"model.weight": weight, "tied/weight": weight, "turned": weight.T, "rng": torch.get_rng_state()}
     assert run.checkpoints.latest("adapter") is None
-    run.checkpoints.save("adapter", 7, state, {"epoch": 1, "best": 0.5})
+    run.checkpoints.save("adapter", 7, state)
     weight.add_(100)
-    step, loaded, meta = run.checkpoints.latest("adapter")
-    assert (step, meta) == (7, {"epoch": 1, "best": 0.5})
+    step, loaded = run.checkpoints.latest("adapter")
+    assert step == 7
     assert loaded["model.weight"].tolist() == [[0, 1, 2], [3, 4, 5]]
     assert loaded["tied/weight"].tolist() == [[0, 1, 2], [3, 4, 5]]
     assert loaded["turned"].tolist() == [[0, 3], [1, 4], [2, 5]]
@@ -198,12 +198,12 @@ def test_the_last_two_checkpoints_of_a_phase_are_kept(run: RunDirectory) -> None
     leftover = run.path / "checkpoints" / "adapter" / ".step-5.abc.partial"
     leftover.mkdir(parents=True)
     for step in (9, 10, 100):
-        run.checkpoints.save("adapter", step, {"x": torch.tensor(step)}, {})
-    run.checkpoints.save("joint", 1, {"x": torch.tensor(1)}, {})
+        run.checkpoints.save("adapter", step, {"x": torch.tensor(step)})
+    run.checkpoints.save("joint", 1, {"x": torch.tensor(1)})
     kept = sorted(path.name for path in (run.path / "checkpoints").glob("*/*"))
     assert kept == ["step-1", "step-10", "step-100"]
     assert not leftover.exists()
-    step, state, _ = run.checkpoints.latest("adapter")
+    step, state = run.checkpoints.latest("adapter")
     assert (step, state["x"].item()) == (100, 100)
 
 
@@ -229,14 +229,14 @@ def cut_off(path: Path) -> None:
 )
 def test_a_damaged_checkpoint_is_named_and_not_skipped(run: RunDirectory, file: str, damage) -> None:
     for step in (1, 2):
-        run.checkpoints.save("adapter", step, {"x": torch.tensor([1.0, 2.0])}, {})
+        run.checkpoints.save("adapter", step, {"x": torch.tensor([1.0, 2.0])})
     damage(run.path / "checkpoints" / "adapter" / "step-2" / file)
     with pytest.raises(ValueError, match=r"checkpoints/adapter/step-2 is damaged .* Remove it to go on"):
         run.checkpoints.latest("adapter")
 
 
 def test_a_checkpoint_that_cannot_be_read_is_not_called_damaged(run: RunDirectory) -> None:
-    state = run.checkpoints.save("adapter", 1, {"x": torch.tensor([1.0])}, {}) / "state.safetensors"
+    state = run.checkpoints.save("adapter", 1, {"x": torch.tensor([1.0])}) / "state.safetensors"
     state.unlink()
     state.symlink_to(state)
     with pytest.raises(OSError, match="symbolic links"):
@@ -244,7 +244,7 @@ def test_a_checkpoint_that_cannot_be_read_is_not_called_damaged(run: RunDirector
 
 
 def test_the_tensors_of_a_checkpoint_are_plain_safetensors(run: RunDirectory) -> None:
-    path = run.checkpoints.save("adapter", 1, {"x": torch.tensor([1.0])}, {}) / "state.safetensors"
+    path = run.checkpoints.save("adapter", 1, {"x": torch.tensor([1.0])}) / "state.safetensors"
     (header,) = struct.unpack("<Q", path.read_bytes()[:8])
     assert json.loads(path.read_bytes()[8 : 8 + header])["x"]["shape"] == [1]
     assert load_file(path)["x"].item() == 1.0
@@ -277,10 +277,10 @@ def test_adamw_goes_on_exactly_where_it_was(run: RunDirectory) -> None:
     optimizer.param_groups[0]["lr"] = 1 / 3  # as a schedule leaves it: no number that float32 holds
     state = {f"model.{name}": tensor for name, tensor in layer.state_dict().items()}
     state |= {f"optimiser.{name}": tensor for name, tensor in optimiser_tensors(optimizer).items()}
-    run.checkpoints.save("adapter", 3, state, {})
+    run.checkpoints.save("adapter", 3, state)
     take_steps(layer, optimizer, seed=1)
 
-    _, loaded, _ = run.checkpoints.latest("adapter")
+    _, loaded = run.checkpoints.latest("adapter")
     other = nn.Linear(3, 2)
     other.load_state_dict({name: loaded[f"model.{name}"] for name in ("weight", "bias")})
     resumed = adamw(other)

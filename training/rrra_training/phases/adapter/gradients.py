@@ -31,7 +31,7 @@ def add_gradients(learner: AdapterLearner, drawn: DrawnLists, loss: AdapterLoss,
     if not len(share):
         return dict.fromkeys(("loss", "ranking", "outcome", "normalisation"), 0.0)
     rows, inverse = np.unique(lists.rows[share], return_inverse=True)
-    places = inverse.reshape(lists.rows[share].shape)
+    places = list(inverse.reshape(lists.rows[share].shape))
     asked, read = stored(data.queries, lists.queries[share]), stored(data.passages, rows)
     total = torch.zeros(())
     sums: dict[str, float] = {}

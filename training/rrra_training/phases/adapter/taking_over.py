@@ -64,7 +64,7 @@ def take_over(workshop: Workshop, start: str) -> None:
     """Take the adapter of a trained model for the result of phase 2."""
     model, run = RRRAModel.load(start), workshop.run
     state = above("model/", learner_of(model).state_dict())
-    run.checkpoints.save(ADAPTER_PHASE, workshop.recipe.adapter.steps, state, {})
+    run.checkpoints.save(ADAPTER_PHASE, workshop.recipe.adapter.steps, state)
     run.mark_done(ADAPTER_PHASE, start=start, **_kept(model))
 
 

@@ -97,7 +97,7 @@ def train_adapter(  # noqa: C901  (the loop reads best from top to bottom)
             # Before the checkpoint: what is not kept yet is looked at again after an interruption.
             is_enough = look is not None and look(step, learner.eval())
             learner.train()
-            run.checkpoints.save(phase, step, learning_tensors(learner, optimiser), {})
+            run.checkpoints.save(phase, step, learning_tensors(learner, optimiser))
             if is_enough:
                 break
     if process.is_main_process:

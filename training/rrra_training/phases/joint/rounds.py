@@ -125,7 +125,7 @@ def _train_round(
             progress.set_postfix(loss=f"{values['loss']:.3f}", refresh=False)
             if (step + 1) % config.save_steps == 0 or step + 1 == config.steps:
                 state = above("encoder/", encoder.transformer.state_dict())
-                run.checkpoints.save(phase, step + 1, state | learning_tensors(learner, optimiser), {})
+                run.checkpoints.save(phase, step + 1, state | learning_tensors(learner, optimiser))
     finished = run.path / f"encoder-{number}"
     if not finished.is_dir():
         with atomic_directory(finished) as work:
