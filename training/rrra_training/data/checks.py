@@ -199,15 +199,13 @@ def remarks_on(corpus: Corpus, labelled: Labelled) -> list[str]:
     unreachable = sum(1 for own, is_there in zip(relevant, found, strict=True) if own and not is_there)
     itself = int(corpus.is_passage(queries).sum())
     empty = sum(1 for query in queries if not query.text.strip())
+    nowhere = f"{unreachable:,} of its {len(queries):,} queries have none of their relevant passages there"
     zero = ", and count as 0 in an evaluation"
     texts = {query.id: digest_of(query.text) for query in queries if query.text.strip()}
     again = len(texts) - len(set(texts.values()))
     told = [
         (len(lost), f"{len(lost):,} passages that its labels name are not in the corpus, as {_first(lost)}"),
-        (
-            unreachable,
-            f"{unreachable:,} of its {len(queries):,} queries have none of their relevant passages there{zero}",
-        ),
+        (unreachable, nowhere + zero),
         (none, f"{none:,} queries have no passage with a grade above 0{zero}"),
         (empty, f"{empty:,} queries have no text"),
         (repeated, f"{repeated:,} queries have an identifier that another one has, and are judged by its labels"),
