@@ -368,7 +368,7 @@ def test_what_was_measured_before_an_error_is_kept_and_shown(data: Path, tmp_pat
     assert isinstance(result.exception, UnfinishedEvaluationError)
     assert "Not all systems of tiny were measured: division by zero" in str(result.exception)
     assert list(json.loads(file.read_text())["systems"]) == ["encoder", "rrra", "match"]
-    assert "tiny test: 4 queries" in result.output
+    assert "tiny test: queries: 4" in result.output
 
 
 def test_the_first_of_an_identifier_is_measured(

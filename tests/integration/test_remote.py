@@ -164,7 +164,7 @@ def test_no_server(embedded: list[Document]) -> None:
 
 def test_a_missing_collection_leaves_the_store_closed(server: Server, key: Secret, embedded: list[Document]) -> None:
     store = _store(server, key)
-    with pytest.raises(ValueError, match="There is no collection 'rrra'"):
+    with pytest.raises(ValueError, match="has no collection 'rrra'"):
         enrich(store)
     # The store makes its collection when it is opened.
     assert store.write_documents(embedded) == len(embedded)

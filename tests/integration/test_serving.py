@@ -575,7 +575,10 @@ def test_a_terminal_that_is_closed_leaves_nothing_behind(tmp_path: Path, monkeyp
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     (tmp_path / "pipelines").mkdir()
     shutil.copy(PIPELINES / "search.yaml", tmp_path / "pipelines")
+    # Under nohup a process ignores it, and so do those that it starts.
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     with served_process.server(tmp_path, "rrra", "serve", "pipelines") as (address, process):
+        signal.signal(signal.SIGHUP, before)
         wait_for(address, process, 120)
         assert list(tmp_path.glob("rrra-serve-*"))
         process.send_signal(signal.SIGHUP)

@@ -2,11 +2,13 @@
 
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from browser import chromium, needs_chromium
 from fastapi.testclient import TestClient
+from hayhooks.server.pipelines.registry import registry
 
 from rrra_haystack.serving.application import served
 
@@ -15,11 +17,13 @@ NAME = "<img src=x onerror=alert(1)>"
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> TestClient:
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     folder = tmp_path_factory.mktemp("served") / "pipelines"
     shutil.copytree(PIPELINES, folder)
     shutil.copy(folder / "search.yaml", folder / f"{NAME}.yaml")
-    return TestClient(served(folder), base_url="http://localhost")
+    yield TestClient(served(folder), base_url="http://localhost")
+    # Hayhooks keeps the pipelines of a process in one place.
+    registry.clear()
 
 
 def test_the_page_lists_what_can_be_asked(client: TestClient) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from hayhooks.server.pipelines.registry import registry
 
 from rrra_haystack.serving.application import served
 
@@ -26,6 +27,9 @@ def web(workspace: Path) -> Iterator[TestClient]:
         Path("pipelines", f"{name}.yaml").unlink()
     with TestClient(served(Path("pipelines"), [workspace]), base_url="http://localhost") as client:
         yield client
+    # Hayhooks keeps the pipelines of a process in one place.
+    registry.get("indexing").pipeline.close()
+    registry.clear()
 
 
 def posted(web: TestClient, **files: bytes) -> dict:

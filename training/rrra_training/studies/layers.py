@@ -109,7 +109,8 @@ class LayeredEncoder:
 
     def _beside(self, _module: nn.Module, _inputs: Any, features: dict[str, Any]) -> dict[str, Any]:
         every = features["all_layer_embeddings"]
-        features["all_layer_embeddings"] = {-2: torch.cat([every[layer] for layer in self.layers], dim=-1)}
+        # The last but one is what the encoder reads.
+        features["all_layer_embeddings"] = (torch.cat([every[layer] for layer in self.layers], dim=-1), every[-1])
         return features
 
 

@@ -9,5 +9,5 @@ def test_commands_are_timed_and_a_failure_is_told(tmp_path: Path) -> None:
     assert list(commands("Why?", 1, 1)) == ["index", "enrich", "ask", "train", "evaluate", "mine"]
     taken = seconds(tmp_path, {"init": ["init", "pipelines"]}, busy=True)
     assert taken["init"] > 0
-    with pytest.raises(RuntimeError, match=r"rrra index data/none ended with 2: "):
+    with pytest.raises(RuntimeError, match=r"rrra index data/none ended with 1: "):
         seconds(tmp_path, {"index": ["index", "data/none"]}, busy=False)
