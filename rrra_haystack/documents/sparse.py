@@ -19,18 +19,29 @@ def dimensions(encoder: Encoder, texts: Sequence[str], read: Sequence[list[int]]
     """
     The words of texts in their order, as dimensions of sparse embeddings.
 
-    They are the encoder's tokens, if its tokenizer reads a word alike wherever it stands, in capitals and not.
-    Others make two tokens of *Danube* and *danube*, or of one behind a space and one behind a bracket: there they are
-    :func:`~rrra_haystack.model.words.word_hashes`. So a document and a query must be read by the same encoder.
+    They are the encoder's tokens, or :func:`~rrra_haystack.model.words.word_hashes` where it :func:`counts_words`. So a
+    document and a query must be read by the same encoder.
 
     :param encoder: Its tokenizer decides.
     :param texts: The texts; what the encoder truncates counts too.
     :param read: The tokens of the texts, as :meth:`Encoder.token_ids` gives them, where they are known.
     """
-    plain, *others = encoder.token_ids(_ONE_WORD)
-    if any(ids[-len(plain) :] != plain for ids in others):
+    if counts_words(encoder):
         return [word_hashes(text) for text in texts]
     return encoder.token_ids(texts) if read is None else read
+
+
+def counts_words(encoder: Encoder) -> bool:
+    """
+    Whether the dimensions of sparse embeddings are words, and not the encoder's tokens.
+
+    They are tokens, if its tokenizer reads a word alike wherever it stands, in capitals and not. Others make two tokens
+    of *Danube* and *danube*, or of one behind a space and one behind a bracket.
+
+    :param encoder: Its tokenizer decides.
+    """
+    plain, *others = encoder.token_ids(_ONE_WORD)
+    return any(ids[-len(plain) :] != plain for ids in others)
 
 
 def sparse_document(words: Sequence[int]) -> SparseEmbedding:

@@ -12,6 +12,7 @@ from typing import Any
 from haystack import Pipeline
 
 from rrra_haystack.files import atomic_write
+from rrra_haystack.indexing.readings import readings
 from rrra_haystack.indexing.units import Unit
 from rrra_haystack.model.codes.record import VERSION
 from rrra_haystack.pretrained import bundled
@@ -167,6 +168,9 @@ def pipeline_digest(pipeline: dict[str, Any], loaded: Pipeline) -> str:
     told = {name: component["init_parameters"] for name, component in loaded.to_dict()["components"].items()}
     weights = {name: _weights(str(parameters["model"])) for name, parameters in told.items() if "model" in parameters}
     made_by = {"weights": weights, "codes": VERSION}
+    # What is read as ever keeps its digest, and so its stores.
+    if read := readings(loaded):
+        made_by["read"] = read
     whole = json.dumps({**pipeline, "components": components, **made_by}, sort_keys=True)
     return hashlib.sha256(whole.encode()).hexdigest()[:16]
 
