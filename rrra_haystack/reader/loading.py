@@ -33,6 +33,7 @@ def find_reader(model: str) -> Path | None:
     :returns: Its directory; `None` for one of the hub.
     :raises FileNotFoundError: If it is none of them.
     """
+    model = str(model)
     readers = {name: path for name in bundled_names() if (path := bundled(name)) is not None and is_difference(path)}
     directory = readers.get(model, Path(with_home(model)))
     if directory.is_dir():

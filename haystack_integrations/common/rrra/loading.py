@@ -31,8 +31,9 @@ class LoadsModel(Serializable):
     _model: RRRAModel | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        # Which YAML can hold.
-        self.model = str(self.model)
+        if isinstance(self.model, Path):
+            # Which YAML cannot hold.
+            self.model = str(self.model)
 
     def warm_up(self) -> None:
         """

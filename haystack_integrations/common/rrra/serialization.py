@@ -1,11 +1,11 @@
 import inspect
 from copy import deepcopy
-from enum import Enum
 from typing import Any, Self
 
-import numpy as np
 from haystack import default_from_dict, default_to_dict
 from haystack.utils.hf import deserialize_hf_model_kwargs, serialize_hf_model_kwargs
+
+from rrra_haystack.files import plain
 
 
 class Serializable:
@@ -22,9 +22,8 @@ class Serializable:
         """
         # Not the signature of the class, which in a component is that of Haystack's metaclass.
         _, *names = inspect.signature(type(self).__init__).parameters
-        parameters = {name: _plain(getattr(self, name)) for name in names}
+        parameters = {name: plain(getattr(self, name)) for name in names}
         if parameters.get("model_kwargs") is not None:
-            parameters["model_kwargs"] = deepcopy(parameters["model_kwargs"])
             serialize_hf_model_kwargs(parameters["model_kwargs"])
         return default_to_dict(self, **parameters)
 
@@ -43,10 +42,3 @@ class Serializable:
             parameters["model_kwargs"] = deepcopy(parameters["model_kwargs"])
             deserialize_hf_model_kwargs(parameters["model_kwargs"])
         return default_from_dict(cls, {**data, "init_parameters": parameters})
-
-
-def _plain(value: Any) -> Any:
-    """A value as YAML can hold it, which knows neither enumerations nor numbers of numpy."""
-    if isinstance(value, Enum):
-        return value.value
-    return value.item() if isinstance(value, np.generic) else value

@@ -9,6 +9,7 @@ from haystack_integrations.document_stores.qdrant_edge.client import AsyncEdgeCl
 from haystack_integrations.document_stores.qdrant_edge.sharing import shards_in
 from haystack_integrations.document_stores.qdrant_edge.upkeep import KeepsItsCollection
 from haystack_integrations.document_stores.qdrant_edge.writing import WritesInTurn
+from rrra_haystack.files import plain
 
 
 class QdrantEdgeDocumentStore(WritesInTurn, KeepsItsCollection):
@@ -120,7 +121,8 @@ class QdrantEdgeDocumentStore(WritesInTurn, KeepsItsCollection):
         :returns:
             Dictionary with serialized data.
         """
-        return default_to_dict(self, **{name: getattr(self, name) for name in inspect.signature(type(self)).parameters})
+        names = inspect.signature(type(self)).parameters
+        return default_to_dict(self, **{name: plain(getattr(self, name)) for name in names})
 
     def new_client(self) -> EdgeClient:
         """

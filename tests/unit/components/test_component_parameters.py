@@ -11,6 +11,7 @@ from haystack import Document, Pipeline
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from ranking import run
 
+from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
 from rrra_haystack import (
     RRRAAdapterRanker,
     RRRADocumentEmbedder,
@@ -122,6 +123,13 @@ def test_a_model_is_named_by_a_path_too(kind: Callable[..., Any]) -> None:
     assert Pipeline.loads(pipeline.dumps()).get_component("one").model == str(Path("some/model"))
 
 
+@pytest.mark.parametrize(
+    "kind", [RRRAAdapterRanker, RRRADocumentEmbedder, RRRADocumentSplitter, RRRAEmbedder, RRRAReader]
+)
+def test_nothing_is_no_name_of_a_model(kind: Callable[..., Any]) -> None:
+    assert kind(model=None).to_dict()["init_parameters"]["model"] is None
+
+
 def test_a_model_of_a_path_is_found(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="There is no reader"):
         RRRAReader(model=tmp_path / "reader").warm_up()
@@ -137,6 +145,34 @@ def test_numbers_of_numpy_are_written_as_numbers(name: str, make: Callable[..., 
     written = pipeline.to_dict()["components"]["one"]["init_parameters"][name]
     assert (written, type(written)) == (300, int)
     assert pipeline.dumps()
+
+
+def test_what_is_nested_is_written_as_numbers(tmp_path: Path) -> None:
+    counts: dict[str, Any] = {
+        "embedding_dim": np.int64(8),
+        "write_batch_size": np.int32(7),
+        "scroll_size": np.int64(50),
+    }
+    store = QdrantEdgeDocumentStore(
+        tmp_path / "store", on_disk=np.bool_(True), hnsw_config={"m": np.int64(4)}, **counts
+    )
+    filters = {
+        "operator": "AND",
+        "conditions": [
+            {"field": "meta.number", "operator": ">", "value": np.float32(0.5)},
+            {"field": "meta.number", "operator": "in", "value": np.arange(3)},
+        ],
+    }
+    retriever = RRRARetriever(store, filters=filters, search_params={"hnsw_ef": np.int64(64)})
+    pipeline = Pipeline()
+    pipeline.add_component("one", retriever)
+    loaded = Pipeline.loads(pipeline.dumps()).get_component("one")
+    assert loaded.search_params == {"hnsw_ef": 64}
+    assert [one["value"] for one in loaded.filters["conditions"]] == [0.5, [0, 1, 2]]
+    assert loaded.document_store.embedding_dim == 8
+    assert loaded.document_store.hnsw_config == {"m": 4}
+    # What was given is left as it is.
+    assert isinstance(retriever.search_params["hnsw_ef"], np.int64)
 
 
 def test_weights_and_thresholds_of_numpy_are_written_as_numbers(embedded: list[Document]) -> None:

@@ -115,7 +115,7 @@ class RRRAReader(Serializable):
             no number, `stride` is no whole number >= 0, or `max_seq_length` leaves no room for new tokens beside it.
         """
         _check_factor(calibration_factor)
-        self.model = str(model)
+        self.model = str(model) if isinstance(model, Path) else model
         self.device = device
         self.token = token
         self.top_k = top_k
