@@ -135,7 +135,7 @@ class Encoder:
         # Fast tokenizers cannot be used by two threads at once.
         self._tokenizer_lock = threading.Lock()
         self._kind = kind_of_encoder(self.transformer, self.name, layer, self._networks)
-        with told_of(self.name, self.origin[0]):
+        with told_of(self.name, self._source):
             self.hidden_size = self._observed_width()
         # Late interaction projects its states: those that are observed are narrower than its layers.
         config = getattr(self._networks["query"].model, "config", None)

@@ -38,7 +38,9 @@ def load_transformer(name: str, source: dict[str, Any], device: str | None) -> S
     if kept is not None and (isinstance(kept, bool) or not isinstance(kept, Integral) or kept <= 0):
         msg = f"truncate_dim must be a whole number > 0, or None to keep all dimensions, but got {kept!r}"
         raise ValueError(msg)
-    with told_of(name, path):
+    # Which is written when the model is saved, and JSON knows no numbers of numpy.
+    source = {**source, "truncate_dim": None if kept is None else int(kept)}
+    with told_of(name, source):
         where = ("token", "revision", "local_files_only")
         kind = _declared_kind(path, {key: source[key] for key in where if key in source})
         if kind not in {_BI_ENCODER, *_LATE_INTERACTION}:
@@ -65,19 +67,19 @@ def load_transformer(name: str, source: dict[str, Any], device: str | None) -> S
 
 
 @contextmanager
-def told_of(name: str, path: str) -> Iterator[None]:
+def told_of(name: str, source: dict[str, Any]) -> Iterator[None]:
     """
     Tell what goes wrong with a model in one sentence that names it or its file.
 
     :param name: What to call it.
-    :param path: A directory or hub id.
+    :param source: What it is loaded from, as :func:`load_transformer` takes it.
     """
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError):
         raise
     except Exception as error:
-        told = _told(name, path, error)
+        told = _told(name, source, error)
         if told is error:
             raise
         raise told from error
@@ -99,14 +101,18 @@ def check_tokenizer(name: str, tokenizer: Any) -> None:
         raise ValueError(msg)
 
 
-def _told(name: str, path: str, error: Exception) -> Exception:
+def _told(name: str, source: dict[str, Any], error: Exception) -> Exception:
     """What went wrong, in a sentence that names the model or its file."""
+    path = source["model_name_or_path"]
     if isinstance(error, SafetensorError):
         return ValueError(f"The weights of {name} are damaged ({error}). {MEND}")
     if damaged := _damaged_file(Path(path)):
         return ValueError(damaged)
-    if _REMOTE_CODE in str(error):
-        msg = f"{name} needs code that it brings along, which is run only from Python, with {_REMOTE_CODE}=True."
+    if _REMOTE_CODE in str(error) and not source.get(_REMOTE_CODE):
+        msg = (
+            f"{name} needs code that it brings along: if you trust it, set {_REMOTE_CODE}: true at each component of "
+            f"the pipeline that loads it, or {_REMOTE_CODE}=True in Python."
+        )
         return ValueError(msg)
     if isinstance(error, FileNotFoundError | ImportError) or (isinstance(error, ValueError) and name in str(error)):
         return error

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from encoders import SIZE, byte_level, tokenizer, write_encoder, write_kind
@@ -36,9 +37,14 @@ def test_dimensions_that_cannot_be_kept(path: Path, wrong: Any) -> None:
         RRRAModel.load(path, truncate_dim=wrong)
 
 
-def refusal(path: Path) -> str:
+def test_dimensions_of_numpy_are_saved(path: Path, tmp_path: Path) -> None:
+    RRRAModel.load(path, truncate_dim=np.int64(16)).save(tmp_path / "saved")
+    assert RRRAModel.load(tmp_path / "saved").encoder.dimension == 16
+
+
+def refusal(path: Path, **options: Any) -> str:
     with pytest.raises(ValueError, match=re.escape(str(path))) as refused:
-        Encoder(path)
+        Encoder(path, **options)
     assert "\n" not in str(refused.value)
     return str(refused.value)
 
@@ -57,8 +63,13 @@ def test_code_of_its_own_is_named(path: Path, tmp_path: Path) -> None:
     own = {"AutoConfig": "own.OwnConfig", "AutoModel": "own.OwnModel"}
     (made / "config.json").write_text(json.dumps(settings | {"model_type": "own", "auto_map": own}))
     (made / "own.py").write_text("")
-    assert refusal(made).endswith("needs code that it brings along, which is run only from Python, with "
-                                  "trust_remote_code=True.")  # fmt: skip
+    assert refusal(made).endswith(
+        "needs code that it brings along: if you trust it, set trust_remote_code: true at each component of the "
+        "pipeline that loads it, or trust_remote_code=True in Python."
+    )
+    # Where it is set, another thing is wrong.
+    (made / "own.py").write_text("raise ValueError('trust_remote_code is no help')\n")
+    assert "trust_remote_code is no help" in refusal(made, trust_remote_code=True)
 
 
 def test_a_network_of_another_format_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
