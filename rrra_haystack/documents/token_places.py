@@ -102,8 +102,8 @@ class _Divided(NamedTuple):
 
 
 def _divided(text: EmbeddedText, count: int, room: int | None) -> _Divided:
-    """Part a document of so many coded tokens, which is truncated if they are as many as the encoder reads."""
-    content = text.content[: count * _CHARACTERS_PER_TOKEN] if count == room else text.content
+    """Part a document of so many coded tokens, which may be truncated if they are as many as the encoder reads."""
+    content = text.content[: count * _CHARACTERS_PER_TOKEN] if room is not None and count >= room else text.content
     whole, begin = text.before + content + text.after, len(text.before)
     bounds = [len(text.before.rstrip())]
     before = 0
@@ -151,7 +151,7 @@ def _first(
         return before if np.array_equal(words, kept[: len(words)]) else None
     words = word_codes(whole)
     if total > coded:
-        # Special tokens that stand in a text are read, and have no codes.
+        # Special tokens that stand in a truncated text took room, and have no codes.
         return before if room is not None and np.array_equal(words, kept) else None
     # Something else was embedded before the content, unless it pushed the end of it out of what the encoder reads.
     is_end = len(words) <= len(kept) and np.array_equal(words, kept[len(kept) - len(words) :])

@@ -112,11 +112,14 @@ TEXTS = {
 
 
 @pytest.mark.parametrize("prompt", ["", "passage: "])
-@pytest.mark.parametrize("length", [24, 2000])
-def test_the_tokens_of_a_sentence_are_those_that_stand_there(path: Path, length: int, prompt: str) -> None:
+@pytest.mark.parametrize("length", [24, 2000, None])
+def test_the_tokens_of_a_sentence_are_those_that_stand_there(path: Path, length: int | None, prompt: str) -> None:
     model = RRRAModel.load(path, device="cpu", model_kwargs={"dtype": "float32"})
     model.encoder.transformer[0].max_seq_length = length
     reads = model.encoder.tokenizer
+    if length is None:
+        reads.model_max_length = 10**9
+        assert model.encoder.room() is None
     for before in ("", "Title \u00fc. "):
         for text in TEXTS.values():
             _, codes = model.encode_documents([before + text], prompt=prompt)

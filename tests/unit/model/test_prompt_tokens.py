@@ -13,6 +13,7 @@ from texts import TEXTS
 from transformers import BertConfig, BertModel
 
 from rrra_haystack import RRRAAdapterRanker, RRRADocumentEmbedder, RRRAModel
+from rrra_haystack.documents.token_places import EmbeddedText, _divided
 
 PROMPTS = {"query": "rises: ", "document": "Bread: "}
 TOKENIZERS: dict[str, Callable[[], Any]] = {
@@ -73,6 +74,13 @@ def test_a_truncated_text_has_the_tokens_that_are_read(model: RRRAModel) -> None
     offsets = encoder.token_offsets(text, PROMPTS["document"])
     assert len(offsets) == of_text(encoder.tokenizer, PROMPTS["document"], text)
     assert (offsets[:, 0] >= 0).all()
+
+
+def test_the_rest_of_a_truncated_text_is_not_looked_at(model: RRRAModel) -> None:
+    encoder, text = model.encoder, TEXTS[0] * 800
+    (batch,) = encoder.encode([text], task="document")
+    divided = _divided(EmbeddedText("", text, ""), int(batch.lengths), encoder.room())
+    assert len(divided.whole) == 32 * int(batch.lengths)
 
 
 @pytest.mark.parametrize("text", ["The Danube rises in the Black Forest. Yeast makes bread. Tea is bitter.", TEXTS[0]])
