@@ -103,6 +103,9 @@ class CandidateSet:
         otherwise = np.where(is_positive, self.labels.relevant, self.labels.prior)
         known = is_mined & (np.asarray(self.labels.source[query])[at] != Source.NONE)
         target = np.where(known, np.asarray(self.labels.target[query])[at], otherwise)
+        # A label, if of the same question elsewhere, says more than an answer or a teacher does.
+        again = np.isin(rows, self.asked_again.get(query, ()))
+        target = np.where(again, np.maximum(target, self.labels.relevant), target)
         return target.astype(np.float32), known | is_positive & (self.labels.relevant > self.labels.prior)
 
     def retrieved(self, query: int, rows: np.ndarray, count: int) -> np.ndarray:

@@ -86,14 +86,16 @@ def test_labels_are_made_anew_when_texts_change(tmp_path: Path, model: RRRAModel
     assert (np.asarray(after.labels.source) == Source.ANSWER).sum() == 1
 
 
+@pytest.mark.parametrize("answers", [[], ["Dville", "Rville"]])
 def test_what_is_relevant_to_a_query_is_no_negative_of_the_same_question_under_another_identifier(
-    tmp_path: Path, model: RRRAModel
+    tmp_path: Path, model: RRRAModel, answers: list[str]
 ) -> None:
     (tmp_path / "asked" / "qrels").mkdir(parents=True)
     rows = [{"_id": f"p{number}", "title": "", "text": text} for number, text in enumerate(PASSAGES)]
     (tmp_path / "asked" / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     texts = {"one": "Where is thing number 3?", "other": "where is thing number 3? ", "third": "Is Aville a town?"}
-    rows = [{"_id": name, "text": text} for name, text in texts.items()]
+    # Weaker evidence than a label, which must not outdo it: the passages of both have the answers.
+    rows = [{"_id": name, "text": text, "answers": answers} for name, text in texts.items()]
     (tmp_path / "asked" / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     # The encoder finds p3 for both, and p17 for neither.
     qrels = "one\tp3\t1\nother\tp17\t1\nthird\tp0\t1\n"
