@@ -320,6 +320,41 @@ def test_few_queries_with_thousands_of_pairs_are_drawn_in_seconds() -> None:
     assert sorted(chain(*batches)) == list(range(len(pairs)))
 
 
+def test_a_passage_with_very_many_pairs_leaves_some_to_the_next_epochs() -> None:
+    """Each of its pairs needs a batch of its own, which made an epoch as many batches long."""
+    for second in (0, 3000):
+        # The other pairs are of other queries, or of the same ones, which bars them from the batches of the passage.
+        rows = [[query, 9000] for query in range(3000)] + [[query + second, 10_000 + query] for query in range(3000)]
+        pairs = pairs_of(rows)
+        begun = time.process_time()
+        sampler = KnownPositivesSampler(pairs, batch_size=32, seed=1)
+        assert time.process_time() - begun < 10
+        assert 2 * 188 <= len(sampler) <= 3 * 188
+        epochs = []
+        for epoch in range(8):
+            sampler.set_epoch(epoch)
+            epochs.append(list(sampler))
+            assert len(epochs[-1]) == len(sampler)
+            assert set(range(3000, 6000)) <= set(chain(*epochs[-1]))
+        assert len(set(chain(*epochs[0]))) == 3000 + 2 * 188
+        assert set(chain(*chain(*epochs))) == set(range(6000))
+        # As a run that is resumed draws it.
+        again = KnownPositivesSampler(pairs, batch_size=32, seed=1)
+        again.set_epoch(5)
+        assert list(again) == epochs[5]
+
+
+def test_pairs_that_an_epoch_leaves_to_the_next_are_told(
+    tiny: str, run: RunDirectory, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    passages = {f"p{number}": f"passage {number}" for number in range(20)}
+    relevant = {"q": dict.fromkeys(list(passages)[:16], 1)} | {f"r{n}": {f"p{n}": 1} for n in range(16, 20)}
+    queries = {name: f"question {name}" for name in relevant}
+    data = write(tmp_path / "many", passages, queries, relevant)
+    learn(tiny, data, DualEncoderConfig(batch_size=5, max_steps=1), run)
+    assert "An epoch of phase 1 leaves 8 of 20 pairs to the next ones" in caplog.text
+
+
 def test_batches_that_stay_short_are_told_and_those_of_one_pair_refused(
     tiny: str, run: RunDirectory, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

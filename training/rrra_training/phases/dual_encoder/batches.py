@@ -15,8 +15,10 @@ class KnownPositivesSampler(DefaultBatchSampler):
     Batches without false negatives that are known beforehand.
 
     Two pairs stand in one batch only if they share no text and no text of one is relevant to the other's query. An
-    epoch draws every pair: it has as many batches as its pairs fill, and more where not so many fit together, because
-    one query has many positives. Batches that run short are filled up with pairs that are drawn once more.
+    epoch draws every pair: it has as many batches as its pairs fill, and up to three times as many where not so many
+    fit together, because one query has many positives. A text with more pairs than twice that number of batches has as
+    many of them drawn, and the others in the next epochs. Batches that run short are filled up with pairs that are
+    drawn once more.
 
     :param pairs: The pairs.
     :param batch_size: Pairs of a batch; fewer only if the data have no more that fit.
@@ -33,15 +35,17 @@ class KnownPositivesSampler(DefaultBatchSampler):
         self._bonds = np.asarray(
             [len(pairs.relevant[query]) + len(self._asked_by[right]) for query, right in pairs.rows[:, :2].tolist()]
         )
+        self._filled_by_all = math.ceil(len(pairs) / batch_size)
+        self._place, self._size = self._places_by_text(np.random.default_rng(seed))
         # The trainer counts the steps of all epochs by the length of the first.
-        self._first = self._parted(np.random.default_rng((seed, 0)))
+        self._first = self._parted(np.random.default_rng((seed, 0)), 0)
 
     def __len__(self) -> int:
         return len(self._first)
 
     def __iter__(self) -> Iterator[list[int]]:
         generator = np.random.default_rng((self.seed, self.epoch))
-        batches = self._parted(generator) if self.epoch else self._first
+        batches = self._parted(generator, self.epoch) if self.epoch else self._first
         if len(batches) > len(self):
             batches = self._first
         batches = [*batches, *([] for _ in range(len(self) - len(batches)))]
@@ -49,23 +53,47 @@ class KnownPositivesSampler(DefaultBatchSampler):
         for number in generator.permutation(len(self)).tolist():
             yield self._filled(batches[number], others)
 
-    def _parted(self, generator: np.random.Generator) -> list[list[int]]:
-        """All pairs, each once, in batches that are as even as they can be."""
-        batches: list[list[int]] = [[] for _ in range(math.ceil(len(self.pairs) / self.batch_size))]
+    def _places_by_text(self, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """The place of each pair among those of its most frequent text, and how many these are; shape ``[P]``."""
+        rows = self.pairs.rows
+        frequent = np.bincount(rows.ravel())[rows].argmax(axis=1)
+        text = rows[np.arange(len(rows)), frequent]
+        order = np.lexsort((generator.permutation(len(rows)), text))
+        _, begin, size = np.unique(text[order], return_index=True, return_counts=True)
+        place = np.empty(len(rows), dtype=np.int64)
+        place[order] = np.arange(len(rows)) - np.repeat(begin, size)
+        sizes = np.empty(len(rows), dtype=np.int64)
+        sizes[order] = np.repeat(size, size)
+        return place, sizes
+
+    def _parted(self, generator: np.random.Generator, epoch: int) -> list[list[int]]:
+        """The pairs of an epoch, each once, in batches that are as even as they can be."""
+        batches: list[list[int]] = [[] for _ in range(self._filled_by_all)]
+        # Of a text with very many pairs each epoch draws the next ones.
+        most = 2 * self._filled_by_all
+        is_drawn = (self._place - epoch * most) % self._size < most
         # Batches with room, the emptiest first; those in which a text stands, and those with a passage of a query.
         room = deque(range(len(batches)))
         stands, answered = defaultdict[int, set[int]](set), defaultdict[int, set[int]](set)
         turn = generator.permutation(len(self.pairs.texts))[self.pairs.rows[:, 0]]
         # Pairs that fit nearly nowhere go first, while there is room everywhere, and those of a query one by one.
-        for pair in np.lexsort((generator.permutation(len(self.pairs)), turn, -self._bonds)).tolist():
+        order = np.lexsort((generator.permutation(len(self.pairs)), turn, -self._bonds))
+        for pair in order[is_drawn[order]].tolist():
             texts = self._texts(pair)
             askers = [query for text in texts for query in self._asked_by.get(text, ())]
             barred = [answered[texts[0]], *(stands[text] for text in (*texts, *askers))]
-            place = next((number for number in room if not any(number in one for one in barred)), len(batches))
-            if place == len(batches):
+            # The largest first: it bars nearly everything where one text has many pairs.
+            barred = sorted(filter(None, barred), key=len, reverse=True)
+            place = None
+            if not barred or len(barred[0]) < len(batches):
+                place = next((number for number in room if not any(number in one for one in barred)), None)
+            if place is not None:
+                room.remove(place)
+            elif len(batches) < 3 * self._filled_by_all:
+                place = len(batches)
                 batches.append([])
             else:
-                room.remove(place)
+                continue
             batches[place].append(pair)
             if len(batches[place]) < self.batch_size:
                 room.append(place)

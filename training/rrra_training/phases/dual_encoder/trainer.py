@@ -1,6 +1,7 @@
 """The trainers of sentence-transformers over pairs, and what they tell a run."""
 
 import logging
+from itertools import chain
 from typing import Any
 
 from datasets import Dataset
@@ -38,17 +39,23 @@ class _OverPairs(WarmUp, BaseTrainer):
             msg = f"The trainer asks for batches of {len(dataset)} rows, and there are {len(self.pairs)} pairs."
             raise ValueError(msg)
         sampler = KnownPositivesSampler(self.pairs, batch_size, self.args.seed)
-        sizes = [len(batch) for batch in sampler]
+        batches = list(sampler)
+        sizes = [len(batch) for batch in batches]
         if max(sizes) == 1 and self.pairs.columns[-1] == "positive":
             msg = (
                 "No two pairs of the training data can stand in one batch, so that there is no negative to learn from. "
                 "Give more questions about other passages, or hard negatives with dual_encoder.hard_negatives."
             )
             raise ValueError(msg)
+        drawn = len(set(chain.from_iterable(batches)))
         if self.is_world_process_zero():
-            logger.info(
-                "An epoch of phase 1 draws %d pairs, %d times, in %d batches.", len(dataset), sum(sizes), len(sizes)
-            )
+            logger.info("An epoch of phase 1 draws %d pairs, %d times, in %d batches.", drawn, sum(sizes), len(sizes))
+            if drawn < len(dataset):
+                logger.warning(
+                    "An epoch of phase 1 leaves %d of %d pairs to the next ones: a passage or question has very many, "
+                    "and each of these needs a batch of its own. Set more dual_encoder.epochs to draw them all.",
+                    len(dataset) - drawn, len(dataset),
+                )  # fmt: skip
             if min(sizes) < min(batch_size, len(dataset)):
                 logger.warning(
                     "Batches of phase 1 hold %d to %d pairs instead of %d: no more of the queries fit together. Hard "
