@@ -76,7 +76,7 @@ def load_optimiser_tensors(optimiser: torch.optim.Optimizer, tensors: dict[str, 
         if index >= len(parameters if kind == "state" else groups):
             msg = (
                 f"The optimiser has {len(parameters)} parameters in {len(groups)} groups, and the checkpoint's more: "
-                f"{key}. Resume with the recipe that the run was begun with."
+                f"{key}. Resume with the recipe and the version that the run was begun with."
             )
             raise ValueError(msg)
         if kind == "group":
@@ -85,7 +85,7 @@ def load_optimiser_tensors(optimiser: torch.optim.Optimizer, tensors: dict[str, 
         if tensor.ndim and tensor.shape != parameters[index].shape:
             msg = (
                 f"The checkpoint's {key} has the shape {tuple(tensor.shape)}, the parameter "
-                f"{tuple(parameters[index].shape)}. Resume with the recipe that the run was begun with."
+                f"{tuple(parameters[index].shape)}. Resume with the recipe and the version that the run was begun with."
             )
             raise ValueError(msg)
         # A copy: the optimiser would write into the caller's tensor.
