@@ -95,7 +95,9 @@ def _train_round(
         [{"params": learning, "highest": config.learning_rate}, *groups],
         lr=config.learning_rate, weight_decay=config.weight_decay,
     )  # fmt: skip
-    loss = AdapterLoss(recipe.adapter, recipe.evidence.prior, outcome_weights(sets, recipe.adapter, recipe.seed))
+    # Where the encoder learns alone no outcome is weighed, so no lists are drawn to count them.
+    weights = outcome_weights(sets if config.adapter_weight else (), recipe.adapter, recipe.seed)
+    loss = AdapterLoss(recipe.adapter, recipe.evidence.prior, weights)
     with _detector(workshop, sets, learner) as detector:
         begin = 0
         if (checkpoint := run.checkpoints.latest(phase)) is not None:
