@@ -126,16 +126,22 @@ def _positives(evidence: Sequence[QueryEvidence]) -> Positives:
 
 
 def _asked_again(queries: Sequence[Query], evidence: Sequence[QueryEvidence]) -> dict[int, np.ndarray]:
-    """What is relevant to another query of the same text, and not labelled for the query itself."""
+    """What is relevant to queries of the same text, where that is more than is labelled for the query itself."""
     alike: dict[int, list[int]] = {}
     for number, query in enumerate(queries):
-        alike.setdefault(digest_of(query.text), []).append(number)
+        # Blank texts are no question.
+        if query.text.strip():
+            alike.setdefault(digest_of(query.text), []).append(number)
     found = {}
     for numbers in alike.values():
         right = {row for number in numbers for row, grade in evidence[number].judged.items() if grade > 0}
+        # One array for all: thousands of queries may have one text.
+        shared = np.asarray(sorted(right), dtype=np.int64)
         for number in numbers:
-            if others := right - evidence[number].judged.keys():
-                found[number] = np.asarray(sorted(others), dtype=np.int64)
+            judged = evidence[number].judged
+            if not right <= judged.keys():
+                wrong = [row for row, grade in judged.items() if grade <= 0 and row in right]
+                found[number] = np.setdiff1d(shared, wrong) if wrong else shared
     return found
 
 

@@ -1,7 +1,8 @@
 """What a phase trains and is measured on."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 
@@ -59,8 +60,8 @@ class CandidateSet:
     :param weight: How often its queries are drawn, relative to those of other sets.
     :param restyled: How many of its last queries are others in other words.
     :param learned: Rows of the queries that are learned from; all if `None`.
-    :param asked_again: Rows of the passages that are relevant to a query of the same text under another identifier, by
-        the row of the query.
+    :param asked_again: Rows of the passages that are relevant to queries of the same text, by the row of the query,
+        where another identifier has more of them.
     """
 
     name: str
@@ -84,10 +85,21 @@ class CandidateSet:
         """How many of its first queries are in their own words."""
         return len(self) - self.restyled
 
+    def learning_from(self, queries: np.ndarray) -> Self:
+        """
+        The set of which some queries are learned from: the labels of the others are not told under another identifier.
+
+        :param queries: Rows of these queries.
+        """
+        held = np.setdiff1d(np.arange(len(self)), queries)
+        told = np.concatenate([self.positives.of(query) for query in held.tolist()]) if len(held) else held
+        asked_again = {query: np.setdiff1d(rows, told) for query, rows in self.asked_again.items()}
+        return replace(self, learned=queries, asked_again=asked_again)
+
     def relevant(self, query: int) -> np.ndarray:
         """Rows of the passages that are labelled relevant to a query, or to one of the same text."""
         own = self.positives.of(query)
-        return np.concatenate([own, self.asked_again[query]]) if query in self.asked_again else own
+        return np.union1d(own, self.asked_again[query]) if query in self.asked_again else own
 
     def targets_of(self, query: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Self
 
@@ -156,7 +156,7 @@ class Trainings:
 
     def _trained(self, learned: Sequence[np.ndarray], phase: str, look: Look) -> AdapterLearner:
         recipe = self.workshop.recipe
-        sets = [replace(data, learned=np.flatnonzero(own)) for data, own in zip(self.sets, learned, strict=True)]
+        sets = [data.learning_from(np.flatnonzero(own)) for data, own in zip(self.sets, learned, strict=True)]
         return train_adapter(
             self.workshop, self.begun.encoder, [data for data in sets if len(data.drawable)], phase=phase,
             steps=recipe.start_steps or None, start=learner_of(self.begun) if recipe.start is not None else None,

@@ -94,20 +94,28 @@ def test_what_is_relevant_to_a_query_is_no_negative_of_the_same_question_under_a
     rows = [{"_id": f"p{number}", "title": "", "text": text} for number, text in enumerate(PASSAGES)]
     (tmp_path / "asked" / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     texts = {"one": "Where is thing number 3?", "other": "where is thing number 3? ", "third": "Is Aville a town?"}
+    texts |= {"blank": "", "space": " "}
     # Weaker evidence than a label, which must not outdo it: the passages of both have the answers.
     rows = [{"_id": name, "text": text, "answers": answers} for name, text in texts.items()]
     (tmp_path / "asked" / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     # The encoder finds p3 for both, and p17 for neither.
-    qrels = "one\tp3\t1\nother\tp17\t1\nthird\tp0\t1\n"
+    qrels = "one\tp3\t1\nother\tp17\t1\nthird\tp0\t1\nblank\tp1\t1\nspace\tp2\t1\n"
     (tmp_path / "asked" / "qrels" / "train.tsv").write_text("query-id\tcorpus-id\tscore\n" + qrels)
     data = prepared(tmp_path / "cache", model, data={"format": "beir", "path": tmp_path / "asked"})
-    one, other, third = (data.queries.row_of[name] for name in texts)
+    one, other, third = (data.queries.row_of[name] for name in ("one", "other", "third"))
     both = np.array([data.passages.row_of[name] for name in ("p3", "p17")])
     for query in (one, other):
         assert [rows.tolist() for rows in data.targets_of(query, both)] == [[1, 1], [True, True]]
         assert set(both) <= set(data.no_negatives(query))
         assert len(data.positives.of(query)) == 1
     assert not data.targets_of(third, both)[1].any()
+    # One array for all of them, since thousands may have one text; blank texts are no question.
+    assert sorted(data.asked_again) == sorted([one, other])
+    assert data.asked_again[one] is data.asked_again[other]
+    # A label of a query that is held out is not learned of under another identifier.
+    learned = data.learning_from(np.setdiff1d(np.arange(len(data)), other))
+    assert learned.relevant(one).tolist() == [both[0]]
+    assert other not in learned.drawable
     labels = contrastive_labels(data, np.array([one, other]), both, both).tolist()
     assert labels == [[1, -1], [-1, 1]]
     negatives = draw_negatives(data, np.zeros(data.mined.rows.shape, np.float32), NegativesConfig(negatives=4)).rows
