@@ -90,9 +90,11 @@ def prepare(
         len(passages),
         100 * found,
     )
+    every = [*data.queries(config.split), *chosen[asked:]]
     return CandidateSet(
         name, passages, queries, mined, _positives(known), labels, config.weight,
-        restyled=len(chosen) - asked, asked_again=_asked_again(chosen, known),
+        restyled=len(chosen) - asked,
+        asked_again=_asked_again(every, chosen, qrels, passages.row_of),
     )  # fmt: skip
 
 
@@ -125,23 +127,25 @@ def _positives(evidence: Sequence[QueryEvidence]) -> Positives:
     return Positives(flat[:, 0], flat[:, 1], np.cumsum([len(own) for own in pairs]))
 
 
-def _asked_again(queries: Sequence[Query], evidence: Sequence[QueryEvidence]) -> dict[int, np.ndarray]:
-    """What is relevant to queries of the same text, where that is more than is labelled for the query itself."""
-    alike: dict[int, list[int]] = {}
-    for number, query in enumerate(queries):
-        # Blank texts are no question.
-        if query.text.strip():
-            alike.setdefault(digest_of(query.text), []).append(number)
+def _asked_again(
+    every: Sequence[Query], chosen: Sequence[Query], qrels: Mapping[str, Mapping[str, int]], row_of: Mapping[str, int]
+) -> dict[int, np.ndarray]:
+    """What is relevant to queries of the same text, drawn or not, where that is more than is labelled for the query."""
+    # Blank texts are no question.
+    digests = [digest_of(query.text) if query.text.strip() else None for query in chosen]
+    right: dict[int | None, set[int]] = {digest: set() for digest in digests if digest is not None}
+    for query in every:
+        if (own := right.get(digest_of(query.text))) is not None:
+            grades = qrels.get(query.id, {}).items()
+            own.update(row_of[passage] for passage, grade in grades if grade > 0 and passage in row_of)
+    # One array for all of a text: thousands of queries may have it.
+    shared = {digest: np.asarray(sorted(own), dtype=np.int64) for digest, own in right.items()}
     found = {}
-    for numbers in alike.values():
-        right = {row for number in numbers for row, grade in evidence[number].judged.items() if grade > 0}
-        # One array for all: thousands of queries may have one text.
-        shared = np.asarray(sorted(right), dtype=np.int64)
-        for number in numbers:
-            judged = evidence[number].judged
-            if not right <= judged.keys():
-                wrong = [row for row, grade in judged.items() if grade <= 0 and row in right]
-                found[number] = np.setdiff1d(shared, wrong) if wrong else shared
+    for number, (query, digest) in enumerate(zip(chosen, digests, strict=True)):
+        judged = {row_of[passage]: grade for passage, grade in qrels[query.id].items() if passage in row_of}
+        if digest is not None and not right[digest] <= judged.keys():
+            wrong = [row for row, grade in judged.items() if grade <= 0 and row in right[digest]]
+            found[number] = np.setdiff1d(shared[digest], wrong) if wrong else shared[digest]
     return found
 
 

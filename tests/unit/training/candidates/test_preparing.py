@@ -112,6 +112,11 @@ def test_what_is_relevant_to_a_query_is_no_negative_of_the_same_question_under_a
     # One array for all of them, since thousands may have one text; blank texts are no question.
     assert sorted(data.asked_again) == sorted([one, other])
     assert data.asked_again[one] is data.asked_again[other]
+    # What is relevant to the same question counts though it is not drawn.
+    for limit in range(1, 4):
+        drawn = prepared(tmp_path / "cache", model, data={"format": "beir", "path": tmp_path / "asked"}, limit=limit)
+        for name in {"one", "other"} & drawn.queries.row_of.keys():
+            assert set(drawn.relevant(drawn.queries.row_of[name])) == set(both)
     # A label of a query that is held out is not learned of under another identifier.
     learned = data.learning_from(np.setdiff1d(np.arange(len(data)), other))
     assert learned.relevant(one).tolist() == [both[0]]
