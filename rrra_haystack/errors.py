@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 def cause_of(error: BaseException) -> BaseException:
     """What went wrong in a component, out of the layers that Haystack wraps it in."""
-    while _wraps(type(error).__module__) and error.__cause__ is not None:
+    # An error that is raised again from what it caused goes round in a circle.
+    seen: list[BaseException] = []
+    while _wraps(type(error).__module__) and error.__cause__ is not None and error not in seen:
+        seen.append(error)
         error = error.__cause__
     return error
 

@@ -30,7 +30,10 @@ class AskedPipeline(Pipeline):
                 try:
                     await asyncio.to_thread(self.warm_up)
                 except Exception as error:
-                    raise lacking_key(error) or error from error
+                    answer = lacking_key(error)
+                    if answer is None:
+                        raise
+                    raise answer from error
                 self._is_loaded = True
 
     async def warm_up_async(self) -> None:

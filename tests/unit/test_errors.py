@@ -1,4 +1,5 @@
 import pytest
+from haystack.core.errors import ComponentError
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from haystack_integrations.document_stores.qdrant_edge.explaining import HeldError
@@ -59,3 +60,10 @@ def test_an_error_of_our_own_store_is_its_own_cause() -> None:
     error = HeldError("The folder is open in another process.")
     error.__cause__ = Exception("WouldBlock")
     assert cause_of(error) is error
+
+
+def test_errors_that_are_the_cause_of_one_another_have_one_that_is_told() -> None:
+    inner, outer = ComponentError("inner"), ComponentError("outer")
+    outer.__cause__ = inner
+    inner.__cause__ = outer
+    assert cause_of(outer) in (inner, outer)

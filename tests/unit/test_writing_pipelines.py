@@ -4,7 +4,9 @@ import asyncio
 import threading
 from copy import deepcopy
 
+import pytest
 from haystack import component
+from haystack.core.errors import ComponentError
 
 from rrra_haystack.serving.running import AskedPipeline, WritingPipeline
 
@@ -31,6 +33,26 @@ class Search:
     @component.output_types(found=str)
     def run(self, question: str) -> dict:
         return {"found": question}
+
+
+@component
+class Unready:
+    def warm_up(self) -> None:
+        msg = "The model is away."
+        raise ComponentError(msg)
+
+    @component.output_types(found=str)
+    def run(self, question: str) -> dict:
+        return {"found": question}
+
+
+def test_what_a_component_raises_at_its_loading_is_raised_as_it_is() -> None:
+    pipeline = AskedPipeline()
+    pipeline.add_component("unready", Unready())
+    for _ in range(2):
+        with pytest.raises(ComponentError, match="is away") as raised:
+            asyncio.run(pipeline.load_beside())
+        assert raised.value.__cause__ is None
 
 
 def test_a_pipeline_that_writes_can_be_copied() -> None:
