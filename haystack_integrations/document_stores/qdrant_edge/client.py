@@ -15,7 +15,7 @@ from haystack_integrations.document_stores.qdrant_edge.configs import (
     edge_schema,
 )
 from haystack_integrations.document_stores.qdrant_edge.filters import edge_filter
-from haystack_integrations.document_stores.qdrant_edge.groups import are_all, grouped, selected, window
+from haystack_integrations.document_stores.qdrant_edge.groups import are_all, grouped, of_others, selected, window
 from haystack_integrations.document_stores.qdrant_edge.payloads import edge_payload
 from haystack_integrations.document_stores.qdrant_edge.points import edge_point, id_of, record_of, scored_point_of
 from haystack_integrations.document_stores.qdrant_edge.queries import edge_request
@@ -192,7 +192,7 @@ class EdgeClient:
         The nearest points in groups. The engine knows none, so they are made here of its nearest hits.
 
         A group lacks those of its points that are not among them: ten times as many as were asked for, and more if
-        they make too few groups, until the deeper ones bring no further group.
+        they make too few groups, as long as there are others.
         """
         wanted = window(limit, group_size)
         while True:
@@ -201,7 +201,10 @@ class EdgeClient:
                 edge_request(wanted, [selected(group_by)], with_vectors=False, query=query, least=wanted),
             )
             groups = grouped(hits, group_by, limit, group_size)
-            if len(groups) == limit or len(hits) < wanted or are_all(groups, hits, group_by):
+            if len(groups) == limit or len(hits) < wanted:
+                break
+            others = of_others(groups, group_by, query.get("query_filter"))
+            if are_all(groups, hits, group_by) and not self.scroll(collection_name, others, 1, with_payload=False)[0]:
                 break
             wanted *= 4
         chosen = {id_of(hit.id): hit for _, members in groups for hit in members}

@@ -4,13 +4,14 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from qdrant_client import models
 from qdrant_client.local.json_path_parser import JsonPathItem, parse_json_path
 
 import qdrant_edge
 
 # Hits that are looked at for each that is wanted: groups are seldom full with the first ones.
 _DEPTH = 10
-# Of so many hits or more, a quarter tells which groups there are, if the others bring none.
+# Of so many hits or more, of which three quarters bring no group, it is asked whether there are others.
 _TELLING = 1000
 # The path of a field as far as the engine takes it where it selects payload.
 _SELECTABLE = re.compile(r'(?:"[^"]*"|[^\["])*')
@@ -40,7 +41,7 @@ def selected(field: str) -> str:
 
 def are_all(groups: Groups, hits: Sequence[qdrant_edge.ScoredPoint], field: str) -> bool:
     """
-    Whether more hits would hardly bring more groups.
+    Whether there are so many hits that they may have brought all groups.
 
     :param groups: The groups.
     :param hits: The hits that they were made of.
@@ -49,6 +50,19 @@ def are_all(groups: Groups, hits: Sequence[qdrant_edge.ScoredPoint], field: str)
     if not groups or len(hits) < _TELLING:
         return False
     return len(grouped(hits[: len(hits) // 4], field, len(groups), 1)) == len(groups)
+
+
+def of_others(groups: Groups, field: str, chosen: models.Filter | None) -> models.Filter:
+    """
+    What selects documents with another value than those of groups, of a list too.
+
+    :param groups: The groups.
+    :param field: The path of the field.
+    :param chosen: What selects the documents that are put into groups.
+    """
+    kinds = [[value for value, _ in groups if isinstance(value, kind)] for kind in (str, int)]
+    others = [models.FieldCondition(key=field, match=models.MatchExcept(**{"except": own})) for own in kinds if own]
+    return models.Filter(must=[*others, *([chosen] if chosen is not None else [])])
 
 
 def grouped(hits: Sequence[qdrant_edge.ScoredPoint], field: str, most: int, group_size: int) -> Groups:

@@ -19,7 +19,7 @@ import pytest
 from haystack import Document
 from haystack.dataclasses import SparseEmbedding
 from haystack.document_stores.types import DuplicatePolicy
-from haystack_integrations.components.retrievers.qdrant import QdrantHybridRetriever
+from haystack_integrations.components.retrievers.qdrant import QdrantEmbeddingRetriever, QdrantHybridRetriever
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from haystack_integrations.document_stores.qdrant.converters import convert_id
 from haystack_integrations.document_stores.qdrant.document_store import QdrantStoreError
@@ -267,6 +267,19 @@ def test_groups_that_lie_deep_are_found_and_no_more_is_read_than_tells_of_them(
     assert [one.meta["kind"] for one in found] == ["near", *(f"kind {number}" for number in range(4))]
     assert [len(hits) for hits in read] == [100, 400, 1600]
     assert RRRARetriever(store, group_by="meta.none").run(query_embedding=[1.0, 0.0, 0.0])["documents"] == []
+
+
+@pytest.mark.parametrize("shape", [str, lambda name: ["book", name], lambda name: len(name) + int(name[-2:])])
+def test_groups_behind_a_long_book_are_found(tmp_path: Path, shape: Callable[[str], Any]) -> None:
+    store = QdrantEdgeDocumentStore(str(tmp_path), embedding_dim=3, progress_bar=False, write_batch_size=1000)
+    values = ["book"] * 1500 + [shape(f"file {number % 20:02}") for number in range(200)]
+    store.write_documents(
+        [Document(id=str(i), embedding=[1.0, i / 1700, 0.0], meta={"of": value}) for i, value in enumerate(values)]
+    )
+    retriever = QdrantEmbeddingRetriever(store, group_by="meta.of", group_size=3, top_k=10)
+    found = [one.meta["of"] for one in retriever.run(query_embedding=[1.0, 0.0, 0.0])["documents"]]
+    assert found == ["book"] * 3 + [value for value in values[1500:1509] for _ in range(3)]
+    store.close()
 
 
 def test_a_folder_is_where_it_was_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
