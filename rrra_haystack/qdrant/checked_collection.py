@@ -140,4 +140,4 @@ class CheckedCollection:
 
 def _asking(client: Any, store: QdrantDocumentStore, vectors: Vectors, request: SearchRequest) -> Callable[[], Any]:
     search = client.query_points if request.group_by is None else client.query_points_groups
-    return partial(search, **arguments_of(store.index, vectors, request))
+    return partial(search, **arguments_of(store, vectors, request))

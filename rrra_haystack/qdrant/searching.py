@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from qdrant_client import models
 
 from haystack_integrations.document_stores.qdrant_edge.haystack_filters import qdrant_filter
+from haystack_integrations.document_stores.qdrant_edge.moments import compared_as_texts
 from rrra_haystack.documents.metadata import CODES_KEY, HEAD_KEY, SCORES_KEY, meta_of
 from rrra_haystack.errors import first_fault
 from rrra_haystack.model.codes.parts import join_record
@@ -62,16 +63,16 @@ class SearchRequest:
     content_field: str = CONTENT_FIELD
 
 
-def arguments_of(index: str, vectors: Vectors, request: SearchRequest) -> dict[str, Any]:
+def arguments_of(store: QdrantDocumentStore, vectors: Vectors, request: SearchRequest) -> dict[str, Any]:
     """
     A search as the arguments of Qdrant's client.
 
-    :param index: The collection.
+    :param store: The document store.
     :param vectors: Its vectors; without sparse ones the search is a dense one.
     :param request: What is asked.
     :raises ValueError: If a filter names a field without ``meta.``, or Qdrant knows no such search parameter.
     """
-    arguments = _dense(index, vectors, request)
+    arguments = _dense(store, vectors, request)
     if request.sparse_embedding is not None and vectors.has_sparse:
         arguments |= _of_both_searches(arguments, request.sparse_embedding)
     if request.multivector:
@@ -82,12 +83,12 @@ def arguments_of(index: str, vectors: Vectors, request: SearchRequest) -> dict[s
     return arguments
 
 
-def _dense(index: str, vectors: Vectors, request: SearchRequest) -> dict[str, Any]:
-    query_filter = qdrant_filter(request.filters)
+def _dense(store: QdrantDocumentStore, vectors: Vectors, request: SearchRequest) -> dict[str, Any]:
+    query_filter = qdrant_filter(request.filters, compared_as_texts(store))
     if isinstance(request.filters, dict) and request.content_field == CONTENT_FIELD:
         _check_filter_fields(request.filters)
     return {
-        "collection_name": index,
+        "collection_name": store.index,
         "query": request.embedding,
         "using": DENSE_VECTORS_NAME if vectors.has_names else None,
         "query_filter": query_filter,

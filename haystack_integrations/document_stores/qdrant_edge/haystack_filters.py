@@ -3,9 +3,10 @@
 import inspect
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import date, datetime
 from functools import wraps
+from itertools import chain
 from reprlib import repr as shortened
 from typing import Any
 
@@ -17,7 +18,7 @@ from haystack_integrations.document_stores.qdrant.filters import convert_filters
 from qdrant_client import models
 
 import qdrant_edge
-from haystack_integrations.document_stores.qdrant_edge.moments import equal_moment, moment_of
+from haystack_integrations.document_stores.qdrant_edge.moments import compared_as_texts, equal_moment, moment_of
 
 _CLAUSES = {"AND": "must", "OR": "should"}
 # NOT is "not all of these".
@@ -34,7 +35,7 @@ _MOST = sys.float_info.max
 _BRANCHES = 4
 
 
-def qdrant_filter(filters: dict[str, Any] | models.Filter | None) -> models.Filter | None:
+def qdrant_filter(filters: dict[str, Any] | models.Filter | None, texts: Collection[str] = ()) -> models.Filter | None:
     """
     Haystack's filters as Qdrant's, as Haystack means them.
 
@@ -42,23 +43,24 @@ def qdrant_filter(filters: dict[str, Any] | models.Filter | None) -> models.Filt
     means "not all", and refuses comparisons to `None` and equality with fractions.
 
     :param filters: Haystack's filters, or Qdrant's, which stay as they are.
+    :param texts: Fields in which the text of a date equals itself alone, so that an index of texts finds it.
     :raises FilterError: If they are malformed, nested too deep, or compare with what Qdrant cannot compare with.
     """
     if isinstance(filters, models.Filter) or not filters:
         return convert_filters_to_qdrant(filters)
-    condition = _condition(filters, 0)
+    condition = _condition(filters, texts, 0)
     return condition if isinstance(condition, models.Filter) else models.Filter(must=[condition])
 
 
-def _condition(item: Any, depth: int) -> models.Condition:
+def _condition(item: Any, texts: Collection[str], depth: int) -> models.Condition:
     _check(item)
     if depth > _DEEPEST:
         msg = f"The filter is nested more than {_DEEPEST} deep: join its conditions in fewer levels."
         raise FilterError(msg)
     operator = item["operator"]
     if operator not in LOGICAL_OPERATORS:
-        return _comparison(item["field"], operator, item["value"])
-    nested = [_condition(one, depth + 1) for one in _joined(item)]
+        return _comparison(item["field"], operator, item["value"], as_text=item["field"] in texts)
+    nested = [_condition(one, texts, depth + 1) for one in _joined(item)]
     if operator == "NOT":
         return models.Filter(must_not=[models.Filter(must=nested)])
     return models.Filter(**{_CLAUSES[operator]: nested})
@@ -100,11 +102,12 @@ def _joined(item: dict[str, Any]) -> list[Any]:
     return found[::-1]
 
 
-def _comparison(field: str, operator: str, value: Any) -> models.Condition:
+def _comparison(field: str, operator: str, value: Any, *, as_text: bool) -> models.Condition:
     _check_path(field)
     if operator in _LIMITS:
         return _range(field, _LIMITS[operator], _plain(value))
-    equal = _any_of(field, value) if operator in ("in", "not in") else _equal(field, value)
+    each = [_equal(field, one, as_text=as_text) for one in (value if operator in ("in", "not in") else [value])]
+    equal = _any_of(field, each) if operator in ("in", "not in") else each[0]
     if operator in ("!=", "not in"):
         return models.Filter(must_not=equal)
     return equal[0] if len(equal) == 1 else models.Filter(should=equal or [_nothing()])
@@ -139,10 +142,10 @@ def _check_path(field: str) -> None:
         raise FilterError(msg) from None
 
 
-def _equal(field: str, value: Any) -> list[models.Condition]:
+def _equal(field: str, value: Any, *, as_text: bool) -> list[models.Condition]:
     """Conditions of which one holds where a value stands: a date may be spelt in many ways."""
     value = _plain(value)
-    moment = equal_moment(value)
+    moment = None if as_text and isinstance(value, str) else equal_moment(value)
     found = [] if moment is None else [_within(field, gte=moment, lte=moment)]
     return found if isinstance(value, date) else [_same(field, value), *found]
 
@@ -161,12 +164,12 @@ def _same(field: str, value: Any) -> models.Condition:
     return _within(field, gte=float(value), lte=float(value)) if abs(value) <= _MOST else _nothing()
 
 
-def _any_of(field: str, values: list[Any]) -> list[models.Condition]:
-    """Conditions of which one holds where one of the values stands: few, since the engine reads a payload for each."""
+def _any_of(field: str, each: list[list[models.Condition]]) -> list[models.Condition]:
+    """The conditions of several values as few ones, since the engine reads a payload for each."""
     found: list[models.Condition] = []
     matched: dict[type, dict[Any, None]] = {}
     points: dict[type, set[Any]] = {}
-    for one in (one for value in values for one in _equal(field, value)):
+    for one in chain.from_iterable(each):
         match, limits = (one.match, one.range) if isinstance(one, models.FieldCondition) else (None, None)
         if limits is not None:
             points.setdefault(type(limits), set()).add(limits.gte)
@@ -225,7 +228,7 @@ def _meant(method: Callable[..., Any]) -> Callable[..., Any]:
     def bound(*args: Any, **kwargs: Any) -> inspect.BoundArguments:
         given = signature.bind(*args, **kwargs)
         if "filters" in given.arguments:
-            given.arguments["filters"] = qdrant_filter(given.arguments["filters"])
+            given.arguments["filters"] = qdrant_filter(given.arguments["filters"], compared_as_texts(args[0]))
         return given
 
     @wraps(method)

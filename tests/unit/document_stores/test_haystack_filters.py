@@ -18,6 +18,7 @@ from haystack_integrations.components.retrievers.qdrant import QdrantEmbeddingRe
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from qdrant_client import models
 
 from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
 from haystack_integrations.document_stores.qdrant_edge.haystack_filters import qdrant_filter
@@ -370,3 +371,57 @@ def test_whatever_is_sent_is_a_filter_or_told_in_one_line(filters: object, edge:
     assert len(fault(edge.filter_documents, filters).splitlines()) <= 1
     if isinstance(filters, dict):
         assert len(fault(check_filters, filters).splitlines()) <= 1
+
+
+@pytest.mark.parametrize(
+    "schema",
+    ["keyword", models.PayloadSchemaType.KEYWORD, models.KeywordIndexParams(type="keyword"), {"type": "keyword"}],
+)
+def test_an_index_of_texts_finds_dates_as_they_are_spelt(schema: Any, tmp_path: Path) -> None:
+    fields = [{"field_name": "meta.day", "field_schema": schema}]
+    edge, local = (
+        kind(where, embedding_dim=3, progress_bar=False, payload_fields_to_index=fields)
+        for kind, where in ((QdrantEdgeDocumentStore, str(tmp_path)), (QdrantDocumentStore, ":memory:"))
+    )
+    for store in (edge, local):
+        store.write_documents(
+            [
+                Document(id=str(i), content="d", embedding=QUERY, meta={"day": one})
+                for i, one in enumerate(SPELLINGS[1:])
+            ]
+        )
+    day = NOON.isoformat()
+    for operator, value, expected in (
+        ("==", day, ["0"]), ("in", [day, "noon"], ["0", "6"]), ("==", NOON, ["0", "1", "2"]),
+        ("!=", day, list("12345678")), ("not in", [day], list("12345678")),
+    ):  # fmt: skip
+        filters = leaf("day", operator, value)
+        assert ids(edge.filter_documents(filters)) == expected
+        for store in (edge, local):
+            assert ids(RRRARetriever(store).run(query_embedding=QUERY, filters=filters)["documents"]) == expected
+    edge.close()
+
+
+def test_a_date_is_found_by_an_index_of_texts_without_reading_payloads(tmp_path: Path) -> None:
+    fields = [{"field_name": "meta.day", "field_schema": "keyword"}]
+    indexed, other = (
+        QdrantEdgeDocumentStore(
+            str(tmp_path / name),
+            embedding_dim=3,
+            progress_bar=False,
+            write_batch_size=1000,
+            payload_fields_to_index=own,
+        )
+        for name, own in (("indexed", fields), ("other", None))
+    )
+    days = [f"2024-{i % 12 + 1:02}-{i % 28 + 1:02}" for i in range(3000)]
+    took = []
+    for store in (indexed, other):
+        store.write_documents(
+            [Document(id=str(i), meta={"day": one, "much": "A" * 2000}) for i, one in enumerate(days)]
+        )
+        begin = time.process_time()
+        assert [store.count_documents_by_filter(leaf("day", "==", days[5])) for _ in range(20)] == [36] * 20
+        took.append(time.process_time() - begin)
+        store.close()
+    assert took[0] < took[1] / 4
