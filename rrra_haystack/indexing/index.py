@@ -9,6 +9,7 @@ from typing import Any
 from haystack import Document, Pipeline
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from haystack_integrations.document_stores.qdrant_edge.explaining import UnopenedError
 from rrra_haystack.fitting import fit_to_servers
 from rrra_haystack.indexing.finding import Found, find_files, is_missing, shown, taken_by
 from rrra_haystack.indexing.manifest import Manifest, pipeline_digest
@@ -72,7 +73,7 @@ def index(
         try:
             # Also where nothing changed: a run before may have been killed before it came to this.
             stored.optimize(show_progress=show_progress and bool(stale))
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, UnopenedError) as error:
             # All is written by now, and what became of it must be told.
             report.not_optimized = str(error)
     return report

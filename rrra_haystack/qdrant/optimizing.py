@@ -10,6 +10,7 @@ from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TextCol
 from rich.text import Text
 
 from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
+from haystack_integrations.document_stores.qdrant_edge.explaining import HeldError, UnopenedError
 from rrra_haystack.files import atomic_write
 from rrra_haystack.qdrant.clients import open_client
 
@@ -29,9 +30,11 @@ def optimize(store: QdrantEdgeDocumentStore, *, show_progress: bool = False) -> 
 
     :param store: The document store.
     :param show_progress: Show for how long the engine has been at it, and about how long it still takes.
-    :raises RuntimeError: If the engine fails.
+    :raises RuntimeError: If the engine fails, or the collection is open in another process.
     """
     path = Path(str(store.path)) / f"{store.index}-optimize.json"
+    # Opens the store.
+    store.count_documents()
     passages, waiting = _counted(store)
     reckoned = _rate(path) * _work(waiting)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), _About(reckoned))
@@ -40,13 +43,20 @@ def optimize(store: QdrantEdgeDocumentStore, *, show_progress: bool = False) -> 
         progress.add_task(f"Building the search index over {passages:,} passages")
         try:
             store.optimize()
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, UnopenedError) as error:
+            # Of a collection that cannot be opened, the last sentence says how Python mends it.
+            why = str(error).rpartition(". ")[0] if isinstance(error, UnopenedError) else str(error)
             msg = (
-                f"All passages are written and are found; only the engine's search index is not built ({error}). The "
+                f"All passages are written and are found; only the engine's search index is not built ({why}). The "
                 "same command builds it."
             )
             raise RuntimeError(msg) from error
-    seconds, done = time.monotonic() - begin, waiting - _counted(store)[1]
+    seconds = time.monotonic() - begin
+    try:
+        done = waiting - _counted(store)[1]
+    except HeldError:
+        # The index is built, and somebody asks it already.
+        return
     if done > 0 and seconds >= _LEAST_SECONDS:
         atomic_write(path, json.dumps({_KEY: seconds / _work(done)}) + "\n")
 
@@ -72,7 +82,6 @@ class _About(ProgressColumn):
 
 def _counted(store: QdrantEdgeDocumentStore) -> tuple[int, int]:
     """Passages, and those whose vectors are not all indexed."""
-    store.count_documents()
     told = open_client(store).get_collection(store.index)
     params, passages = told.config.params, told.points_count or 0
     vectors = len(params.vectors) if isinstance(params.vectors, dict) else 1

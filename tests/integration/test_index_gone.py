@@ -1,5 +1,6 @@
 """What is gone when an index is brought up to date, and what goes wrong at the end of it."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from commands import run
 from projects import payloads
 from typer.testing import CliRunner
 
+from haystack_integrations.document_stores.qdrant_edge.optimizing import optimize
 from rrra_haystack.cli import app
 
 
@@ -56,3 +58,45 @@ def test_files_are_told_although_the_engine_cannot_build_its_index(
     assert "broken.pdf: it is damaged" in output
     assert "only the engine's search index is not built ([Errno 2]" in output
     assert len(payloads()) >= 4
+
+
+HOLD = """
+import sys, qdrant_edge
+shard = qdrant_edge.EdgeShard.load(sys.argv[1])
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("is_built", [False, True])
+@pytest.mark.parametrize("command", [["index", "tea"], ["copy", ".rrra/store", "copied"]], ids=lambda own: own[0])
+def test_files_are_told_although_another_process_holds_the_folder(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], is_built: bool
+) -> None:
+    for name in ("oolong", "sencha"):
+        Path("tea").mkdir(exist_ok=True)
+        Path("tea", f"{name}.txt").write_text(f"How {name} is made.")
+    if command[0] == "copy":
+        run("index", "tea")
+    holders: list[subprocess.Popen] = []
+
+    def get_in(folder: Path) -> None:
+        if is_built:
+            optimize(folder)
+        command = [sys.executable, "-c", HOLD, str(folder)]
+        holders.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+        assert holders[0].stdout.readline() == b"held\n"
+        if not is_built:
+            optimize(folder)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("haystack_integrations.document_stores.qdrant_edge.optimizing._ASKING", 0)
+        patched.setattr("haystack_integrations.document_stores.qdrant_edge.shards.optimize", get_in)
+        result = CliRunner().invoke(app, command)
+    holders[0].communicate()
+    told = " ".join(f"{result.output} {result.exception or ''}".split())
+    unbuilt = "only the engine's search index is not built (The Qdrant folder"
+    assert ("is open in another process). The same command builds it." in told and unbuilt in told) != is_built
+    assert result.exit_code == (0 if is_built else 1)
+    assert ("2 files added" in told) == (command[0] == "index")
+    assert ("2 were written" in told) == (is_built and command[0] == "copy")
