@@ -35,7 +35,8 @@ def _mend(error: BaseException) -> str | None:
     from rrra_haystack.qdrant.collections import NothingStoredError
 
     if isinstance(error, NothingStoredError):
-        return "Correct the store, or fill it first: rrra index PATH --store STORE."
+        where = "the store or its collection (--index, or 'index' in a pipeline)"
+        return f"Correct {where}, or fill it first: rrra index PATH --store STORE."
     if is_open_elsewhere(error):
         return "Stop what has it open, as 'rrra serve' does, or use a Qdrant server, which several can ask."
     return None

@@ -105,7 +105,10 @@ def test_a_store_in_the_place_of_another(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["ask", "anything"], "no collection 'rrra'. It has no collections at all. Correct the store, or fill it"),
+        (
+            ["ask", "anything"],
+            "no collection 'rrra'. It has no collections at all. Correct the store or its collection",
+        ),
         (["ask", ""], "The question has no letter that could be seen. Write one."),
         (["ask", " \u200b ", "--json"], "The question has no letter that could be seen."),
         (["ask", "anything", "--pipeline", "broken.yaml"], "not a Haystack pipeline"),
