@@ -92,9 +92,11 @@ def _check_missing(paths: Iterable[Path], manifest: Path) -> None:
 def _stale(manifest: Manifest, units: Mapping[Path, list[Unit]], gone: set[str]) -> list[Unit]:
     """The units to be written: new ones, changed ones, and those that lack passages once others are deleted."""
     every = [unit for own in units.values() for unit in own]
-    leaving = gone | {unit.key for unit in every if not manifest.holds(unit)}
-    leaving |= manifest.losing(leaving)
-    return [unit for unit in every if unit.key in leaving]
+    begun = {unit.key for unit in every if not manifest.holds(unit)}
+    # What could not be read is tried again, and most often gives the same passages.
+    changed = gone | (begun - {unit.key for unit in every if manifest.failed_as_it_is(unit)})
+    begun |= manifest.losing(changed)
+    return [unit for unit in every if unit.key in begun]
 
 
 def _write(batch: list[Unit], done: Batch, former: set[str], stored: StoredUnits, manifest: Manifest) -> set[str]:
@@ -104,11 +106,14 @@ def _write(batch: list[Unit], done: Batch, former: set[str], stored: StoredUnits
     whole = [unit for unit in batch if unit.key not in reasons]
     written = {unit.key for unit in whole} | (reasons.keys() & given)
     same_ids = _note_overwritten(done.documents, stored, manifest)
+    kept = _keeping(batch, done.documents, written, stored, manifest)
     # Of several with the same identifier, the last one.
     documents = list({document.id: document for document in done.documents}.values())
     stored.replace([unit.key for unit in batch if unit.key in former & written], documents)
-    for key, reason in reasons.items():
-        manifest.fail(key, reason, written=key in written)
+    for unit in batch:
+        if unit.key in reasons:
+            manifest.fail(unit, reasons[unit.key], written=unit.key in written)
+    manifest.keep(kept)
     manifest.complete(whole)
     # What holds nothing is no part of the index: it is read, and named, at the next run too.
     manifest.forget({failure.key for failure in done.failures if failure.is_empty})
@@ -131,6 +136,17 @@ def _note_overwritten(documents: Iterable[Document], stored: StoredUnits, manife
         owners[document.id] = key
     manifest.overwrite(overwritten)
     return same_ids
+
+
+def _keeping(
+    batch: list[Unit], documents: Iterable[Document], written: set[str], stored: StoredUnits, manifest: Manifest
+) -> set[str]:
+    """Units whose passages others lost to them, and that give all that they gave before, or leave it as it is."""
+    given: dict[str, set[str]] = {}
+    for document in documents:
+        given.setdefault(key_of(document), set()).add(document.id)
+    asked = manifest.releasing().intersection(unit.key for unit in batch)
+    return {key for key in asked if key not in written or stored.holds_only(key, given.get(key, set()))}
 
 
 def _found(paths: Iterable[Path], loaded: Pipeline) -> Found:

@@ -69,6 +69,15 @@ class StoredUnits:
         found = self._try(partial(client.retrieve, self._store.index, list(ids), with_payload=[_SOURCE, _PART]))
         return {ids[UUID(str(one.id)).hex]: _key_of(one) for one in found}
 
+    def holds_only(self, part: str, ids: Iterable[str]) -> bool:
+        """Whether the store has no other passages of some lines of a file than those of these identifiers."""
+        chosen = models.Filter(
+            must=[models.FieldCondition(key=_PART, match=models.MatchValue(value=part))],
+            must_not=[models.HasIdCondition(has_id=[convert_id(one) for one in ids])],
+        )
+        client = open_client(self._store)
+        return not self._try(partial(client.scroll, self._store.index, chosen, limit=1, with_payload=False))[0]
+
     def replace(self, keys: Sequence[str], documents: list[Document]) -> None:
         """Write passages, in the place of what some units gave before."""
 

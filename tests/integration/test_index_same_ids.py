@@ -117,3 +117,48 @@ def test_a_kill_does_not_hide_whose_passage_was_overwritten(monkeypatch: pytest.
     Path("corpus/b.jsonl").unlink()
     run("index", "corpus")
     assert held() == {"one": "The Danube rises.", "two": "The Rhine rises."}
+
+
+def test_a_file_that_is_not_named_lacks_nothing_while_the_other_keeps_the_id() -> None:
+    write("b.jsonl", one="Oolong is half fermented.", three="Sencha is steamed.")
+    run("index", "corpus")
+    for text in ("Sencha is cooked.", "Sencha is dried."):
+        write("b.jsonl", one="Oolong is half fermented.", three=text)
+        said = run("index", "corpus/b.jsonl")
+        assert "1 changed" in said
+        assert "lack passages" not in said
+    # What it has taken is still known.
+    write("b.jsonl", three="Sencha is dried.")
+    assert "lack passages" in run("index", "corpus/b.jsonl")
+    run("index", "corpus")
+    assert held().keys() == {"one", "two", "three"}
+
+
+def test_what_took_from_one_that_took_from_another_may_change_and_keep_the_id() -> None:
+    for name in ("b.jsonl", "c.jsonl"):
+        run("index", "corpus")
+        write(name, one=f"The {name} says so.")
+    run("index", "corpus")
+    write("c.jsonl", one="The c.jsonl says so.", four="Further lines.")
+    assert "lack passages" not in run("index", "corpus/c.jsonl")
+    Path("corpus/c.jsonl").unlink()
+    Path("corpus/b.jsonl").unlink()
+    run("index", "corpus")
+    assert held() == {"one": "The Danube rises.", "two": "The Rhine rises."}
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_line_that_is_wrong_keeps_no_other_file_from_being_left_alone(whole: bool) -> None:
+    write("b.jsonl", one="Oolong is half fermented.", three="Sencha is steamed.")
+    run("index", "corpus")
+    wrong = '{"_id": "one", "text": 7}\n'
+    Path("corpus/b.jsonl").write_text(wrong if whole else Path("corpus/b.jsonl").read_text() + wrong)
+    index([Path("corpus")], read_pipeline(None, "indexing.yaml", None))
+    for paths in ([Path("corpus")], [Path("corpus/b.jsonl")], [Path("corpus")]):
+        report = index(paths, read_pipeline(None, "indexing.yaml", None))
+        assert (report.changed, report.incomplete, len(report.failed)) == (0, [], 1)
+    taken = held()
+    assert taken.keys() == {"one", "two", "three"}
+    Path("corpus/b.jsonl").unlink()
+    run("index", "corpus")
+    assert held() == {"one": "The Danube rises.", "two": "The Rhine rises."}
