@@ -2,7 +2,8 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,24 +70,30 @@ def told_errors(*, hidden: bool) -> Iterator[dict[str, BaseException]]:
     """
     Collect what converters warn of, by file.
 
-    :param hidden: Keep what all threads log from being shown meanwhile; else it is logged as well.
+    :param hidden: Keep what all threads log from being shown meanwhile, and collect it; else what this block runs is
+        logged as well, and what others run beside it, as other requests of a server, is left out.
     """
     collector = _Collector()
     loggers = [logging.getLogger(name) for name in _LOGGERS]
-    before = [(logger.handlers, logger.propagate) for logger in loggers]
-    for logger in loggers:
-        if hidden:
-            logger.handlers, logger.propagate = [collector], False
-        else:
-            logger.addHandler(collector)
-    try:
-        yield collector.errors
-    finally:
-        for logger, (handlers, propagate) in zip(loggers, before, strict=True):
+    with ExitStack() as after:
+        if not hidden:
+            after.callback(_own.reset, _own.set(collector))
+            collector.addFilter(lambda _: _own.get() is collector)
+        for logger in loggers:
             if hidden:
-                logger.handlers, logger.propagate = handlers, propagate
+                after.callback(_restore, logger, logger.handlers, propagate=logger.propagate)
+                logger.handlers, logger.propagate = [collector], False
             else:
-                logger.removeHandler(collector)
+                after.callback(logger.removeHandler, collector)
+                logger.addHandler(collector)
+        yield collector.errors
+
+
+def _restore(logger: logging.Logger, handlers: list[logging.Handler], *, propagate: bool) -> None:
+    logger.handlers, logger.propagate = handlers, propagate
+
+
+_own: ContextVar["_Collector | None"] = ContextVar("_own", default=None)
 
 
 class _Collector(logging.Handler):

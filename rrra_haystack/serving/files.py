@@ -5,6 +5,7 @@ import errno
 import re
 import unicodedata
 from collections.abc import Collection, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -154,22 +155,25 @@ def _named(body: bytes, folders: Collection[Path]) -> dict[Path, str]:
 async def _index(wrapper: ServedPipeline, names: dict[Path, str]) -> dict[str, Any]:
     """Index files together, or each by itself if that fails, so that one does not keep the others out."""
     refused = {path: reason for path in names if (reason := _refused(path))}
-    paths = [path for path in names if path not in refused]
     told: dict[str, Any] = {}
     failed = {names[path]: reason for path, reason in refused.items()}
-    try:
-        told = await _run(wrapper, paths, names, failed) if paths else {}
-    except HTTPException:
-        raise
-    except Exception:  # whatever a converter raises belongs to a file
-        for path in paths:
-            try:
-                told = _joined(told, await _run(wrapper, [path], names, failed))
-            except HTTPException:
-                raise
-            except Exception as own:
-                logger.warning("{file} cannot be indexed: {error}", file=names[path], error=own)
-                failed[names[path]] = _kind(own)
+    # What comes of a file is known by its name: files of one name are indexed one after the other.
+    alike: dict[str, list[Path]] = {}
+    for path in (one for one in names if one not in refused):
+        alike.setdefault(names[path], []).append(path)
+    waiting = [[one for one in own if one] for own in zip_longest(*alike.values())]
+    while waiting:
+        paths = waiting.pop(0)
+        try:
+            told = _joined(told, await _run(wrapper, paths, names, failed))
+        except HTTPException:
+            raise
+        except Exception as own:  # whatever a converter raises belongs to a file
+            if len(paths) > 1:
+                waiting[:0] = [[path] for path in paths]
+                continue
+            logger.warning("{file} cannot be indexed: {error}", file=names[paths[0]], error=own)
+            failed[names[paths[0]]] = _kind(own)
     return {**told, "failed": failed} if failed else told
 
 

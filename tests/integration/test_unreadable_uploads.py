@@ -1,12 +1,17 @@
 """What a client is told of uploads that cannot be read, or hold nothing."""
 
 from collections.abc import Iterator
+from contextvars import copy_context
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from fastapi.testclient import TestClient
 from hayhooks.server.pipelines.registry import registry
+from haystack.dataclasses import ByteStream
 
+from rrra_haystack import RRRAFileToDocument
+from rrra_haystack.documents.failures import told_errors
 from rrra_haystack.serving.application import served
 
 PASSAGES = b'{"_id": "one", "text": "SECRET: the Danube rises."}\n{"_id": "two", "text": "The Rhine rises."}\n'
@@ -52,3 +57,28 @@ def test_files_that_cannot_be_read_are_named(web: TestClient, workspace: Path) -
     result = web.post("/indexing/run", json={"sources": paths}).json()["result"]
     assert result["failed"].keys() == {paths[0]}
     assert result["router"]["failed"] == paths[1:]
+
+
+def test_of_uploads_with_one_name_the_bad_one_is_told(web: TestClient) -> None:
+    good, empty, broken = (("files", ("a.txt", data)) for data in (b"The Elbe rises.", b"", b"\x00\x01\x02" * 99))
+    for bad, reason in ((empty, "no text was found in it"), (broken, "ValueError")):
+        for files in ([good, bad], [bad, good]):
+            result = web.post("/indexing/run", files=files).json()["result"]
+            assert result["failed"] == {"a.txt": reason}
+            assert result["writer"]["documents_written"] == 1
+    assert "failed" not in web.post("/indexing/run", files=[good, good]).json()["result"]
+
+
+def test_what_others_run_meanwhile_is_not_told() -> None:
+    with told_errors(hidden=False) as mine:
+        other = Thread(target=converted)
+        other.start()
+        other.join()
+        assert mine == {}
+        copy_context().run(converted)
+    assert mine.keys() == {"a.pdf"}
+
+
+def converted() -> None:
+    stream = ByteStream(b"%PDF-1.4 and nothing more", meta={"source": "a.pdf"})
+    assert RRRAFileToDocument().run([stream])["documents"] == []
