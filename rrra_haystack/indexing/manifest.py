@@ -62,8 +62,8 @@ class Manifest:
             return cls(path, pipeline)
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-            further = {key: dict(data.get(key, {})) for key in ("failed", "overwritten", "tried")}
-            return cls(path, pipeline, dict(data["files"]), set(data.get("pending", ())), **further)
+            failed, overwritten, tried = (dict(data.get(key, {})) for key in ("failed", "overwritten", "tried"))
+            return cls(path, pipeline, dict(data["files"]), set(data.get("pending", ())), failed, overwritten, tried)
         except (KeyError, TypeError, ValueError):
             return cls(path, pipeline)
 
