@@ -6,11 +6,9 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 
@@ -135,17 +133,6 @@ def read_yaml(path: Path) -> Any:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         msg = f"{path} is not valid YAML: {' '.join(str(error).split())}"
         raise ValueError(msg) from None
-
-
-def plain(value: Any) -> Any:
-    """A value as YAML and JSON can hold it, which know neither enumerations nor numbers of numpy, in a copy."""
-    if isinstance(value, dict):
-        return {key: plain(own) for key, own in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(map(plain, value))
-    if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
-    return value.value if isinstance(value, Enum) else value
 
 
 def read_json(path: Path, mend: str) -> Any:

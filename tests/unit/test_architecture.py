@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 CORE, TRAINING = "rrra_haystack", "rrra_training"
 # From the ground up: a room reaches the floors below it, never one above it or another room of its own.
 FLOORS = [
-    (CORE, "errors files interrupting pretrained resources"),
+    (CORE, "errors files interrupting plain_values pretrained resources"),
     *((CORE, rooms) for rooms in ("fetching model", "documents reader")),
     ("haystack_integrations", "document_stores"),
     (CORE, "qdrant"),

@@ -5,7 +5,7 @@ from typing import Any, Self
 from haystack import default_from_dict, default_to_dict
 from haystack.utils.hf import deserialize_hf_model_kwargs, serialize_hf_model_kwargs
 
-from rrra_haystack.files import plain
+from rrra_haystack.plain_values import plain
 
 
 class Serializable:

@@ -9,7 +9,7 @@ from haystack_integrations.document_stores.qdrant_edge.client import AsyncEdgeCl
 from haystack_integrations.document_stores.qdrant_edge.sharing import shards_in
 from haystack_integrations.document_stores.qdrant_edge.upkeep import KeepsItsCollection
 from haystack_integrations.document_stores.qdrant_edge.writing import WritesInTurn
-from rrra_haystack.files import plain
+from rrra_haystack.plain_values import plain
 
 
 class QdrantEdgeDocumentStore(WritesInTurn, KeepsItsCollection):
