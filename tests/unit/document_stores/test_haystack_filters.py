@@ -5,12 +5,12 @@ import functools
 import itertools
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from filters import ids, leaf
 from haystack import Document
 from haystack.document_stores.in_memory import InMemoryDocumentStore
 from haystack.errors import FilterError
@@ -18,7 +18,6 @@ from haystack_integrations.components.retrievers.qdrant import QdrantEmbeddingRe
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from qdrant_client import models
 
 from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
 from haystack_integrations.document_stores.qdrant_edge.haystack_filters import qdrant_filter
@@ -39,10 +38,6 @@ VALUES = st.sampled_from(["ada", "ben", "eve", True, 0, 1, 2, 2**63, -(2**70), 0
 
 def documents() -> list[Document]:
     return [Document(id=str(i), content=f"d{i}", embedding=[1.0, i / 10, 0.0], meta=m) for i, m in enumerate(METAS)]
-
-
-def leaf(field: str, operator: str, value: object) -> dict[str, Any]:
-    return {"field": f"meta.{field}", "operator": operator, "value": value}
 
 
 EMPTY = leaf("owner", "in", [])
@@ -83,10 +78,6 @@ def haystacks() -> InMemoryDocumentStore:
     store = InMemoryDocumentStore()
     store.write_documents(documents())
     return store
-
-
-def ids(found: list[Document]) -> list[str]:
-    return sorted(document.id for document in found)
 
 
 # Python takes True for 1, which Qdrant does not.
@@ -278,62 +269,13 @@ def test_a_long_list_of_numbers_is_asked_in_a_moment(tmp_path: Path) -> None:
     store.close()
 
 
-NOON = datetime(2024, 2, 3, 12, tzinfo=UTC)
-SPELLINGS: list[Any] = [
-    NOON, NOON.isoformat(), "2024-02-03T12:00:00Z", "2024-02-03 14:00:00.000+02:00", "2024-02-03T12:00:01Z",
-    "2024-02-03", "20240203", "noon", 20240203, None,
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("operator", ["==", "!=", "in", "not in", ">=", "<"])
-@pytest.mark.parametrize(
-    "value",
-    [NOON, NOON.isoformat(), "2024-02-03T13:00:00+01:00", "2024-02-03T00:00Z", "20240203", "2024-02-33"],
-    ids=str,
-)
-def test_dates_are_compared_as_moments(operator: str, value: Any, tmp_path: Path) -> None:
-    orders = operator in (">=", "<")
-    # Haystack raises for what cannot be ordered, and orders dates that Qdrant takes for none.
-    metas = [one for one in SPELLINGS if not (orders and one in ("noon", "20240203", 20240203))]
-    stores = (
-        InMemoryDocumentStore(),
-        QdrantEdgeDocumentStore(str(tmp_path), embedding_dim=3, progress_bar=False),
-        QdrantDocumentStore(":memory:", embedding_dim=3, progress_bar=False),
-    )
-    for store in stores:
-        store.write_documents(
-            [Document(id=str(i), content="d", embedding=QUERY, meta={"day": one}) for i, one in enumerate(metas)]
-        )
-    filters = leaf("day", operator, ["another", value] if operator in ("in", "not in") else value)
-    haystacks, edge, local = stores
-    if orders and value == "2024-02-33":
-        with pytest.raises(FilterError, match="Qdrant compares with a text, a number, a date"):
-            edge.filter_documents(filters)
-        return
-    expected = ids(haystacks.filter_documents(filters))
-    assert ids(edge.filter_documents(filters)) == expected
-    for store in (edge, local):
-        assert ids(RRRARetriever(store).run(query_embedding=QUERY, filters=filters)["documents"]) == expected
-    edge.close()
-
-
-def test_values_may_be_numpys_and_days(edge: QdrantEdgeDocumentStore, tmp_path: Path) -> None:
+def test_values_may_be_numpys(edge: QdrantEdgeDocumentStore) -> None:
     for value, plain in ((np.int64(1), 1), (np.float32(2.5), 2.5), (np.bool_(True), True)):
         for operator, field in itertools.product(("==", "!=", "in"), FIELDS):
             given_values = [[value], [plain]] if operator == "in" else [value, plain]
             found, expected = (edge.filter_documents(leaf(field, operator, one)) for one in given_values)
             assert ids(found) == ids(expected)
     assert ids(edge.filter_documents(leaf("pages", ">", np.int64(1)))) == ["1", "3", "4"]
-    store = QdrantEdgeDocumentStore(str(tmp_path), embedding_dim=3, progress_bar=False)
-    days = [NOON + timedelta(days=number) for number in range(300)]
-    store.write_documents([Document(id=str(i), meta={"day": one.date()}) for i, one in enumerate(days)])
-    assert ids(store.filter_documents(leaf("day", "==", days[7].date()))) == ["7"]
-    begin = time.process_time()
-    many = [one.date() for one in days[:200]] + [NOON + timedelta(hours=number) for number in range(1800)]
-    assert len(store.filter_documents(leaf("day", "in", many))) == 200
-    # One condition a value takes many times as long.
-    assert time.process_time() - begin < 3
-    store.close()
 
 
 JSON = st.recursive(
@@ -371,57 +313,3 @@ def test_whatever_is_sent_is_a_filter_or_told_in_one_line(filters: object, edge:
     assert len(fault(edge.filter_documents, filters).splitlines()) <= 1
     if isinstance(filters, dict):
         assert len(fault(check_filters, filters).splitlines()) <= 1
-
-
-@pytest.mark.parametrize(
-    "schema",
-    ["keyword", models.PayloadSchemaType.KEYWORD, models.KeywordIndexParams(type="keyword"), {"type": "keyword"}],
-)
-def test_an_index_of_texts_finds_dates_as_they_are_spelt(schema: Any, tmp_path: Path) -> None:
-    fields = [{"field_name": "meta.day", "field_schema": schema}]
-    edge, local = (
-        kind(where, embedding_dim=3, progress_bar=False, payload_fields_to_index=fields)
-        for kind, where in ((QdrantEdgeDocumentStore, str(tmp_path)), (QdrantDocumentStore, ":memory:"))
-    )
-    for store in (edge, local):
-        store.write_documents(
-            [
-                Document(id=str(i), content="d", embedding=QUERY, meta={"day": one})
-                for i, one in enumerate(SPELLINGS[1:])
-            ]
-        )
-    day = NOON.isoformat()
-    for operator, value, expected in (
-        ("==", day, ["0"]), ("in", [day, "noon"], ["0", "6"]), ("==", NOON, ["0", "1", "2"]),
-        ("!=", day, list("12345678")), ("not in", [day], list("12345678")),
-    ):  # fmt: skip
-        filters = leaf("day", operator, value)
-        assert ids(edge.filter_documents(filters)) == expected
-        for store in (edge, local):
-            assert ids(RRRARetriever(store).run(query_embedding=QUERY, filters=filters)["documents"]) == expected
-    edge.close()
-
-
-def test_a_date_is_found_by_an_index_of_texts_without_reading_payloads(tmp_path: Path) -> None:
-    fields = [{"field_name": "meta.day", "field_schema": "keyword"}]
-    indexed, other = (
-        QdrantEdgeDocumentStore(
-            str(tmp_path / name),
-            embedding_dim=3,
-            progress_bar=False,
-            write_batch_size=1000,
-            payload_fields_to_index=own,
-        )
-        for name, own in (("indexed", fields), ("other", None))
-    )
-    days = [f"2024-{i % 12 + 1:02}-{i % 28 + 1:02}" for i in range(3000)]
-    took = []
-    for store in (indexed, other):
-        store.write_documents(
-            [Document(id=str(i), meta={"day": one, "much": "A" * 2000}) for i, one in enumerate(days)]
-        )
-        begin = time.process_time()
-        assert [store.count_documents_by_filter(leaf("day", "==", days[5])) for _ in range(20)] == [36] * 20
-        took.append(time.process_time() - begin)
-        store.close()
-    assert took[0] < took[1] / 4
