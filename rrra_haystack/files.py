@@ -121,6 +121,15 @@ def atomic_write(path: str | Path, text: str) -> None:
         work.write_text(text, encoding="utf-8")
 
 
+def write_json(path: str | Path, content: Any) -> None:
+    """
+    Write a JSON file in one step, making its directory if it is missing.
+
+    It is ASCII, since names of files and texts may hold what UTF-8 cannot say.
+    """
+    atomic_write(path, json.dumps(content, indent=2) + "\n")
+
+
 def read_yaml(path: Path) -> Any:
     """
     What a YAML file holds; `None` if it is empty.

@@ -1,6 +1,5 @@
 """``rrra adapt``: a model fitted to a corpus without labels."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from rrra_haystack.cli.extras import extra
-from rrra_haystack.files import atomic_write, check_writable
+from rrra_haystack.files import check_writable, write_json
 
 
 def command(
@@ -81,7 +80,7 @@ def command(
         writer=None if writer is None else Writer(writer, api_base_url), cache=cache, show_progress=True,
     )  # fmt: skip
     if json_file is not None:
-        atomic_write(json_file, json.dumps(as_json(found), indent=2) + "\n")
+        write_json(json_file, as_json(found))
     console = Console()
     console.print(render(found))
     console.print(said(found), highlight=False, soft_wrap=True)

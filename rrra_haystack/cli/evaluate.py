@@ -1,6 +1,5 @@
 """``rrra evaluate``: measure the encoder alone against RRRA and others."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +8,7 @@ from rich.console import Console
 
 from rrra_haystack.cli.extras import extra
 from rrra_haystack.cli.options import IgnoreIdentical
-from rrra_haystack.files import atomic_write, check_writable
+from rrra_haystack.files import check_writable, write_json
 
 if TYPE_CHECKING:
     from rrra_training.evaluation.evaluate import Evaluation
@@ -109,7 +108,7 @@ def _tell(
     from rrra_training.evaluation.tables import render
 
     if json_file is not None:
-        atomic_write(json_file, json.dumps(as_json(evaluations), indent=2) + "\n")
+        write_json(json_file, as_json(evaluations))
     if html_file is not None:
         from rrra_training.report.page import write_report
 

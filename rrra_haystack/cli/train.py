@@ -1,6 +1,5 @@
 """``rrra train``: carry out a training recipe."""
 
-import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from rrra_haystack.cli.extras import extra
+from rrra_haystack.files import read_json
 
 if TYPE_CHECKING:
     from rrra_training.choosing.plan import Plan
@@ -113,7 +113,7 @@ def _choose(
         msg = "--phase is of recipes. Without it, data are trained on as their size allows; --show prints the recipe."
         raise ValueError(msg)
     made = train_on_labels(plan, start, target, resume=resume, cache=cache, show_progress=True)
-    console.print(table(json.loads((target / f"{CHOSEN}.json").read_text(encoding="utf-8"))))
+    console.print(table(read_json(target / f"{CHOSEN}.json", f"Remove {target} to train again.")))
     _tell_where(console, made)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from haystack import Pipeline
 
-from rrra_haystack.files import atomic_write
+from rrra_haystack.files import write_json
 from rrra_haystack.indexing.readings import readings
 from rrra_haystack.indexing.units import Unit
 from rrra_haystack.model.codes.record import VERSION
@@ -195,7 +195,7 @@ class Manifest:
             "files": self.held, "pending": sorted(self.pending), "failed": self.failed, "overwritten": self.overwritten,
             "tried": self.tried,
         }  # fmt: skip
-        atomic_write(self.path, json.dumps(told, indent=1) + "\n")
+        write_json(self.path, told)
 
 
 def pipeline_digest(pipeline: dict[str, Any], loaded: Pipeline) -> str:

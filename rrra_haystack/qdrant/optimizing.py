@@ -11,7 +11,7 @@ from rich.text import Text
 
 from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
 from haystack_integrations.document_stores.qdrant_edge.explaining import HeldError, UnopenedError
-from rrra_haystack.files import atomic_write
+from rrra_haystack.files import write_json
 from rrra_haystack.qdrant.clients import open_client
 
 # Seconds of a passage for each doubling of their number, as a core of an EPYC takes, until this machine has done it.
@@ -58,7 +58,7 @@ def optimize(store: QdrantEdgeDocumentStore, *, show_progress: bool = False) -> 
         # The index is built, and somebody asks it already.
         return
     if done > 0 and seconds >= _LEAST_SECONDS:
-        atomic_write(path, json.dumps({_KEY: seconds / _work(done)}) + "\n")
+        write_json(path, {_KEY: seconds / _work(done)})
 
 
 class _About(ProgressColumn):

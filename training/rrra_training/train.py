@@ -1,13 +1,12 @@
 """A recipe carried out: phases, fits on dev, and the model directory that every component loads."""
 
-import json
 from collections.abc import Iterator
 from hashlib import file_digest
 from pathlib import Path
 
 from rich.console import Group
 
-from rrra_haystack.files import atomic_write
+from rrra_haystack.files import read_json, write_json
 from rrra_haystack.model.encoder import Encoder
 from rrra_training.candidates.labelling import check_teacher
 from rrra_training.candidates.splits import check_splits, examine_splits
@@ -103,7 +102,7 @@ def train_once(
     told = {"encoder_alone": encoder_alone}
     if not done.exists():
         train(recipe, output, resume=True, cache=cache, encoder_alone=encoder_alone, show_progress=show_progress)
-        atomic_write(done, json.dumps(told) + "\n")
+        write_json(done, told)
         return
     # Resuming compares recipes and data, of a finished run too, whose data may have gone to an archive.
     try:
@@ -111,7 +110,7 @@ def train_once(
     except FileNotFoundError:
         data = None
     RunDirectory.create(output, recipe.to_yaml(), data=data, resume=True).close()
-    if json.loads(done.read_text(encoding="utf-8")) != told:
+    if read_json(done, f"Remove {output} to train again.") != told:
         msg = f"{output} was finished with encoder_alone: {str(not encoder_alone).lower()}. Choose another --output."
         raise ValueError(msg)
 

@@ -8,14 +8,13 @@ passages than ``qa.yaml`` does, to see what reading fewer or more of them is wor
 ``python -m rrra_training.answering --help``
 """
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from rrra_haystack.files import atomic_write
+from rrra_haystack.files import atomic_write, write_json
 from rrra_haystack.pretrained import bundled
 from rrra_haystack.reader.answers import ANSWERS_FILE, AnswerCalibration
 from rrra_haystack.reader.loading import DEFAULT_READER
@@ -104,7 +103,7 @@ def evaluate_command(
     figures["passages read"] = by_passages({name: one.there for name, one in found.items()}, calibration)
     Console().print(render(figures), render_passages(figures["passages read"]))
     if json_file:
-        atomic_write(json_file, json.dumps(figures, indent=2) + "\n")
+        write_json(json_file, figures)
     if plot:
         draw(said, removed, plot)
 

@@ -1,6 +1,5 @@
 """The suspects as a page to decide on, and as a table."""
 
-import json
 from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
@@ -10,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from rrra_haystack.files import atomic_write
+from rrra_haystack.files import atomic_write, write_json
 from rrra_training.audit.decisions import Kind
 from rrra_training.audit.suspects import Audit
 
@@ -25,7 +24,7 @@ def write_audit(found: Audit, folder: Path) -> None:
     held_json = asdict(found)
     template = files("rrra_training").joinpath("templates/audit.html").read_text(encoding="utf-8")
     page = jinja2.Environment(autoescape=True).from_string(template).render(audit=held_json)
-    atomic_write(folder / "audit.json", json.dumps(held_json, indent=1, ensure_ascii=False) + "\n")
+    write_json(folder / "audit.json", held_json)
     atomic_write(folder / "audit.html", page)
 
 

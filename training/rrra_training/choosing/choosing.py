@@ -1,6 +1,5 @@
 """One's labels, no recipe: what is worth trying is tried, and what is best on held-out queries is kept."""
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from rrra_haystack.files import atomic_write
+from rrra_haystack.files import write_json
 from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_training.choosing.deciding import decide
 from rrra_training.choosing.fitted import Choice, calibrate, choose
@@ -130,7 +129,7 @@ def train_on_labels(
         target, include_encoder=Path(recipe.encoder).is_dir(), dtype=torch.float16,
         model_card=model_card(recipe, figures),
     )  # fmt: skip
-    atomic_write(run.path / f"{CHOSEN}.json", json.dumps(figures, indent=2) + "\n")
+    write_json(run.path / f"{CHOSEN}.json", figures)
     run.mark_done(CHOSEN, kept=decision.kept)
     run.draw_curves()
     run.close()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from rrra_haystack.files import atomic_write
+from rrra_haystack.files import write_json
 from rrra_haystack.model.encoder import Encoder
 from rrra_haystack.model.encoder_kinds import Task
 from rrra_training.corpora.fingerprint import cache_key, encoder_fingerprint
@@ -101,16 +101,16 @@ def build_store(
         if number < len(known):
             meta, known = _cut_to(meta, known, number), known[:number]
         # Until the last shard is written, nobody may take the files for what they were before.
-        atomic_write(folder / META, json.dumps(meta | {"complete": False}))
+        write_json(folder / META, meta | {"complete": False})
         meta = _write_shard(folder, meta, shard, encoder, task, progress)
         known = [*known, digest]
         number += 1
         meta |= {"digest": digest, "digests": known, "complete": False}
-        atomic_write(folder / META, json.dumps(meta))
+        write_json(folder / META, meta)
     if number < len(known):
         meta = _cut_to(meta, known, number)
     progress.close()
-    atomic_write(folder / META, json.dumps(meta | {"digest": digest, "complete": True}))
+    write_json(folder / META, meta | {"digest": digest, "complete": True})
     return StateStore(folder)
 
 

@@ -1,13 +1,12 @@
 """From trained weights to a model directory: fits on dev, figures, model card."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from rrra_haystack.files import atomic_write
+from rrra_haystack.files import write_json
 from rrra_haystack.model.config import RRRAConfig
 from rrra_haystack.model.detection import Detection
 from rrra_haystack.model.encoder import Encoder
@@ -112,4 +111,4 @@ def _parameters(model: RRRAModel) -> int:
 
 
 def _write_figures(workshop: Workshop, figures: dict[str, Any]) -> None:
-    atomic_write(workshop.run.path / "dev.json", json.dumps(figures, indent=2) + "\n")
+    write_json(workshop.run.path / "dev.json", figures)

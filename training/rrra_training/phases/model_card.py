@@ -1,12 +1,12 @@
 """The model card: what a trained model is, how it was made, and what it measured."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 
+from rrra_haystack.files import read_json
 from rrra_haystack.model import saving
 from rrra_training.measures.markdown import markdown_table
 from rrra_training.recipe.recipe import Recipe
@@ -74,7 +74,7 @@ def card_head(recipe: Recipe, further: str = "") -> str:
 
 def dev_table(path: Path) -> Table:
     """The figures of ``dev.json`` as a table: nDCG@10 in percent."""
-    figures = json.loads(path.read_text(encoding="utf-8"))
+    figures = read_json(path, "Remove the run to train again.")
     names = list(dict.fromkeys(name for own in figures["sets"].values() for name in own["systems"]))
     table = Table(
         title=f"nDCG@10 on dev, in percent; fusion weight {figures['fusion_weight']:g}, "

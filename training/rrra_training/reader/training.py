@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AutoModelForQuestionAnswering, AutoTokenizer, TrainingArguments
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from rrra_haystack.files import atomic_directory, atomic_write, read_json
+from rrra_haystack.files import atomic_directory, read_json, write_json
 from rrra_haystack.model.encoder_files import check_tokenizer
 from rrra_haystack.pretrained import resolve_encoder
 from rrra_haystack.reader.loading import DIFFERENCE, WEIGHTS
@@ -128,7 +128,7 @@ def _work_folder(output: Path, recipe: ReaderRecipe, examples: list[dict[str, An
         msg = f"{work} holds a training with another recipe or other data. Remove it, or choose another --output."
         raise ValueError(msg)
     work.mkdir(parents=True, exist_ok=True)
-    atomic_write(begun, json.dumps(asked, indent=2))
+    write_json(begun, asked)
     return work
 
 

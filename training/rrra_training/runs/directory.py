@@ -1,6 +1,5 @@
 """What one training run leaves on disk: recipe, versions, metrics, curves, checkpoints and finished phases."""
 
-import json
 import logging
 import os
 import platform
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import rrra_haystack
-from rrra_haystack.files import atomic_file, atomic_write, read_json
+from rrra_haystack.files import atomic_file, atomic_write, read_json, write_json
 from rrra_training.runs.checkpoints import Checkpoints
 from rrra_training.runs.curves import curves_figure
 from rrra_training.runs.metrics import Metrics
@@ -93,7 +92,7 @@ class RunDirectory:
         :param phase: Name of the phase.
         :param summary: What is to be known of it, as JSON.
         """
-        atomic_write(self.path / "phases" / f"{phase}.json", json.dumps(summary, indent=2) + "\n")
+        write_json(self.path / "phases" / f"{phase}.json", summary)
 
     def done(self, phase: str) -> dict[str, Any] | None:
         """
@@ -113,7 +112,7 @@ class RunDirectory:
         path = self.path / _VERSIONS
         now = _versions()
         if not path.exists():
-            atomic_write(path, json.dumps(now, indent=2) + "\n")
+            write_json(path, now)
             return
         then = read_json(path, "Remove it.")
         changed = [f"{name} {then.get(name)} -> {now.get(name)}" for name in now if now[name] != then.get(name)]
@@ -143,7 +142,7 @@ def _check_same_data(path: Path, data: Mapping[str, str]) -> None:
             "same data, or choose another directory."
         )
         raise ValueError(msg)
-    atomic_write(path, json.dumps(dict(data), indent=2) + "\n")
+    write_json(path, dict(data))
 
 
 def _versions() -> dict[str, Any]:

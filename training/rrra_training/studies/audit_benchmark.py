@@ -6,7 +6,6 @@ Some labelled positives, drawn at random, are exchanged for passages of the same
 ``python -m rrra_training.studies.audit_benchmark DATA/cranfield:train DATA/scifact:train --seed 0 --seed 1``
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from rrra_haystack.files import atomic_write, working_folder
+from rrra_haystack.files import working_folder, write_json
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
 from rrra_training.audit.examining import judge_labels
 from rrra_training.audit.finding import wrong_labels
@@ -62,7 +61,7 @@ def main(
             report[f"{sample.name}:{split}"] = {
                 key: float(np.mean([drawn[key] for drawn in figures])) for key in figures[0]
             }
-    atomic_write(output, json.dumps({"model": model, "seeds": seed or [0], "sets": report}, indent=2) + "\n")
+    write_json(output, {"model": model, "seeds": seed or [0], "sets": report})
     Console(width=140).print(_table(report))
 
 

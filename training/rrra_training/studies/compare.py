@@ -4,7 +4,6 @@ Variants of one recipe side by side: the ablations, the reranking heads, the sam
 ``python -m rrra_training.studies.compare training/comparisons/heads.yaml --set data_root=DATA --output DIR``
 """
 
-import json
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from rrra_haystack.files import atomic_write
+from rrra_haystack.files import read_json, write_json
 from rrra_haystack.model.encoder import Encoder
 from rrra_training.judging.fitting import measured
 from rrra_training.measures.ranking import OF_RETRIEVAL
@@ -85,7 +84,7 @@ def compare(
             recipe = load_recipe(plan.recipe, (*common, *changes, f"seed={seed}"))
             folder = output / f"{name.replace(' ', '-')}-{seed}"
             train_once(recipe, folder, kept, encoder_alone=plan.encoder_alone, show_progress=True)
-            _add(results, name, json.loads((folder / "dev.json").read_text(encoding="utf-8")), recipe, plan)
+            _add(results, name, read_json(folder / "dev.json", f"Remove {folder} to train again."), recipe, plan)
             if plan.against is not None:
                 questions.setdefault(name, []).append(_by_question(recipe, folder, kept))
     if plan.pooled_heads:
@@ -96,7 +95,7 @@ def compare(
     if plan.against is not None:
         report["differences"] = found = differences(questions, plan.against)
         tables.append(render_differences(questions, found, plan.against))
-    atomic_write(output / "comparison.json", json.dumps(report, indent=2) + "\n")
+    write_json(output / "comparison.json", report)
     for table in tables:
         Console(width=160).print(table)
 

@@ -7,7 +7,6 @@ every method says how probable it is that a candidate is one of them.
 ``python -m rrra_training.studies.detection_benchmark DATA/cranfield:test --model rrra-minilm-l6 --output DIR``
 """
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +15,7 @@ import typer
 from rich.console import Console
 from sentence_transformers import CrossEncoder
 
-from rrra_haystack.files import atomic_file, atomic_write, working_folder
+from rrra_haystack.files import atomic_file, working_folder, write_json
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
 from rrra_haystack.model.weights import cast_weights, native_dtype
 from rrra_training.data.beir import collections_of, split_of
@@ -75,7 +74,7 @@ def main(
         **figures_of(methods, judged, seed=seed),
         "detection": detection.model_dump(mode="json"),
     }
-    atomic_write(output / "detection.json", json.dumps(report, indent=2) + "\n")
+    write_json(output / "detection.json", report)
     with atomic_file(output / "reliability.png") as work:
         draw_reliability(methods, judged.truth, work)
     Console(width=170).print(render(report))

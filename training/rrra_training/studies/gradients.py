@@ -4,7 +4,6 @@ How large a gradient each mined candidate contributes, by its rank, under each s
 ``python -m rrra_training.studies.gradients --data DIR --split train --limit 500 --output gradients.png``
 """
 
-import json
 import math
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +16,7 @@ from pydantic import TypeAdapter
 from rich.console import Console
 from rich.table import Table
 
-from rrra_haystack.files import atomic_write, working_folder
+from rrra_haystack.files import working_folder, write_json
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
 from rrra_training.candidates.evidence import EvidenceConfig
 from rrra_training.candidates.mining import MiningConfig
@@ -72,7 +71,7 @@ def main(
     draw_figure(profiles, output, some_relevant=some_relevant)
     if json_file is not None:
         about = {"data": prepared.name, "model": model, "temperature": temperature, "seed": seed}
-        atomic_write(json_file, json.dumps(as_json(profiles, lists, about), indent=1) + "\n")
+        write_json(json_file, as_json(profiles, lists, about))
     Console(width=120).print(render(profiles, some_relevant=some_relevant))
 
 

@@ -7,7 +7,6 @@ through for an answer string, and counted in tokens, as a language model would g
 ``python -m rrra_training.studies.highlights DATA/squad --json FILE``
 """
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from tqdm.auto import tqdm
 
 from haystack_integrations.components.rankers.rrra import RRRAAdapterRanker
 from rrra_haystack.documents.metadata import CODES_KEY, HIGHLIGHTS_KEY, SCORES_KEY
-from rrra_haystack.files import atomic_write, working_folder
+from rrra_haystack.files import working_folder, write_json
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
 from rrra_haystack.model.words import word_codes
 from rrra_training.corpora.building import encoded_passages
@@ -88,7 +87,7 @@ def main(
             _count(tally, ranker, query, documents)
     figures = _figures(tally)
     if json_file is not None:
-        atomic_write(json_file, json.dumps(figures, indent=2) + "\n")
+        write_json(json_file, figures)
     Console().print(_table(figures))
 
 

@@ -7,7 +7,6 @@ wrong. Beside the samplers of ``rrra mine`` stands sentence-transformers' ``mine
 ``python -m rrra_training.studies.mining DATA/medquad:dev DATA/cranfield:train --output mining.json``
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +19,7 @@ from rich.table import Table
 from sentence_transformers.util import mine_hard_negatives
 from torch import nn
 
-from rrra_haystack.files import atomic_write, working_folder
+from rrra_haystack.files import working_folder, write_json
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
 from rrra_training.candidates.sets import CandidateSet
 from rrra_training.data.beir import named_collections
@@ -65,7 +64,7 @@ def main(
             config = NegativesConfig(negatives=negatives, seed=seed)
             mined = mine_negatives(folder, split, config, model=loaded, cache=kept, show_progress=True)
             report[name] = _figures(loaded, mined, hidden, config)
-    atomic_write(output, json.dumps({"model": model, "seed": seed, "sets": report}, indent=2) + "\n")
+    write_json(output, {"model": model, "seed": seed, "sets": report})
     console = Console()
     for name, figures in report.items():
         console.print(table(name, figures))

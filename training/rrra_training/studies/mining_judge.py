@@ -8,7 +8,6 @@ OpenAI-compatible API that tells log-probabilities; its key is ``OPENAI_API_KEY`
 ``python -m rrra_training.studies.mining_judge DATA/fairytaleqa:dev --output judged.json --judge MODEL``
 """
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from rich.console import Console
 from sklearn.metrics import roc_auc_score
 from tqdm.auto import tqdm
 
-from rrra_haystack.files import atomic_write, working_folder
+from rrra_haystack.files import working_folder, write_json
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
 from rrra_training.adapting.writing import MENU
 from rrra_training.data.beir import named_collections
@@ -110,7 +109,7 @@ def main(
             report[name] = figures = _figures(asked, mined, hidden, config, candidates)
             # A set takes its time: what is known of it is kept.
             content = {"model": model, "judge": judge, "seed": seed, "sets": report}
-            atomic_write(output, json.dumps(content, indent=2) + "\n")
+            write_json(output, content)
             console.print(table(name, figures))
             console.print(_pairs(figures))
 

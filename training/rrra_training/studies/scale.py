@@ -5,7 +5,6 @@ What an index costs as it grows: a corpus of any size, made of the passages of a
 in a folder of its own, and goes on where it was interrupted. ``ask DATA/squad build/scale`` measures them.
 """
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +23,7 @@ from tqdm.auto import tqdm
 from haystack_integrations.components.retrievers.rrra import RRRARetriever
 from haystack_integrations.document_stores.qdrant_edge import QdrantEdgeDocumentStore
 from haystack_integrations.document_stores.qdrant_edge.folders import bytes_of
-from rrra_haystack.files import atomic_write
+from rrra_haystack.files import read_json, write_json
 from rrra_haystack.indexing.stored import StoredUnits
 from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_haystack.named_store import open_store
@@ -179,11 +178,11 @@ class Figures:
         self._path = folder / FIGURES
         self.of: dict[str, dict[str, Any]] = {}
         if self._path.exists():
-            self.of = json.loads(self._path.read_text(encoding="utf-8"))
+            self.of = read_json(self._path, "Remove it to measure again.")
 
     def keep(self) -> None:
         """Write the file."""
-        atomic_write(self._path, json.dumps(self.of, indent=2) + "\n")
+        write_json(self._path, self.of)
 
 
 @app.command("make")

@@ -5,7 +5,6 @@ How well ``search.yaml`` answers as a pipeline, by both searches and by meaning 
 filled with the collection's ``corpus.jsonl``.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -14,7 +13,7 @@ import typer
 from rich.console import Console
 from tqdm.auto import tqdm
 
-from rrra_haystack.files import atomic_write
+from rrra_haystack.files import write_json
 from rrra_haystack.pipeline_files import opened, question_inputs, read_pipeline
 from rrra_training.data import BeirDataset
 from rrra_training.data.beir import named_collections
@@ -112,7 +111,7 @@ def main(
         found[name] = compare(store, BeirDataset(folder), split, limit=limit, seed=seed)
     Console().print(table(found), soft_wrap=True)
     if json_file:
-        atomic_write(json_file, json.dumps(found, indent=2) + "\n")
+        write_json(json_file, found)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import psutil
 import typer
 from rich.console import Console
 
-from rrra_haystack.files import atomic_write
+from rrra_haystack.files import write_json
 from rrra_training.data import BeirDataset
 from rrra_training.data.writing import corpus_row
 from rrra_training.runs.commands import run_command
@@ -102,7 +102,7 @@ def main(
         figures |= {"filling": filled.result(), "memory": watched.result()}
     Console().print(figures)
     if json_file:
-        atomic_write(json_file, json.dumps(figures, indent=2) + "\n")
+        write_json(json_file, figures)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ What serving costs: a query by component, a server under load, and a server's st
 several clients at once. ``start`` starts one and waits for its first answer.
 """
 
-import json
 import os
 import time
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from tqdm.auto import tqdm
 
-from rrra_haystack.files import atomic_write
+from rrra_haystack.files import write_json
 from rrra_haystack.pipeline_files import opened, question_inputs, read_pipeline
 from rrra_training.data import BeirDataset
 from rrra_training.runs.commands import run_command
@@ -142,7 +141,7 @@ def _tell(figures: dict[str, Any], json_file: Path | None) -> None:
         console.print(table)
     console.print({name: value for name, value in figures.items() if name != "milliseconds"})
     if json_file:
-        atomic_write(json_file, json.dumps(figures, indent=2) + "\n")
+        write_json(json_file, figures)
 
 
 @app.command("query")

@@ -5,7 +5,6 @@ How long the commands take alone, and beside a process that keeps a core busy.
 beside it in turns.
 """
 
-import json
 import statistics
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from rrra_haystack.files import atomic_write
+from rrra_haystack.files import write_json
 from rrra_training.runs.commands import run_command
 from rrra_training.runs.places import JsonFile
 
@@ -110,7 +109,7 @@ def main(
         table.add_row(f"rrra {command}", f"{alone:.1f}", f"{beside:.1f}", f"{beside / alone:.2f}")
     Console().print(table)
     if output is not None:
-        atomic_write(output, json.dumps(medians, indent=2) + "\n")
+        write_json(output, medians)
 
 
 if __name__ == "__main__":
