@@ -12,7 +12,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from haystack_integrations.document_stores.qdrant_edge.explaining import UnopenedError
 from rrra_haystack.fitting import fit_to_servers
 from rrra_haystack.indexing.finding import Found, find_files, is_missing, shown, taken_by
-from rrra_haystack.indexing.manifest import Manifest, pipeline_digest
+from rrra_haystack.indexing.manifest import Manifest
+from rrra_haystack.indexing.pipeline_digest import pipeline_digest
 from rrra_haystack.indexing.ray_workers import encoded_by_ray
 from rrra_haystack.indexing.steps import Batch, Encoding, Reading, key_of
 from rrra_haystack.indexing.stored import StoredUnits

@@ -161,7 +161,7 @@ def test_codes_of_an_earlier_version_are_made_anew(
 ) -> None:
     rivers = str(files / "rivers.txt")
     with monkeypatch.context() as earlier:
-        for module in ("rrra_haystack.model.codes.codec", "rrra_haystack.indexing.manifest"):
+        for module in ("rrra_haystack.model.codes.codec", "rrra_haystack.indexing.pipeline_digest"):
             earlier.setattr(f"{module}.VERSION", 1)
         run("index", rivers)
     asked = ["ask", "Where does the Danube rise?", "--pipeline", "pipelines/search.yaml"]

@@ -11,7 +11,7 @@ from encoders import SIZE, byte_level, pieces, tokenizer, write_kind
 from haystack import Pipeline
 from transformers import BertConfig, BertModel
 
-from rrra_haystack.indexing.manifest import _weights, pipeline_digest
+from rrra_haystack.indexing.pipeline_digest import _weights, pipeline_digest
 from rrra_haystack.model.codes.record import VERSION
 from rrra_haystack.model.rrra_model import DEFAULT_MODEL
 from rrra_haystack.pipeline_files import read_pipeline
