@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from rrra_haystack.cli.extras import extra
 from rrra_haystack.files import check_writable, write_json
+from rrra_haystack.pretrained import DEFAULT_MODEL
 
 
 def command(
@@ -21,7 +22,7 @@ def command(
         ),
     ],
     output: Annotated[Path, typer.Option(file_okay=False, help="Where the model goes.")] = Path("adapted"),
-    model: Annotated[str | None, typer.Option(help="What to begin with; the default model if not given.")] = None,
+    model: Annotated[str, typer.Option(help="What to begin with.")] = DEFAULT_MODEL,
     index: Annotated[str, typer.Option(help="Collection of the Qdrant.")] = "rrra",
     passages: Annotated[
         int, typer.Option(min=1, help="Draw this many passages to search in; words are counted in all of them.")
@@ -67,7 +68,6 @@ def command(
         from rrra_training.adapting.corpus import read_queries
         from rrra_training.adapting.telling import as_json, render, said
         from rrra_training.adapting.writing import Writer
-    from rrra_haystack.model.rrra_model import DEFAULT_MODEL
 
     if api_base_url is not None and writer is None:
         msg = "--api-base-url says where a writer's API is: name the model that writes by --writer."
@@ -75,7 +75,7 @@ def command(
     if json_file is not None:
         check_writable(json_file)
     _, found = adapt(
-        data, output, index=index, model=model or DEFAULT_MODEL, passages=passages, questions=questions, seed=seed,
+        data, output, index=index, model=model, passages=passages, questions=questions, seed=seed,
         queries=[] if queries is None else read_queries(queries),
         writer=None if writer is None else Writer(writer, api_base_url), cache=cache, show_progress=True,
     )  # fmt: skip

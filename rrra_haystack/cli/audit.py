@@ -10,6 +10,7 @@ from rich.markup import escape
 from rrra_haystack.cli.extras import extra
 from rrra_haystack.cli.options import IgnoreIdentical
 from rrra_haystack.files import check_writable, working_folder
+from rrra_haystack.pretrained import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from rrra_training.audit.decisions import Corrected
@@ -24,7 +25,7 @@ def command(
     output: Annotated[
         Path, typer.Option(help="The folder of audit.html and audit.json; with --format, what to write.")
     ] = Path("audit"),
-    model: Annotated[str | None, typer.Option(help="The model; the default one if not given.")] = None,
+    model: Annotated[str, typer.Option(help="The model.")] = DEFAULT_MODEL,
     limit: Annotated[int | None, typer.Option(min=1, help="Draw this many queries.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of every draw.")] = 0,
     ignore_identical: IgnoreIdentical = False,
@@ -66,7 +67,6 @@ def command(
         from rrra_training.audit.page import render, write_audit
         from rrra_training.data.beir import split_of
         from rrra_training.formats import check_output
-    from rrra_haystack.model.rrra_model import DEFAULT_MODEL
 
     console = Console()
     _check_options(apply, name, format_, negatives, force=force)
@@ -93,7 +93,7 @@ def command(
     check_writable(output / "audit.html")
     with working_folder(cache) as kept:
         found = audit(
-            folder, model=model or DEFAULT_MODEL, cache=kept, split=own_split, top=top, limit=limit, seed=seed,
+            folder, model=model, cache=kept, split=own_split, top=top, limit=limit, seed=seed,
             ignore_identical=ignore_identical, show_progress=True,
         )  # fmt: skip
     write_audit(found, output)

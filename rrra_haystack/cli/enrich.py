@@ -5,6 +5,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from rrra_haystack.pretrained import DEFAULT_MODEL
+
 
 def command(
     store: Annotated[
@@ -14,7 +16,7 @@ def command(
         ),
     ],
     index: Annotated[str, typer.Option(help="Collection of the Qdrant.")] = "rrra",
-    model: Annotated[str | None, typer.Option(help="The ranker's model; the default one if not given.")] = None,
+    model: Annotated[str, typer.Option(help="The ranker's model.")] = DEFAULT_MODEL,
     code: Annotated[
         str | None,
         typer.Option(
@@ -45,13 +47,12 @@ def command(
     """
     from rrra_haystack.enriching.adding_codes import enrich
     from rrra_haystack.model.codes.kinds import kind_named
-    from rrra_haystack.model.rrra_model import DEFAULT_MODEL
     from rrra_haystack.named_store import closed_after, open_store
 
     kind = None if code is None else kind_named(code)
     with closed_after(open_store(store, index)) as opened:
         done = enrich(
-            opened, model=model or DEFAULT_MODEL, code=kind, meta_fields_to_embed=meta_field or (),
+            opened, model=model, code=kind, meta_fields_to_embed=meta_field or (),
             embedding_separator="\n" if separator is None else separator,
             batch_size=batch_size, without_embeddings=without_embeddings, content_field=content_field,
             show_progress=True,

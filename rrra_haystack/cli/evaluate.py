@@ -9,6 +9,7 @@ from rich.console import Console
 from rrra_haystack.cli.extras import extra
 from rrra_haystack.cli.options import IgnoreIdentical
 from rrra_haystack.files import check_writable, write_json
+from rrra_haystack.pretrained import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from rrra_training.evaluation.evaluate import Evaluation
@@ -20,7 +21,7 @@ def command(
         typer.Argument(help="Folders in the BEIR layout, each as FOLDER or FOLDER:SPLIT.", show_default=False),
     ],
     split: Annotated[str, typer.Option(help="Which queries: the name of a file in qrels/.")] = "test",
-    model: Annotated[str | None, typer.Option(help="The model; the default one if not given.")] = None,
+    model: Annotated[str, typer.Option(help="The model.")] = DEFAULT_MODEL,
     systems: Annotated[
         list[str] | None,
         typer.Option(
@@ -71,7 +72,6 @@ def command(
         )
         from rrra_training.evaluation.splits import check_split
         from rrra_training.runs.places import check_figure
-    from rrra_haystack.model.rrra_model import DEFAULT_MODEL
 
     for file in (json_file, html_file):
         if file is not None:
@@ -87,7 +87,7 @@ def command(
         for folder, own_split in named:
             evaluations.append(
                 evaluate(
-                    folder, model=model or DEFAULT_MODEL, split=own_split, systems=systems or DEFAULT_SYSTEMS,
+                    folder, model=model, split=own_split, systems=systems or DEFAULT_SYSTEMS,
                     codes=code, top_k=top_k, limit=limit, seed=seed, only_judged=condensed,
                     match=match, ignore_identical=ignore_identical, cache=cache, show_progress=True,
                 )

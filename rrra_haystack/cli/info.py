@@ -9,6 +9,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from rrra_haystack.pretrained import DEFAULT_MODEL
+
 _PACKAGES = (
     "haystack-ai",
     "qdrant-haystack",
@@ -21,7 +23,7 @@ _PACKAGES = (
 
 
 def command(
-    model: Annotated[str | None, typer.Option(help="Model to look at; the default one if not given.")] = None,
+    model: Annotated[str, typer.Option(help="Model to look at.")] = DEFAULT_MODEL,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the model, device, number format and versions."""
@@ -29,14 +31,14 @@ def command(
 
     from rrra_haystack import __version__
     from rrra_haystack.model.codes.kernel import KERNEL
-    from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
+    from rrra_haystack.model.rrra_model import RRRAModel
     from rrra_haystack.pretrained import bundled_names
 
-    loaded = RRRAModel.load(model or DEFAULT_MODEL)
+    loaded = RRRAModel.load(model)
     codec = loaded.codec()
     facts: dict[str, Any] = {
         "rrra-haystack": __version__,
-        "model": model or DEFAULT_MODEL,
+        "model": model,
         "encoder": loaded.encoder.name,
         "device": str(loaded.encoder.device),
         "dtype": str(loaded.encoder.dtype).removeprefix("torch."),

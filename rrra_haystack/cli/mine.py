@@ -10,6 +10,7 @@ from rich.markup import escape
 from rrra_haystack.cli.extras import extra
 from rrra_haystack.cli.options import IgnoreIdentical
 from rrra_haystack.files import working_folder
+from rrra_haystack.pretrained import DEFAULT_MODEL
 
 
 def command(
@@ -39,7 +40,7 @@ def command(
         typer.Option(min=0, max=1, help="What is at least so probably relevant becomes a positive; none if not given."),
     ] = None,
     candidates: Annotated[int, typer.Option(min=1, help="Look among so many of the encoder's first passages.")] = 100,
-    model: Annotated[str | None, typer.Option(help="The model, or any encoder; the default one if not given.")] = None,
+    model: Annotated[str, typer.Option(help="The model, or any encoder.")] = DEFAULT_MODEL,
     limit: Annotated[int | None, typer.Option(min=1, help="Draw this many queries.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of every draw.")] = 0,
     ignore_identical: IgnoreIdentical = False,
@@ -59,7 +60,6 @@ def command(
         from rrra_training.formats import EVEN, check_output, details_of
         from rrra_training.mining.mine import mine_negatives, summary, write_negatives
         from rrra_training.mining.settings import NegativesConfig, sampler_of
-    from rrra_haystack.model.rrra_model import DEFAULT_MODEL
 
     folder, own_split = split_of(data, split)
     check_output(output, format_, data=folder, force=force)
@@ -69,7 +69,7 @@ def command(
     )  # fmt: skip
     with working_folder(cache) as kept:
         mined = mine_negatives(
-            folder, own_split, config, model=model or DEFAULT_MODEL, cache=kept, only_even=format_ in EVEN,
+            folder, own_split, config, model=model, cache=kept, only_even=format_ in EVEN,
             show_progress=True,
         )  # fmt: skip
         write_negatives(mined, output, format_)

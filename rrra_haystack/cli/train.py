@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from rrra_haystack.cli.extras import extra
 from rrra_haystack.files import read_json
+from rrra_haystack.pretrained import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from rrra_training.choosing.plan import Plan
@@ -63,8 +64,6 @@ def command(
         from rrra_training.recipe.recipe import load_recipe
         from rrra_training.runs.processes import processes
         from rrra_training.train import train
-
-    from rrra_haystack.model.rrra_model import DEFAULT_MODEL
 
     console = Console()
     plan = None

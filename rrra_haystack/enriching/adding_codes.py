@@ -15,7 +15,8 @@ from rrra_haystack.model.codes.content import checksum_in, of_other_contents
 from rrra_haystack.model.codes.flaws import flaw
 from rrra_haystack.model.codes.kinds import CodeKind
 from rrra_haystack.model.codes.record import kind_of
-from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
+from rrra_haystack.model.rrra_model import RRRAModel
+from rrra_haystack.pretrained import DEFAULT_MODEL
 from rrra_haystack.qdrant.payloads import CONTENT_FIELD
 
 

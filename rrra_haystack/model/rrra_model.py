@@ -31,8 +31,7 @@ from rrra_haystack.model.saving import found_again, load_weights, own_weights, s
 from rrra_haystack.model.scoring import Scores, check_fusion_weight, fused_scores
 from rrra_haystack.model.threads import threads_for_list
 from rrra_haystack.model.words import NUMBERS, query_word_codes, word_codes
-
-DEFAULT_MODEL = "rrra-minilm-l6"
+from rrra_haystack.pretrained import DEFAULT_MODEL
 
 
 class RRRAModel(nn.Module):

@@ -10,6 +10,9 @@ MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 MPNET = "sentence-transformers/all-mpnet-base-v2"
 
+# What is used where no model is named.
+DEFAULT_MODEL = "rrra-minilm-l6"
+
 _HERE = Path(__file__).parent
 # A file for each language: how rare the words of each number are in it.
 WORD_RARITY = _HERE / "_word_rarity"

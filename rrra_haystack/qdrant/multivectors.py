@@ -18,7 +18,8 @@ from qdrant_client import QdrantClient, models
 
 from rrra_haystack.documents.metadata import CODES_KEY, HEAD_KEY
 from rrra_haystack.model.codes.parts import split_record
-from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
+from rrra_haystack.model.rrra_model import RRRAModel
+from rrra_haystack.pretrained import DEFAULT_MODEL
 from rrra_haystack.qdrant.clients import checked_client, has_payload_indexes, place_of
 from rrra_haystack.qdrant.collections import MULTIVECTOR_NAME, check_multivector, multivector_dimension
 from rrra_haystack.qdrant.document_store import collection_params, vectors_config, without_duplicates

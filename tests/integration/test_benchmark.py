@@ -13,8 +13,7 @@ from sentence_transformers import CrossEncoder
 from typer.testing import CliRunner
 
 from rrra_haystack.cli import app
-from rrra_haystack.model.rrra_model import DEFAULT_MODEL
-from rrra_haystack.pretrained import bundled
+from rrra_haystack.pretrained import DEFAULT_MODEL, bundled
 
 
 @pytest.fixture(scope="module")

@@ -26,9 +26,8 @@ from rrra_haystack.cli import app
 from rrra_haystack.indexing import index as indexing
 from rrra_haystack.indexing.stored import StoredUnits
 from rrra_haystack.model.encoder import Encoder
-from rrra_haystack.model.rrra_model import DEFAULT_MODEL
 from rrra_haystack.pipeline_files import read_pipeline
-from rrra_haystack.pretrained import bundled
+from rrra_haystack.pretrained import DEFAULT_MODEL, bundled
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -13,8 +13,8 @@ from transformers import BertConfig, BertModel
 
 from rrra_haystack.indexing.pipeline_digest import _weights, pipeline_digest
 from rrra_haystack.model.codes.record import VERSION
-from rrra_haystack.model.rrra_model import DEFAULT_MODEL
 from rrra_haystack.pipeline_files import read_pipeline
+from rrra_haystack.pretrained import DEFAULT_MODEL
 
 
 def write(folder: Path, reads: Any, prompt: str | None = None) -> str:

@@ -9,9 +9,10 @@ import torch
 
 from rrra_haystack.files import check_writable, working_folder
 from rrra_haystack.model.rarity import document_share, rarity_bytes
-from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
+from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_haystack.model.saving import MODULES, check_place
 from rrra_haystack.model.scoring import Calibration
+from rrra_haystack.pretrained import DEFAULT_MODEL
 from rrra_training.adapting.choosing import LEAST_QUESTIONS, Tried, Weights, kept, try_weights
 from rrra_training.adapting.corpus import read_passages
 from rrra_training.adapting.lists import CORPUS, FORMER_CORPUS, Lists, Searched

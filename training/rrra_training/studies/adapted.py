@@ -8,7 +8,8 @@ import numpy as np
 import typer
 
 from rrra_haystack.model.rarity import document_share, rarity_bytes
-from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
+from rrra_haystack.model.rrra_model import RRRAModel
+from rrra_haystack.pretrained import DEFAULT_MODEL
 from rrra_training.adapting.adapt import adapt, with_weights
 from rrra_training.adapting.choosing import Weights
 from rrra_training.adapting.corpus import read_queries

@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from rrra_haystack.files import working_folder, write_json
-from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
+from rrra_haystack.model.rrra_model import RRRAModel
+from rrra_haystack.pretrained import DEFAULT_MODEL
 from rrra_training.audit.examining import judge_labels
 from rrra_training.audit.finding import wrong_labels
 from rrra_training.audit.suspects import DOUBTFUL

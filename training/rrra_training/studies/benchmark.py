@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rrra_haystack.files import atomic_directory, atomic_write
 from rrra_haystack.model.config import read_config
-from rrra_haystack.model.rrra_model import DEFAULT_MODEL
 from rrra_haystack.model.weights import native_dtype
+from rrra_haystack.pretrained import DEFAULT_MODEL
 from rrra_training.candidates.splits import check_splits
 from rrra_training.data.beir import split_of
 from rrra_training.evaluation.evaluate import Evaluation, UnfinishedEvaluationError, as_json, evaluate

@@ -16,8 +16,9 @@ from rich.console import Console
 from sentence_transformers import CrossEncoder
 
 from rrra_haystack.files import atomic_file, working_folder, write_json
-from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
+from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_haystack.model.weights import cast_weights, native_dtype
+from rrra_haystack.pretrained import DEFAULT_MODEL
 from rrra_training.data.beir import collections_of, split_of
 from rrra_training.judging.fitting_detection import fit_detection
 from rrra_training.runs.commands import run_command

@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from rrra_haystack.files import working_folder, write_json
-from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
+from rrra_haystack.model.rrra_model import RRRAModel
+from rrra_haystack.pretrained import DEFAULT_MODEL
 from rrra_training.candidates.evidence import EvidenceConfig
 from rrra_training.candidates.mining import MiningConfig
 from rrra_training.candidates.preparing import prepare

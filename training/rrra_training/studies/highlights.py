@@ -24,8 +24,9 @@ from tqdm.auto import tqdm
 from haystack_integrations.components.rankers.rrra import RRRAAdapterRanker
 from rrra_haystack.documents.metadata import CODES_KEY, HIGHLIGHTS_KEY, SCORES_KEY
 from rrra_haystack.files import working_folder, write_json
-from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
+from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_haystack.model.words import word_codes
+from rrra_haystack.pretrained import DEFAULT_MODEL
 from rrra_training.corpora.building import encoded_passages
 from rrra_training.corpora.store import StateStore
 from rrra_training.data import BeirDataset, Passage, Query

@@ -20,7 +20,8 @@ from sentence_transformers.util import mine_hard_negatives
 from torch import nn
 
 from rrra_haystack.files import working_folder, write_json
-from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
+from rrra_haystack.model.rrra_model import RRRAModel
+from rrra_haystack.pretrained import DEFAULT_MODEL
 from rrra_training.candidates.sets import CandidateSet
 from rrra_training.data.beir import named_collections
 from rrra_training.mining.drawing import draw_negatives

@@ -22,7 +22,8 @@ from sklearn.metrics import roc_auc_score
 from tqdm.auto import tqdm
 
 from rrra_haystack.files import working_folder, write_json
-from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
+from rrra_haystack.model.rrra_model import RRRAModel
+from rrra_haystack.pretrained import DEFAULT_MODEL
 from rrra_training.adapting.writing import MENU
 from rrra_training.data.beir import named_collections
 from rrra_training.mining.mine import MinedNegatives, mine_negatives

@@ -17,7 +17,8 @@ import typer
 from sklearn.metrics import roc_auc_score
 
 from rrra_haystack.files import atomic_write, working_folder
-from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
+from rrra_haystack.model.rrra_model import RRRAModel
+from rrra_haystack.pretrained import DEFAULT_MODEL
 from rrra_training.candidates.evidence import EvidenceConfig
 from rrra_training.candidates.mining import MiningConfig
 from rrra_training.candidates.preparing import prepare

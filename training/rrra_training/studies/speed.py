@@ -29,8 +29,8 @@ from rrra_haystack.documents.metadata import CODES_KEY
 from rrra_haystack.model.codes.kernel import KERNEL, float32_product
 from rrra_haystack.model.codes.kinds import CodeKind
 from rrra_haystack.model.encodings import QueryEncoding
-from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
-from rrra_haystack.pretrained import MINILM, resolve_encoder
+from rrra_haystack.model.rrra_model import RRRAModel
+from rrra_haystack.pretrained import DEFAULT_MODEL, MINILM, resolve_encoder
 from rrra_training.data import BeirDataset
 from rrra_training.runs.commands import run_command
 from rrra_training.runs.machine import processor_name

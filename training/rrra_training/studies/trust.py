@@ -10,7 +10,8 @@ import typer
 
 from rrra_haystack.files import atomic_write
 from rrra_haystack.model.codes.kinds import CodeKind
-from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
+from rrra_haystack.model.rrra_model import RRRAModel
+from rrra_haystack.pretrained import DEFAULT_MODEL
 from rrra_training.data import BeirDataset
 from rrra_training.data.beir import collections_of
 from rrra_training.measures.markdown import markdown_table

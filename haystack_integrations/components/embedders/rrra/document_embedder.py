@@ -9,7 +9,7 @@ from haystack_integrations.common.rrra import LoadsModel, check_documents, check
 from rrra_haystack.documents.metadata import CODES_KEY, UNREAD_KEY, check_fields, meta_of, text_to_embed
 from rrra_haystack.documents.sparse import dimensions, sparse_document
 from rrra_haystack.model.codes.kinds import KINDS
-from rrra_haystack.model.rrra_model import DEFAULT_MODEL
+from rrra_haystack.pretrained import DEFAULT_MODEL
 
 
 @component

@@ -7,7 +7,7 @@ from haystack.utils import ComponentDevice, Secret
 
 from haystack_integrations.common.rrra import EmbeddedQuery, LoadsModel
 from rrra_haystack.documents.sparse import sparse_query
-from rrra_haystack.model.rrra_model import DEFAULT_MODEL
+from rrra_haystack.pretrained import DEFAULT_MODEL
 
 
 @component

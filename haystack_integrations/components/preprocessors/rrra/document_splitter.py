@@ -11,7 +11,7 @@ from rrra_haystack.documents.cutting import cut, has_word
 from rrra_haystack.documents.metadata import check_fields, meta_of, text_to_embed
 from rrra_haystack.documents.sections import PAGE_END, PAGE_KEY
 from rrra_haystack.model.encoder import Encoder
-from rrra_haystack.model.rrra_model import DEFAULT_MODEL
+from rrra_haystack.pretrained import DEFAULT_MODEL
 
 # However long the metadata are that are embedded with a passage, so many tokens of it are read.
 _LEAST = 32

@@ -27,8 +27,9 @@ from rrra_haystack.documents.token_places import EmbeddedText
 from rrra_haystack.model.codes.batch import CodeBatch
 from rrra_haystack.model.codes.content import of_other_contents
 from rrra_haystack.model.codes.record import kind_of
-from rrra_haystack.model.rrra_model import DEFAULT_MODEL, RRRAModel
+from rrra_haystack.model.rrra_model import RRRAModel
 from rrra_haystack.model.scoring import check_fusion_weight
+from rrra_haystack.pretrained import DEFAULT_MODEL
 
 logger = logging.getLogger(__name__)
 
