@@ -38,6 +38,12 @@ def load_transformer(name: str, source: dict[str, Any], device: str | None) -> S
     if kept is not None and (isinstance(kept, bool) or not isinstance(kept, Integral) or kept <= 0):
         msg = f"truncate_dim must be a whole number > 0, or None to keep all dimensions, but got {kept!r}"
         raise ValueError(msg)
+    if Path(path).is_dir() and not any(_files(Path(path), file) for file in ("config.json", "modules.json")):
+        msg = (
+            f"{name} is a directory without a model: it has neither modules.json nor config.json. Name the directory "
+            "of a model, a bundled model or one of the hub."
+        )
+        raise FileNotFoundError(msg)
     # Which is written when the model is saved, and JSON knows no numbers of numpy.
     source = {**source, "truncate_dim": None if kept is None else int(kept)}
     with told_of(name, source):

@@ -92,3 +92,9 @@ def test_what_lies_deep_below_a_folder_is_none_of_the_models(tmp_path: Path) -> 
     with pytest.raises((OSError, ValueError)) as error:
         RRRAModel.load(tmp_path)
     assert "broken.json" not in str(error.value)
+
+
+def test_a_directory_of_something_else_is_no_model(tmp_path: Path) -> None:
+    (tmp_path / "corpus.jsonl").write_text('{"_id": "1", "text": "The Danube."}\n', encoding="utf-8")
+    with pytest.raises(FileNotFoundError, match=r"is a directory without a model: it has neither modules\.json nor"):
+        RRRAModel.load(tmp_path)
