@@ -22,6 +22,8 @@ _LATE_INTERACTION = frozenset({"MultiVectorEncoder", "ColBERT", "HF_ColBERT"})
 _REMOTE_CODE = "trust_remote_code"
 # What Hugging Face calls a network that reads two texts at once.
 _OF_PAIRS = "ForSequenceClassification"
+# One of these lies in the folder of any model, the last in that of a LoRA adapter.
+_OF_MODELS = ("modules.json", "config.json", "adapter_config.json")
 
 
 def load_transformer(name: str, source: dict[str, Any], device: str | None) -> SentenceTransformer | MultiVectorEncoder:
@@ -38,10 +40,10 @@ def load_transformer(name: str, source: dict[str, Any], device: str | None) -> S
     if kept is not None and (isinstance(kept, bool) or not isinstance(kept, Integral) or kept <= 0):
         msg = f"truncate_dim must be a whole number > 0, or None to keep all dimensions, but got {kept!r}"
         raise ValueError(msg)
-    if Path(path).is_dir() and not any(_files(Path(path), file) for file in ("config.json", "modules.json")):
+    if Path(path).is_dir() and not any(Path(path, file).exists() for file in _OF_MODELS):
         msg = (
-            f"{name} is a directory without a model: it has neither modules.json nor config.json. Name the directory "
-            "of a model, a bundled model or one of the hub."
+            f"{name} is a directory without a model: it has none of {', '.join(_OF_MODELS)}. Name the directory of a "
+            "model, a bundled model or one of the hub."
         )
         raise FileNotFoundError(msg)
     # Which is written when the model is saved, and JSON knows no numbers of numpy.

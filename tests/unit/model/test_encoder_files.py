@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 import torch
 from encoders import reading, write_encoder, write_late_interaction, write_network
+from peft import LoraConfig, get_peft_model
 from sentence_transformers.base.modules import Router
-from transformers import ByT5Tokenizer, CanineTokenizer, T5Tokenizer
+from transformers import AutoModel, AutoTokenizer, ByT5Tokenizer, CanineTokenizer, T5Tokenizer
 
 from rrra_haystack.model.encoder_files import check_tokenizer
 from rrra_haystack.model.rrra_model import RRRAModel
@@ -96,5 +97,14 @@ def test_what_lies_deep_below_a_folder_is_none_of_the_models(tmp_path: Path) -> 
 
 def test_a_directory_of_something_else_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "corpus.jsonl").write_text('{"_id": "1", "text": "The Danube."}\n', encoding="utf-8")
-    with pytest.raises(FileNotFoundError, match=r"is a directory without a model: it has neither modules\.json nor"):
+    with pytest.raises(FileNotFoundError, match=r"is a directory without a model: it has none of modules\.json"):
         RRRAModel.load(tmp_path)
+
+
+def test_a_folder_of_a_lora_adapter_is_a_model(tmp_path: Path) -> None:
+    base, folder = write_network(tmp_path / "base"), tmp_path / "lora"
+    network = get_peft_model(AutoModel.from_pretrained(base), LoraConfig(target_modules=["query"], r=2))
+    network.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(base).save_pretrained(folder)
+    assert not (folder / "config.json").exists()
+    assert RRRAModel.load(folder).encoder.dimension == network.config.hidden_size
