@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from rrra_haystack.files import atomic_directory
+from rrra_haystack.files import atomic_directory, write_json
 
 logger = logging.getLogger(__name__)
 _STATE, _META = "state.safetensors", "meta.json"
@@ -58,7 +58,7 @@ class Checkpoints:
         with atomic_directory(target) as work:
             save_file(tensors, work / _STATE)
             record = {"phase": phase, "step": step, "sha256": _sha256(work / _STATE)}
-            (work / _META).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+            write_json(work / _META, record)
         old = [path for _, path in _by_step(folder)[:-_KEPT]]
         for leftover in [*old, *folder.glob(".step-*.partial"), *folder.glob(".step-*.replaced")]:
             shutil.rmtree(leftover)

@@ -1,6 +1,5 @@
 """The peers on the same work in one run: what is missing is trained first, then all are measured side by side."""
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import torch
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from rrra_haystack.files import atomic_directory, atomic_write
+from rrra_haystack.files import atomic_directory, atomic_write, write_json
 from rrra_haystack.model.config import read_config
 from rrra_haystack.model.weights import native_dtype
 from rrra_haystack.pretrained import DEFAULT_MODEL
@@ -126,7 +125,7 @@ def _write(evaluations: list[Evaluation], plan: BenchmarkPlan, report: Path) -> 
     with atomic_directory(report) as work:
         (work / "benchmark.md").write_text(markdown(evaluations), encoding="utf-8")
         held = {"plan": plan.model_dump(mode="json", exclude={"data_root"}), **as_json(evaluations)}
-        (work / _FIGURES).write_text(json.dumps(held, indent=2) + "\n", encoding="utf-8")
+        write_json(work / _FIGURES, held)
         draw_quality([one.figures for one in evaluations], work / "benchmark.png")
         write_report(evaluations, work / "benchmark.html")
 

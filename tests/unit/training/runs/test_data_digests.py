@@ -85,3 +85,11 @@ def test_a_finished_run_needs_its_data_and_encoder_no_more(recipe: Recipe, tmp_p
     shutil.move(tmp_path / gone, tmp_path / "archive")
     train_once(recipe, run, cache)
     assert (run / "data.json").read_text() == noted
+
+
+def test_a_damaged_note_of_a_finished_run_is_named(recipe: Recipe, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    RunDirectory.create(run, recipe.to_yaml()).close()
+    (run / "finished.json").write_text('{"encoder_alone": ')
+    with pytest.raises(ValueError, match=r"finished\.json is not valid JSON .* Remove .*run to train again\."):
+        train_once(recipe, run, tmp_path / "cache")
